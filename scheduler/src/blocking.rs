@@ -1,0 +1,128 @@
+//! Calls that block in the system, off the workers.
+//!
+//! A worker that sits in `getaddrinfo` runs no green thread. [`run`] hands such a call to a helper OS thread and parks the green
+//! thread meanwhile. Helpers are started when they are needed, [`MAX_HELPERS`] at most for the process, and end when
+//! they have had nothing to do for a while.
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::context;
+use crate::wait;
+
+const MAX_HELPERS: usize = 16;
+const KEEP_IDLE: Duration = Duration::from_secs(5);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+struct Helpers {
+    state: Mutex<State>,
+    job_came: Condvar,
+}
+
+struct State {
+    jobs: VecDeque<Job>,
+    helpers: usize,
+    idle: usize,
+}
+
+static HELPERS: Helpers = Helpers {
+    state: Mutex::new(State {
+        jobs: VecDeque::new(),
+        helpers: 0,
+        idle: 0,
+    }),
+    job_came: Condvar::new(),
+};
+
+/// Calls `f` on a helper OS thread and waits for its result, so that the other green threads of this worker go on. On a plain
+/// OS thread it just calls `f`.
+///
+/// If the green thread is cancelled meanwhile, it unwinds, and the call ends on its own.
+///
+/// # Errors
+///
+/// No helper is there, and the system refuses another OS thread.
+///
+/// # Panics
+///
+/// A panic of `f` goes on in the caller.
+///
+/// # Examples
+///
+/// ```
+/// let sum = roving_scheduler::blocking::run(|| (1..=10).sum::<u32>())?;
+/// assert_eq!(sum, 55);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn run<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    if !context::is_green() {
+        return Ok(f());
+    }
+    let wait = wait::begin();
+    let ticket = wait.ticket();
+    let result = Arc::new(Mutex::new(None));
+    let slot = result.clone();
+    HELPERS.submit(Box::new(move || {
+        let outcome = panic::catch_unwind(AssertUnwindSafe(f));
+        *slot.lock() = Some(outcome);
+        ticket.fire();
+    }))?;
+    wait.block(None);
+    let outcome = result
+        .lock()
+        .take()
+        .expect("the helper wrote it before it fired");
+    match outcome {
+        Ok(value) => Ok(value),
+        Err(payload) => panic::resume_unwind(payload),
+    }
+}
+
+impl Helpers {
+    fn submit(&'static self, job: Job) -> io::Result<()> {
+        let mut state = self.state.lock();
+        if state.idle <= state.jobs.len() && state.helpers < MAX_HELPERS {
+            let started = thread::Builder::new()
+                .name("roving-blocking".to_owned())
+                .spawn(|| self.help());
+            match started {
+                Ok(_) => state.helpers += 1,
+                Err(error) if state.helpers == 0 => {
+                    return Err(io::Error::new(
+                        error.kind(),
+                        format!("no OS thread for a call that blocks: {error}"),
+                    ));
+                }
+                Err(_) => {}
+            }
+        }
+        state.jobs.push_back(job);
+        self.job_came.notify_one();
+        Ok(())
+    }
+
+    fn help(&self) {
+        let mut state = self.state.lock();
+        loop {
+            while let Some(job) = state.jobs.pop_front() {
+                drop(state);
+                job();
+                state = self.state.lock();
+            }
+            state.idle += 1;
+            let timed_out = self.job_came.wait_for(&mut state, KEEP_IDLE).timed_out();
+            state.idle -= 1;
+            if timed_out && state.jobs.is_empty() {
+                state.helpers -= 1;
+                return;
+            }
+        }
+    }
+}

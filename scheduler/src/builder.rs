@@ -1,0 +1,183 @@
+//! How a runtime is configured: by a [`Builder`], and by the environment where the builder is silent.
+
+use std::env;
+use std::io;
+use std::thread;
+
+use crossbeam_deque::Stealer;
+
+use crate::green::Runnable;
+use crate::mode::ThreadLocals;
+use crate::overflow;
+use crate::queue::Local;
+use crate::runtime::{self, Runtime};
+use crate::shared::Shared;
+use crate::stack::{self, Class};
+use crate::worker::Worker;
+use std::sync::Arc;
+
+const MAX_WORKERS: usize = 1024;
+
+/// Configures a [`Runtime`].
+///
+/// What is not set comes from the environment, and else from the machine:
+///
+/// | setting                                | variable            | default                               |
+/// |----------------------------------------|---------------------|---------------------------------------|
+/// | [`workers`](Self::workers)             | `ROVING_WORKERS`    | the cores that this process may use   |
+/// | [`stack_size`](Self::stack_size)       | `ROVING_STACK_SIZE` | 256 KiB of address space              |
+/// | [`thread_name`](Self::thread_name)     |                     | `roving`                              |
+///
+/// # Examples
+///
+/// ```
+/// let runtime = roving_scheduler::Builder::new().workers(2).build()?;
+/// assert_eq!(runtime.run(|| 6 * 7), 42);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct Builder {
+    workers: Option<usize>,
+    stack_size: Option<usize>,
+    thread_name: Option<String>,
+    thread_locals: ThreadLocals,
+}
+
+impl Builder {
+    /// Starts with the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the number of worker OS threads, from 1 to 1024.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Sets the stack size of green threads that ask for none, in bytes.
+    ///
+    /// It is rounded up to a power of two, from 16 KiB to 1 GiB. This is address space: only the pages that a green thread
+    /// touches cost memory.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Sets the name of the worker OS threads, which a number is added to.
+    pub fn thread_name(mut self, prefix: impl Into<String>) -> Self {
+        self.thread_name = Some(prefix.into());
+        self
+    }
+
+    /// Lets green threads move between workers after they have started, with the thread-locals of whichever worker runs them.
+    /// See [`ThreadLocals::Shared`].
+    ///
+    /// # Safety
+    ///
+    /// No code that runs on a green thread of this runtime may block, yield, or call anything that does,
+    ///
+    /// - while it holds a reference to, a borrow of, or a guard from a thread-local (`LocalKey::with` around a blocking call);
+    /// - while it holds a value that is not `Send` (an `Rc`, a `std::sync::MutexGuard`);
+    /// - in a function in which it, or what the compiler inlines into it, uses a thread-local both before and after: the
+    ///   compiler may keep its address.
+    pub unsafe fn shared_thread_locals(mut self) -> Self {
+        self.thread_locals = ThreadLocals::Shared;
+        self
+    }
+
+    /// Starts a runtime of its own.
+    ///
+    /// # Errors
+    ///
+    /// A setting is out of its range, a variable of the environment cannot be read, or the system refuses an OS thread.
+    pub fn build(self) -> io::Result<Runtime> {
+        let workers = match self.workers {
+            Some(workers) => in_range("workers", workers)?,
+            None => match from_environment("ROVING_WORKERS")? {
+                Some(workers) => in_range("ROVING_WORKERS", workers)?,
+                None => num_cpus::get().clamp(1, MAX_WORKERS),
+            },
+        };
+        let stack_size = match self.stack_size {
+            Some(bytes) => bytes,
+            None => from_environment("ROVING_STACK_SIZE")?.unwrap_or(stack::DEFAULT_SIZE),
+        };
+        let name = self.thread_name.as_deref().unwrap_or("roving");
+        if name.contains('\0') {
+            return Err(invalid(format!(
+                "the thread name {name:?} has a null byte in it"
+            )));
+        }
+        let class = Class::of(stack_size)?;
+        overflow::install_handler();
+        start(self.thread_locals, class, workers, name)
+    }
+
+    /// Starts the global runtime, with these settings instead of the defaults.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build); and [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the global runtime runs, which it
+    /// does from its first use on: configure it first thing in `main`.
+    pub fn build_global(self) -> io::Result<()> {
+        runtime::start_global(self)
+    }
+}
+
+fn start(
+    thread_locals: ThreadLocals,
+    class: Class,
+    workers: usize,
+    name: &str,
+) -> io::Result<Runtime> {
+    let locals: Vec<Local> = (0..workers).map(|_| Local::new()).collect();
+    let stealers: Vec<Stealer<Runnable>> = locals.iter().map(Local::stealer).collect();
+    let shared = Arc::new(Shared::new(thread_locals, class, stealers));
+    let mut runtime = Runtime::new(shared.clone());
+    for (index, local) in locals.into_iter().enumerate() {
+        let shared = shared.clone();
+        let worker = thread::Builder::new()
+            .name(format!("{name}-{index}"))
+            .spawn(move || Worker::new(shared, index, local).run())
+            .map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!(
+                        "the system refused worker {} of {workers}: {error}",
+                        index + 1
+                    ),
+                )
+            })?;
+        runtime.add_worker(worker);
+    }
+    Ok(runtime)
+}
+
+fn in_range(what: &str, workers: usize) -> io::Result<usize> {
+    if (1..=MAX_WORKERS).contains(&workers) {
+        Ok(workers)
+    } else {
+        Err(invalid(format!(
+            "{what} = {workers}: a runtime has from 1 to {MAX_WORKERS} workers"
+        )))
+    }
+}
+
+fn from_environment(variable: &str) -> io::Result<Option<usize>> {
+    match env::var(variable) {
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(error) => Err(invalid(format!("{variable}: {error}"))),
+        Ok(text) => match text.trim().parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(invalid(format!(
+                "{variable}={text}: expected a whole number"
+            ))),
+        },
+    }
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}

@@ -1,0 +1,105 @@
+//! What the current OS thread is to the runtime. All of the runtime's thread-locals are in this file.
+//!
+//! A compiler may keep the address of a thread-local for as long as a function runs, and a green thread may suspend in a function and
+//! (where the runtime lets it roam) go on in another OS thread. Therefore every access is in a function that is never
+//! inlined, and no reference to what a thread-local leads to lives across a suspension: [`with_worker`] lends the worker
+//! to closures that do not suspend.
+
+use std::cell::Cell;
+use std::ptr;
+use std::sync::Arc;
+
+use crate::coroutine::Suspend;
+use crate::green::{Kind, Waiter};
+use crate::panicking;
+use crate::parker::Parker;
+use crate::worker::Worker;
+
+thread_local! {
+    /// The worker that this OS thread is.
+    static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+
+    /// This OS thread as a waiter, once it has blocked.
+    static OS_THREAD: Arc<Waiter> = os_waiter();
+}
+
+fn os_waiter() -> Arc<Waiter> {
+    let name = std::thread::current().name().map(Box::from);
+    Arc::new(Waiter::new(name, Kind::Os(Parker::new())))
+}
+
+#[inline(never)]
+fn worker() -> *const Worker {
+    WORKER.get()
+}
+
+/// Makes this OS thread `worker` while `run` runs.
+pub(crate) fn enter_worker(worker: &Worker, run: impl FnOnce()) {
+    WORKER.set(worker);
+    run();
+    WORKER.set(ptr::null());
+}
+
+/// Lends the current worker, if this OS thread is one. `f` must not suspend.
+pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
+    // SAFETY: `enter_worker` set the pointer on this OS thread and will reset it before the worker is gone; and `f`, which
+    // does not suspend, ends on this OS thread.
+    f(unsafe { worker().as_ref() })
+}
+
+/// Whether the caller is a green thread.
+pub fn is_green() -> bool {
+    with_worker(|worker| worker.is_some_and(|worker| worker.current().is_some()))
+}
+
+/// The current thread, green or not.
+pub(crate) fn current() -> Arc<Waiter> {
+    current_green().unwrap_or_else(os_thread)
+}
+
+/// The current green thread.
+pub(crate) fn current_green() -> Option<Arc<Waiter>> {
+    with_worker(|worker| worker?.current())
+}
+
+#[inline(never)]
+fn os_thread() -> Arc<Waiter> {
+    // In the destructor of another thread-local, when this one is gone, any waiter will do.
+    OS_THREAD
+        .try_with(Arc::clone)
+        .unwrap_or_else(|_| os_waiter())
+}
+
+/// Switches from the current green thread to its worker.
+pub(crate) fn suspend(why: Suspend) {
+    let (suspender, unwinding) = with_worker(|worker| {
+        let worker = worker.expect("green threads run on workers");
+        let green = worker
+            .running()
+            .and_then(Waiter::green)
+            .expect("only green threads suspend");
+        let unwinding = panicking::note(green);
+        if unwinding {
+            worker.count_suspended_unwinding(1);
+        }
+        (green.suspender(), unwinding)
+    });
+    // SAFETY: on the coroutine of the current green thread, whose suspender this is.
+    unsafe { suspender.suspend(why) };
+    if unwinding {
+        with_worker(|worker| {
+            worker
+                .expect("green threads run on workers")
+                .count_suspended_unwinding(-1)
+        });
+    }
+}
+
+/// What the overflow handler needs of the green thread that this OS thread runs. Safe in a signal handler.
+pub(crate) fn with_running_green(f: impl FnOnce(&Waiter)) {
+    with_worker(|worker| {
+        if let Some(waiter) = worker.and_then(Worker::running) {
+            f(waiter);
+        }
+    });
+}

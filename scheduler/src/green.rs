@@ -1,0 +1,212 @@
+//! Threads as the scheduler sees them: what can wait, and what of it is green.
+//!
+//! A [`Waiter`] is the control block of a thread: its wait word, its park token, its name. A green thread has a [`Green`] in
+//! it: the coroutine, the runtime, its home. A plain OS thread that blocks in Roving gets a waiter too, so that every
+//! lock, channel and join wakes both kinds in one way.
+//!
+//! A green thread is at any time in exactly one of these places, and whoever has it there owns its stack:
+//!
+//! | state of the wait word | where it is                                              | who owns the stack   |
+//! |------------------------|----------------------------------------------------------|----------------------|
+//! | `Idle`, queued         | one run queue (local, inbox, injector), as a [`Runnable`] | that queue           |
+//! | `Idle`, running        | a worker's stack, below its `resume`                     | itself               |
+//! | `Armed`                | still with its worker, which is about to commit          | itself, the worker   |
+//! | `Parked`               | in no queue                                              | whoever fires its wait |
+//! | `Ended`                | on the way to a queue, or still with its worker          | the firer, the worker |
+
+use std::fmt;
+use std::panic::Location;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+use crate::completion::Completion;
+use crate::coroutine::{Coroutine, Suspender};
+use crate::parker::{Parker, Rouse};
+use crate::registry;
+use crate::shared::Shared;
+use crate::thread::park::Token;
+use crate::wait::Ticket;
+use crate::word::{By, Epoch, Fire, WaitWord};
+
+/// See the [module](self).
+pub(crate) struct Waiter {
+    pub(crate) word: WaitWord,
+    pub(crate) token: Token,
+    /// Given at the first question; 0 before that.
+    id: AtomicU64,
+    name: Option<Box<str>>,
+    pub(crate) kind: Kind,
+}
+
+pub(crate) enum Kind {
+    /// A plain OS thread, which sleeps in this.
+    Os(Parker),
+    Green(Green),
+}
+
+impl Waiter {
+    pub(crate) fn new(name: Option<Box<str>>, kind: Kind) -> Self {
+        Self {
+            word: WaitWord::new(),
+            token: Token::new(),
+            id: AtomicU64::new(0),
+            name,
+            kind,
+        }
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The number of this thread, never used again in this process.
+    pub(crate) fn id(&self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let seen = self.id.load(Ordering::Relaxed);
+        if seen != 0 {
+            return seen;
+        }
+        let new = NEXT.fetch_add(1, Ordering::Relaxed);
+        match self
+            .id
+            .compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed)
+        {
+            Ok(_) => new,
+            Err(raced) => raced,
+        }
+    }
+
+    pub(crate) fn green(&self) -> Option<&Green> {
+        match &self.kind {
+            Kind::Os(_) => None,
+            Kind::Green(green) => Some(green),
+        }
+    }
+
+    /// Ends the wait `epoch`; `false` if it had ended.
+    pub(crate) fn fire(self: &Arc<Self>, epoch: Epoch, by: By) -> bool {
+        let fire = self.word.fire(epoch, by);
+        if fire == Fire::Parked {
+            self.run_again();
+        }
+        fire != Fire::Lost
+    }
+
+    /// Asks a green thread to unwind, and ends the wait that it is in.
+    pub(crate) fn cancel(self: &Arc<Self>) {
+        if self.word.request_cancel() == Fire::Parked {
+            self.run_again();
+        }
+    }
+
+    /// Called by whoever has just moved the word from `Parked` to `Ended`.
+    fn run_again(self: &Arc<Self>) {
+        match &self.kind {
+            Kind::Os(parker) => {
+                // An OS thread is never in the driver.
+                let _: Rouse = parker.unpark();
+            }
+            Kind::Green(green) => green.runtime.schedule(Runnable(self.clone())),
+        }
+    }
+}
+
+impl fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiter")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .field("green", &self.green().is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What only green threads have.
+pub(crate) struct Green {
+    pub(crate) runtime: Arc<Shared>,
+    pub(crate) coroutine: Coroutine,
+    /// The lowest address of the stack, where its guard is.
+    pub(crate) stack_bottom: usize,
+    pub(crate) stack_size: usize,
+    /// Where it was spawned.
+    pub(crate) site: &'static Location<'static>,
+    pub(crate) key: registry::Key,
+    /// Whoever joins it.
+    pub(crate) completion: Completion<Ticket>,
+    suspender: AtomicPtr<()>,
+    home: AtomicUsize,
+    unwinding: AtomicBool,
+}
+
+impl Green {
+    const NOWHERE: usize = usize::MAX;
+
+    pub(crate) fn new(
+        runtime: Arc<Shared>,
+        coroutine: Coroutine,
+        (stack_bottom, stack_size): (usize, usize),
+        site: &'static Location<'static>,
+        key: registry::Key,
+    ) -> Self {
+        Self {
+            runtime,
+            coroutine,
+            stack_bottom,
+            stack_size,
+            site,
+            key,
+            completion: Completion::new(),
+            suspender: AtomicPtr::new(ptr::null_mut()),
+            home: AtomicUsize::new(Self::NOWHERE),
+            unwinding: AtomicBool::new(false),
+        }
+    }
+
+    /// The worker on which it started; `None` before that.
+    pub(crate) fn home(&self) -> Option<usize> {
+        let home = self.home.load(Ordering::Relaxed);
+        (home != Self::NOWHERE).then_some(home)
+    }
+
+    pub(crate) fn set_home(&self, worker: usize) {
+        self.home.store(worker, Ordering::Relaxed);
+    }
+
+    /// The only worker that may run it, if it may not roam.
+    ///
+    /// This is the seam for thread-locals that travel: where they do, only a thread that has suspended while
+    /// [unwinding](crate::panicking) stays.
+    pub(crate) fn bound_to(&self) -> Option<usize> {
+        let stays = self.runtime.thread_locals.keeps_started_threads_home() || self.unwinding();
+        if stays { self.home() } else { None }
+    }
+
+    /// Whether it was unwinding from a panic when it last said so (see [`panicking`](crate::panicking)).
+    pub(crate) fn unwinding(&self) -> bool {
+        self.unwinding.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_unwinding(&self, unwinding: bool) {
+        self.unwinding.store(unwinding, Ordering::Relaxed);
+    }
+
+    pub(crate) fn suspender(&self) -> Suspender {
+        // SAFETY: set from a suspender as the first thing that a green thread does, and asked for on that thread only.
+        unsafe { Suspender::from_raw(self.suspender.load(Ordering::Relaxed)) }
+    }
+
+    pub(crate) fn set_suspender(&self, suspender: Suspender) {
+        self.suspender.store(suspender.to_raw(), Ordering::Relaxed);
+    }
+}
+
+/// The right to run a green thread. There is at most one for each.
+#[derive(Debug)]
+pub(crate) struct Runnable(pub(crate) Arc<Waiter>);
+
+impl Runnable {
+    pub(crate) fn green(&self) -> &Green {
+        self.0.green().expect("only green threads are queued")
+    }
+}

@@ -1,0 +1,332 @@
+//! Who sleeps, who searches, and who is woken.
+//!
+//! The goal: whenever there is work that a sleeping worker could do, somebody is on the way to it, and yet workers are
+//! neither woken for nothing nor spinning. The hard part is the moment in which one worker finds nothing and falls asleep
+//! while another pushes work and finds nobody asleep.
+//!
+//! A worker is *busy* (it runs green threads), *searching* (it looks through the queues of all), or *asleep* (its bit is set).
+//!
+//! Pushing work:
+//! 1. push the green thread;
+//! 2. fence (**P**);
+//! 3. if nobody searches and some bit is set, clear it ("claim" the sleeper), count it as searching, unpark it.
+//!
+//! Falling asleep:
+//! 1. set the own bit;
+//! 2. if searching, stop being counted as such;
+//! 3. fence (**S**);
+//! 4. look at all the queues once more. If there is work, clear the own bit and search again;
+//! 5. park.
+//!
+//! **No wake-up is lost.** Take a push and the falling asleep of the last worker that could have served it. Fences are
+//! totally ordered. If P comes before S, step 4 sees the pushed work. If S comes before P, the pusher sees the set bit in
+//! step 3 and claims it, unless it saw somebody searching. That searcher is later than the pusher's look in the
+//! counter's order, so either it finds work, and then [`Idle::search_found`] makes it look (behind a fence of its own) for what it
+//! leaves behind; or it falls asleep, and then its S comes after P and its step 4 sees the work.
+//!
+//! **Every claim is one unpark.** Whoever clears a bit, and nobody else, unparks its worker exactly once. A worker that wakes
+//! for another reason (an event, a timer) clears its own bit; if it finds it cleared, an unpark is on its way and
+//! [`Parker::absorb`](crate::parker::Parker::absorb) takes it.
+//!
+//! A claimed worker counts as searching from the claim on, so that a burst of pushes wakes one worker, which wakes the
+//! next when it has found work, and so on: as in Go's scheduler and in tokio's. At most half of the workers search
+//! by their own choice.
+//!
+//! Rejected: a list of sleepers under a lock (every push of a green thread to its own worker would take it), and one word
+//! that packs both counts (a claim must name a worker, so the bits are needed anyway).
+
+use crossbeam_utils::CachePadded;
+
+use crate::primitive::{AtomicU64, AtomicUsize, Ordering, fence};
+
+const BITS: usize = u64::BITS as usize;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Idle {
+    searching: CachePadded<AtomicUsize>,
+    asleep: Box<[CachePadded<AtomicU64>]>,
+    workers: usize,
+}
+
+impl Idle {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self {
+            searching: CachePadded::new(AtomicUsize::new(0)),
+            asleep: (0..workers.div_ceil(BITS))
+                .map(|_| CachePadded::new(AtomicU64::new(0)))
+                .collect(),
+            workers,
+        }
+    }
+
+    /// A busy worker wants to search. `false` if enough others do.
+    pub(crate) fn start_search(&self) -> bool {
+        if 2 * self.searching.load(Ordering::Relaxed) >= self.workers {
+            return false;
+        }
+        self.searching.fetch_add(1, Ordering::SeqCst);
+        true
+    }
+
+    /// A searching worker has found work. `true` if nobody searches any more: then the caller must look whether there is more
+    /// work that others could do, and if so [claim](Self::claim_any) one of them.
+    #[must_use]
+    pub(crate) fn search_found(&self) -> bool {
+        let last = self.searching.fetch_sub(1, Ordering::SeqCst) == 1;
+        fence(Ordering::SeqCst);
+        last
+    }
+
+    /// Steps 1 to 3 of falling asleep. The caller goes on with step 4.
+    pub(crate) fn announce_sleep(&self, worker: usize, searching: bool) {
+        let (word, bit) = self.place(worker);
+        word.fetch_or(bit, Ordering::SeqCst);
+        if searching {
+            self.searching.fetch_sub(1, Ordering::SeqCst);
+        }
+        fence(Ordering::SeqCst);
+    }
+
+    /// A worker that announced sleep is awake. `false` if somebody has claimed it meanwhile: then an unpark is on its way, and
+    /// the worker is searching.
+    #[must_use]
+    pub(crate) fn retract_sleep(&self, worker: usize) -> bool {
+        self.clear(worker)
+    }
+
+    /// A worker that retracted its sleep because it saw work searches, however many others do.
+    pub(crate) fn resume_search(&self) {
+        self.searching.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Steps 2 and 3 of pushing work that any worker can do. The caller must unpark the worker that this names.
+    #[must_use]
+    pub(crate) fn claim_for_work(&self) -> Option<usize> {
+        fence(Ordering::SeqCst);
+        if self.searching.load(Ordering::SeqCst) > 0 {
+            return None;
+        }
+        self.claim_any()
+    }
+
+    /// Steps 2 and 3 of pushing work that only `worker` can do. The caller must unpark it if this says so.
+    #[must_use]
+    pub(crate) fn claim(&self, worker: usize) -> bool {
+        fence(Ordering::SeqCst);
+        let claimed = self.clear(worker);
+        if claimed {
+            self.searching.fetch_add(1, Ordering::SeqCst);
+        }
+        claimed
+    }
+
+    /// Claims some sleeping worker. The caller must unpark it.
+    #[must_use]
+    pub(crate) fn claim_any(&self) -> Option<usize> {
+        for (index, word) in self.asleep.iter().enumerate() {
+            loop {
+                let seen = word.load(Ordering::SeqCst);
+                if seen == 0 {
+                    break;
+                }
+                let worker = index * BITS + seen.trailing_zeros() as usize;
+                if self.clear(worker) {
+                    self.searching.fetch_add(1, Ordering::SeqCst);
+                    return Some(worker);
+                }
+            }
+        }
+        None
+    }
+
+    fn clear(&self, worker: usize) -> bool {
+        let (word, bit) = self.place(worker);
+        word.load(Ordering::SeqCst) & bit != 0 && word.fetch_and(!bit, Ordering::SeqCst) & bit != 0
+    }
+
+    fn place(&self, worker: usize) -> (&AtomicU64, u64) {
+        (&self.asleep[worker / BITS], 1 << (worker % BITS))
+    }
+}
+
+#[cfg(all(test, not(roving_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_most_half_search_by_choice() {
+        let idle = Idle::new(4);
+        assert!(idle.start_search());
+        assert!(idle.start_search());
+        assert!(!idle.start_search());
+        assert!(!idle.search_found());
+        assert!(idle.search_found());
+        assert!(Idle::new(1).start_search());
+    }
+
+    #[test]
+    fn a_push_claims_one_sleeper_and_none_while_somebody_searches() {
+        let idle = Idle::new(130);
+        assert_eq!(idle.claim_for_work(), None);
+        idle.announce_sleep(3, false);
+        idle.announce_sleep(129, false);
+        assert_eq!(idle.claim_for_work(), Some(3));
+        assert_eq!(idle.claim_for_work(), None);
+        assert!(idle.search_found());
+        assert_eq!(idle.claim_for_work(), Some(129));
+        assert!(!idle.retract_sleep(129));
+    }
+
+    #[test]
+    fn a_sleeper_is_claimed_once() {
+        let idle = Idle::new(2);
+        idle.announce_sleep(1, false);
+        assert!(!idle.claim(0));
+        assert!(idle.claim(1));
+        assert!(!idle.claim(1));
+        assert!(!idle.retract_sleep(1));
+        idle.announce_sleep(0, false);
+        assert!(idle.retract_sleep(0));
+    }
+}
+
+#[cfg(all(test, roving_loom))]
+mod models {
+    use super::*;
+    use crate::parker::{Parker, Rouse};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// Workers with one shared queue (a count) and a private one each, and the sleep that `worker` implements on them.
+    struct Model {
+        idle: Idle,
+        parkers: Vec<Parker>,
+        shared: AtomicUsize,
+        private: Vec<AtomicUsize>,
+    }
+
+    impl Model {
+        fn new(workers: usize) -> Arc<Self> {
+            Arc::new(Self {
+                idle: Idle::new(workers),
+                parkers: (0..workers).map(|_| Parker::new()).collect(),
+                shared: AtomicUsize::new(0),
+                private: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            })
+        }
+
+        fn unpark(&self, worker: usize) {
+            assert_eq!(self.parkers[worker].unpark(), Rouse::Done);
+        }
+
+        fn push_shared(&self) {
+            self.shared.fetch_add(1, Ordering::Release);
+            if let Some(worker) = self.idle.claim_for_work() {
+                self.unpark(worker);
+            }
+        }
+
+        fn push_private(&self, worker: usize) {
+            self.private[worker].fetch_add(1, Ordering::Release);
+            if self.idle.claim(worker) {
+                self.unpark(worker);
+            }
+        }
+
+        fn take(count: &AtomicUsize) -> bool {
+            let mut seen = count.load(Ordering::Acquire);
+            while seen > 0 {
+                match count.compare_exchange(seen, seen - 1, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => return true,
+                    Err(now) => seen = now,
+                }
+            }
+            false
+        }
+
+        fn find(&self, worker: usize) -> bool {
+            Self::take(&self.private[worker]) || Self::take(&self.shared)
+        }
+
+        fn sees_work(&self, worker: usize) -> bool {
+            self.private[worker].load(Ordering::Acquire) > 0
+                || self.shared.load(Ordering::Acquire) > 0
+        }
+
+        /// A worker that ends when it has done one piece of work.
+        fn work_once(&self, worker: usize) {
+            let mut searching = self.idle.start_search();
+            loop {
+                if self.find(worker) {
+                    if searching
+                        && self.idle.search_found()
+                        && self.shared.load(Ordering::Acquire) > 0
+                    {
+                        if let Some(other) = self.idle.claim_any() {
+                            self.unpark(other);
+                        }
+                    }
+                    return;
+                }
+                self.idle.announce_sleep(worker, searching);
+                if self.sees_work(worker) {
+                    if self.idle.retract_sleep(worker) {
+                        self.idle.resume_search();
+                    } else {
+                        self.parkers[worker].absorb();
+                    }
+                } else {
+                    self.parkers[worker].park(None);
+                }
+                searching = true;
+            }
+        }
+    }
+
+    #[test]
+    fn a_push_meets_a_worker_that_falls_asleep() {
+        loom::model(|| {
+            let model = Model::new(1);
+            let worker = {
+                let model = model.clone();
+                thread::spawn(move || model.work_once(0))
+            };
+            model.push_shared();
+            worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_push_to_one_worker_meets_its_falling_asleep() {
+        loom::model(|| {
+            let model = Model::new(2);
+            let worker = {
+                let model = model.clone();
+                thread::spawn(move || model.work_once(1))
+            };
+            model.push_private(1);
+            worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn two_pushes_wake_two_workers() {
+        let mut bounded = loom::model::Builder::new();
+        bounded.preemption_bound = Some(3);
+        bounded.check(|| {
+            let model = Model::new(2);
+            let workers: Vec<_> = (0..2)
+                .map(|worker| {
+                    let model = model.clone();
+                    thread::spawn(move || model.work_once(worker))
+                })
+                .collect();
+            model.push_shared();
+            model.push_shared();
+            for worker in workers {
+                worker.join().unwrap();
+            }
+        });
+    }
+}

@@ -1,0 +1,84 @@
+//! The scheduler of Roving: stackful green threads, stolen by one worker OS thread a core.
+//!
+//! Programs use the `roving` crate, which has all of this under shorter names. This crate is for those who build on the scheduler:
+//! another IO driver, another primitive that blocks.
+//!
+//! # The way through the house
+//!
+//! ```text
+//!     thread::spawn ---> stack (pool) ---> registry ---> queue ---> worker ---> coroutine ---> your code
+//!                                                          ^           |                          |
+//!                                                          |           | commit            wait::begin, block
+//!                                                          |           v                          |
+//!     driver, timer, unpark, join: Ticket::fire -----------+-------- word  <----------------------+
+//!                                                          |
+//!                                                        idle, parker: who sleeps, who is woken
+//! ```
+//!
+//! | file          | what it is                                                                  |
+//! |---------------|-----------------------------------------------------------------------------|
+//! | `thread/`     | the mirror of `std::thread`: spawn, join, park, sleep, yield                |
+//! | `wait`        | the one door through which everything blocks                                |
+//! | `word`        | the wait word: who may end a wait, and who then may run the waiter           |
+//! | `completion`  | the hand-over from a thread that ends to the one that joins it              |
+//! | `green`       | the control block of a thread                                               |
+//! | `coroutine`   | the one file that knows the coroutine library                               |
+//! | `stack`       | slabs of guarded stacks, and their pool                                     |
+//! | `overflow`    | what is said when a stack overflows                                         |
+//! | `queue`       | where runnable green threads are                                            |
+//! | `worker`      | the loop: find work, switch to it, do what it asked for                     |
+//! | `idle`        | who sleeps, who searches, who is woken: no lost wake-up                     |
+//! | `parker`      | how a worker sleeps                                                         |
+//! | `timer`       | deadlines                                                                   |
+//! | `driver`      | the seam to IO                                                              |
+//! | `monitor`     | sees to it that events do not wait for a busy worker                        |
+//! | `blocking`    | calls that block in the system, off the workers                             |
+//! | `shared`      | what all threads of one runtime reach                                       |
+//! | `registry`    | the green threads that are alive                                            |
+//! | `runtime`     | runtimes from outside: the global one, those of one's own, and their end    |
+//! | `builder`     | how a runtime is configured                                                 |
+//! | `mode`        | whose thread-locals a green thread uses, and so where it may go on          |
+//! | `panicking`   | whether *this* green thread is unwinding                                    |
+//! | `context`     | what the current OS thread is to the runtime: all the thread-locals         |
+//! | `primitive`   | the switch to the model checker                                             |
+//!
+//! # Invariants
+//!
+//! - A green thread is in exactly one place: one queue, one worker, or parked (`green`).
+//! - A wait ends once, and whoever ends a parked one queues its thread (`word`).
+//! - Nothing is locked, borrowed or kept from a thread-local across a suspension (`context`).
+//! - A started green thread stays on its worker, unless its runtime's builder took an unsafe promise (`mode`).
+//! - Nobody sleeps while there is work that nobody is on the way to (`idle`).
+//! - The worker loop never runs on a green stack, and user code never on a worker's (`worker`).
+
+pub mod blocking;
+mod builder;
+mod completion;
+mod context;
+mod coroutine;
+pub mod driver;
+mod green;
+mod idle;
+mod mode;
+mod monitor;
+mod overflow;
+mod panicking;
+mod parker;
+mod primitive;
+mod queue;
+mod registry;
+mod runtime;
+mod shared;
+mod stack;
+pub mod thread;
+mod timer;
+pub mod wait;
+mod word;
+mod worker;
+
+pub use builder::Builder;
+pub use context::is_green;
+pub use mode::ThreadLocals;
+pub use runtime::{Handle, Runtime, ShutdownTimedOut};
+pub use shared::RuntimeId;
+pub use stack::stacks_in_use;

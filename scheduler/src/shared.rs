@@ -1,0 +1,246 @@
+//! What all threads of one runtime reach: its queues, its sleepers, its driver, and the way of a green thread into a queue.
+
+use std::any::Any;
+use std::io;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crossbeam_deque::{Injector, Stealer};
+use crossbeam_utils::CachePadded;
+use parking_lot::{Condvar, Mutex};
+
+use crate::context;
+use crate::driver::Driver;
+use crate::green::Runnable;
+use crate::idle::Idle;
+use crate::mode::ThreadLocals;
+use crate::monitor::Monitor;
+use crate::parker::{Parker, Rouse};
+use crate::queue::Inbox;
+use crate::registry::Registry;
+use crate::stack::Class;
+use crate::timer::Shard;
+use crate::wait::Ticket;
+use crate::worker::Worker;
+
+/// The name of a runtime, never used again in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RuntimeId(NonZeroU64);
+
+impl RuntimeId {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NonZeroU64::new(NEXT.fetch_add(1, Ordering::Relaxed)).expect("starts at 1"))
+    }
+}
+
+/// What the other threads reach of a worker.
+pub(crate) struct Remote {
+    pub(crate) stealer: Stealer<Runnable>,
+    pub(crate) inbox: Inbox,
+    pub(crate) parker: Parker,
+    pub(crate) timers: Shard<Ticket>,
+}
+
+/// See the [module](self).
+pub(crate) struct Shared {
+    pub(crate) id: RuntimeId,
+    pub(crate) thread_locals: ThreadLocals,
+    pub(crate) stack_class: Class,
+    pub(crate) injector: Injector<Runnable>,
+    pub(crate) workers: Box<[CachePadded<Remote>]>,
+    pub(crate) idle: Idle,
+    pub(crate) registry: Registry,
+    driver: OnceLock<Arc<dyn Driver>>,
+    /// The right to call the driver's `wait`.
+    pub(crate) leader: Mutex<()>,
+    pub(crate) monitor: Monitor,
+    installing: Mutex<()>,
+    stopping: AtomicBool,
+    ended: Mutex<()>,
+    /// Notified when the last green thread of a closed runtime has ended.
+    all_ended: Condvar,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        thread_locals: ThreadLocals,
+        stack_class: Class,
+        stealers: Vec<Stealer<Runnable>>,
+    ) -> Self {
+        let workers = stealers.len();
+        Self {
+            id: RuntimeId::next(),
+            thread_locals,
+            stack_class,
+            injector: Injector::new(),
+            workers: stealers
+                .into_iter()
+                .map(|stealer| {
+                    CachePadded::new(Remote {
+                        stealer,
+                        inbox: Inbox::default(),
+                        parker: Parker::new(),
+                        timers: Shard::new(),
+                    })
+                })
+                .collect(),
+            idle: Idle::new(workers),
+            registry: Registry::new(workers),
+            driver: OnceLock::new(),
+            leader: Mutex::new(()),
+            monitor: Monitor::new(),
+            installing: Mutex::new(()),
+            stopping: AtomicBool::new(false),
+            ended: Mutex::new(()),
+            all_ended: Condvar::new(),
+        }
+    }
+
+    /// Queues a green thread that has been spawned or woken, and sees to it that somebody runs it.
+    pub(crate) fn schedule(&self, runnable: Runnable) {
+        let here = context::with_worker(|worker| match worker {
+            Some(worker) if worker.shared().id == self.id => {
+                worker.schedule(runnable);
+                None
+            }
+            _ => Some(runnable),
+        });
+        if let Some(runnable) = here {
+            match runnable.green().bound_to() {
+                Some(home) => self.push_inbox(home, runnable),
+                None => {
+                    self.injector.push(runnable);
+                    self.wake_for_work();
+                }
+            }
+        }
+    }
+
+    /// Queues what only the worker `home` may run, from outside that worker.
+    pub(crate) fn push_inbox(&self, home: usize, runnable: Runnable) {
+        self.workers[home].inbox.push(runnable);
+        if self.idle.claim(home) {
+            self.unpark(home);
+        }
+    }
+
+    /// Something was queued that any worker may run.
+    pub(crate) fn wake_for_work(&self) {
+        if let Some(worker) = self.idle.claim_for_work() {
+            self.unpark(worker);
+        }
+    }
+
+    /// Wakes some sleeping worker, if there is one, to look around.
+    pub(crate) fn wake_any(&self) {
+        if let Some(worker) = self.idle.claim_any() {
+            self.unpark(worker);
+        }
+    }
+
+    /// Unparks a worker that the caller has claimed.
+    pub(crate) fn unpark(&self, worker: usize) {
+        if self.workers[worker].parker.unpark() == Rouse::WakeDriver {
+            self.driver().expect("the worker is in the driver").wake();
+        }
+    }
+
+    /// Whether there is work in sight that `worker` could do.
+    pub(crate) fn has_work_for(&self, worker: usize) -> bool {
+        !self.workers[worker].inbox.is_empty() || self.has_work_for_any()
+    }
+
+    pub(crate) fn has_work_for_any(&self) -> bool {
+        !self.injector.is_empty() || self.workers.iter().any(|worker| !worker.stealer.is_empty())
+    }
+
+    pub(crate) fn driver(&self) -> Option<&dyn Driver> {
+        self.driver.get().map(|driver| &**driver)
+    }
+
+    /// The driver of type `D`, made by `make` if there is none.
+    pub(crate) fn driver_or_install<D: Driver>(
+        self: &Arc<Self>,
+        make: impl FnOnce() -> io::Result<D>,
+    ) -> io::Result<Arc<D>> {
+        let _one_at_a_time = self.installing.lock();
+        let driver = match self.driver.get() {
+            Some(driver) => driver.clone(),
+            None => {
+                let driver: Arc<dyn Driver> = Arc::new(make()?);
+                Monitor::start(self)?;
+                let driver = self.driver.get_or_init(|| driver).clone();
+                // Somebody must wait in it, and those who sleep do not know of it.
+                self.wake_any();
+                driver
+            }
+        };
+        let driver: Arc<dyn Any + Send + Sync> = driver;
+        driver
+            .downcast()
+            .map_err(|_| io::Error::other("the runtime has a driver of another kind"))
+    }
+
+    /// A green thread has left the registry.
+    pub(crate) fn thread_ended(&self) {
+        if self.registry.is_closed() && self.registry.len() == 0 {
+            drop(self.ended.lock());
+            self.all_ended.notify_all();
+        }
+    }
+
+    /// Blocks this OS thread until no green thread is alive, or until the deadline. The registry is closed.
+    pub(crate) fn wait_until_all_ended(&self, deadline: Option<std::time::Instant>) -> usize {
+        let mut ended = self.ended.lock();
+        loop {
+            let alive = self.registry.len();
+            if alive == 0 {
+                return 0;
+            }
+            match deadline {
+                None => self.all_ended.wait(&mut ended),
+                Some(deadline) => {
+                    if self.all_ended.wait_until(&mut ended, deadline).timed_out() {
+                        return self.registry.len();
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Makes all workers and helpers end. No green thread is alive.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        for worker in 0..self.workers.len() {
+            if self.idle.claim(worker) {
+                self.unpark(worker);
+            }
+        }
+        self.monitor.stop();
+    }
+
+    /// The registry's shard for threads spawned here.
+    pub(crate) fn home_shard(&self) -> usize {
+        context::with_worker(|worker: Option<&Worker>| match worker {
+            Some(worker) if worker.shared().id == self.id => worker.index(),
+            _ => 0,
+        })
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime")
+            .field("id", &self.id)
+            .field("workers", &self.workers.len())
+            .field("thread_locals", &self.thread_locals)
+            .field("green_threads", &self.registry.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,376 @@
+//! Stacks of green threads: carved from slabs, guarded, pooled.
+//!
+//! A *slab* is one `mmap` of many equal *slots*. A slot is a guard page at its low end and the usable stack above it:
+//!
+//! ```text
+//!     bottom                                                            base    next slot's bottom
+//!       | guard | usable, grows down <------------------------------------|.....|
+//!                                                                          stagger
+//! ```
+//!
+//! - Address space is not memory: a slab is reserved without backing (`MAP_NORESERVE`), and only the pages that a green thread has
+//!   touched cost anything. Huge pages are refused, since one would back eight stacks whole.
+//! - **Every stack that leaves this file has a guard below it** ([`guard`]), so that an overflow faults and never reaches the
+//!   neighbour. Where no guard can be had, there is no stack but an error.
+//! - Tops are staggered by cache lines. If all stacks began at one offset within their pages, the hot top lines of thousands of
+//!   them would compete for the same few sets of the first-level cache.
+//! - Free stacks are kept for ever, in a pool of the process and in a small cache per worker ([`Cache`]). The first
+//!   [`WARM`] keep their pages, so that a spawn reuses them without a fault; the pages of the others are given back to
+//!   the system, so that a burst of a million green threads leaves address space behind and no memory.
+//!
+//! Sizes are powers of two, from 16 KiB to 1 GiB: one free list a size.
+
+mod guard;
+
+use std::fmt;
+use std::io;
+use std::num::NonZeroUsize;
+use std::ptr;
+use std::sync::OnceLock;
+
+use parking_lot::Mutex;
+
+/// The stack size where none is asked for.
+pub(crate) const DEFAULT_SIZE: usize = 256 << 10;
+pub(crate) const MIN_SIZE: usize = 16 << 10;
+pub(crate) const MAX_SIZE: usize = 1 << 30;
+
+const MIN_LOG: u32 = MIN_SIZE.ilog2();
+const CLASSES: usize = (MAX_SIZE.ilog2() - MIN_LOG) as usize + 1;
+
+/// Address space of a slab, if the stacks are not larger than that.
+const SLAB_BYTES: usize = 64 << 20;
+/// Free stacks a size whose pages stay.
+const WARM: usize = 1024;
+
+/// Tops are staggered over so many places, so many bytes apart (two cache lines, which prefetchers fetch in pairs).
+const STAGGER_PLACES: usize = 8;
+const STAGGER_BYTES: usize = 128;
+
+/// The size of a page of memory.
+fn page() -> usize {
+    static PAGE: OnceLock<usize> = OnceLock::new();
+    *PAGE.get_or_init(|| {
+        // SAFETY: sysconf has no preconditions.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        usize::try_from(page).expect("the page size is positive")
+    })
+}
+
+/// A stack size that is pooled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Class(u8);
+
+impl Class {
+    /// The smallest class of at least `size` bytes.
+    pub(crate) fn of(size: usize) -> io::Result<Self> {
+        if size > MAX_SIZE {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "a stack of {size} bytes is too large: at most {MAX_SIZE} bytes are possible"
+                ),
+            ));
+        }
+        let log = size.max(MIN_SIZE).next_power_of_two().ilog2();
+        Ok(Self((log - MIN_LOG) as u8))
+    }
+
+    /// The usable bytes of a stack.
+    pub(crate) fn size(self) -> usize {
+        MIN_SIZE << self.0
+    }
+
+    fn slot_bytes(self) -> usize {
+        // The page above pays for the stagger, so that the promised size is usable at every stagger.
+        self.size() + 2 * page()
+    }
+}
+
+/// A guarded stack. Dropping it gives it back to the pool.
+pub(crate) struct Stack {
+    bottom: NonZeroUsize,
+    base: NonZeroUsize,
+    class: Class,
+}
+
+impl Stack {
+    /// Takes a stack from the pool, or makes one.
+    pub(crate) fn new(class: Class) -> io::Result<Self> {
+        POOL[usize::from(class.0)].lock().take(class)
+    }
+
+    /// The lowest address, where the guard begins.
+    pub(crate) fn bottom(&self) -> usize {
+        self.bottom.get()
+    }
+}
+
+/// Whether `address` lies in the guard of the stack that begins at `bottom`. Safe in a signal handler.
+pub(crate) fn is_guard(bottom: usize, address: usize) -> bool {
+    (bottom..bottom + page()).contains(&address)
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        let stack = Self { ..*self };
+        POOL[usize::from(self.class.0)].lock().give_back(stack);
+    }
+}
+
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stack({:#x}..{:#x})", self.bottom, self.base)
+    }
+}
+
+// SAFETY: `bottom` and `base` are bounds of a mapping that is never unmapped; the lowest page is a guard, installed before
+// the stack left the pool; both are multiples of 64, and `Class` makes at least 16 KiB usable.
+unsafe impl corosensei::stack::Stack for Stack {
+    fn base(&self) -> NonZeroUsize {
+        self.base
+    }
+
+    fn limit(&self) -> NonZeroUsize {
+        self.bottom
+    }
+}
+
+static POOL: [Mutex<Pool>; CLASSES] = [const { Mutex::new(Pool::new()) }; CLASSES];
+
+/// The free stacks of one class.
+struct Pool {
+    warm: Vec<Stack>,
+    /// Without pages.
+    cold: Vec<Stack>,
+    /// What is not carved yet of the newest slab.
+    slab_next: usize,
+    slab_end: usize,
+    carved: usize,
+}
+
+impl Pool {
+    const fn new() -> Self {
+        Self {
+            warm: Vec::new(),
+            cold: Vec::new(),
+            slab_next: 0,
+            slab_end: 0,
+            carved: 0,
+        }
+    }
+
+    fn take(&mut self, class: Class) -> io::Result<Stack> {
+        match self.warm.pop().or_else(|| self.cold.pop()) {
+            Some(stack) => Ok(stack),
+            None => self.carve(class),
+        }
+    }
+
+    fn give_back(&mut self, stack: Stack) {
+        if self.warm.len() < WARM {
+            self.warm.push(stack);
+        } else {
+            let usable = stack.bottom.get() + page();
+            let end = stack.bottom.get() + stack.class.slot_bytes();
+            // SAFETY: the range lies in the slot of a stack that nobody uses. Guards survive MADV_DONTNEED.
+            unsafe {
+                libc::madvise(
+                    ptr::without_provenance_mut(usable),
+                    end - usable,
+                    libc::MADV_DONTNEED,
+                );
+            }
+            self.cold.push(stack);
+        }
+    }
+
+    fn carve(&mut self, class: Class) -> io::Result<Stack> {
+        if self.slab_next == self.slab_end {
+            let (start, bytes) = map_slab(class)?;
+            self.slab_next = start;
+            self.slab_end = start + bytes;
+        }
+        let bottom = self.slab_next;
+        guard::install(bottom, page()).map_err(|error| guard::explain(error, self.carved))?;
+        let stagger = self.carved % STAGGER_PLACES * STAGGER_BYTES;
+        self.slab_next += class.slot_bytes();
+        self.carved += 1;
+        let base = bottom + class.slot_bytes() - stagger;
+        Ok(Stack {
+            bottom: NonZeroUsize::new(bottom).expect("mmap gave an address"),
+            base: NonZeroUsize::new(base).expect("above the bottom"),
+            class,
+        })
+    }
+}
+
+/// Maps a slab and gives its start and size. Takes a smaller one where a full one is refused.
+fn map_slab(class: Class) -> io::Result<(usize, usize)> {
+    let mut slots = (SLAB_BYTES / class.slot_bytes()).max(1);
+    loop {
+        let bytes = slots * class.slot_bytes();
+        // SAFETY: a new private mapping, wherever the system likes it.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK,
+                -1,
+                0,
+            )
+        };
+        if start != libc::MAP_FAILED {
+            // Only a saving is lost where this is refused.
+            // SAFETY: the range has just been mapped.
+            #[cfg(target_os = "linux")]
+            unsafe {
+                libc::madvise(start, bytes, libc::MADV_NOHUGEPAGE);
+            }
+            return Ok((start.expose_provenance(), bytes));
+        }
+        let error = io::Error::last_os_error();
+        if slots == 1 {
+            return Err(io::Error::new(
+                io::ErrorKind::OutOfMemory,
+                format!(
+                    "no room for another green thread: mapping a stack of {} KiB failed: {error}; look at the limit of the \
+                     address space (ulimit -v), vm.overcommit_memory and vm.max_map_count, or take smaller stacks",
+                    class.slot_bytes() >> 10
+                ),
+            ));
+        }
+        slots /= 2;
+    }
+}
+
+/// The stacks that one worker keeps at hand, all of one class, without a lock.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    class: Class,
+    stacks: Vec<Stack>,
+}
+
+impl Cache {
+    const CAPACITY: usize = 64;
+    const BATCH: usize = 32;
+
+    pub(crate) fn new(class: Class) -> Self {
+        Self {
+            class,
+            stacks: Vec::with_capacity(Self::CAPACITY),
+        }
+    }
+
+    pub(crate) fn take(&mut self, class: Class) -> io::Result<Stack> {
+        if class != self.class {
+            return Stack::new(class);
+        }
+        if self.stacks.is_empty() {
+            let mut pool = POOL[usize::from(class.0)].lock();
+            let free = pool.warm.len().min(Self::BATCH);
+            let from = pool.warm.len() - free;
+            self.stacks.extend(pool.warm.drain(from..));
+            if self.stacks.is_empty() {
+                return pool.take(class);
+            }
+        }
+        Ok(self.stacks.pop().expect("just filled"))
+    }
+
+    pub(crate) fn give_back(&mut self, stack: Stack) {
+        if stack.class != self.class {
+            return;
+        }
+        if self.stacks.len() == Self::CAPACITY {
+            let mut pool = POOL[usize::from(self.class.0)].lock();
+            for stack in self.stacks.drain(..Self::BATCH) {
+                pool.give_back(stack);
+            }
+        }
+        self.stacks.push(stack);
+    }
+}
+
+/// How many stacks are out of the pool: those of the green threads that are alive, and those that workers keep at hand. It
+/// counts all runtimes of the process; a runtime that has shut down keeps none.
+pub fn stacks_in_use() -> usize {
+    POOL.iter()
+        .map(|pool| {
+            let pool = pool.lock();
+            pool.carved - pool.warm.len() - pool.cold.len()
+        })
+        .sum()
+}
+
+#[cfg(all(test, not(roving_loom)))]
+mod tests {
+    use super::*;
+    use corosensei::stack::Stack as _;
+
+    fn class(size: usize) -> Class {
+        Class::of(size).unwrap()
+    }
+
+    #[test]
+    fn sizes_are_rounded_up_and_bounded() {
+        assert_eq!(class(0).size(), MIN_SIZE);
+        assert_eq!(class(MIN_SIZE + 1).size(), 2 * MIN_SIZE);
+        assert_eq!(class(DEFAULT_SIZE).size(), DEFAULT_SIZE);
+        assert_eq!(class(MAX_SIZE).size(), MAX_SIZE);
+        let error = Class::of(MAX_SIZE + 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn the_promised_size_is_usable_and_stacks_do_not_overlap() {
+        let class = class(32 << 10);
+        let stacks: Vec<_> = (0..100).map(|_| Stack::new(class).unwrap()).collect();
+        let mut ranges: Vec<_> = stacks
+            .iter()
+            .map(|s| (s.limit().get(), s.base().get()))
+            .collect();
+        ranges.sort_unstable();
+        for (limit, base) in &ranges {
+            assert!(base - limit - page() >= class.size());
+            let usable = ptr::with_exposed_provenance_mut::<u8>(limit + page());
+            // SAFETY: the usable part of a stack that this test holds.
+            unsafe { usable.write_bytes(0xa5, base - limit - page()) };
+        }
+        assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+        assert!(stacks.iter().all(|s| is_guard(s.bottom(), s.limit().get())));
+        assert!(
+            stacks
+                .iter()
+                .all(|s| !is_guard(s.bottom(), s.limit().get() + page()))
+        );
+    }
+
+    #[test]
+    fn a_stack_given_back_is_used_again() {
+        let class = class(4 << 20);
+        let first = Stack::new(class).unwrap();
+        let bottom = first.bottom;
+        drop(first);
+        assert_eq!(Stack::new(class).unwrap().bottom, bottom);
+    }
+
+    #[test]
+    fn a_cache_returns_what_it_cannot_keep() {
+        let class = class(64 << 10);
+        let mut cache = Cache::new(class);
+        let stacks: Vec<_> = (0..3 * Cache::CAPACITY)
+            .map(|_| cache.take(class).unwrap())
+            .collect();
+        for stack in stacks {
+            cache.give_back(stack);
+            assert!(cache.stacks.len() <= Cache::CAPACITY);
+        }
+        let kept = cache.stacks.len();
+        drop(cache);
+        let pool = POOL[usize::from(class.0)].lock();
+        assert!(kept > 0);
+        assert_eq!(pool.carved, pool.warm.len() + pool.cold.len());
+    }
+}

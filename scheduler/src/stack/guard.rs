@@ -1,0 +1,119 @@
+//! Guards below stacks: pages that fault.
+//!
+//! On Linux 6.13 and later, `MADV_GUARD_INSTALL` marks the page in the page table and leaves the mapping whole, so a slab of
+//! any number of stacks is one memory mapping. Elsewhere `mprotect` takes the page's access away, which splits
+//! the mapping: two mappings a stack, and the system has a limit on those.
+
+use std::io;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Linux's number of `MADV_GUARD_INSTALL`, which libc does not name yet.
+#[cfg(target_os = "linux")]
+const MADV_GUARD_INSTALL: libc::c_int = 102;
+
+/// Whether `MADV_GUARD_INSTALL` was refused as unknown.
+static NEEDS_MPROTECT: AtomicBool = AtomicBool::new(cfg!(not(target_os = "linux")));
+
+/// Makes `bytes` bytes from `address` on fault at every access. Both are multiples of the page size, within a mapping of ours.
+pub(super) fn install(address: usize, bytes: usize) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if !NEEDS_MPROTECT.load(Ordering::Relaxed) {
+        match advise(address, bytes) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                NEEDS_MPROTECT.store(true, Ordering::Relaxed);
+            }
+            result => return result,
+        }
+    }
+    protect(address, bytes)
+}
+
+#[cfg(target_os = "linux")]
+fn advise(address: usize, bytes: usize) -> io::Result<()> {
+    // SAFETY: a range of a slab that is not in use yet, by this function's contract.
+    match unsafe {
+        libc::madvise(
+            ptr::without_provenance_mut(address),
+            bytes,
+            MADV_GUARD_INSTALL,
+        )
+    } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn protect(address: usize, bytes: usize) -> io::Result<()> {
+    // SAFETY: a range of a slab that is not in use yet, by this function's contract.
+    match unsafe { libc::mprotect(ptr::without_provenance_mut(address), bytes, libc::PROT_NONE) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Says which limit refused a guard when `stacks` stacks of the size existed.
+pub(super) fn explain(error: io::Error, stacks: usize) -> io::Error {
+    let hint = if NEEDS_MPROTECT.load(Ordering::Relaxed) {
+        let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count");
+        let limit = limit.as_deref().map_or("unknown", str::trim);
+        format!(
+            "this system has no MADV_GUARD_INSTALL (Linux 6.13), so each stack takes two memory mappings of the \
+             vm.max_map_count ({limit}) allowed: raise it with sysctl vm.max_map_count"
+        )
+    } else {
+        "the system is out of memory for page tables".to_owned()
+    };
+    io::Error::new(
+        io::ErrorKind::OutOfMemory,
+        format!(
+            "no room for another green thread: guarding its stack failed after {stacks} stacks: {error}; {hint}"
+        ),
+    )
+}
+
+#[cfg(all(test, not(roving_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_of_guards_fault() {
+        let page = super::super::page();
+        type Install = fn(usize, usize) -> io::Result<()>;
+        for kind in [install as Install, protect] {
+            // SAFETY: a new private mapping.
+            let start = unsafe {
+                let access = libc::PROT_READ | libc::PROT_WRITE;
+                let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+                libc::mmap(ptr::null_mut(), 2 * page, access, flags, -1, 0)
+            };
+            assert_ne!(start, libc::MAP_FAILED);
+            kind(start.addr(), page).unwrap();
+            // The kernel reads on our behalf, and answers EFAULT where we would get a signal.
+            let readable = |address: usize| {
+                let mut byte = 0u8;
+                let local = libc::iovec {
+                    iov_base: (&raw mut byte).cast(),
+                    iov_len: 1,
+                };
+                let remote = libc::iovec {
+                    iov_base: ptr::without_provenance_mut(address),
+                    iov_len: 1,
+                };
+                // SAFETY: one valid local buffer; a bad remote address is answered with an error.
+                unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, &remote, 1, 0) == 1 }
+            };
+            assert!(!readable(start.addr()));
+            assert!(readable(start.addr() + page));
+            // SAFETY: the mapping is this test's.
+            unsafe { libc::munmap(start, 2 * page) };
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_limit() {
+        let error = explain(io::Error::from_raw_os_error(libc::ENOMEM), 7);
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+        assert!(error.to_string().contains("after 7 stacks"));
+    }
+}

@@ -1,0 +1,104 @@
+//! Joining: [`JoinHandle`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{Result, Thread};
+use crate::context;
+use crate::wait::{self, Wait};
+
+/// Where a thread leaves its result.
+pub(super) type Packet<T> = Mutex<Option<Result<T>>>;
+
+/// The right to join a green thread, as [`std::thread::JoinHandle`] is. Dropping it detaches the thread, which goes on.
+pub struct JoinHandle<T> {
+    thread: Thread,
+    packet: Arc<Packet<T>>,
+}
+
+impl<T> JoinHandle<T> {
+    pub(super) fn new(thread: Thread, packet: Arc<Packet<T>>) -> Self {
+        Self { thread, packet }
+    }
+
+    /// The thread.
+    pub fn thread(&self) -> &Thread {
+        &self.thread
+    }
+
+    /// Waits for the thread to end and gives its result.
+    ///
+    /// When this returns, the thread is gone: its stack is free and it is not counted any more. All that it did happens before the
+    /// return.
+    ///
+    /// # Errors
+    ///
+    /// The payload of the panic that ended the thread; [`Cancelled`](crate::wait::Cancelled) if its runtime was shut down.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a green thread joins itself.
+    pub fn join(self) -> Result<T> {
+        self.join_with(wait::begin)
+    }
+
+    /// Like `join`, in a wait that cancellation leaves alone: it returns only when the thread has ended.
+    pub(super) fn join_masked(self) -> Result<T> {
+        self.join_with(wait::begin_masked)
+    }
+
+    fn join_with(self, begin: fn() -> Wait) -> Result<T> {
+        let waiter = self.thread.waiter();
+        assert!(
+            !Arc::ptr_eq(waiter, &context::current()),
+            "a green thread cannot join itself: it would wait for ever"
+        );
+        let completion = &waiter
+            .green()
+            .expect("handles are to green threads")
+            .completion;
+        while !completion.is_done() {
+            let wait = begin();
+            let _retract = Retract(&self.thread);
+            // SAFETY: this is the only joiner: there is one handle, and this call owns it. What it left in an earlier
+            // round has been taken back.
+            if unsafe { completion.join(wait.ticket()) } {
+                wait.block(None);
+            }
+        }
+        self.packet
+            .lock()
+            .take()
+            .expect("a thread leaves its result before it ends")
+    }
+
+    /// Whether the thread has ended, so that [`join`](Self::join) returns at once.
+    pub fn is_finished(&self) -> bool {
+        let green = self.thread.waiter().green();
+        green
+            .expect("handles are to green threads")
+            .completion
+            .is_done()
+    }
+}
+
+/// Takes the joiner's ticket back when it stops waiting, also when it unwinds.
+struct Retract<'a>(&'a Thread);
+
+impl Drop for Retract<'_> {
+    fn drop(&mut self) {
+        if let Some(green) = self.0.waiter().green() {
+            green.completion.retract();
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("thread", &self.thread)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,83 @@
+//! Who a thread is: [`Thread`] and [`ThreadId`].
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use crate::context;
+use crate::green::Waiter;
+
+/// A handle to a thread, green or not, as [`std::thread::Thread`] is.
+#[derive(Clone)]
+pub struct Thread(Arc<Waiter>);
+
+impl Thread {
+    pub(crate) fn new(waiter: Arc<Waiter>) -> Self {
+        Self(waiter)
+    }
+
+    pub(crate) fn waiter(&self) -> &Arc<Waiter> {
+        &self.0
+    }
+
+    /// Makes the token of this thread available: its next or current [`park`](super::park) returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving_scheduler::thread;
+    ///
+    /// let parked = thread::spawn(thread::park);
+    /// parked.thread().unpark();
+    /// parked.join().unwrap();
+    /// ```
+    pub fn unpark(&self) {
+        self.0.token.unpark(&self.0);
+    }
+
+    /// The number of this thread, which no other thread of this process has or will have.
+    pub fn id(&self) -> ThreadId {
+        ThreadId(NonZeroU64::new(self.0.id()).expect("numbers start at 1"))
+    }
+
+    /// The name of this thread, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.0.name()
+    }
+}
+
+impl fmt::Debug for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Thread")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The number of a thread, green or not. It says nothing about [`std::thread::ThreadId`]s.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ThreadId(NonZeroU64);
+
+impl fmt::Debug for ThreadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ThreadId({})", self.0)
+    }
+}
+
+/// Gives a handle to the current thread, green or not.
+///
+/// # Examples
+///
+/// ```
+/// use roving_scheduler::thread;
+///
+/// let handle = thread::Builder::new()
+///     .name("weaver".to_owned())
+///     .spawn(|| thread::current().name().map(str::to_owned))?;
+/// assert_eq!(handle.join().unwrap().as_deref(), Some("weaver"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn current() -> Thread {
+    Thread::new(context::current())
+}

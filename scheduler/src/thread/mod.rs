@@ -1,0 +1,133 @@
+//! Green threads, as `std::thread` has them.
+//!
+//! What std's module does for OS threads, this one does for green threads: [`spawn`], [`Builder`], [`JoinHandle`], [`current`],
+//! [`park`], [`sleep`], [`yield_now`] and the rest have std's names, signatures and meaning. All of it may be called on plain OS
+//! threads too, and then blocks just the OS thread.
+//!
+//! # Examples
+//!
+//! ```
+//! use roving_scheduler::thread;
+//!
+//! let handles: Vec<_> = (0..1000).map(|n| thread::spawn(move || n * 2)).collect();
+//! let sum: u64 = handles.into_iter().map(|handle| handle.join().unwrap()).sum();
+//! assert_eq!(sum, 999_000);
+//! ```
+//!
+//! # Panics
+//!
+//! A panic unwinds the green thread and no other; the payload comes out of [`JoinHandle::join`]. The panic message
+//! names the worker OS thread.
+//!
+//! # Names and stacks
+//!
+//! [`Builder`] gives a green thread a name and a stack size. A stack that overflows ends the process with a message that tells the
+//! name, where the thread was spawned, and how to get a larger stack.
+
+mod handle;
+mod identity;
+pub(crate) mod park;
+mod spawn;
+
+use std::io;
+use std::num::NonZero;
+use std::time::{Duration, Instant};
+
+use crate::context;
+use crate::coroutine::Suspend;
+use crate::panicking;
+use crate::wait;
+
+pub use handle::JoinHandle;
+pub use identity::{Thread, ThreadId, current};
+pub use park::{park, park_timeout};
+pub use spawn::{Builder, spawn};
+pub(crate) use spawn::{run_in, spawn_in};
+
+/// What [`JoinHandle::join`] gives: the thread's result, or the payload of the panic that ended it.
+pub use std::thread::Result;
+
+/// Lets the others run. The current green thread goes on when those that are runnable on its worker have had their turn.
+///
+/// On a plain OS thread this is [`std::thread::yield_now`].
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use roving_scheduler::thread;
+///
+/// static READY: AtomicBool = AtomicBool::new(false);
+/// thread::spawn(|| READY.store(true, Ordering::Release));
+/// while !READY.load(Ordering::Acquire) {
+///     thread::yield_now();
+/// }
+/// ```
+pub fn yield_now() {
+    if context::is_green() {
+        wait::cancellation_point();
+        context::suspend(Suspend::Yielded);
+    } else {
+        std::thread::yield_now();
+    }
+}
+
+/// Blocks the current thread for at least `duration`.
+///
+/// Timers are as exact as the system's clock and the load let them be; they are not rounded to ticks. A duration beyond what the
+/// clock can tell blocks for ever.
+///
+/// # Examples
+///
+/// ```
+/// use roving_scheduler::thread;
+/// use std::time::{Duration, Instant};
+///
+/// let start = Instant::now();
+/// thread::sleep(Duration::from_millis(2));
+/// assert!(start.elapsed() >= Duration::from_millis(2));
+/// ```
+pub fn sleep(duration: Duration) {
+    if !duration.is_zero() {
+        wait::begin().block(Instant::now().checked_add(duration));
+    }
+}
+
+/// Blocks the current thread until `deadline`.
+///
+/// # Examples
+///
+/// ```
+/// use roving_scheduler::thread;
+/// use std::time::{Duration, Instant};
+///
+/// let deadline = Instant::now() + Duration::from_millis(2);
+/// thread::sleep_until(deadline);
+/// assert!(Instant::now() >= deadline);
+/// ```
+pub fn sleep_until(deadline: Instant) {
+    if deadline > Instant::now() {
+        wait::begin().block(Some(deadline));
+    }
+}
+
+/// Whether the current thread is unwinding.
+///
+/// On a green thread this is about that green thread alone, while `std::thread::panicking` may be true because a neighbour on
+/// the same worker is suspended in the middle of an unwinding.
+pub fn panicking() -> bool {
+    panicking::is_unwinding(&context::current())
+}
+
+/// How many workers green threads of the current runtime run on; on a plain OS thread, how many the machine suggests.
+///
+/// # Errors
+///
+/// Those of [`std::thread::available_parallelism`], on a plain OS thread.
+pub fn available_parallelism() -> io::Result<NonZero<usize>> {
+    let workers = context::with_worker(|worker| worker.map(|worker| worker.shared().workers.len()));
+    match workers.and_then(NonZero::new) {
+        Some(workers) => Ok(workers),
+        None => std::thread::available_parallelism(),
+    }
+}

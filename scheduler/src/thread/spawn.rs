@@ -1,0 +1,222 @@
+//! The life of a green thread, from the closure to the result.
+
+use std::io;
+use std::panic::{self, AssertUnwindSafe, Location};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::handle::Packet;
+use super::{JoinHandle, Thread};
+use crate::context;
+use crate::coroutine::{Coroutine, Suspender};
+use crate::green::{Green, Kind, Runnable, Waiter};
+use crate::runtime::{self, Handle};
+use crate::shared::Shared;
+use crate::stack::{Class, Stack};
+use crate::wait::Cancelled;
+use crate::worker::die;
+
+/// Spawns a green thread.
+///
+/// It belongs to the runtime of the green thread that spawns it; on a plain OS thread, to the global runtime, which starts by itself.
+/// It runs when a worker gets to it, and is stolen by an idle one before that. Dropping the handle detaches it. When `main` returns,
+/// green threads that are alive end with the process, as OS threads do.
+///
+/// # Panics
+///
+/// Panics if the system refuses a stack, or the global runtime cannot be started. [`Builder::spawn`] gives an error instead.
+///
+/// # Examples
+///
+/// ```
+/// let handle = roving_scheduler::thread::spawn(|| "done");
+/// assert_eq!(handle.join().unwrap(), "done");
+/// ```
+#[track_caller]
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match Builder::new().spawn(f) {
+        Ok(handle) => handle,
+        Err(error) => panic!("failed to spawn a green thread: {error}"),
+    }
+}
+
+/// Configures a green thread, as [`std::thread::Builder`] does an OS thread.
+///
+/// # Examples
+///
+/// ```
+/// use roving_scheduler::thread::Builder;
+///
+/// let handle = Builder::new()
+///     .name("deep".to_owned())
+///     .stack_size(4 << 20)
+///     .spawn(|| 1 + 1)?;
+/// assert_eq!(handle.thread().name(), Some("deep"));
+/// # handle.join().unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct Builder {
+    name: Option<String>,
+    stack_size: Option<usize>,
+}
+
+impl Builder {
+    /// Starts without a name and with the runtime's stack size.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names the thread.
+    ///
+    /// # Panics
+    ///
+    /// [`spawn`](Self::spawn) panics if the name has a null byte in it, as std's does.
+    pub fn name(mut self, name: String) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Sets the size of the thread's stack, in bytes of address space: rounded up to a power of two, from 16 KiB to 1 GiB.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Spawns the thread.
+    ///
+    /// # Errors
+    ///
+    /// - [`OutOfMemory`](io::ErrorKind::OutOfMemory): the system refuses a stack or its guard. The message names the limit.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the stack is too large, or `ROVING_WORKERS` or `ROVING_STACK_SIZE` cannot be
+    ///   read.
+    /// - [`Other`](io::ErrorKind::Other): the runtime has been shut down.
+    /// - What the system says if it refuses the global runtime's OS threads.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the name has a null byte in it.
+    #[track_caller]
+    pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let name = self.name.map(|name| {
+            assert!(
+                !name.contains('\0'),
+                "thread name may not contain interior null bytes"
+            );
+            name.into_boxed_str()
+        });
+        spawn_in(Handle::current()?.shared(), name, self.stack_size, f)
+    }
+}
+
+#[track_caller]
+pub(crate) fn spawn_in<F, T>(
+    runtime: &Arc<Shared>,
+    name: Option<Box<str>>,
+    stack_size: Option<usize>,
+    f: F,
+) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    // SAFETY: nothing is borrowed.
+    unsafe { spawn_unchecked(runtime, name, stack_size, f) }
+}
+
+/// # Safety
+///
+/// What `f` and `T` borrow must stay borrowed until the thread has ended.
+#[track_caller]
+unsafe fn spawn_unchecked<F, T>(
+    runtime: &Arc<Shared>,
+    name: Option<Box<str>>,
+    stack_size: Option<usize>,
+    f: F,
+) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    let site = Location::caller();
+    let class = match stack_size {
+        Some(bytes) => Class::of(bytes)?,
+        None => runtime.stack_class,
+    };
+    let stack = take_stack(class)?;
+    let bounds = (stack.bottom(), class.size());
+    let packet: Arc<Packet<T>> = Arc::new(Mutex::new(None));
+    let result = packet.clone();
+    let body = move |suspender| live(suspender, f, result);
+    let inserted = runtime.registry.insert(runtime.home_shard(), |key| {
+        // SAFETY: the thread leaves the registry when the coroutine has returned, so this is our caller's promise.
+        let coroutine = unsafe { Coroutine::new(stack, body) };
+        let green = Green::new(runtime.clone(), coroutine, bounds, site, key);
+        Arc::new(Waiter::new(name, Kind::Green(green)))
+    });
+    let Ok(waiter) = inserted else {
+        return Err(io::Error::other(
+            "the runtime of this green thread has been shut down",
+        ));
+    };
+    runtime.schedule(Runnable(waiter.clone()));
+    Ok(JoinHandle::new(Thread::new(waiter), packet))
+}
+
+fn take_stack(class: Class) -> io::Result<Stack> {
+    context::with_worker(|worker| match worker {
+        Some(worker) => worker.take_stack(class),
+        None => Stack::new(class),
+    })
+}
+
+/// What a green thread does in its life. It runs on its own stack.
+fn live<F, T>(suspender: Suspender, f: F, packet: Arc<Packet<T>>)
+where
+    F: FnOnce() -> T,
+{
+    let current = context::current_green().expect("a green thread is one");
+    current
+        .green()
+        .expect("a green thread is one")
+        .set_suspender(suspender);
+    let cancelled = current.word.cancel_requested();
+    drop(current);
+    let result = panic::catch_unwind(AssertUnwindSafe(|| {
+        if cancelled {
+            drop(f);
+            panic::resume_unwind(Box::new(Cancelled));
+        }
+        f()
+    }));
+    *packet.lock() = Some(result);
+    // If nobody will join, the result is dropped here, where its destructor may block.
+    if panic::catch_unwind(AssertUnwindSafe(|| drop(packet))).is_err() {
+        die("the result of a green thread panicked when it was dropped");
+    }
+}
+
+/// Calls `f` on a green thread of `runtime` and waits for its result.
+#[track_caller]
+pub(crate) fn run_in<F, T>(runtime: &Arc<Shared>, f: F) -> T
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    // SAFETY: the join below is not cancelled and nothing between can panic, so this call ends after the thread.
+    let spawned = unsafe { spawn_unchecked(runtime, None, None, f) };
+    match spawned {
+        Ok(handle) => runtime::result_or_unwind(handle.join_masked()),
+        Err(error) => panic!("failed to run a green thread: {error}"),
+    }
+}

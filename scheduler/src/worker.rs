@@ -1,0 +1,386 @@
+//! The worker loop: find a green thread, switch to it, do what it asked for when it switched back; else sleep.
+//!
+//! # Where work is looked for
+//!
+//! 1. Every [`LOOK_AROUND`] runs: expire timers, poll the driver without blocking, take from the injector first.
+//! 2. The LIFO slot, the local queues, the inbox, the injector.
+//! 3. Timers that are due, also those of workers that are too busy to look.
+//! 4. The queues of the others, half of one, from a random start; unless half of the workers are doing that.
+//! 5. Sleep (see [`idle`](crate::idle)): as the leader in the driver if nobody is there, else on the parker; in both cases at most
+//!    until the next timer of this worker.
+//!
+//! So with a run queue that never empties, events, timers and injected threads wait for at most [`LOOK_AROUND`] runs of
+//! green threads on some worker. That is the fairness that the crate documentation promises.
+//!
+//! # Invariants
+//!
+//! - A worker runs on the stack of its OS thread, never on a green one, and green threads run on nothing but workers.
+//! - Between `resume` and `commit` nobody else touches a green thread. After a successful commit the worker does not touch it.
+//! - Nothing of the runtime is locked or borrowed while a green thread runs.
+//! - User code runs within `resume` and catches its own panics, so a panic that unwinds a worker is a defect in the runtime:
+//!   the process is aborted.
+
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::process;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::context;
+use crate::coroutine::{Resumed, Suspend};
+use crate::green::{Runnable, Waiter};
+use crate::parker::Parker;
+use crate::queue::{Inbox, Local};
+use crate::shared::Shared;
+use crate::stack::{Cache, Class, Stack};
+use crate::timer::Shard;
+use crate::wait::Ticket;
+use crate::word::Commit;
+
+/// A busy worker looks for events, timers and injected green threads after so many runs. A prime, so that it does not keep step with
+/// the program's own periods (as in Go).
+const LOOK_AROUND: u32 = 61;
+
+/// One worker. Everything in it is touched by its own OS thread only, be it from the loop or from the green thread on it.
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    index: usize,
+    local: Local,
+    stacks: RefCell<Cache>,
+    running: RefCell<Option<Arc<Waiter>>>,
+    /// Green threads of this worker that are suspended in an unwinding.
+    suspended_unwinding: Cell<isize>,
+    runs: Cell<u32>,
+    random: Cell<u64>,
+    tickets: RefCell<Vec<Ticket>>,
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>, index: usize, local: Local) -> Self {
+        let class = shared.stack_class;
+        Self {
+            shared,
+            index,
+            local,
+            stacks: RefCell::new(Cache::new(class)),
+            running: RefCell::new(None),
+            suspended_unwinding: Cell::new(0),
+            runs: Cell::new(0),
+            random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (index as u64 + 1)),
+            tickets: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Runs until the runtime stops.
+    pub(crate) fn run(&self) {
+        let guard = AbortOnUnwind;
+        context::enter_worker(self, || {
+            while let Some(runnable) = self.next().or_else(|| self.search_and_sleep()) {
+                self.execute(runnable);
+            }
+        });
+        std::mem::forget(guard);
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The green thread that this worker runs.
+    pub(crate) fn current(&self) -> Option<Arc<Waiter>> {
+        self.running.borrow().clone()
+    }
+
+    /// The same, for those on its stack or in a signal handler above it.
+    pub(crate) fn running(&self) -> Option<&Waiter> {
+        // SAFETY: `running` changes in `execute` only, while nobody is on the green thread's stack.
+        unsafe { (*self.running.as_ptr()).as_deref() }
+    }
+
+    pub(crate) fn timers(&self) -> &Shard<Ticket> {
+        self.timers_of(self.index)
+    }
+
+    pub(crate) fn timers_of(&self, worker: usize) -> &Shard<Ticket> {
+        &self.shared.workers[worker].timers
+    }
+
+    pub(crate) fn take_stack(&self, class: Class) -> std::io::Result<Stack> {
+        self.stacks.borrow_mut().take(class)
+    }
+
+    pub(crate) fn suspended_unwinding(&self) -> isize {
+        self.suspended_unwinding.get()
+    }
+
+    pub(crate) fn count_suspended_unwinding(&self, change: isize) {
+        self.suspended_unwinding
+            .set(self.suspended_unwinding.get() + change);
+    }
+
+    /// Queues a green thread that was spawned or woken on this OS thread.
+    pub(crate) fn schedule(&self, runnable: Runnable) {
+        let is_fresh = runnable.green().home().is_none();
+        if is_fresh || self.running().is_none() {
+            self.push_back(runnable);
+        } else if runnable
+            .green()
+            .bound_to()
+            .is_none_or(|home| home == self.index)
+        {
+            if let Some(displaced) = self.local.push_lifo(runnable) {
+                self.push_back(displaced);
+            }
+        } else {
+            self.push_back(runnable);
+        }
+    }
+
+    /// Queues a green thread behind all that wait here, or at its home.
+    fn push_back(&self, runnable: Runnable) {
+        match runnable.green().bound_to() {
+            None => {
+                self.local.push_stealable(runnable);
+                self.shared.wake_for_work();
+            }
+            Some(home) if home == self.index => self.local.push_bound(runnable),
+            Some(home) => self.shared.push_inbox(home, runnable),
+        }
+    }
+
+    fn next(&self) -> Option<Runnable> {
+        self.runs.set(self.runs.get().wrapping_add(1));
+        if self.runs.get().is_multiple_of(LOOK_AROUND)
+            && let Some(injected) = self.look_around()
+        {
+            return Some(injected);
+        }
+        if let Some(overdue) = self.local.overdue_lifo() {
+            self.push_back(overdue);
+        }
+        self.local.take_inbox(self.inbox());
+        self.local.pop().or_else(|| self.take_injected())
+    }
+
+    fn inbox(&self) -> &Inbox {
+        &self.shared.workers[self.index].inbox
+    }
+
+    fn take_injected(&self) -> Option<Runnable> {
+        let injected = self.local.take_injected(&self.shared.injector)?;
+        if self.local.has_stealable() {
+            self.shared.wake_for_work();
+        }
+        Some(injected)
+    }
+
+    /// What a busy worker does now and then, so that nothing starves.
+    fn look_around(&self) -> Option<Runnable> {
+        self.expire(self.timers());
+        self.poll_driver(Some(Duration::ZERO));
+        self.take_injected()
+    }
+
+    /// Ends the waits whose deadlines in `timers` have come.
+    fn expire(&self, timers: &Shard<Ticket>) {
+        if timers.next().is_none() {
+            return;
+        }
+        let mut due = self.tickets.take();
+        timers.expire(Instant::now(), &mut due);
+        for ticket in due.drain(..) {
+            ticket.time_out();
+        }
+        self.tickets.replace(due);
+    }
+
+    /// Waits in the driver and fires what became ready. `false` if there is no driver or another worker is in it.
+    fn poll_driver(&self, timeout: Option<Duration>) -> bool {
+        let Some(driver) = self.shared.driver() else {
+            return false;
+        };
+        let Some(leading) = self.shared.leader.try_lock() else {
+            return false;
+        };
+        let mut ready = self.tickets.take();
+        let polled = driver.wait(timeout, &mut ready);
+        drop(leading);
+        self.shared.monitor.driver_polled();
+        if let Err(error) = polled {
+            die(&format!("the IO driver failed: {error}"));
+        }
+        for ticket in ready.drain(..) {
+            ticket.fire();
+        }
+        self.tickets.replace(ready);
+        true
+    }
+
+    /// Finds work elsewhere, or sleeps until there is some. `None` when the runtime stops.
+    fn search_and_sleep(&self) -> Option<Runnable> {
+        let mut searching = self.shared.idle.start_search();
+        loop {
+            for worker in &self.shared.workers {
+                self.expire(&worker.timers);
+            }
+            let found = self.find_anywhere(searching);
+            if found.is_some() {
+                if searching && self.shared.idle.search_found() && self.shared.has_work_for_any() {
+                    self.shared.wake_any();
+                }
+                return found;
+            }
+            self.shared.idle.announce_sleep(self.index, searching);
+            searching = self.sleep();
+            if self.shared.is_stopping() {
+                return None;
+            }
+        }
+    }
+
+    fn find_anywhere(&self, searching: bool) -> Option<Runnable> {
+        self.local.take_inbox(self.inbox());
+        let mine = self.local.pop().or_else(|| self.take_injected());
+        if mine.is_some() || !searching {
+            return mine;
+        }
+        let workers = &self.shared.workers;
+        let start = self.next_random() as usize % workers.len();
+        let victims = workers[start..].iter().chain(&workers[..start]);
+        victims
+            .filter(|victim| !victim.stealer.is_empty())
+            .find_map(|victim| self.local.steal_from(&victim.stealer))
+    }
+
+    /// Sleeps, having announced it, unless there is work after all. Gives whether the worker now counts as searching.
+    fn sleep(&self) -> bool {
+        let shared = &self.shared;
+        if shared.has_work_for(self.index) {
+            if shared.idle.retract_sleep(self.index) {
+                shared.idle.resume_search();
+            } else {
+                self.parker().absorb();
+            }
+            return true;
+        }
+        if shared.is_stopping() {
+            return false;
+        }
+        let unparked = self
+            .lead()
+            .unwrap_or_else(|| self.parker().park(self.timers().next()));
+        if unparked {
+            return true;
+        }
+        if shared.idle.retract_sleep(self.index) {
+            return false;
+        }
+        self.parker().absorb();
+        true
+    }
+
+    /// Sleeps in the driver. `None` if there is none or another worker leads; else whether the worker was unparked.
+    fn lead(&self) -> Option<bool> {
+        self.shared.driver()?;
+        if self.shared.leader.is_locked() {
+            return None;
+        }
+        if !self.parker().enter_driver() {
+            return Some(true);
+        }
+        let timeout = self
+            .timers()
+            .next()
+            .map(|next| next.saturating_duration_since(Instant::now()));
+        let led = self.poll_driver(timeout);
+        let unparked = self.parker().leave_driver();
+        if led || unparked {
+            Some(unparked)
+        } else {
+            None
+        }
+    }
+
+    fn parker(&self) -> &Parker {
+        &self.shared.workers[self.index].parker
+    }
+
+    fn next_random(&self) -> u64 {
+        // Marsaglia's xorshift64.
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.random.set(x);
+        x
+    }
+
+    /// Runs a green thread until it gives the worker back, and does what it asked for.
+    fn execute(&self, Runnable(waiter): Runnable) {
+        let green = waiter.green().expect("only green threads are queued");
+        if green.home() != Some(self.index) {
+            green.set_home(self.index);
+        }
+        self.running.replace(Some(waiter.clone()));
+        // SAFETY: the runnable was the right to run it.
+        let resumed = unsafe { green.coroutine.resume() };
+        self.running.replace(None);
+        match resumed {
+            Resumed::Suspended(Suspend::Yielded) => self.push_back(Runnable(waiter)),
+            Resumed::Suspended(Suspend::Waiting) => match waiter.word.commit() {
+                Commit::Parked => {}
+                Commit::Ended => self.requeue(Runnable(waiter)),
+            },
+            Resumed::Returned => self.bury(&waiter),
+        }
+    }
+
+    /// Queues a green thread whose wait ended while it was switching out.
+    fn requeue(&self, runnable: Runnable) {
+        match runnable.green().bound_to() {
+            Some(home) if home != self.index => self.shared.push_inbox(home, runnable),
+            _ => {
+                if let Some(displaced) = self.local.push_lifo(runnable) {
+                    self.push_back(displaced);
+                }
+            }
+        }
+    }
+
+    /// Takes a green thread that has returned apart, and then tells whoever joins it: so after a join its stack is free and it is
+    /// not counted any more.
+    fn bury(&self, waiter: &Arc<Waiter>) {
+        let green = waiter.green().expect("only green threads are run");
+        // SAFETY: it has just returned, here.
+        let stack = unsafe { green.coroutine.take_stack() };
+        self.stacks.borrow_mut().give_back(stack);
+        self.shared.registry.remove(green.key);
+        if let Some(joiner) = green.completion.complete() {
+            joiner.fire();
+        }
+        self.shared.thread_ended();
+    }
+}
+
+/// Ends the process if the worker loop unwinds.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        die("a worker panicked");
+    }
+}
+
+/// Aborts with one line on standard error.
+#[cold]
+pub(crate) fn die(why: &str) -> ! {
+    let _ = writeln!(
+        std::io::stderr(),
+        "fatal error in the roving runtime: {why}"
+    );
+    process::abort();
+}
