@@ -9,6 +9,7 @@ use crossbeam_deque::Stealer;
 use crate::green::Runnable;
 use crate::mode::ThreadLocals;
 use crate::overflow;
+use crate::panicking;
 use crate::queue::Local;
 use crate::runtime::{self, Runtime};
 use crate::shared::Shared;
@@ -112,6 +113,7 @@ impl Builder {
         }
         let class = Class::of(stack_size)?;
         overflow::install_handler();
+        panicking::install_hook();
         start(self.thread_locals, class, workers, name)
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::coroutine::Suspend;
 use crate::green::{Kind, Waiter};
-use crate::panicking;
+use crate::panicking::{self, Unwinding};
 use crate::parker::Parker;
 use crate::worker::Worker;
 
@@ -72,25 +72,22 @@ fn os_thread() -> Arc<Waiter> {
 
 /// Switches from the current green thread to its worker.
 pub(crate) fn suspend(why: Suspend) {
-    let (suspender, unwinding) = with_worker(|worker| {
+    let (suspender, counted) = with_worker(|worker| {
         let worker = worker.expect("green threads run on workers");
         let green = worker
             .running()
             .and_then(Waiter::green)
             .expect("only green threads suspend");
-        let unwinding = panicking::note(green);
-        if unwinding {
-            worker.count_suspended_unwinding(1);
-        }
-        (green.suspender(), unwinding)
+        let unwinding = panicking::note(green) != Unwinding::No;
+        let counted = unwinding.then(|| worker.doubts.enter());
+        (green.suspender(), counted)
     });
     // SAFETY: on the coroutine of the current green thread, whose suspender this is.
     unsafe { suspender.suspend(why) };
-    if unwinding {
+    if let Some(counted) = counted {
         with_worker(|worker| {
-            worker
-                .expect("green threads run on workers")
-                .count_suspended_unwinding(-1)
+            let worker = worker.expect("green threads run on workers");
+            worker.doubts.leave(counted);
         });
     }
 }

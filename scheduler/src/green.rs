@@ -100,6 +100,13 @@ impl Waiter {
         }
     }
 
+    /// Lets cancellation end the wait `epoch`, which was begun in doubt whether its thread is unwinding.
+    pub(crate) fn unmask(self: &Arc<Self>, epoch: Epoch) {
+        if self.word.unmask(epoch) == Fire::Parked {
+            self.run_again();
+        }
+    }
+
     /// Called by whoever has just moved the word from `Parked` to `Ended`.
     fn run_again(self: &Arc<Self>) {
         match &self.kind {
@@ -182,7 +189,7 @@ impl Green {
         if stays { self.home() } else { None }
     }
 
-    /// Whether it was unwinding from a panic when it last said so (see [`panicking`](crate::panicking)).
+    /// Whether it is unwinding, as far as is known (see [`panicking`](crate::panicking)).
     pub(crate) fn unwinding(&self) -> bool {
         self.unwinding.load(Ordering::Relaxed)
     }

@@ -107,7 +107,7 @@ impl Idle {
         if self.searching.load(Ordering::SeqCst) > 0 {
             return None;
         }
-        self.claim_any()
+        self.claim_first()
     }
 
     /// Steps 2 and 3 of pushing work that only `worker` can do. The caller must unpark it if this says so.
@@ -124,6 +124,11 @@ impl Idle {
     /// Claims some sleeping worker. The caller must unpark it.
     #[must_use]
     pub(crate) fn claim_any(&self) -> Option<usize> {
+        fence(Ordering::SeqCst);
+        self.claim_first()
+    }
+
+    fn claim_first(&self) -> Option<usize> {
         for (index, word) in self.asleep.iter().enumerate() {
             loop {
                 let seen = word.load(Ordering::SeqCst);

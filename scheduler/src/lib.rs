@@ -58,6 +58,8 @@ mod context;
 mod coroutine;
 pub mod driver;
 mod green;
+#[cfg(all(test, not(roving_loom)))]
+mod hammer;
 mod idle;
 mod mode;
 mod monitor;

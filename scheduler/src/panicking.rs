@@ -1,32 +1,144 @@
 //! Whether *this* green thread is unwinding.
 //!
-//! std counts the panics of an OS thread. Green threads of one worker share that count: while one of them is suspended in
-//! the middle of an unwinding (a destructor that blocks), `std::thread::panicking()` is true for its neighbours too. So a worker
-//! counts the green threads that are suspended like that. While there are none, std's answer is exact, and it is noted; while
-//! there are some, what was noted last counts.
+//! Who is unwinding must not be unwound once more: that aborts the process. So [`wait`](crate::wait) masks the waits of a green
+//! thread that is unwinding against cancellation, and must know.
+//!
+//! std counts the panics of an OS thread. Green threads of one worker share that count: while one of them is suspended in the
+//! middle of an unwinding (a destructor that blocks), `std::thread::panicking()` is true for its neighbours too. What can be known:
+//!
+//! - If std says that nobody is panicking, it is exact: nobody on this worker is unwinding.
+//! - If std says that somebody is, and nobody on this worker is suspended in an unwinding, it is the one that runs.
+//! - Otherwise there is *doubt*. Then what counts is whether the green thread has begun to panic since things were last
+//!   clear: the panic hook, which is wrapped for that, and the cancellation note it. A panic that was caught meanwhile is not
+//!   noticed, so the answer may be a yes that is outdated. A wait that was masked in doubt is unmasked when things are clear.
 //!
 //! A green thread that is suspended while it unwinds goes on where it was suspended, whatever its runtime's mode: the panic
 //! count that it has raised must be lowered on the same OS thread.
 
+use std::cell::{Cell, RefCell};
+use std::panic;
+use std::sync::{Arc, Once};
 use std::thread;
 
 use crate::context;
 use crate::green::{Green, Waiter};
+use crate::word::Epoch;
+
+/// What is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unwinding {
+    No,
+    Yes,
+    /// It has begun to panic, and may have caught that.
+    Perhaps,
+}
 
 /// Whether the current thread, whose waiter this is, is unwinding.
-pub(crate) fn is_unwinding(current: &Waiter) -> bool {
+pub(crate) fn unwinding(current: &Waiter) -> Unwinding {
     match current.green() {
         Some(green) => note(green),
-        None => thread::panicking(),
+        None if thread::panicking() => Unwinding::Yes,
+        None => Unwinding::No,
     }
 }
 
 /// Finds out and notes whether the current green thread is unwinding.
-pub(crate) fn note(current: &Green) -> bool {
-    let others =
-        context::with_worker(|worker| worker.map_or(0, |worker| worker.suspended_unwinding()));
-    if others == 0 {
-        current.set_unwinding(thread::panicking());
+pub(crate) fn note(current: &Green) -> Unwinding {
+    let somebody = thread::panicking();
+    let clear = context::with_worker(|worker| {
+        let worker = worker.expect("green threads run on workers");
+        if !somebody {
+            worker.doubts.clear();
+        }
+        worker.doubts.are_none()
+    });
+    if clear {
+        current.set_unwinding(somebody);
     }
-    current.unwinding()
+    match (current.unwinding(), clear) {
+        (false, _) => Unwinding::No,
+        (true, true) => Unwinding::Yes,
+        (true, false) => Unwinding::Perhaps,
+    }
+}
+
+/// What a worker knows of unwindings that are suspended on it.
+#[derive(Debug, Default)]
+pub(crate) struct Doubts {
+    /// Green threads that are suspended while they are, or perhaps are, unwinding.
+    suspended: Cell<usize>,
+    /// How often it has turned out that nobody is.
+    cleared: Cell<u64>,
+    /// Waits that were masked in doubt.
+    masked: RefCell<Vec<(Arc<Waiter>, Epoch)>>,
+}
+
+/// That a green thread was counted as suspended in an unwinding, until things were cleared.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    cleared: u64,
+}
+
+impl Doubts {
+    pub(crate) fn are_none(&self) -> bool {
+        self.suspended.get() == 0
+    }
+
+    /// A green thread suspends while it is, or perhaps is, unwinding.
+    pub(crate) fn enter(&self) -> Counted {
+        self.suspended.set(self.suspended.get() + 1);
+        Counted {
+            cleared: self.cleared.get(),
+        }
+    }
+
+    /// That green thread goes on.
+    pub(crate) fn leave(&self, counted: Counted) {
+        if counted.cleared == self.cleared.get() {
+            self.suspended.set(self.suspended.get() - 1);
+        }
+    }
+
+    /// A wait was masked in doubt.
+    pub(crate) fn masked(&self, waiter: Arc<Waiter>, epoch: Epoch) {
+        self.masked.borrow_mut().push((waiter, epoch));
+    }
+
+    /// Nobody on this worker is unwinding, since std's count is zero: what was masked in doubt need not be.
+    pub(crate) fn clear(&self) {
+        if self.are_none() && self.masked.borrow().is_empty() {
+            return;
+        }
+        self.suspended.set(0);
+        self.cleared.set(self.cleared.get() + 1);
+        for (waiter, epoch) in self.masked.take() {
+            waiter.unmask(epoch);
+        }
+    }
+
+    /// Looks whether things have become clear, after a green thread has run.
+    pub(crate) fn look(&self) {
+        if !self.are_none() && !thread::panicking() {
+            self.clear();
+        }
+    }
+}
+
+/// Wraps the panic hook, once for the process, so that a panic is noted before it unwinds.
+pub(crate) fn install_hook() {
+    static INSTALLED: Once = Once::new();
+    // While it panics, a thread may not change the hook; another runtime will.
+    if !thread::panicking() {
+        INSTALLED.call_once(|| {
+            let previous = panic::take_hook();
+            panic::set_hook(Box::new(move |info| {
+                context::with_running_green(|waiter| {
+                    if let Some(green) = waiter.green() {
+                        green.set_unwinding(true);
+                    }
+                });
+                previous(info);
+            }));
+        });
+    }
 }

@@ -36,9 +36,7 @@ pub(crate) struct Registry {
 impl Registry {
     pub(crate) fn new(shards: usize) -> Self {
         Self {
-            shards: (0..shards)
-                .map(|_| Shard::default())
-                .collect(),
+            shards: (0..shards).map(|_| Shard::default()).collect(),
             closed: AtomicBool::new(false),
         }
     }

@@ -13,7 +13,6 @@
 
 use std::fmt;
 use std::io;
-use std::mem;
 use std::panic;
 use std::sync::{Arc, OnceLock};
 use std::thread as os_thread;
@@ -48,19 +47,20 @@ use crate::thread::{self, JoinHandle, spawn_in};
 /// ```
 pub struct Runtime {
     shared: Arc<Shared>,
-    workers: Vec<os_thread::JoinHandle<()>>,
+    /// `None` once the end has begun.
+    workers: Option<Vec<os_thread::JoinHandle<()>>>,
 }
 
 impl Runtime {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            workers: Vec::new(),
+            workers: Some(Vec::new()),
         }
     }
 
     pub(crate) fn add_worker(&mut self, worker: os_thread::JoinHandle<()>) {
-        self.workers.push(worker);
+        self.workers.get_or_insert_default().push(worker);
     }
 
     /// Calls `f` on a green thread of this runtime and waits for its result. The caller, green or not, is blocked meanwhile, so `f` may
@@ -69,6 +69,7 @@ impl Runtime {
     /// # Panics
     ///
     /// A panic of `f` goes on in the caller. Panics if the system refuses a stack.
+    #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
     where
         F: FnOnce() -> T + Send,
@@ -124,21 +125,44 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// Some green threads were still alive then. The workers go on running them.
+    /// Some green threads were still alive then. They go on, and the workers end after the last of them.
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Result<(), ShutdownTimedOut> {
-        let workers = mem::take(&mut self.workers);
         let deadline = Instant::now().checked_add(timeout);
-        match end(&self.shared, workers, deadline) {
+        match self.end(deadline) {
             0 => Ok(()),
             alive => Err(ShutdownTimedOut { alive }),
         }
+    }
+
+    /// Ends the runtime, if that has not been done; gives how many green threads were alive at the deadline.
+    fn end(&mut self, deadline: Option<Instant>) -> usize {
+        let Some(workers) = self.workers.take() else {
+            return 0;
+        };
+        let shared = &self.shared;
+        let alive = shared.registry.close();
+        if cfg!(panic = "unwind") {
+            for waiter in alive {
+                waiter.cancel();
+            }
+            let alive = if on_worker_of(shared) {
+                0
+            } else {
+                shared.wait_until_all_ended(deadline)
+            };
+            if alive > 0 || on_worker_of(shared) {
+                stop_in_background(shared, workers);
+                return alive;
+            }
+        }
+        stop(shared, workers);
+        0
     }
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        let workers = mem::take(&mut self.workers);
-        end(&self.shared, workers, None);
+        self.end(None);
     }
 }
 
@@ -173,43 +197,25 @@ impl fmt::Display for ShutdownTimedOut {
 
 impl std::error::Error for ShutdownTimedOut {}
 
-/// Ends a runtime; gives how many green threads were alive at the deadline.
-fn end(
-    shared: &Arc<Shared>,
-    workers: Vec<os_thread::JoinHandle<()>>,
-    deadline: Option<Instant>,
-) -> usize {
-    let alive = shared.registry.close();
-    if cfg!(panic = "unwind") {
-        for waiter in alive {
-            waiter.cancel();
-        }
-        if on_worker_of(shared) {
-            let shared = shared.clone();
-            // Without this thread the workers would go on, which loses nothing but them.
-            let _ = os_thread::Builder::new()
-                .name("roving-shutdown".to_owned())
-                .spawn(move || {
-                    shared.wait_until_all_ended(None);
-                    stop(&shared, workers);
-                });
-            return 0;
-        }
-        let alive = shared.wait_until_all_ended(deadline);
-        if alive > 0 {
-            return alive;
-        }
-    }
-    stop(shared, workers);
-    0
-}
-
 fn stop(shared: &Shared, workers: Vec<os_thread::JoinHandle<()>>) {
     shared.stop();
     for worker in workers {
         // A worker that panics aborts the process, so it has ended well.
         let _ = worker.join();
     }
+}
+
+/// Stops the workers when the last green thread has ended, whenever that is.
+fn stop_in_background(shared: &Arc<Shared>, workers: Vec<os_thread::JoinHandle<()>>) {
+    let shared = shared.clone();
+    let spawned = os_thread::Builder::new()
+        .name("roving-shutdown".to_owned())
+        .spawn(move || {
+            shared.wait_until_all_ended(None);
+            stop(&shared, workers);
+        });
+    // Where no thread can be had, the workers stay, asleep.
+    drop(spawned);
 }
 
 fn on_worker_of(shared: &Shared) -> bool {

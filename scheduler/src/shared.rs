@@ -2,13 +2,15 @@
 
 use std::any::Any;
 use std::io;
+use std::mem;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use crossbeam_deque::{Injector, Stealer};
 use crossbeam_utils::CachePadded;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use crate::context;
 use crate::driver::Driver;
@@ -21,7 +23,7 @@ use crate::queue::Inbox;
 use crate::registry::Registry;
 use crate::stack::Class;
 use crate::timer::Shard;
-use crate::wait::Ticket;
+use crate::wait::{self, Outcome, Ticket};
 use crate::worker::Worker;
 
 /// The name of a runtime, never used again in this process.
@@ -58,9 +60,8 @@ pub(crate) struct Shared {
     pub(crate) monitor: Monitor,
     installing: Mutex<()>,
     stopping: AtomicBool,
-    ended: Mutex<()>,
-    /// Notified when the last green thread of a closed runtime has ended.
-    all_ended: Condvar,
+    /// Whoever waits for the last green thread of a closed runtime to end.
+    awaiting_end: Mutex<Vec<Ticket>>,
 }
 
 impl Shared {
@@ -93,8 +94,7 @@ impl Shared {
             monitor: Monitor::new(),
             installing: Mutex::new(()),
             stopping: AtomicBool::new(false),
-            ended: Mutex::new(()),
-            all_ended: Condvar::new(),
+            awaiting_end: Mutex::new(Vec::new()),
         }
     }
 
@@ -186,26 +186,24 @@ impl Shared {
     /// A green thread has left the registry.
     pub(crate) fn thread_ended(&self) {
         if self.registry.is_closed() && self.registry.len() == 0 {
-            drop(self.ended.lock());
-            self.all_ended.notify_all();
+            let awaiting = mem::take(&mut *self.awaiting_end.lock());
+            for ticket in awaiting {
+                ticket.fire();
+            }
         }
     }
 
-    /// Blocks this OS thread until no green thread is alive, or until the deadline. The registry is closed.
-    pub(crate) fn wait_until_all_ended(&self, deadline: Option<std::time::Instant>) -> usize {
-        let mut ended = self.ended.lock();
+    /// Blocks until no green thread is alive, or until the deadline; gives how many are alive. The registry is closed.
+    pub(crate) fn wait_until_all_ended(&self, deadline: Option<Instant>) -> usize {
         loop {
-            let alive = self.registry.len();
-            if alive == 0 {
+            // Whoever shuts a runtime down does so to the end, even when its own runtime cancels it.
+            let wait = wait::begin_masked();
+            self.awaiting_end.lock().push(wait.ticket());
+            if self.registry.len() == 0 {
                 return 0;
             }
-            match deadline {
-                None => self.all_ended.wait(&mut ended),
-                Some(deadline) => {
-                    if self.all_ended.wait_until(&mut ended, deadline).timed_out() {
-                        return self.registry.len();
-                    }
-                }
+            if wait.block(deadline) == Outcome::TimedOut {
+                return self.registry.len();
             }
         }
     }

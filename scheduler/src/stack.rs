@@ -44,7 +44,7 @@ const SLAB_BYTES: usize = 64 << 20;
 const WARM: usize = 1024;
 
 /// Tops are staggered over so many places, so many bytes apart (two cache lines, which prefetchers fetch in pairs).
-const STAGGER_PLACES: usize = 8;
+const STAGGER_PLACES: usize = 16;
 const STAGGER_BYTES: usize = 128;
 
 /// The size of a page of memory.

@@ -35,7 +35,7 @@ use std::time::Instant;
 use crate::context;
 use crate::coroutine::Suspend;
 use crate::green::{Kind, Waiter};
-use crate::panicking;
+use crate::panicking::{self, Unwinding};
 use crate::parker::Parker;
 use crate::timer::TimerKey;
 use crate::word::{By, Commit, Epoch, Fire};
@@ -43,8 +43,15 @@ use crate::word::{By, Commit, Epoch, Fire};
 /// Begins a wait of the current thread, green or not.
 pub fn begin() -> Wait {
     let waiter = context::current();
-    let masked = panicking::is_unwinding(&waiter);
-    open(waiter, masked)
+    let unwinding = panicking::unwinding(&waiter);
+    let wait = open(waiter, unwinding != Unwinding::No);
+    if unwinding == Unwinding::Perhaps {
+        context::with_worker(|worker| {
+            let worker = worker.expect("only green threads of one worker are in doubt");
+            worker.doubts.masked(wait.waiter.clone(), wait.epoch);
+        });
+    }
+    wait
 }
 
 /// Begins a wait that cancellation leaves alone.
@@ -106,6 +113,10 @@ impl Wait {
             By::Timer => Outcome::TimedOut,
             By::Cancel => unwind(self),
         }
+    }
+
+    pub(crate) fn waiter(&self) -> &Arc<Waiter> {
+        &self.waiter
     }
 
     pub(crate) fn epoch(&self) -> Epoch {

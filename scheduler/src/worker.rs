@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use crate::context;
 use crate::coroutine::{Resumed, Suspend};
 use crate::green::{Runnable, Waiter};
+use crate::panicking::Doubts;
 use crate::parker::Parker;
 use crate::queue::{Inbox, Local};
 use crate::shared::Shared;
@@ -48,8 +49,7 @@ pub(crate) struct Worker {
     local: Local,
     stacks: RefCell<Cache>,
     running: RefCell<Option<Arc<Waiter>>>,
-    /// Green threads of this worker that are suspended in an unwinding.
-    suspended_unwinding: Cell<isize>,
+    pub(crate) doubts: Doubts,
     runs: Cell<u32>,
     random: Cell<u64>,
     tickets: RefCell<Vec<Ticket>>,
@@ -64,7 +64,7 @@ impl Worker {
             local,
             stacks: RefCell::new(Cache::new(class)),
             running: RefCell::new(None),
-            suspended_unwinding: Cell::new(0),
+            doubts: Doubts::default(),
             runs: Cell::new(0),
             random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (index as u64 + 1)),
             tickets: RefCell::new(Vec::new()),
@@ -111,15 +111,6 @@ impl Worker {
 
     pub(crate) fn take_stack(&self, class: Class) -> std::io::Result<Stack> {
         self.stacks.borrow_mut().take(class)
-    }
-
-    pub(crate) fn suspended_unwinding(&self) -> isize {
-        self.suspended_unwinding.get()
-    }
-
-    pub(crate) fn count_suspended_unwinding(&self, change: isize) {
-        self.suspended_unwinding
-            .set(self.suspended_unwinding.get() + change);
     }
 
     /// Queues a green thread that was spawned or woken on this OS thread.
@@ -329,6 +320,7 @@ impl Worker {
         // SAFETY: the runnable was the right to run it.
         let resumed = unsafe { green.coroutine.resume() };
         self.running.replace(None);
+        self.doubts.look();
         match resumed {
             Resumed::Suspended(Suspend::Yielded) => self.push_back(Runnable(waiter)),
             Resumed::Suspended(Suspend::Waiting) => match waiter.word.commit() {

@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 
 use crate::context;
 use crate::coroutine::Suspend;
-use crate::panicking;
+use crate::panicking::{self, Unwinding};
 use crate::wait;
 
 pub use handle::JoinHandle;
@@ -114,9 +114,10 @@ pub fn sleep_until(deadline: Instant) {
 /// Whether the current thread is unwinding.
 ///
 /// On a green thread this is about that green thread alone, while `std::thread::panicking` may be true because a neighbour on
-/// the same worker is suspended in the middle of an unwinding.
+/// the same worker is suspended in the middle of an unwinding. While that lasts, a panic that this green thread has caught
+/// may still be taken for one that unwinds.
 pub fn panicking() -> bool {
-    panicking::is_unwinding(&context::current())
+    panicking::unwinding(&context::current()) != Unwinding::No
 }
 
 /// How many workers green threads of the current runtime run on; on a plain OS thread, how many the machine suggests.

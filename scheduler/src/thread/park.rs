@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::context;
 use crate::green::Waiter;
 use crate::wait;
 use crate::word::{By, Epoch};
@@ -94,8 +93,8 @@ pub fn park_timeout(timeout: Duration) {
 }
 
 fn park_until(deadline: Option<Instant>) {
-    let current = context::current();
     let wait = wait::begin();
+    let current = wait.waiter().clone();
     if current.token.wait_for(wait.epoch()) {
         let _take_back = Parking(&current.token);
         wait.block(deadline);
