@@ -1,0 +1,59 @@
+# The commands of this repository. `make` alone lists them.
+
+CARGO ?= cargo
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+EXAMPLES := hello echo http chat fetch primes million
+# What the README's main figure is made of; for example `make bench ARGS="--connections 20000"`.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help test tools check unit stress loom examples sanitize bench bench-quick clean
+
+help:                 ## lists the commands
+	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
+
+test: check unit stress loom examples   ## all that continuous integration runs
+	@echo "make test: all passed"
+
+tools:
+	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	@$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
+
+check: tools          ## format, lints and documentation, all warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+unit:                 ## all tests, in debug
+	timeout 900 $(CARGO) test --workspace --locked
+
+stress:               ## the stress tests, in release
+	timeout 600 $(CARGO) test --release --locked -p roving-scheduler -p roving --test 'stress*' --test 'many*'
+
+loom:                 ## the wait, idle and join protocols under the model checker
+	LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg roving_loom" CARGO_TARGET_DIR=target/loom \
+		timeout 600 $(CARGO) test --release --locked -p roving-scheduler --lib
+
+examples:             ## every example, run to its end
+	$(CARGO) build --release --locked --examples
+	@for example in $(EXAMPLES); do \
+		echo "== $$example"; timeout 60 target/release/examples/$$example || exit 1; \
+	done
+
+# The sanitizers are unstable options of the compiler; their run-time libraries come with the stable toolchain.
+sanitize:             ## the stress tests under AddressSanitizer, the protocols under ThreadSanitizer
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR=target/asan ASAN_OPTIONS=detect_leaks=0 \
+		timeout 900 $(CARGO) test --locked --release --target $(HOST) --features sanitizer \
+		-p roving-scheduler -p roving --test 'stress*'
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" CARGO_TARGET_DIR=target/tsan \
+		TSAN_OPTIONS="suppressions=$(CURDIR)/.ci/tsan.supp" \
+		timeout 600 $(CARGO) test --locked --target $(HOST) -p roving-scheduler --lib hammer
+
+bench:                ## the main job: 100,000 connections, green threads against OS threads
+	$(CARGO) run --release --locked -p roving-bench -- connections $(ARGS)
+
+bench-quick:          ## the same with 10,000 connections, in well under a minute
+	$(CARGO) run --release --locked -p roving-bench -- connections --quick $(ARGS)
+
+clean:                ## removes what was built
+	$(CARGO) clean

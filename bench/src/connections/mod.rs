@@ -1,0 +1,194 @@
+//! `connections`: many connections, held and served by a green thread each and by an OS thread each.
+//!
+//! The servers are measured in turn at 100, 1,000, 10,000 .. connections up to the number asked for (`sweep`); each
+//! measurement (`run`) has processes of its own, laid out by `plan`. Where a server is stopped by a limit of the system on
+//! the way to a number, that is a row of its own, and all servers are measured once more at a number that it can hold. The rows
+//! go to a file (`results`), a table (`table`) and a picture (`picture`).
+
+mod interrupt;
+mod picture;
+mod plan;
+mod preflight;
+mod progress;
+mod results;
+mod run;
+mod sweep;
+mod table;
+
+use crate::limits;
+use crate::machine::{self, Machine};
+use crate::server::ServerKind;
+use anyhow::{Context, Result, ensure};
+use interrupt::Interrupt;
+use plan::Bounds;
+use preflight::{Request, Room};
+use results::{Parameters, Results};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+const DEFAULT_JSON: &str = "bench/results/connections.json";
+const DEFAULT_SVG: &str = "bench/results/connections.svg";
+
+/// The arguments of `connections`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Connections to reach [default: 100000, with --quick 10000]
+    #[arg(long, value_name = "N")]
+    connections: Option<u32>,
+    /// Bytes of a request and of its answer
+    #[arg(long, value_name = "BYTES", default_value_t = 64)]
+    message: u32,
+    /// Seconds of load that are measured at the largest numbers; half of it at the smaller ones [default: 10, with --quick 2]
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// Connections that are kept busy: `all`, or a number; the others stay open and idle
+    #[arg(long, value_name = "all|N", default_value = "all")]
+    active: Active,
+    /// Servers to measure
+    #[arg(long, value_delimiter = ',', default_value = "roving,threads")]
+    servers: Vec<ServerKind>,
+    /// Worker threads of each green-thread server process [default: its share of the cores]
+    #[arg(long, value_name = "N")]
+    workers: Option<u64>,
+    /// Bytes of stack of a green thread
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 10)]
+    stack_size: u64,
+    /// Bytes of stack of an OS thread
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 10)]
+    thread_stack_size: u64,
+    /// File for the results
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_JSON)]
+    json: PathBuf,
+    /// File for the picture
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_SVG)]
+    svg: PathBuf,
+    /// Less of everything: well under a minute
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Which connections are kept busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Active {
+    All,
+    Some(u32),
+}
+
+impl FromStr for Active {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Active, String> {
+        match text {
+            "all" => Ok(Active::All),
+            _ => text
+                .parse()
+                .map(Active::Some)
+                .map_err(|_| "give `all` or a number".into()),
+        }
+    }
+}
+
+/// Runs the benchmark.
+pub(crate) fn run(options: Options) -> Result<()> {
+    let descriptors = limits::raise_descriptor_limit();
+    let (first_port, last_port) = limits::ephemeral_ports();
+    let bounds = Bounds {
+        descriptors,
+        mappings: limits::number("/proc/sys/vm/max_map_count"),
+        ports: u64::from(last_port - first_port) + 1,
+        cores: machine::cores(),
+    };
+    let mut servers = Vec::new();
+    for &server in &options.servers {
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    let request = Request {
+        connections: options
+            .connections
+            .unwrap_or(if options.quick { 10_000 } else { 100_000 }),
+        message: options.message,
+        seconds: options
+            .seconds
+            .unwrap_or(if options.quick { 2 } else { 10 }),
+        active: match options.active {
+            Active::All => None,
+            Active::Some(active) => Some(active),
+        },
+        servers: &servers,
+        workers: options.workers,
+        stack_size: options.stack_size,
+        thread_stack_size: options.thread_stack_size,
+    };
+    preflight::check(&request, Room::look(bounds))?;
+    for (option, path, default) in [
+        ("--json", &options.json, DEFAULT_JSON),
+        ("--svg", &options.svg, DEFAULT_SVG),
+    ] {
+        if path == Path::new(default)
+            && let Some(directory) = path.parent()
+        {
+            // If it fails, the file cannot be written either, and that is told.
+            let _ = fs::create_dir_all(directory);
+        }
+        preflight::check_writable(option, path)?;
+    }
+
+    let interrupt = Interrupt::listen()?;
+    let machine = Machine::look(descriptors);
+    let mut stdout = std::io::stdout();
+    write!(
+        stdout,
+        "{}",
+        table::introduction(&machine, &request, bounds)
+    )?;
+    let rows = sweep::run(&request, bounds, options.quick, &interrupt)?;
+    let results = Results {
+        schema: 1,
+        benchmark: "connections".into(),
+        machine,
+        parameters: Parameters {
+            connections: request.connections,
+            message_bytes: request.message,
+            seconds: request.seconds,
+            active: request.active,
+            roving_stack_bytes: request.stack_size,
+            thread_stack_bytes: request.thread_stack_size,
+        },
+        rows,
+    };
+    let mut json = serde_json::to_string_pretty(&results)?;
+    json.push('\n');
+    fs::write(&options.json, json)
+        .with_context(|| format!("cannot write {}", options.json.display()))?;
+    picture::draw(&results, &options.svg)
+        .with_context(|| format!("cannot write {}", options.svg.display()))?;
+    write!(stdout, "{}", table::render(&results))?;
+    writeln!(
+        stdout,
+        "Results: {}\nPicture: {}",
+        options.json.display(),
+        options.svg.display()
+    )?;
+
+    let unclean = results
+        .rows
+        .iter()
+        .find(|row| !row.is_clean() && row.stopped_by.is_none());
+    if let Some(row) = unclean {
+        let (failed, wrong) = (row.failed, row.wrong_bytes);
+        anyhow::bail!(
+            "the {} server at {} connections: {failed} failed, {wrong} wrong bytes",
+            row.server,
+            row.connections
+        );
+    }
+    ensure!(
+        results.rows.iter().all(|row| row.wrong_bytes == 0),
+        "there were wrong bytes"
+    );
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! The results for people: where and how, two tables, and in words what they come to.
+
+use super::plan::{Bounds, Plan};
+use super::preflight::Request;
+use super::progress::grouped;
+use super::results::{Results, Row};
+use crate::machine::Machine;
+use crate::server::ServerKind;
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use std::fmt::Write;
+
+/// CPU time of other programs, in percent of a core, from which on a measurement is called disturbed.
+const DISTURBED_PERCENT: f64 = 10.0;
+
+/// On what and how will be measured.
+pub(super) fn introduction(machine: &Machine, request: &Request<'_>, bounds: Bounds) -> String {
+    let mut out = format!(
+        "Roving {} on {} ({} cores, {} MiB), Linux {}, {}\n\
+         Up to {} connections; messages of {} bytes; stacks of {} bytes for green threads, {} for OS threads\n",
+        machine.roving,
+        machine.cpu,
+        machine.cores,
+        grouped(machine.memory_bytes >> 20),
+        machine.kernel,
+        machine.rustc,
+        grouped(request.connections.into()),
+        request.message,
+        grouped(request.stack_size),
+        grouped(request.thread_stack_size)
+    );
+    for &kind in request.servers {
+        let plan = Plan::new(kind, request.connections, request.workers, bounds);
+        let workers = match kind {
+            ServerKind::Roving => format!(", workers in each: {}", plan.workers),
+            ServerKind::Threads => String::new(),
+        };
+        let because = if plan.server_processes > 1 || plan.clients.len() > 1 {
+            let mappings = match (kind, bounds.mappings) {
+                (ServerKind::Threads, Some(limit)) => format!(" and {} mappings", grouped(limit)),
+                _ => String::new(),
+            };
+            format!(
+                " (a process may have {} descriptors{mappings})",
+                grouped(bounds.descriptors)
+            )
+        } else {
+            String::new()
+        };
+        let _ = writeln!(
+            out,
+            "{kind} at {} connections: server processes: {}{workers}, load processes: {}{because}",
+            grouped(request.connections.into()),
+            plan.server_processes,
+            plan.clients.len()
+        );
+    }
+    out.push('\n');
+    out
+}
+
+/// All of it, ready to print.
+pub(super) fn render(results: &Results) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "\nHolding the connections\n{}", holding(&results.rows));
+    let _ = writeln!(out, "\nServing them\n{}\n", serving(&results.rows));
+    for line in conclusions(&results.rows) {
+        let _ = writeln!(out, "{line}");
+    }
+    out
+}
+
+fn holding(rows: &[Row]) -> Table {
+    let mut table = table(&[
+        "connections",
+        "server",
+        "established",
+        "failed",
+        "processes",
+        "workers each",
+        "OS threads each",
+        "bytes/connection",
+        "connects/s",
+        "idle CPU",
+    ]);
+    for row in rows {
+        table.add_row([
+            grouped(row.connections.into()),
+            row.server.to_string(),
+            grouped(row.established),
+            grouped(row.failed),
+            row.server_processes.to_string(),
+            match row.server {
+                ServerKind::Roving => row.workers_per_process.to_string(),
+                ServerKind::Threads => "-".into(),
+            },
+            grouped(row.max_os_threads_per_process),
+            or_dash(row.bytes_per_connection, grouped),
+            grouped(row.connects_per_second as u64),
+            or_dash(row.idle_cpu_percent, |percent| format!("{percent:.2} %")),
+        ]);
+    }
+    align(&mut table);
+    table
+}
+
+fn serving(rows: &[Row]) -> Table {
+    let mut table = table(&[
+        "connections",
+        "server",
+        "active",
+        "requests/s",
+        "p50 ms",
+        "p99 ms",
+        "p99.9 ms",
+        "max ms",
+        "CPU us/request",
+        "requests slowest/fastest",
+        "wrong bytes",
+    ]);
+    for row in rows.iter().filter(|row| row.requests.is_some()) {
+        let milliseconds = |us: Option<f64>| or_dash(us, |us| format!("{:.2}", us / 1_000.0));
+        table.add_row([
+            grouped(row.connections.into()),
+            row.server.to_string(),
+            or_dash(row.active, grouped),
+            or_dash(row.requests_per_second, |rate| grouped(rate as u64)),
+            milliseconds(row.latency_us.map(|latency| latency.p50)),
+            milliseconds(row.latency_us.map(|latency| latency.p99)),
+            milliseconds(row.latency_us.map(|latency| latency.p999)),
+            milliseconds(row.latency_us.map(|latency| latency.max)),
+            or_dash(row.cpu_us_per_request, |us| format!("{us:.1}")),
+            or_dash(row.fairness, |fairness| {
+                format!(
+                    "{} / {}",
+                    grouped(fairness.slowest),
+                    grouped(fairness.fastest)
+                )
+            }),
+            grouped(row.wrong_bytes),
+        ]);
+    }
+    align(&mut table);
+    table
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    let rule = LineStyle::none().fill('─').junction('─');
+    table
+        .load_style(
+            TableStyle::new()
+                .top_border(rule)
+                .header_separator(rule)
+                .bottom_border(rule),
+        )
+        .set_header(header.iter().copied());
+    table
+}
+
+/// Numbers to the right; the second column holds names.
+fn align(table: &mut Table) {
+    for (place, column) in table.column_iter_mut().enumerate() {
+        if place != 1 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+fn or_dash<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| "-".into(), show)
+}
+
+/// What the rows come to: which limit stopped whom, and how the servers compare where both were measured.
+pub(super) fn conclusions(rows: &[Row]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for row in rows {
+        if let Some(limit) = &row.stopped_by {
+            let asked = grouped(row.connections.into());
+            lines.push(format!(
+                "{}: stopped at {} of {asked} connections by {limit}",
+                row.server,
+                grouped(row.established)
+            ));
+        }
+    }
+    let measured = |connections: u32, kind: ServerKind| {
+        rows.iter().find(|row| {
+            row.connections == connections && row.server == kind && row.requests.is_some()
+        })
+    };
+    for row in rows.iter().filter(|row| row.server == ServerKind::Roving) {
+        let Some((roving, threads)) = measured(row.connections, ServerKind::Roving)
+            .zip(measured(row.connections, ServerKind::Threads))
+        else {
+            continue;
+        };
+        let ratio = |roving: Option<f64>, threads: Option<f64>| match (roving, threads) {
+            (Some(roving), Some(threads)) if threads > 0.0 => format!("{:.2}", roving / threads),
+            _ => "-".into(),
+        };
+        lines.push(format!(
+            "{:>9} connections, roving against threads: {} x the memory, {} x the requests a second, {} x the p99, \
+             {} x the CPU a request",
+            grouped(row.connections.into()),
+            ratio(
+                roving.bytes_per_connection.map(|bytes| bytes as f64),
+                threads.bytes_per_connection.map(|bytes| bytes as f64)
+            ),
+            ratio(roving.requests_per_second, threads.requests_per_second),
+            ratio(roving.latency_us.map(|l| l.p99), threads.latency_us.map(|l| l.p99)),
+            ratio(roving.cpu_us_per_request, threads.cpu_us_per_request),
+        ));
+    }
+    for row in rows {
+        if let Some(percent) = row.other_cpu_percent
+            && percent >= DISTURBED_PERCENT
+        {
+            let connections = grouped(row.connections.into());
+            lines.push(format!(
+                "{} at {connections}: disturbed, other programs used {percent:.0} % of a core during the load",
+                row.server
+            ));
+        }
+    }
+    for row in rows {
+        for (error, times) in &row.errors {
+            let connections = grouped(row.connections.into());
+            lines.push(format!(
+                "{} at {connections}: {error} ({} times)",
+                row.server,
+                grouped(*times)
+            ));
+        }
+    }
+    lines
+}

@@ -1,0 +1,49 @@
+//! The benchmarks of Roving, one subcommand each.
+//!
+//! A benchmark runs its servers and its load clients as child processes of itself (`process`), which are hidden
+//! subcommands of the same program and speak JSON lines over their pipes (`protocol`). A benchmark exits with
+//! 0 when it ran and every answer was right, 1 when it did not, 2 when the command made no sense (nothing has been
+//! started then), and 130 when it was interrupted.
+
+mod clock;
+mod connections;
+mod fail;
+mod latency;
+mod limits;
+mod load;
+mod machine;
+mod proc_stats;
+mod process;
+mod protocol;
+mod server;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "roving-bench", version, about = "The benchmarks of Roving")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Holds many connections to a green-thread server and to a thread-per-connection server, and compares the two
+    Connections(connections::Options),
+    /// Serves echoes, until its standard input ends
+    #[command(hide = true)]
+    Serve(server::Options),
+    /// Makes load, until its standard input ends
+    #[command(hide = true)]
+    Load(load::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Connections(options) => connections::run(options),
+        Command::Serve(options) => server::run(options),
+        Command::Load(options) => load::run(options),
+    };
+    fail::exit_code(outcome)
+}

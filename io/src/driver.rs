@@ -1,0 +1,204 @@
+//! The IO driver: one poller for all the descriptors that the green threads of one runtime wait for.
+//!
+//! A runtime gets its driver when the first of its green threads meets a socket that is not ready. From then on one of its workers at a
+//! time [waits](roving_scheduler::driver::Driver::wait) in it.
+//!
+//! The system's part is behind [`Poll`], in one file for each way of polling. This file keeps what is registered:
+//! a slab, in which a [`Key`] finds a registration. The key travels through the system with every event. An event can come
+//! late: it may lie in the batch of the waiter while another thread removes its descriptor, closes it, and registers a new one, which may
+//! well get the same slot. Therefore a key is a slot and a generation, and an event of another generation is dropped.
+//!
+//! Locks: the batch, then the slab, then one direction of a registration; each is held for a few instructions, but for the batch, which
+//! belongs to the one who waits.
+
+#[cfg(target_os = "linux")]
+mod epoll;
+#[cfg(any(not(target_os = "linux"), test))]
+mod portable;
+
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use roving_scheduler::wait::Ticket;
+use slab::Slab;
+
+#[cfg(target_os = "linux")]
+use self::epoll::Epoll as System;
+#[cfg(not(target_os = "linux"))]
+use self::portable::Portable as System;
+use crate::readiness::Registration;
+
+/// How many events are looked up under one lock of the slab, so that those who register need not wait for a whole batch.
+const EVENTS_A_LOCK: usize = 64;
+
+/// The system's way of polling many descriptors.
+trait Poll: fmt::Debug + Send + Sync + Sized {
+    /// Whether events tell of what is ready though nothing has come: see [`Event::irregular`].
+    const SEES_IRREGULARITIES: bool;
+
+    /// Room for the events of one wait.
+    type Batch: Send;
+
+    fn new() -> io::Result<Self>;
+
+    fn batch() -> Self::Batch;
+
+    /// Reports the edges of `fd` from now on, as events of `key`. If it is ready now, that is the first edge.
+    fn add(&self, fd: BorrowedFd<'_>, key: Key) -> io::Result<()>;
+
+    /// Reports no more of `fd`, once the wait that is under way has returned.
+    fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()>;
+
+    /// Waits for events, for `timeout`, or for `wake`. An interruption by a signal is an early return.
+    fn wait(&self, batch: &mut Self::Batch, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Makes the wait that is under way return, or else the next one.
+    fn wake(&self);
+
+    /// The events of the last wait.
+    fn events(batch: &Self::Batch) -> impl Iterator<Item = Event>;
+}
+
+/// One edge of a registered descriptor, or several that came together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) key: Key,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// The end of the stream, an error, or urgent data: it may be ready from now on though nothing comes.
+    pub(crate) irregular: bool,
+    /// The connection has come to its end in both directions, or has failed.
+    pub(crate) hung_up: bool,
+}
+
+/// A slot of the slab in the lower half and its generation in the upper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key(u64);
+
+impl Key {
+    fn new(slot: usize, generation: u32) -> Self {
+        let slot = u32::try_from(slot).expect("there are fewer descriptors than slots");
+        // The largest keys are reserved by the pollers, and no slot comes near.
+        debug_assert!(slot < u32::MAX);
+        Self(u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    fn slot(self) -> usize {
+        (self.0 & u64::from(u32::MAX)) as usize
+    }
+}
+
+/// See the [module](self).
+pub(crate) struct Driver {
+    poller: System,
+    batch: Mutex<<System as Poll>::Batch>,
+    registered: Mutex<Registered>,
+}
+
+impl Driver {
+    /// See [`Event::irregular`].
+    pub(crate) const SEES_IRREGULARITIES: bool = System::SEES_IRREGULARITIES;
+
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            poller: System::new()?,
+            batch: Mutex::new(System::batch()),
+            registered: Mutex::new(Registered::default()),
+        })
+    }
+
+    /// Registers `fd`. It must be [deregistered](Self::deregister) before it is closed.
+    pub(crate) fn register(self: &Arc<Self>, fd: BorrowedFd<'_>) -> io::Result<Arc<Registration>> {
+        let registration = self
+            .registered
+            .lock()
+            .insert(|key| Registration::new(self.clone(), key));
+        match self.poller.add(fd, registration.key()) {
+            Ok(()) => Ok(registration),
+            Err(error) => {
+                let removed = self.registered.lock().remove(registration.key());
+                drop(removed);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes `fd` out again. No event reaches `registration` afterwards.
+    pub(crate) fn deregister(&self, registration: &Registration, fd: BorrowedFd<'_>) {
+        // Fails only if the descriptor is not registered, and then there is nothing to do.
+        let _ = self.poller.remove(fd);
+        let removed = self.registered.lock().remove(registration.key());
+        drop(removed);
+    }
+
+    /// Passes the events of a wait on to the registrations that are still there.
+    fn deliver(&self, batch: &<System as Poll>::Batch, ready: &mut Vec<Ticket>) {
+        let mut events = System::events(batch).peekable();
+        while events.peek().is_some() {
+            let registered = self.registered.lock();
+            for event in events.by_ref().take(EVENTS_A_LOCK) {
+                if let Some(registration) = registered.get(event.key) {
+                    registration.on_event(event, ready);
+                }
+            }
+        }
+    }
+}
+
+impl roving_scheduler::driver::Driver for Driver {
+    fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<Ticket>) -> io::Result<()> {
+        let mut batch = self.batch.lock();
+        self.poller.wait(&mut batch, timeout)?;
+        self.deliver(&batch, ready);
+        Ok(())
+    }
+
+    fn wake(&self) {
+        self.poller.wake();
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("poller", &self.poller)
+            .field("registered", &self.registered.lock().slots.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is registered, by key.
+#[derive(Default)]
+struct Registered {
+    slots: Slab<Arc<Registration>>,
+    /// The generation of the next registration, whatever its slot.
+    generation: u32,
+}
+
+impl Registered {
+    fn insert(&mut self, make: impl FnOnce(Key) -> Registration) -> Arc<Registration> {
+        let slot = self.slots.vacant_entry();
+        let registration = Arc::new(make(Key::new(slot.key(), self.generation)));
+        self.generation = self.generation.wrapping_add(1);
+        slot.insert(registration.clone());
+        registration
+    }
+
+    fn get(&self, key: Key) -> Option<&Registration> {
+        let registration = self.slots.get(key.slot())?;
+        (registration.key() == key).then_some(registration)
+    }
+
+    #[must_use]
+    fn remove(&mut self, key: Key) -> Option<Arc<Registration>> {
+        self.get(key)?;
+        Some(self.slots.remove(key.slot()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! Polling on Linux: one system call a wait, and one a wake.
+//!
+//! The epoll instance is polling's, and what it does not offer is done on its descriptor: registering for `EPOLLRDHUP` and
+//! `EPOLLPRI`, without which data and the end of the stream, if they arrive together, could not be told from data alone; and waiting without
+//! the system calls around it that serve its timer and its notifier.
+//!
+//! To wake, an eventfd is written to. It is registered edge-triggered and never read: every write is a new edge, and an edge that
+//! comes while nobody waits stays in the epoll instance for the next one who does. Its counter would take 2^64 wakes to fill.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use polling::Poller;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+
+use super::{Event, Key, Poll};
+
+/// The events of one wait, at most. What does not fit comes with the next one.
+const BATCH: usize = 1024;
+
+/// What the wake-up's events carry. No slot has this key, so they find no registration.
+const WAKE: EventData = EventData::new_u64(u64::MAX);
+
+/// See the [module](self).
+pub(super) struct Epoll {
+    poller: Poller,
+    wake: OwnedFd,
+    /// The kernel has no `epoll_pwait2`, or a sandbox refuses it.
+    coarse: AtomicBool,
+}
+
+impl Poll for Epoll {
+    const SEES_IRREGULARITIES: bool = true;
+
+    type Batch = Vec<libc::epoll_event>;
+
+    fn new() -> io::Result<Self> {
+        let poller = Poller::new()?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&poller, &wake, WAKE, EventFlags::IN | EventFlags::ET)?;
+        Ok(Self {
+            poller,
+            wake,
+            coarse: AtomicBool::new(false),
+        })
+    }
+
+    fn batch() -> Self::Batch {
+        Vec::with_capacity(BATCH)
+    }
+
+    fn add(&self, fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+        // Hang-up and error need not be asked for.
+        let flags =
+            EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI | EventFlags::ET;
+        let key = EventData::new_u64(key.0);
+        Ok(epoll::add(&self.poller, fd, key, flags)?)
+    }
+
+    fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.poller.delete(fd)
+    }
+
+    fn wait(&self, batch: &mut Self::Batch, timeout: Option<Duration>) -> io::Result<()> {
+        batch.clear();
+        let result = match timeout {
+            Some(timeout) if !timeout.is_zero() && !self.coarse.load(Ordering::Relaxed) => {
+                match self.wait_precisely(batch, timeout) {
+                    Err(Errno::NOSYS | Errno::PERM) => {
+                        self.coarse.store(true, Ordering::Relaxed);
+                        self.wait_coarsely(batch, Some(timeout))
+                    }
+                    other => other,
+                }
+            }
+            timeout => self.wait_coarsely(batch, timeout),
+        };
+        match result {
+            Ok(()) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn wake(&self) {
+        // Fails only if the counter is full, and then the eventfd is readable as it is.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    fn events(batch: &Self::Batch) -> impl Iterator<Item = Event> {
+        batch.iter().map(|event| decode(*event))
+    }
+}
+
+impl Epoll {
+    /// Waits with a timeout in nanoseconds.
+    fn wait_precisely(
+        &self,
+        batch: &mut Vec<libc::epoll_event>,
+        timeout: Duration,
+    ) -> Result<(), Errno> {
+        let timeout = libc::timespec {
+            tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        };
+        let (room, most) = room_of(batch);
+        // SAFETY: the kernel reads one `timespec` and writes at most `most` events to `room`, which is writable so far. There is no
+        // signal mask, so its size is not looked at.
+        let events = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.poller.as_raw_fd(),
+                room,
+                most,
+                &raw const timeout,
+                ptr::null::<libc::sigset_t>(),
+                0usize,
+            )
+        };
+        // SAFETY: this is what the kernel has just returned for this batch: an `int`, whatever the wrapper makes of it.
+        unsafe { take_in(batch, events as libc::c_int) }
+    }
+
+    /// Waits with a timeout in milliseconds, rounded up.
+    fn wait_coarsely(
+        &self,
+        batch: &mut Vec<libc::epoll_event>,
+        timeout: Option<Duration>,
+    ) -> Result<(), Errno> {
+        let timeout = timeout.map_or(-1, |timeout| {
+            let millis = timeout.as_nanos().div_ceil(1_000_000);
+            libc::c_int::try_from(millis).unwrap_or(libc::c_int::MAX)
+        });
+        let (room, most) = room_of(batch);
+        // SAFETY: the kernel writes at most `most` events to `room`, which is writable so far.
+        let events = unsafe { libc::epoll_wait(self.poller.as_raw_fd(), room, most, timeout) };
+        // SAFETY: this is what the kernel has just returned for this batch.
+        unsafe { take_in(batch, events) }
+    }
+}
+
+/// Where the kernel may write events, and how many.
+fn room_of(batch: &mut Vec<libc::epoll_event>) -> (*mut libc::epoll_event, libc::c_int) {
+    let room = batch.spare_capacity_mut();
+    let most = libc::c_int::try_from(room.len()).unwrap_or(libc::c_int::MAX);
+    (room.as_mut_ptr().cast(), most)
+}
+
+/// Adds the events that the kernel has written to the room of `batch` to it, or tells `errno` if `events` is -1.
+///
+/// # Safety
+///
+/// If `events` is not negative, that many have been written to the [room](room_of) of `batch`.
+unsafe fn take_in(batch: &mut Vec<libc::epoll_event>, events: libc::c_int) -> Result<(), Errno> {
+    let Ok(events) = usize::try_from(events) else {
+        return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO));
+    };
+    let len = batch.len() + events;
+    // SAFETY: the caller has seen to it that they are there.
+    unsafe { batch.set_len(len) };
+    Ok(())
+}
+
+fn decode(event: libc::epoll_event) -> Event {
+    let flags = EventFlags::from_bits_retain(event.events);
+    let hung_up = flags.intersects(EventFlags::HUP | EventFlags::ERR);
+    let irregular = hung_up || flags.intersects(EventFlags::RDHUP | EventFlags::PRI);
+    Event {
+        key: Key(event.u64),
+        readable: irregular || flags.contains(EventFlags::IN),
+        writable: hung_up || flags.contains(EventFlags::OUT),
+        irregular,
+        hung_up,
+    }
+}
+
+impl fmt::Debug for Epoll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Epoll")
+            .field("fd", &self.poller.as_fd())
+            .field("wake", &self.wake)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,74 @@
+//! Polling by polling's own means, for every system that can report edges.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use polling::{Events, PollMode, Poller};
+
+use super::{Event, Key, Poll};
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Portable(Poller);
+
+impl Poll for Portable {
+    /// Not on every system does polling ask for, or pass on, the end of the stream.
+    const SEES_IRREGULARITIES: bool = false;
+
+    type Batch = Events;
+
+    fn new() -> io::Result<Self> {
+        let poller = Poller::new()?;
+        if !poller.supports_edge() {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "this system does not report edges",
+            ));
+        }
+        Ok(Self(poller))
+    }
+
+    fn batch() -> Self::Batch {
+        Events::new()
+    }
+
+    fn add(&self, fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+        let key = usize::try_from(key.0).map_err(io::Error::other)?;
+        // SAFETY: `Driver::register` asks its callers to remove the descriptor before it is closed.
+        unsafe {
+            self.0
+                .add_with_mode(fd.as_raw_fd(), polling::Event::all(key), PollMode::Edge)
+        }
+    }
+
+    fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.0.delete(fd)
+    }
+
+    fn wait(&self, batch: &mut Self::Batch, timeout: Option<Duration>) -> io::Result<()> {
+        batch.clear();
+        self.0.wait(batch, timeout)?;
+        Ok(())
+    }
+
+    fn wake(&self) {
+        // Fails only if the notifier is full, and then it is notified as it is.
+        let _ = self.0.notify();
+    }
+
+    fn events(batch: &Self::Batch) -> impl Iterator<Item = Event> {
+        batch.iter().map(|event| decode(&event))
+    }
+}
+
+fn decode(event: &polling::Event) -> Event {
+    let hung_up = event.is_interrupt() || event.is_err() == Some(true);
+    Event {
+        key: Key(event.key as u64),
+        readable: event.readable || hung_up,
+        writable: event.writable || hung_up,
+        irregular: hung_up,
+        hung_up,
+    }
+}

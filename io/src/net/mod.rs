@@ -1,0 +1,66 @@
+//! Networking that blocks green threads and not their workers. Mirrors [`std::net`].
+//!
+//! The types and functions have the names, signatures and errors of their counterparts in std; a program moves over by changing its `use`
+//! lines. Where a call of std blocks the OS thread, a call from a green thread parks that green thread until the system says
+//! that the socket is ready. The same call on a plain OS thread blocks that OS thread.
+//!
+//! - One socket can be used by many threads at once, green and not: share it by reference, in an [`Arc`](std::sync::Arc), or
+//!   [clone](TcpStream::try_clone) it. Several may wait in [`TcpListener::accept`]; each connection goes to one of them.
+//! - Sockets come from std and go back to it, with their timeouts: `From` is there both ways.
+//! - A timeout that passes gives [`ErrorKind::WouldBlock`](std::io::ErrorKind::WouldBlock), as std's do on Unix.
+//! - Names are looked up on helper OS threads, never on a worker: use this module's [`ToSocketAddrs`].
+//! - A socket that has to wait for the first time is registered with its runtime's IO driver. If the system refuses that, because
+//!   there are no descriptors left for the driver or too many are registered, the operation that wanted to wait fails with an error that says so.
+//!
+//! # Examples
+//!
+//! An echo server and its client:
+//!
+//! ```
+//! use std::io::{self, Read, Write};
+//!
+//! use roving::go;
+//! use roving::net::{Shutdown, TcpListener, TcpStream};
+//!
+//! # fn main() -> io::Result<()> {
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let address = listener.local_addr()?;
+//!
+//! go!(move || {
+//!     for stream in listener.incoming() {
+//!         go!(move || -> io::Result<()> {
+//!             let mut stream = stream?;
+//!             let mut buffer = [0; 1024];
+//!             loop {
+//!                 match stream.read(&mut buffer)? {
+//!                     0 => return Ok(()),
+//!                     n => stream.write_all(&buffer[..n])?,
+//!                 }
+//!             }
+//!         });
+//!     }
+//! });
+//!
+//! let client = go!(move || -> io::Result<String> {
+//!     let mut stream = TcpStream::connect(address)?;
+//!     stream.write_all(b"hello")?;
+//!     stream.shutdown(Shutdown::Write)?;
+//!     let mut answer = String::new();
+//!     stream.read_to_string(&mut answer)?;
+//!     Ok(answer)
+//! });
+//! assert_eq!(client.join().unwrap()?, "hello");
+//! # Ok(())
+//! # }
+//! ```
+
+mod addr;
+mod socket;
+mod tcp;
+
+pub use std::net::{
+    AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
+};
+
+pub use self::addr::ToSocketAddrs;
+pub use self::tcp::{Incoming, TcpListener, TcpStream};

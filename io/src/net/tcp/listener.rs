@@ -1,0 +1,305 @@
+//! Sockets that wait for TCP connections.
+//!
+//! No flag makes one `accept` non-blocking, so the description of a listener is, whatever mode its user has set; `settings` keeps
+//! the two apart.
+
+use std::fmt;
+use std::io;
+use std::iter::FusedIterator;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with, bind, listen, sockopt};
+
+use super::TcpStream;
+use crate::net::addr::{ToSocketAddrs, first_of};
+use crate::net::socket;
+use crate::readiness::Direction;
+use crate::settings::Settings;
+use crate::source::{Attempt, Source};
+
+/// How many connections may wait to be accepted. The system lowers it to its own limit (`net.core.somaxconn`). It is more than std asks for,
+/// since whoever serves with green threads expects more connections at once than whoever spends an OS thread on each.
+const BACKLOG: i32 = 4096;
+
+/// A TCP socket that listens for connections. Mirrors [`std::net::TcpListener`].
+///
+/// The socket is closed when the value is dropped.
+///
+/// A listener that goes back to std, or gives its descriptor away, is put back into the mode in which it was, unless there are still
+/// [clones](Self::try_clone) of it here: they share its open file description, and need it to be non-blocking.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::Write;
+///
+/// use roving::go;
+/// use roving::net::{TcpListener, TcpStream};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let address = listener.local_addr()?;
+///
+/// let server = go!(move || -> std::io::Result<()> {
+///     let (mut stream, peer) = listener.accept()?;
+///     writeln!(stream, "hello, {peer}")
+/// });
+/// let stream = TcpStream::connect(address)?;
+/// let expected = format!("hello, {}\n", stream.local_addr()?);
+/// assert_eq!(std::io::read_to_string(stream)?, expected);
+/// server.join().unwrap()?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct TcpListener {
+    pub(super) source: Source,
+    settings: Settings,
+}
+
+impl TcpListener {
+    /// Makes a listener that is bound to an address.
+    ///
+    /// Port 0 lets the system choose a port; [`local_addr`](Self::local_addr) tells which. Of several addresses the first that
+    /// can be bound is taken.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ToSocketAddrs`], of `socket`, `bind` and `listen` for the last address tried; `InvalidInput` if there is no address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::net::TcpListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// assert_ne!(listener.local_addr()?.port(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<Self> {
+        first_of(addr, |address| {
+            let fd = socket::open_stream(&address)?;
+            sockopt::set_socket_reuseaddr(&fd, true)?;
+            bind(&fd, &address)?;
+            listen(&fd, BACKLOG)?;
+            Ok(Self {
+                source: Source::new(fd),
+                settings: Settings::default(),
+            })
+        })
+    }
+
+    /// The address that this listens on.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        socket::local_addr(self)
+    }
+
+    /// Makes another handle to the same socket.
+    ///
+    /// Both accept from the same queue, and share their mode.
+    ///
+    /// # Errors
+    ///
+    /// Those of `dup`.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            source: Source::new(self.as_fd().try_clone_to_owned()?),
+            settings: self.settings.share(),
+        })
+    }
+
+    /// Waits for a connection and accepts it.
+    ///
+    /// Several threads may wait at once; each connection goes to one of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of `accept`. Some say nothing about the listener, and a server goes on after them:
+    ///
+    /// - `ECONNABORTED`: the peer gave up before it was accepted. Accept the next one.
+    /// - `EMFILE` and `ENFILE`: no descriptors are left, `ENOBUFS` and `ENOMEM`: no memory. The connection stays in the queue, and the next
+    ///   call tries at once; so wait a little, that others may end, and accept again.
+    ///
+    /// # Examples
+    ///
+    /// A server that outlives such errors:
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::time::Duration;
+    ///
+    /// use roving::net::{TcpListener, TcpStream};
+    /// use roving::{go, thread};
+    ///
+    /// fn serve(listener: TcpListener, handle: fn(TcpStream)) -> io::Result<()> {
+    ///     loop {
+    ///         match listener.accept() {
+    ///             Ok((stream, _)) => {
+    ///                 go!(move || handle(stream));
+    ///             }
+    ///             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+    ///             Err(error) => {
+    ///                 eprintln!("cannot accept: {error}");
+    ///                 thread::sleep(Duration::from_millis(50));
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// # fn main() -> io::Result<()> {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let address = listener.local_addr()?;
+    /// # go!(move || serve(listener, drop));
+    /// # assert_eq!(io::read_to_string(TcpStream::connect(address)?)?, "");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let fd = self.as_fd();
+        self.settings.prepare_listener(fd)?;
+        let (accepted, address) = self.source.operate(
+            Direction::Read,
+            || self.settings.patience(fd, Direction::Read),
+            |_| {
+                loop {
+                    match acceptfrom_with(fd, SocketFlags::CLOEXEC) {
+                        Err(Errno::INTR) => {}
+                        result => return Attempt::of(result),
+                    }
+                }
+            },
+        )?;
+        let address = socket::to_std(address)?;
+        Ok((
+            TcpStream::accepted(accepted, self.settings.of_accepted()),
+            address,
+        ))
+    }
+
+    /// Iterates over the connections, as [`accept`](Self::accept) gives them. It never ends.
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming { listener: self }
+    }
+
+    /// Sets the time to live of the packets sent (`IP_TTL`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt`.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        Ok(sockopt::set_ip_ttl(self, ttl)?)
+    }
+
+    /// The time to live of the packets sent.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt`.
+    pub fn ttl(&self) -> io::Result<u32> {
+        Ok(sockopt::ip_ttl(self)?)
+    }
+
+    /// Limits the socket to IPv6.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt`; there always is one, since the socket is bound.
+    #[deprecated(note = "this option can only be set before the socket is bound")]
+    pub fn set_only_v6(&self, only_v6: bool) -> io::Result<()> {
+        Ok(sockopt::set_ipv6_v6only(self, only_v6)?)
+    }
+
+    /// Tells whether the socket is limited to IPv6.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt`.
+    #[deprecated(note = "this option can only be set before the socket is bound")]
+    pub fn only_v6(&self) -> io::Result<bool> {
+        Ok(sockopt::ipv6_v6only(self)?)
+    }
+
+    /// Takes the error that the socket has kept (`SO_ERROR`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt`.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        socket::take_error(self)
+    }
+
+    /// Sets whether [`accept`](Self::accept) fails with `WouldBlock` instead of waiting. Clones share it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `ioctl`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io;
+    ///
+    /// use roving::net::TcpListener;
+    ///
+    /// # fn main() -> io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// listener.set_nonblocking(true)?;
+    /// assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.settings
+            .set_listener_nonblocking(self.as_fd(), nonblocking)
+    }
+
+    /// Takes a socket that comes from elsewhere.
+    pub(super) fn from_fd(fd: OwnedFd) -> Self {
+        Self {
+            source: Source::new(fd),
+            settings: Settings::unknown(),
+        }
+    }
+
+    /// Gives the descriptor away.
+    pub(super) fn into_fd(self) -> OwnedFd {
+        let fd = self.source.into_fd();
+        self.settings.release_listener(fd.as_fd());
+        fd
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("TcpListener");
+        if let Ok(address) = self.local_addr() {
+            debug.field("addr", &address);
+        }
+        debug.field("fd", &self.as_raw_fd()).finish()
+    }
+}
+
+/// An iterator over the connections that a [`TcpListener`] accepts. Mirrors [`std::net::Incoming`].
+///
+/// It never ends: after an error the next connection may follow. See [`TcpListener::accept`] for how to go on.
+#[derive(Debug)]
+#[must_use = "iterators are lazy and do nothing unless consumed"]
+pub struct Incoming<'a> {
+    listener: &'a TcpListener,
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = io::Result<TcpStream>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.listener.accept().map(|(stream, _)| stream))
+    }
+}
+
+impl FusedIterator for Incoming<'_> {}

@@ -1,0 +1,519 @@
+//! TCP connections.
+//!
+//! The description of a stream is in the mode that its user has set, as std's is: each system call carries a flag that makes it
+//! non-blocking. Only while it connects, when nobody else has it, is it non-blocking as a whole.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::io::{Errno, ioctl_fionbio};
+use rustix::net::{
+    self, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, recv, recvmsg, send,
+    sendmsg, sockopt,
+};
+
+use crate::error::zero_timeout;
+use crate::net::addr::{ToSocketAddrs, first_of};
+use crate::net::socket;
+use crate::readiness::Direction;
+use crate::settings::Settings;
+use crate::source::{Attempt, Patience, Source};
+
+/// How many buffers the system takes in one call.
+const MOST_BUFFERS: usize = 1024;
+
+/// A TCP connection. Mirrors [`std::net::TcpStream`].
+///
+/// The connection is closed when the value is dropped. Reading and writing need only a shared reference, so that one green thread can
+/// read while another writes: `&TcpStream` is `Read` and `Write` too.
+///
+/// A write ends when everything is written, as a blocking one of std does, unless it is interrupted by an error or a timeout
+/// after a part.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::sync::Arc;
+///
+/// use roving::go;
+/// use roving::net::{Shutdown, TcpListener, TcpStream};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let address = listener.local_addr()?;
+/// let echo = go!(move || -> std::io::Result<u64> {
+///     let (stream, _) = listener.accept()?;
+///     std::io::copy(&mut &stream, &mut &stream)
+/// });
+///
+/// let stream = Arc::new(TcpStream::connect(address)?);
+/// let writer = stream.clone();
+/// go!(move || -> std::io::Result<()> {
+///     (&*writer).write_all(&[7; 100_000])?;
+///     writer.shutdown(Shutdown::Write)
+/// });
+/// let mut echoed = Vec::new();
+/// (&*stream).read_to_end(&mut echoed)?;
+/// assert_eq!(echoed, [7; 100_000]);
+/// assert_eq!(echo.join().unwrap()?, 100_000);
+/// # Ok(())
+/// # }
+/// ```
+pub struct TcpStream {
+    pub(super) source: Source,
+    settings: Settings,
+}
+
+impl TcpStream {
+    /// Connects to a peer.
+    ///
+    /// Of several addresses the first that answers is taken.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ToSocketAddrs`], of `socket` and `connect` for the last address tried; `InvalidInput` if there is no address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<Self> {
+        first_of(addr, |address| {
+            Self::connect_within(&address, || Ok(Patience::Forever))
+        })
+    }
+
+    /// Connects to a peer that must answer within `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `socket` and `connect`; `TimedOut` after `timeout`; `InvalidInput` if `timeout` is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use roving::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// TcpStream::connect_timeout(&listener.local_addr()?, Duration::from_secs(10))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<Self> {
+        let patience = || match Instant::now().checked_add(timeout) {
+            _ if timeout.is_zero() => Err(zero_timeout()),
+            Some(deadline) => Ok(Patience::Until(deadline)),
+            None => Ok(Patience::Forever),
+        };
+        Self::connect_within(addr, patience).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                io::Error::new(io::ErrorKind::TimedOut, "connection timed out")
+            }
+            _ => error,
+        })
+    }
+
+    fn connect_within(
+        address: &SocketAddr,
+        patience: impl Fn() -> io::Result<Patience>,
+    ) -> io::Result<Self> {
+        let source = Source::new(socket::open_stream(address)?);
+        let fd = source.fd();
+        let mut under_way = false;
+        source.operate(Direction::Write, patience, |hung_up| {
+            if !under_way {
+                under_way = true;
+                return match net::connect(fd, address) {
+                    Err(Errno::INPROGRESS | Errno::INTR) => Ok(Attempt::WouldBlock),
+                    result => Ok(Attempt::Done(result?)),
+                };
+            }
+            sockopt::socket_error(fd)??;
+            match net::getpeername(fd) {
+                Err(Errno::NOTCONN) if hung_up => {
+                    Err(io::Error::other("the connection ended without an error"))
+                }
+                Err(Errno::NOTCONN) => Ok(Attempt::WouldBlock),
+                result => Ok(Attempt::Done(result.map(|_| ())?)),
+            }
+        })?;
+        ioctl_fionbio(fd, false)?;
+        Ok(Self {
+            source,
+            settings: Settings::default(),
+        })
+    }
+
+    pub(super) fn accepted(fd: OwnedFd, settings: Settings) -> Self {
+        Self {
+            source: Source::new(fd),
+            settings,
+        }
+    }
+
+    /// The address of the other end.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getpeername`.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        socket::peer_addr(self)
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        socket::local_addr(self)
+    }
+
+    /// Ends one direction of the connection, or both. Reads and writes of that direction that are waiting end.
+    ///
+    /// # Errors
+    ///
+    /// Those of `shutdown`.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        let how = match how {
+            Shutdown::Read => net::Shutdown::Read,
+            Shutdown::Write => net::Shutdown::Write,
+            Shutdown::Both => net::Shutdown::Both,
+        };
+        Ok(net::shutdown(self, how)?)
+    }
+
+    /// Makes another handle to the same connection.
+    ///
+    /// Both read and write the same stream of data, and share their timeouts and their mode.
+    ///
+    /// # Errors
+    ///
+    /// Those of `dup`.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            source: Source::new(self.as_fd().try_clone_to_owned()?),
+            settings: self.settings.share(),
+        })
+    }
+
+    /// Sets how long a read waits before it fails with `WouldBlock`. `None` is for as long as it takes. Clones share it.
+    ///
+    /// A read that waits already is not affected.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt`; `InvalidInput` if `timeout` is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{self, Read};
+    /// use std::time::Duration;
+    ///
+    /// use roving::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut stream = TcpStream::connect(listener.local_addr()?)?;
+    /// stream.set_read_timeout(Some(Duration::from_millis(10)))?;
+    /// let error = stream.read(&mut [0; 16]).unwrap_err();
+    /// assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.settings
+            .set_timeout(self.as_fd(), Direction::Read, timeout)
+    }
+
+    /// Sets how long a write waits before it fails with `WouldBlock`, or ends with what is written so far. `None` is for as long as
+    /// it takes. Clones share it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt`; `InvalidInput` if `timeout` is zero.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.settings
+            .set_timeout(self.as_fd(), Direction::Write, timeout)
+    }
+
+    /// How long a read waits, as the system has rounded it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt`.
+    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        self.settings.timeout(self.as_fd(), Direction::Read)
+    }
+
+    /// How long a write waits, as the system has rounded it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt`.
+    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+        self.settings.timeout(self.as_fd(), Direction::Write)
+    }
+
+    /// Waits for data and copies it, but leaves it for the next read.
+    ///
+    /// # Errors
+    ///
+    /// As for a read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    ///
+    /// use roving::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut stream = TcpStream::connect(listener.local_addr()?)?;
+    /// listener.accept()?.0.write_all(b"once")?;
+    ///
+    /// let mut buffer = [0; 4];
+    /// assert_eq!(stream.peek(&mut buffer)?, 4);
+    /// assert_eq!(stream.read(&mut buffer)?, 4);
+    /// assert_eq!(&buffer, b"once");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        self.source.operate(
+            Direction::Read,
+            || self.settings.patience(self.as_fd(), Direction::Read),
+            |_| Attempt::of(recv(self, &mut *buf, flags).map(|(_, received)| received)),
+        )
+    }
+
+    /// Sets whether small pieces of data are sent at once (`TCP_NODELAY`) rather than gathered.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt`.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        Ok(sockopt::set_tcp_nodelay(self, nodelay)?)
+    }
+
+    /// Tells whether small pieces of data are sent at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt`.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        Ok(sockopt::tcp_nodelay(self)?)
+    }
+
+    /// Sets the time to live of the packets sent (`IP_TTL`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt`.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        Ok(sockopt::set_ip_ttl(self, ttl)?)
+    }
+
+    /// The time to live of the packets sent.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt`.
+    pub fn ttl(&self) -> io::Result<u32> {
+        Ok(sockopt::ip_ttl(self)?)
+    }
+
+    /// Takes the error that the socket has kept (`SO_ERROR`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt`.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        socket::take_error(self)
+    }
+
+    /// Sets whether reads and writes fail with `WouldBlock` instead of waiting. Clones share it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `ioctl`.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.settings.set_nonblocking(self.as_fd(), nonblocking)
+    }
+
+    /// Reads once, with a call of `receive` that has room for `room` bytes.
+    fn read_with(
+        &self,
+        room: usize,
+        mut receive: impl FnMut() -> Result<usize, Errno>,
+    ) -> io::Result<usize> {
+        self.source.operate(
+            Direction::Read,
+            || self.settings.patience(self.as_fd(), Direction::Read),
+            |_| match receive() {
+                Ok(received) if 0 < received && received < room => Ok(Attempt::Drained(received)),
+                result => Attempt::of(result),
+            },
+        )
+    }
+
+    /// Writes `total` bytes with calls of `transmit`, which is told how many have been written so far. Gives the number of bytes
+    /// written if there are any, since an error comes again with the next write.
+    fn write_with(
+        &self,
+        total: usize,
+        mut transmit: impl FnMut(usize) -> Result<usize, Errno>,
+    ) -> io::Result<usize> {
+        let mut sent = 0;
+        let result = self.source.operate(
+            Direction::Write,
+            || self.settings.patience(self.as_fd(), Direction::Write),
+            |hung_up| {
+                // To try would take the error that ended the connection from the next write.
+                if hung_up && sent > 0 {
+                    return Ok(Attempt::Done(()));
+                }
+                match transmit(sent) {
+                    Ok(more) => {
+                        sent += more;
+                        // The system takes all that it has room for, so there is none left.
+                        let all = sent == total;
+                        Ok(if all {
+                            Attempt::Done(())
+                        } else {
+                            Attempt::WouldBlock
+                        })
+                    }
+                    Err(error) => Attempt::of(Err(error)),
+                }
+            },
+        );
+        match result {
+            Err(error) if sent == 0 => Err(error),
+            _ => Ok(sent),
+        }
+    }
+
+    /// Takes a socket that comes from elsewhere.
+    pub(super) fn from_fd(fd: OwnedFd) -> Self {
+        Self {
+            source: Source::new(fd),
+            settings: Settings::unknown(),
+        }
+    }
+
+    /// Gives the descriptor away.
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.source.into_fd()
+    }
+}
+
+const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+impl Read for &TcpStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_with(buf.len(), || {
+            recv(*self, &mut *buf, RecvFlags::DONTWAIT).map(|(_, received)| received)
+        })
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let most = bufs.len().min(MOST_BUFFERS);
+        let bufs = &mut bufs[..most];
+        let room = bufs.iter().map(|buf| buf.len()).sum();
+        self.read_with(room, || {
+            let mut control = RecvAncillaryBuffer::default();
+            recvmsg(*self, bufs, &mut control, RecvFlags::DONTWAIT).map(|message| message.bytes)
+        })
+    }
+}
+
+impl Write for &TcpStream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.write_with(buf.len(), |sent| send(*self, &buf[sent..], SEND_FLAGS))
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bufs = &bufs[..bufs.len().min(MOST_BUFFERS)];
+        let total = bufs.iter().map(|buf| buf.len()).sum();
+        self.write_with(total, |sent| {
+            let mut control = SendAncillaryBuffer::default();
+            match sent {
+                0 => sendmsg(*self, bufs, &mut control, SEND_FLAGS),
+                _ => sendmsg(*self, &skip(bufs, sent), &mut control, SEND_FLAGS),
+            }
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is left of `bufs` without the first `bytes`.
+fn skip<'a>(bufs: &'a [IoSlice<'_>], mut bytes: usize) -> Vec<IoSlice<'a>> {
+    let mut rest = Vec::with_capacity(bufs.len());
+    for buf in bufs {
+        let skipped = bytes.min(buf.len());
+        bytes -= skipped;
+        if skipped < buf.len() {
+            rest.push(IoSlice::new(&buf[skipped..]));
+        }
+    }
+    rest
+}
+
+impl Read for TcpStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(bufs)
+    }
+}
+
+impl Write for TcpStream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self).flush()
+    }
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("TcpStream");
+        if let Ok(address) = self.local_addr() {
+            debug.field("addr", &address);
+        }
+        if let Ok(peer) = self.peer_addr() {
+            debug.field("peer", &peer);
+        }
+        debug.field("fd", &self.as_raw_fd()).finish()
+    }
+}

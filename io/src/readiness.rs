@@ -1,0 +1,333 @@
+//! What is known of one descriptor from the edges seen so far, and who waits for the next one.
+//!
+//! Each direction counts its edges; the count is its *tick*. An operation goes:
+//!
+//! 1. look at the tick;
+//! 2. try the system call;
+//! 3. if it would block, lock the direction; if the tick has moved, go to 1; else leave a ticket, unlock, and block.
+//!
+//! The driver, for each edge, locks the direction, moves the tick, and takes all the tickets.
+//!
+//! No edge is lost. What makes the descriptor ready after the system call of step 2 found it not ready causes an edge. The driver
+//! either has reported that edge before the lock of step 3, and then the tick has moved since step 1; or it reports it later, and then it
+//! finds the ticket. An edge of before step 1 does not matter, since the system call came after it.
+//!
+//! All who wait for a direction are woken by an edge: the system reports many arrivals as one edge, and who is woken may be satisfied with
+//! a part, or may have been cancelled. Those who find nothing wait again.
+//!
+//! # Drained
+//!
+//! A system call that moved some bytes, but fewer than it was given room for, has told that the next one would block. It *marks* the
+//! tick of its step 1 as drained, and an operation that finds its own tick marked goes straight to step 3. That is right whoever else
+//! reads meanwhile, since the mark tells of the descriptor and not of the reader: after that tick was seen, the
+//! descriptor was found empty, and whatever came later moves the tick.
+//!
+//! It is right only as long as being ready always means that something has come since. Three things are ready without: the end of
+//! the stream, an error, and data that lie behind a mark of urgent data, where a read stops short. Each may share its edge with data that
+//! came before. Once an edge has told of one, the descriptor is *irregular* for good, and no try is skipped any more.
+
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use roving_scheduler::wait::{self, Outcome, Ticket};
+
+use crate::driver::{Driver, Event, Key};
+
+/// What an operation waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Data, a connection to accept, or the end of the stream.
+    Read,
+    /// Room for data, or the end of an attempt to connect.
+    Write,
+}
+
+/// How many edges a direction has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tick(u64);
+
+impl Tick {
+    /// No edge yet. Registering makes the first edge if the descriptor is ready at that time, so this is what to wait with if
+    /// the system call was tried before there was a registration.
+    pub(crate) const START: Self = Self(0);
+
+    const NEVER: u64 = u64::MAX;
+}
+
+/// A look at a direction before a try.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Glance {
+    pub(crate) tick: Tick,
+    /// Trying is known to be of no use until the next edge.
+    pub(crate) drained: bool,
+}
+
+/// How a wait for an edge ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// There may be something to do.
+    Ready {
+        /// The connection has come to its end in both directions, or has failed.
+        hung_up: bool,
+    },
+    TimedOut,
+}
+
+const IRREGULAR: u8 = 1;
+const HUNG_UP: u8 = 2;
+
+/// One descriptor in one driver. See the [module](self).
+pub(crate) struct Registration {
+    driver: Arc<Driver>,
+    key: Key,
+    read: Side,
+    write: Side,
+    /// The bits `IRREGULAR` and `HUNG_UP`. They are only ever set, and before the tick moves that tells of them.
+    marks: AtomicU8,
+}
+
+impl Registration {
+    pub(crate) fn new(driver: Arc<Driver>, key: Key) -> Self {
+        let marks = if Driver::SEES_IRREGULARITIES {
+            0
+        } else {
+            IRREGULAR
+        };
+        Self {
+            driver,
+            key,
+            read: Side::new(),
+            write: Side::new(),
+            marks: AtomicU8::new(marks),
+        }
+    }
+
+    pub(crate) fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        self.key
+    }
+
+    fn side(&self, direction: Direction) -> &Side {
+        match direction {
+            Direction::Read => &self.read,
+            Direction::Write => &self.write,
+        }
+    }
+
+    fn has(&self, mark: u8) -> bool {
+        self.marks.load(Ordering::Acquire) & mark != 0
+    }
+
+    /// Step 1.
+    pub(crate) fn glance(&self, direction: Direction) -> Glance {
+        let side = self.side(direction);
+        // Acquire: the try that follows stays behind it, and the marks are at least those that came with this tick.
+        let tick = side.tick.load(Ordering::Acquire);
+        let drained = side.drained.load(Ordering::Relaxed) == tick && !self.has(IRREGULAR);
+        Glance {
+            tick: Tick(tick),
+            drained,
+        }
+    }
+
+    /// Notes that a try that was made after `tick` was seen left nothing.
+    pub(crate) fn mark_drained(&self, direction: Direction, tick: Tick) {
+        // Relaxed: it publishes nothing. A reader that misses it tries in vain.
+        self.side(direction)
+            .drained
+            .store(tick.0, Ordering::Relaxed);
+    }
+
+    /// Step 3: blocks the current green thread until there has been an edge since `seen`, or until the deadline.
+    pub(crate) fn wait(
+        &self,
+        direction: Direction,
+        seen: Tick,
+        deadline: Option<Instant>,
+    ) -> Woken {
+        let side = self.side(direction);
+        let mut waiters = side.waiters.lock();
+        if side.tick.load(Ordering::Relaxed) == seen.0 {
+            let wait = wait::begin();
+            let stale = waiters.push(wait.ticket());
+            drop(waiters);
+            drop(stale);
+            if wait.block(deadline) == Outcome::TimedOut {
+                let stale = side.waiters.lock().take_stale();
+                drop(stale);
+                return Woken::TimedOut;
+            }
+        }
+        Woken::Ready {
+            hung_up: self.has(HUNG_UP),
+        }
+    }
+
+    /// Takes in what the driver saw, and hands out the tickets of those who waited for it.
+    pub(crate) fn on_event(&self, event: Event, ready: &mut Vec<Ticket>) {
+        let mut marks = 0;
+        if event.irregular {
+            marks |= IRREGULAR;
+        }
+        if event.hung_up {
+            marks |= HUNG_UP;
+        }
+        if marks != 0 {
+            self.marks.fetch_or(marks, Ordering::Release);
+        }
+        if event.readable {
+            self.read.on_edge(ready);
+        }
+        if event.writable {
+            self.write.on_edge(ready);
+        }
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration")
+            .field("key", &self.key)
+            .field("read", &self.read)
+            .field("write", &self.write)
+            .field("irregular", &self.has(IRREGULAR))
+            .field("hung_up", &self.has(HUNG_UP))
+            .finish_non_exhaustive()
+    }
+}
+
+/// One direction of a registration.
+#[derive(Debug)]
+struct Side {
+    /// Changes under the lock of `waiters`.
+    tick: AtomicU64,
+    /// The tick that is marked as drained.
+    drained: AtomicU64,
+    waiters: Mutex<Waiters>,
+}
+
+impl Side {
+    fn new() -> Self {
+        Self {
+            tick: AtomicU64::new(Tick::START.0),
+            drained: AtomicU64::new(Tick::NEVER),
+            waiters: Mutex::new(Waiters::None),
+        }
+    }
+
+    fn on_edge(&self, ready: &mut Vec<Ticket>) {
+        let mut waiters = self.waiters.lock();
+        let tick = self.tick.load(Ordering::Relaxed);
+        self.tick.store(tick + 1, Ordering::Release);
+        match mem::take(&mut *waiters) {
+            Waiters::None => {}
+            Waiters::One(ticket) => ready.push(ticket),
+            Waiters::Many(mut tickets) => ready.append(&mut tickets),
+        }
+    }
+}
+
+/// The tickets of those who wait. One is the usual case and takes no memory of its own.
+///
+/// Tickets that have become stale are handed out to be dropped once the lock is released: dropping the last one of a green thread that has
+/// ended can drop anything.
+#[derive(Debug, Default)]
+enum Waiters {
+    #[default]
+    None,
+    One(Ticket),
+    Many(Vec<Ticket>),
+}
+
+impl Waiters {
+    /// Adds a ticket. Gives back those that are worth nothing, before it grows.
+    #[must_use]
+    fn push(&mut self, ticket: Ticket) -> Vec<Ticket> {
+        let must_grow = match self {
+            Self::None => false,
+            Self::One(_) => true,
+            Self::Many(tickets) => tickets.len() == tickets.capacity(),
+        };
+        let stale = if must_grow {
+            self.take_stale()
+        } else {
+            Vec::new()
+        };
+        *self = match mem::take(self) {
+            Self::None => Self::One(ticket),
+            Self::One(first) => Self::Many(vec![first, ticket]),
+            Self::Many(mut tickets) => {
+                tickets.push(ticket);
+                Self::Many(tickets)
+            }
+        };
+        stale
+    }
+
+    #[must_use]
+    fn take_stale(&mut self) -> Vec<Ticket> {
+        match mem::take(self) {
+            Self::One(ticket) if ticket.is_stale() => vec![ticket],
+            Self::Many(mut tickets) => {
+                let stale = tickets.extract_if(.., |ticket| ticket.is_stale()).collect();
+                *self = Self::Many(tickets);
+                stale
+            }
+            others => {
+                *self = others;
+                Vec::new()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Waiters {
+        fn len(&self) -> usize {
+            match self {
+                Self::None => 0,
+                Self::One(_) => 1,
+                Self::Many(tickets) => tickets.len(),
+            }
+        }
+    }
+
+    #[test]
+    fn waiters_do_not_pile_up() {
+        let mut waiters = Waiters::None;
+        for _ in 0..1000 {
+            let wait = wait::begin();
+            drop(waiters.push(wait.ticket()));
+        }
+        assert!(waiters.len() <= 8, "{} tickets kept", waiters.len());
+    }
+
+    #[test]
+    fn only_stale_tickets_are_given_up() {
+        let mut waiters = Waiters::None;
+        let old = wait::begin();
+        let old_ticket = old.ticket();
+        assert!(waiters.push(old_ticket).is_empty());
+        drop(old);
+        let new = wait::begin();
+        let stale = waiters.push(new.ticket());
+        assert_eq!(stale.len(), 1);
+        for _ in 0..20 {
+            assert!(waiters.push(new.ticket()).is_empty());
+        }
+        assert_eq!(waiters.len(), 21);
+        drop(new);
+        assert_eq!(waiters.take_stale().len(), 21);
+        assert_eq!(waiters.len(), 0);
+    }
+}

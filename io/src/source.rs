@@ -1,0 +1,250 @@
+//! One descriptor, and the loop that every operation on it goes through.
+//!
+//! A descriptor is registered with a runtime's driver when a green thread of that runtime first finds it not ready; one that
+//! is always ready, or only used on plain OS threads, never is. Registrations with several runtimes know nothing of
+//! each other: each has its own edges.
+//!
+//! A plain OS thread waits with `poll` on the one descriptor.
+//!
+//! Operations borrow the source, so it is not closed while one waits. It is taken out of every driver before its descriptor is closed
+//! or given away: another descriptor may share its open file description and keep it, and its edges, alive.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use roving_scheduler::{Handle, RuntimeId};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::driver::Driver;
+use crate::error::{while_trying, would_block};
+use crate::readiness::{Direction, Registration, Tick, Woken};
+
+/// See the [module](self).
+pub(crate) struct Source {
+    /// There until the source is taken apart.
+    fd: Option<OwnedFd>,
+    /// The registration with the first runtime, and for nearly all sources the only one.
+    first: OnceLock<Registered>,
+    /// Those with other runtimes. The lock is held while a registration is made.
+    others: Mutex<Vec<Registered>>,
+}
+
+// An operation that unwinds leaves nothing half done: what a source knows changes in single steps.
+impl UnwindSafe for Source {}
+impl RefUnwindSafe for Source {}
+
+#[derive(Debug)]
+struct Registered {
+    runtime: RuntimeId,
+    registration: Arc<Registration>,
+}
+
+/// How a try went.
+pub(crate) enum Attempt<T> {
+    Done(T),
+    /// Done, and the next try would block unless something comes meanwhile.
+    Drained(T),
+    WouldBlock,
+}
+
+impl<T> Attempt<T> {
+    /// Sorts out the result of a system call. Never says that the descriptor was drained.
+    pub(crate) fn of(result: Result<T, Errno>) -> io::Result<Self> {
+        match result {
+            Ok(value) => Ok(Self::Done(value)),
+            Err(Errno::AGAIN) => Ok(Self::WouldBlock),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// How long an operation may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Not at all: the socket is in non-blocking mode.
+    None,
+    Until(Instant),
+    Forever,
+}
+
+impl Source {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self {
+            fd: Some(fd),
+            first: OnceLock::new(),
+            others: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd
+            .as_ref()
+            .expect("a source that can be borrowed has not been taken apart")
+            .as_fd()
+    }
+
+    /// Gives the descriptor away.
+    pub(crate) fn into_fd(mut self) -> OwnedFd {
+        self.deregister();
+        self.fd.take().expect("a source is taken apart once")
+    }
+
+    /// Does what `attempt` does, as often as it takes, waiting in between.
+    ///
+    /// `attempt` must not block. It is told whether the connection is known to have come to its end. `patience` is asked at
+    /// most once, before the first wait.
+    ///
+    /// # Errors
+    ///
+    /// Those of both closures; `WouldBlock` if there is no patience, or no more; and the driver's, if it cannot be made or does not take
+    /// another descriptor.
+    #[inline]
+    pub(crate) fn operate<T>(
+        &self,
+        direction: Direction,
+        patience: impl Fn() -> io::Result<Patience>,
+        mut attempt: impl FnMut(bool) -> io::Result<Attempt<T>>,
+    ) -> io::Result<T> {
+        let mut known_patience = None;
+        let mut patience = || match known_patience {
+            Some(patience) => Ok(patience),
+            None => patience().inspect(|patience| known_patience = Some(*patience)),
+        };
+        let mut hung_up = false;
+        // The registration to wait with, if it is not the first.
+        let mut other: Option<Arc<Registration>> = None;
+        loop {
+            let registration = other.as_ref().or_else(|| self.first());
+            let glance = registration.map(|registration| registration.glance(direction));
+            let in_vain =
+                glance.is_some_and(|glance| glance.drained) && patience()? != Patience::None;
+            if !in_vain {
+                match attempt(hung_up)? {
+                    Attempt::Done(value) => return Ok(value),
+                    Attempt::Drained(value) => {
+                        if let (Some(registration), Some(glance)) = (registration, glance) {
+                            registration.mark_drained(direction, glance.tick);
+                        }
+                        return Ok(value);
+                    }
+                    Attempt::WouldBlock => {}
+                }
+            }
+            let deadline = match patience()? {
+                Patience::None => return Err(would_block()),
+                Patience::Until(deadline) => Some(deadline),
+                Patience::Forever => None,
+            };
+            let woken = match Handle::try_current() {
+                None => wait_alone(self.fd(), direction, deadline)?,
+                Some(runtime) => {
+                    let mine = self.registration(&runtime)?;
+                    match (registration, glance) {
+                        (Some(registration), Some(glance)) if Arc::ptr_eq(registration, &mine) => {
+                            mine.wait(direction, glance.tick, deadline)
+                        }
+                        // The try was made without a look at this registration. If it has had an edge, try again with one.
+                        _ => {
+                            let woken = mine.wait(direction, Tick::START, deadline);
+                            other = Some(mine);
+                            woken
+                        }
+                    }
+                }
+            };
+            match woken {
+                Woken::Ready { hung_up: now } => hung_up = now,
+                Woken::TimedOut => return Err(would_block()),
+            }
+        }
+    }
+
+    fn first(&self) -> Option<&Arc<Registration>> {
+        self.first.get().map(|first| &first.registration)
+    }
+
+    /// The registration with `runtime`, which is made if there is none.
+    fn registration(&self, runtime: &Handle) -> io::Result<Arc<Registration>> {
+        let id = runtime.id();
+        let is_its = |registered: &&Registered| registered.runtime == id;
+        if let Some(first) = self.first.get().filter(is_its) {
+            return Ok(first.registration.clone());
+        }
+        let mut others = self.others.lock();
+        let made = self.first.get().into_iter().chain(&*others).find(is_its);
+        if let Some(registered) = made {
+            return Ok(registered.registration.clone());
+        }
+        let driver = runtime
+            .driver(Driver::new)
+            .map_err(|error| while_trying("start the IO driver of the runtime", error))?;
+        let registration = driver
+            .register(self.fd())
+            .map_err(|error| while_trying("register a descriptor with the IO driver", error))?;
+        let registered = Registered {
+            runtime: id,
+            registration: registration.clone(),
+        };
+        if let Err(registered) = self.first.set(registered) {
+            others.push(registered);
+        }
+        Ok(registration)
+    }
+
+    fn deregister(&mut self) {
+        let first = self.first.take();
+        let others = std::mem::take(self.others.get_mut());
+        for Registered { registration, .. } in first.into_iter().chain(others) {
+            registration.driver().deregister(&registration, self.fd());
+        }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.deregister();
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("fd", &self.fd)
+            .field("first", &self.first)
+            .field("others", &self.others)
+            .finish()
+    }
+}
+
+/// Blocks this OS thread until `fd` is ready or the deadline comes.
+fn wait_alone(
+    fd: BorrowedFd<'_>,
+    direction: Direction,
+    deadline: Option<Instant>,
+) -> io::Result<Woken> {
+    let interest = match direction {
+        Direction::Read => PollFlags::IN,
+        Direction::Write => PollFlags::OUT,
+    };
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // A timeout that cannot be told to the kernel is longer than anybody will wait.
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        let mut fds = [PollFd::from_borrowed_fd(fd, interest)];
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(Woken::TimedOut),
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => {
+                let hung_up = fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR);
+                return Ok(Woken::Ready { hung_up });
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

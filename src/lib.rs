@@ -1,0 +1,79 @@
+#![doc = include_str!("../docs/tour.md")]
+
+pub use roving_io::net;
+pub use roving_scheduler::{
+    Builder, Handle, Runtime, RuntimeId, ShutdownTimedOut, ThreadLocals, is_green, stacks_in_use,
+    thread,
+};
+
+pub use roving_scheduler::blocking::run as blocking;
+pub use roving_scheduler::thread::spawn;
+pub use roving_scheduler::wait::Cancelled;
+
+/// Spawns a green thread: `go!(|| ...)`.
+///
+/// Gives a [`JoinHandle`](thread::JoinHandle); dropping it detaches the green thread. May be used anywhere: on a green thread, on any OS
+/// thread, in `main`. What the closure takes along must be `Send + 'static`, as with [`std::thread::spawn`], so it is mostly a
+/// `move` closure.
+///
+/// Options come first, each of them optional, in any order:
+///
+/// - `name = ...`: anything that is `Into<String>`;
+/// - `stack_size = ...`: bytes of address space, as [`thread::Builder::stack_size`].
+///
+/// # Panics
+///
+/// Panics if the system refuses a stack. [`thread::Builder::spawn`] gives an error instead.
+///
+/// # Examples
+///
+/// ```
+/// use roving::go;
+///
+/// let sum = go!(|| 1 + 2);
+/// let deep = go!(name = "deep", stack_size = 1 << 20, || {
+///     roving::thread::current().name().map(str::to_owned)
+/// });
+/// assert_eq!(sum.join().unwrap(), 3);
+/// assert_eq!(deep.join().unwrap().as_deref(), Some("deep"));
+/// ```
+#[macro_export]
+macro_rules! go {
+    (name = $name:expr, stack_size = $bytes:expr, $f:expr $(,)?) => {
+        $crate::__go(
+            $crate::thread::Builder::new()
+                .name(::std::convert::Into::into($name))
+                .stack_size($bytes),
+            $f,
+        )
+    };
+    (stack_size = $bytes:expr, name = $name:expr, $f:expr $(,)?) => {
+        $crate::go!(name = $name, stack_size = $bytes, $f)
+    };
+    (name = $name:expr, $f:expr $(,)?) => {
+        $crate::__go(
+            $crate::thread::Builder::new().name(::std::convert::Into::into($name)),
+            $f,
+        )
+    };
+    (stack_size = $bytes:expr, $f:expr $(,)?) => {
+        $crate::__go($crate::thread::Builder::new().stack_size($bytes), $f)
+    };
+    ($f:expr $(,)?) => {
+        $crate::spawn($f)
+    };
+}
+
+/// What `go!` with options expands to.
+#[doc(hidden)]
+#[track_caller]
+pub fn __go<F, T>(builder: thread::Builder, f: F) -> thread::JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match builder.spawn(f) {
+        Ok(handle) => handle,
+        Err(error) => panic!("failed to spawn a green thread: {error}"),
+    }
+}
