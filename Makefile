@@ -42,7 +42,7 @@ examples:             ## every example, run to its end
 
 # The sanitizers are unstable options of the compiler; their run-time libraries come with the stable toolchain.
 sanitize:             ## the stress tests under AddressSanitizer, the protocols under ThreadSanitizer
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR=target/asan ASAN_OPTIONS=detect_leaks=0 \
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR=target/asan ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 \
 		timeout 900 $(CARGO) test --locked --release --target $(HOST) --features sanitizer \
 		-p roving-scheduler -p roving --test 'stress*'
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" CARGO_TARGET_DIR=target/tsan \

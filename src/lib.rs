@@ -77,3 +77,8 @@ where
         Err(error) => panic!("failed to spawn a green thread: {error}"),
     }
 }
+
+/// The example in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -15,7 +15,7 @@
 //! | `Ended`                | on the way to a queue, or still with its worker          | the firer, the worker |
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -118,6 +118,10 @@ impl Waiter {
         }
     }
 }
+
+// What a waiter holds changes in single atomic steps, so that a panic leaves nothing half done.
+impl UnwindSafe for Waiter {}
+impl RefUnwindSafe for Waiter {}
 
 impl fmt::Debug for Waiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

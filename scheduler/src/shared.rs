@@ -4,6 +4,7 @@ use std::any::Any;
 use std::io;
 use std::mem;
 use std::num::NonZeroU64;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -231,6 +232,10 @@ impl Shared {
         })
     }
 }
+
+// No user code runs while anything here is half done.
+impl UnwindSafe for Shared {}
+impl RefUnwindSafe for Shared {}
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

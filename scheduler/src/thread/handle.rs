@@ -1,6 +1,7 @@
 //! Joining: [`JoinHandle`].
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -94,6 +95,10 @@ impl Drop for Retract<'_> {
         }
     }
 }
+
+// As std's: a result is taken once, whole.
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
