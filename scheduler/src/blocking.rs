@@ -14,6 +14,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::context;
+use crate::panicking;
 use crate::wait;
 
 const MAX_HELPERS: usize = 16;
@@ -81,7 +82,7 @@ pub fn run<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> io::Res
         .expect("the helper wrote it before it fired");
     match outcome {
         Ok(value) => Ok(value),
-        Err(payload) => panic::resume_unwind(payload),
+        Err(payload) => panicking::resume(payload),
     }
 }
 

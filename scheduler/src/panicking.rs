@@ -9,12 +9,13 @@
 //! - If std says that nobody is panicking, it is exact: nobody on this worker is unwinding.
 //! - If std says that somebody is, and nobody on this worker is suspended in an unwinding, it is the one that runs.
 //! - Otherwise there is *doubt*. Then what counts is whether the green thread has begun to panic since things were last
-//!   clear: the panic hook, which is wrapped for that, and the cancellation note it. A panic that was caught meanwhile is not
+//!   clear: the panic hook, which is wrapped for that, and [`resume`] note it. A panic that was caught meanwhile is not
 //!   noticed, so the answer may be a yes that is outdated. A wait that was masked in doubt is unmasked when things are clear.
 //!
 //! A green thread that is suspended while it unwinds goes on where it was suspended, whatever its runtime's mode: the panic
 //! count that it has raised must be lowered on the same OS thread.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic;
 use std::sync::{Arc, Once};
@@ -60,6 +61,21 @@ pub(crate) fn note(current: &Green) -> Unwinding {
         (true, true) => Unwinding::Yes,
         (true, false) => Unwinding::Perhaps,
     }
+}
+
+/// Unwinds the current thread with `payload`, without the panic hook.
+pub(crate) fn resume(payload: Box<dyn Any + Send>) -> ! {
+    begin();
+    panic::resume_unwind(payload)
+}
+
+/// Notes that the current green thread, if this is one, begins to unwind.
+fn begin() {
+    context::with_running_green(|waiter| {
+        if let Some(green) = waiter.green() {
+            green.set_unwinding(true);
+        }
+    });
 }
 
 /// What a worker knows of unwindings that are suspended on it.
@@ -132,11 +148,7 @@ pub(crate) fn install_hook() {
         INSTALLED.call_once(|| {
             let previous = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
-                context::with_running_green(|waiter| {
-                    if let Some(green) = waiter.green() {
-                        green.set_unwinding(true);
-                    }
-                });
+                begin();
                 previous(info);
             }));
         });

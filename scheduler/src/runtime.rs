@@ -13,7 +13,6 @@
 
 use std::fmt;
 use std::io;
-use std::panic;
 use std::sync::{Arc, OnceLock};
 use std::thread as os_thread;
 use std::time::{Duration, Instant};
@@ -24,6 +23,7 @@ use crate::builder::Builder;
 use crate::context;
 use crate::driver::Driver;
 use crate::mode::ThreadLocals;
+use crate::panicking;
 use crate::shared::{RuntimeId, Shared};
 use crate::thread::{self, JoinHandle, spawn_in};
 
@@ -319,6 +319,6 @@ pub(crate) fn start_global(builder: Builder) -> io::Result<()> {
 pub(crate) fn result_or_unwind<T>(result: thread::Result<T>) -> T {
     match result {
         Ok(value) => value,
-        Err(payload) => panic::resume_unwind(payload),
+        Err(payload) => panicking::resume(payload),
     }
 }

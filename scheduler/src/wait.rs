@@ -28,7 +28,6 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -216,11 +215,8 @@ impl std::error::Error for Cancelled {}
 
 #[cold]
 fn unwind(wait: Wait) -> ! {
-    if let Some(green) = wait.waiter.green() {
-        green.set_unwinding(true);
-    }
     drop(wait);
-    panic::resume_unwind(Box::new(Cancelled));
+    panicking::resume(Box::new(Cancelled));
 }
 
 /// The right to end a wait. Firing one of a wait that has ended does nothing.

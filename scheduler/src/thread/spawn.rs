@@ -11,6 +11,7 @@ use super::{JoinHandle, Thread};
 use crate::context;
 use crate::coroutine::{Coroutine, Suspender};
 use crate::green::{Green, Kind, Runnable, Waiter};
+use crate::panicking;
 use crate::runtime::{self, Handle};
 use crate::shared::Shared;
 use crate::stack::{Class, Stack};
@@ -195,7 +196,7 @@ where
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         if cancelled {
             drop(f);
-            panic::resume_unwind(Box::new(Cancelled));
+            panicking::resume(Box::new(Cancelled));
         }
         f()
     }));
