@@ -192,7 +192,7 @@ impl Pool {
             self.slab_end = start + bytes;
         }
         let bottom = self.slab_next;
-        guard::install(bottom, page()).map_err(|error| guard::explain(error, self.carved))?;
+        guard::install(bottom, page())?;
         let stagger = self.carved % STAGGER_PLACES * STAGGER_BYTES;
         self.slab_next += class.slot_bytes();
         self.carved += 1;

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Linux's number of `MADV_GUARD_INSTALL`, which libc does not name yet.
 #[cfg(target_os = "linux")]
@@ -15,8 +15,21 @@ const MADV_GUARD_INSTALL: libc::c_int = 102;
 /// Whether `MADV_GUARD_INSTALL` was refused as unknown.
 static NEEDS_MPROTECT: AtomicBool = AtomicBool::new(cfg!(not(target_os = "linux")));
 
+/// How many guards there are in this process.
+static GUARDS: AtomicUsize = AtomicUsize::new(0);
+
 /// Makes `bytes` bytes from `address` on fault at every access. Both are multiples of the page size, within a mapping of ours.
+///
+/// # Errors
+///
+/// The system refuses it. The error says which limit that is, and how many guards there are.
 pub(super) fn install(address: usize, bytes: usize) -> io::Result<()> {
+    try_install(address, bytes).map_err(explain)?;
+    GUARDS.fetch_add(1, Ordering::Relaxed);
+    Ok(())
+}
+
+fn try_install(address: usize, bytes: usize) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     if !NEEDS_MPROTECT.load(Ordering::Relaxed) {
         match advise(address, bytes) {
@@ -52,8 +65,8 @@ fn protect(address: usize, bytes: usize) -> io::Result<()> {
     }
 }
 
-/// Says which limit refused a guard when `stacks` stacks of the size existed.
-pub(super) fn explain(error: io::Error, stacks: usize) -> io::Error {
+fn explain(error: io::Error) -> io::Error {
+    let stacks = GUARDS.load(Ordering::Relaxed);
     let hint = if NEEDS_MPROTECT.load(Ordering::Relaxed) {
         let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count");
         let limit = limit.as_deref().map_or("unknown", str::trim);
@@ -112,8 +125,8 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_limit() {
-        let error = explain(io::Error::from_raw_os_error(libc::ENOMEM), 7);
+        let error = explain(io::Error::from_raw_os_error(libc::ENOMEM));
         assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
-        assert!(error.to_string().contains("after 7 stacks"));
+        assert!(error.to_string().contains("guarding its stack failed"));
     }
 }
