@@ -1,6 +1,6 @@
 #![doc = include_str!("../docs/tour.md")]
 
-pub use roving_io::net;
+pub use roving_io::{net, os};
 pub use roving_scheduler::{
     Builder, Handle, Runtime, RuntimeId, ShutdownTimedOut, ThreadLocals, is_green, stacks_in_use,
     thread,

@@ -23,7 +23,7 @@ pub mod linux {
         ///
         /// ```
         /// use roving::net::{TcpListener, TcpStream};
-        /// use roving_io::os::linux::net::TcpStreamExt;
+        /// use roving::os::linux::net::TcpStreamExt;
         ///
         /// # fn main() -> std::io::Result<()> {
         /// let listener = TcpListener::bind("127.0.0.1:0")?;

@@ -6,6 +6,9 @@
 //!
 //! A plain OS thread waits with `poll` on the one descriptor.
 //!
+//! A green thread whose descriptor is always ready never waits, so it would keep its worker. Therefore every [`TURNS`]th operation
+//! lets the others run first.
+//!
 //! Operations borrow the source, so it is not closed while one waits. It is taken out of every driver before its descriptor is closed
 //! or given away: another descriptor may share its open file description and keep it, and its edges, alive.
 
@@ -13,17 +16,21 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use roving_scheduler::{Handle, RuntimeId};
+use roving_scheduler::{Handle, RuntimeId, is_green, thread};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::driver::Driver;
 use crate::error::{while_trying, would_block};
 use crate::readiness::{Direction, Registration, Tick, Woken};
+
+/// How many operations on one descriptor come between two that let others run first. Divides the range of the counter.
+const TURNS: u8 = 128;
 
 /// See the [module](self).
 pub(crate) struct Source {
@@ -33,6 +40,8 @@ pub(crate) struct Source {
     first: OnceLock<Registered>,
     /// Those with other runtimes. The lock is held while a registration is made.
     others: Mutex<Vec<Registered>>,
+    /// Counts operations, more or less: it is not worth an atomic increment.
+    turns: AtomicU8,
 }
 
 // An operation that unwinds leaves nothing half done: what a source knows changes in single steps.
@@ -79,6 +88,7 @@ impl Source {
             fd: Some(fd),
             first: OnceLock::new(),
             others: Mutex::new(Vec::new()),
+            turns: AtomicU8::new(0),
         }
     }
 
@@ -111,19 +121,24 @@ impl Source {
         patience: impl Fn() -> io::Result<Patience>,
         mut attempt: impl FnMut(bool) -> io::Result<Attempt<T>>,
     ) -> io::Result<T> {
+        self.take_turn();
         let mut known_patience = None;
         let mut patience = || match known_patience {
             Some(patience) => Ok(patience),
             None => patience().inspect(|patience| known_patience = Some(*patience)),
         };
         let mut hung_up = false;
+        let mut has_waited = false;
         // The registration to wait with, if it is not the first.
         let mut other: Option<Arc<Registration>> = None;
         loop {
             let registration = other.as_ref().or_else(|| self.first());
             let glance = registration.map(|registration| registration.glance(direction));
-            let in_vain =
-                glance.is_some_and(|glance| glance.drained) && patience()? != Patience::None;
+            // Only an edge takes the mark of a drained one away, and not every wait ends with an edge of the first registration: its
+            // runtime may be slow, or gone.
+            let in_vain = !has_waited
+                && glance.is_some_and(|glance| glance.drained)
+                && patience()? != Patience::None;
             if !in_vain {
                 match attempt(hung_up)? {
                     Attempt::Done(value) => return Ok(value),
@@ -141,10 +156,10 @@ impl Source {
                 Patience::Until(deadline) => Some(deadline),
                 Patience::Forever => None,
             };
-            let woken = match Handle::try_current() {
+            let woken = match RuntimeId::current() {
                 None => wait_alone(self.fd(), direction, deadline)?,
                 Some(runtime) => {
-                    let mine = self.registration(&runtime)?;
+                    let mine = self.registration(runtime)?;
                     match (registration, glance) {
                         (Some(registration), Some(glance)) if Arc::ptr_eq(registration, &mine) => {
                             mine.wait(direction, glance.tick, deadline)
@@ -162,6 +177,16 @@ impl Source {
                 Woken::Ready { hung_up: now } => hung_up = now,
                 Woken::TimedOut => return Err(would_block()),
             }
+            has_waited = true;
+        }
+    }
+
+    #[inline]
+    fn take_turn(&self) {
+        let turns = self.turns.load(Ordering::Relaxed).wrapping_add(1);
+        self.turns.store(turns, Ordering::Relaxed);
+        if turns.is_multiple_of(TURNS) && is_green() {
+            thread::yield_now();
         }
     }
 
@@ -169,9 +194,8 @@ impl Source {
         self.first.get().map(|first| &first.registration)
     }
 
-    /// The registration with `runtime`, which is made if there is none.
-    fn registration(&self, runtime: &Handle) -> io::Result<Arc<Registration>> {
-        let id = runtime.id();
+    /// The registration with the current green thread's runtime, which is `id`. It is made if there is none.
+    fn registration(&self, id: RuntimeId) -> io::Result<Arc<Registration>> {
         let is_its = |registered: &&Registered| registered.runtime == id;
         if let Some(first) = self.first.get().filter(is_its) {
             return Ok(first.registration.clone());
@@ -181,6 +205,7 @@ impl Source {
         if let Some(registered) = made {
             return Ok(registered.registration.clone());
         }
+        let runtime = Handle::try_current().expect("green threads have a runtime");
         let driver = runtime
             .driver(Driver::new)
             .map_err(|error| while_trying("start the IO driver of the runtime", error))?;
@@ -218,7 +243,7 @@ impl fmt::Debug for Source {
             .field("fd", &self.fd)
             .field("first", &self.first)
             .field("others", &self.others)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

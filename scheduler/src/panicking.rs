@@ -11,6 +11,7 @@
 //! - Otherwise there is *doubt*. Then what counts is whether the green thread has begun to panic since things were last
 //!   clear: the panic hook, which is wrapped for that, and [`resume`] note it. A panic that was caught meanwhile is not
 //!   noticed, so the answer may be a yes that is outdated. A wait that was masked in doubt is unmasked when things are clear.
+//!   An unwinding that the program begins with `resume_unwind` in doubt, or after it has replaced the hook, is not noticed either.
 //!
 //! A green thread that is suspended while it unwinds goes on where it was suspended, whatever its runtime's mode: the panic
 //! count that it has raised must be lowered on the same OS thread.

@@ -13,6 +13,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, OnceLock};
 use std::thread as os_thread;
 use std::time::{Duration, Instant};
@@ -165,6 +166,10 @@ impl Drop for Runtime {
         self.end(None);
     }
 }
+
+// A panic leaves nothing of it half done.
+impl UnwindSafe for Runtime {}
+impl RefUnwindSafe for Runtime {}
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -32,6 +32,13 @@ use crate::worker::Worker;
 pub struct RuntimeId(NonZeroU64);
 
 impl RuntimeId {
+    /// The runtime of the current green thread; `None` on a plain OS thread.
+    pub fn current() -> Option<Self> {
+        context::with_worker(|worker| {
+            worker.and_then(|worker| worker.running().map(|_| worker.shared().id))
+        })
+    }
+
     fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NonZeroU64::new(NEXT.fetch_add(1, Ordering::Relaxed)).expect("starts at 1"))
@@ -166,19 +173,17 @@ impl Shared {
         self: &Arc<Self>,
         make: impl FnOnce() -> io::Result<D>,
     ) -> io::Result<Arc<D>> {
-        let _one_at_a_time = self.installing.lock();
-        let driver = match self.driver.get() {
-            Some(driver) => driver.clone(),
-            None => {
-                let driver: Arc<dyn Driver> = Arc::new(make()?);
+        if self.driver.get().is_none() {
+            let _one_at_a_time = self.installing.lock();
+            if self.driver.get().is_none() {
+                let driver = make()?;
                 Monitor::start(self)?;
-                let driver = self.driver.get_or_init(|| driver).clone();
+                self.driver.get_or_init(|| Arc::new(driver));
                 // Somebody must wait in it, and those who sleep do not know of it.
                 self.wake_any();
-                driver
             }
-        };
-        let driver: Arc<dyn Any + Send + Sync> = driver;
+        }
+        let driver: Arc<dyn Any + Send + Sync> = self.driver.get().expect("just installed").clone();
         driver
             .downcast()
             .map_err(|_| io::Error::other("the runtime has a driver of another kind"))

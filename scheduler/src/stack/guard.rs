@@ -2,10 +2,12 @@
 //!
 //! On Linux 6.13 and later, `MADV_GUARD_INSTALL` marks the page in the page table and leaves the mapping whole, so a slab of
 //! any number of stacks is one memory mapping. Elsewhere `mprotect` takes the page's access away, which splits
-//! the mapping: two mappings a stack, and the system has a limit on those.
+//! the mapping: two mappings a stack, and the system has a limit on those. The allocator and the loader need mappings too, and
+//! fail badly without, so the guards stop short of that limit and leave a reserve.
 
 use std::io;
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Linux's number of `MADV_GUARD_INSTALL`, which libc does not name yet.
@@ -14,6 +16,10 @@ const MADV_GUARD_INSTALL: libc::c_int = 102;
 
 /// Whether `MADV_GUARD_INSTALL` was refused as unknown.
 static NEEDS_MPROTECT: AtomicBool = AtomicBool::new(cfg!(not(target_os = "linux")));
+
+/// Of the mappings that a process may have, this part, and at least so many, are left to it.
+const RESERVED_SHARE: usize = 32;
+const RESERVED: usize = 1024;
 
 /// How many guards there are in this process.
 static GUARDS: AtomicUsize = AtomicUsize::new(0);
@@ -39,7 +45,7 @@ fn try_install(address: usize, bytes: usize) -> io::Result<()> {
             result => return result,
         }
     }
-    protect(address, bytes)
+    protect_within_budget(address, bytes)
 }
 
 #[cfg(target_os = "linux")]
@@ -57,6 +63,28 @@ fn advise(address: usize, bytes: usize) -> io::Result<()> {
     }
 }
 
+/// `mprotect`, within the budget of mappings.
+fn protect_within_budget(address: usize, bytes: usize) -> io::Result<()> {
+    if GUARDS.load(Ordering::Relaxed) >= most_protected() {
+        return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+    }
+    protect(address, bytes)
+}
+
+/// How many guards may be had by `mprotect`: two mappings each, less the reserve.
+fn most_protected() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| match max_map_count() {
+        Some(limit) => limit.saturating_sub((limit / RESERVED_SHARE).max(RESERVED)) / 2,
+        None => usize::MAX,
+    })
+}
+
+fn max_map_count() -> Option<usize> {
+    let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
+    limit.trim().parse().ok()
+}
+
 fn protect(address: usize, bytes: usize) -> io::Result<()> {
     // SAFETY: a range of a slab that is not in use yet, by this function's contract.
     match unsafe { libc::mprotect(ptr::without_provenance_mut(address), bytes, libc::PROT_NONE) } {
@@ -68,11 +96,11 @@ fn protect(address: usize, bytes: usize) -> io::Result<()> {
 fn explain(error: io::Error) -> io::Error {
     let stacks = GUARDS.load(Ordering::Relaxed);
     let hint = if NEEDS_MPROTECT.load(Ordering::Relaxed) {
-        let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count");
-        let limit = limit.as_deref().map_or("unknown", str::trim);
+        let limit = max_map_count().map_or("unknown".to_owned(), |limit| limit.to_string());
         format!(
             "this system has no MADV_GUARD_INSTALL (Linux 6.13), so each stack takes two memory mappings of the \
-             vm.max_map_count ({limit}) allowed: raise it with sysctl vm.max_map_count"
+             vm.max_map_count ({limit}) allowed, and some are left for the rest of the process: raise it with sysctl \
+             vm.max_map_count"
         )
     } else {
         "the system is out of memory for page tables".to_owned()
