@@ -1,16 +1,18 @@
-//! A chat server with many rooms: two green threads a connection, one that reads and one that writes.
+//! A chat server with many rooms: two green threads a connection, one that reads and one that
+//! writes.
 //!
 //! ```text
 //! cargo run --release --example chat 7000      serves on 127.0.0.1:7000 for ever; try `nc 127.0.0.1 7000`
 //! cargo run --release --example chat           tries itself with a hundred people in ten rooms, and ends
 //! ```
 //!
-//! The first line that a client sends is its name; it is then in the room `lobby`. After that, `/join ROOM` changes the room, `/quit`
-//! ends, and any other line goes to everybody in the room.
+//! The first line that a client sends is its name; it is then in the room `lobby`. After that,
+//! `/join ROOM` changes the room, `/quit` ends, and any other line goes to everybody in the room.
 //!
-//! Nobody waits for a slow client: who speaks puts the line into the *outbox* of each listener, where the listener's writer finds it. An
-//! outbox that is full ends its own connection. Locks are plain `std::sync::Mutex`es, held while a line is copied and never
-//! while anything blocks; a writer with nothing to do parks, and is unparked by who puts a line into its outbox.
+//! Nobody waits for a slow client: who speaks puts the line into the *outbox* of each listener,
+//! where the listener's writer finds it. An outbox that is full ends its own connection. Locks are
+//! plain `std::sync::Mutex`es, held while a line is copied and never while anything blocks; a
+//! writer with nothing to do parks, and is unparked by who puts a line into its outbox.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -145,7 +147,8 @@ struct Pending {
 }
 
 impl Outbox {
-    /// Waits for lines and takes them all; `None` when there will be no more. Only the writer calls this.
+    /// Waits for lines and takes them all; `None` when there will be no more. Only the writer calls
+    /// this.
     fn take(&self) -> Option<Vec<u8>> {
         loop {
             let mut pending = self.0.lock().unwrap();
@@ -285,7 +288,8 @@ impl Person {
         Ok(Self { input, room })
     }
 
-    /// Says some lines, and checks that it hears every line of its room, in the order in which each speaker said them, and no other.
+    /// Says some lines, and checks that it hears every line of its room, in the order in which each
+    /// speaker said them, and no other.
     fn chat(&mut self) -> io::Result<()> {
         let lines: String = (0..LINES).map(|line| format!("{line}\n")).collect();
         self.input.get_mut().write_all(lines.as_bytes())?;

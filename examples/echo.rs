@@ -1,12 +1,13 @@
-//! A TCP server that sends back what it receives: one green thread a connection, in plain blocking code.
+//! A TCP server that sends back what it receives: one green thread a connection, in plain blocking
+//! code.
 //!
 //! ```text
 //! cargo run --release --example echo 7000      serves on 127.0.0.1:7000 for ever
 //! cargo run --release --example echo           tries itself with a hundred clients, and ends
 //! ```
 //!
-//! `serve` is the accept loop to copy: it goes on when the system is out of descriptors or memory for a moment, and
-//! does not spin meanwhile.
+//! `serve` is the accept loop to copy: it goes on when the system is out of descriptors or memory
+//! for a moment, and does not spin meanwhile.
 
 use std::convert::Infallible;
 use std::env;
@@ -31,7 +32,8 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// Accepts connections for ever; gives an error only when the listener itself is of no use any more.
+/// Accepts connections for ever; gives an error only when the listener itself is of no use any
+/// more.
 fn serve(listener: &TcpListener) -> io::Result<Infallible> {
     loop {
         match listener.accept() {
@@ -47,8 +49,8 @@ fn serve(listener: &TcpListener) -> io::Result<Infallible> {
                 io::ErrorKind::ConnectionAborted => {}
                 // EINVAL: the listener has been shut down.
                 io::ErrorKind::InvalidInput => return Err(error),
-                // EMFILE, ENFILE, ENOBUFS, ENOMEM: connections that end free what is short, so let some time pass. Clients wait in
-                // the listener's queue.
+                // EMFILE, ENFILE, ENOBUFS, ENOMEM: connections that end free what is short, so let
+                // some time pass. Clients wait in the listener's queue.
                 _ => {
                     eprintln!("accept: {error}");
                     thread::sleep(Duration::from_millis(50));

@@ -5,8 +5,8 @@
 //! cargo run --release --example fetch                                             fetches from a server of its own
 //! ```
 //!
-//! The limit needs no semaphore: there are as many green threads as fetches may be under way, and each takes the next address
-//! when it has done its last.
+//! The limit needs no semaphore: there are as many green threads as fetches may be under way, and
+//! each takes the next address when it has done its last.
 
 use std::collections::HashSet;
 use std::env;

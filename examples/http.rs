@@ -5,10 +5,12 @@
 //! cargo run --release --example http           tries itself, and ends
 //! ```
 //!
-//! `GET /` says hello, `POST /echo` sends the body back. Connections are kept alive, pipelined requests are answered in order, and
-//! their answers are written together: bytes gather in the outbox until the server has to wait for more input.
+//! `GET /` says hello, `POST /echo` sends the body back. Connections are kept alive, pipelined
+//! requests are answered in order, and their answers are written together: bytes gather in the
+//! outbox until the server has to wait for more input.
 //!
-//! What a client can make the server hold is bounded: the head and the body of a request by size, a silent client by time.
+//! What a client can make the server hold is bounded: the head and the body of a request by size, a
+//! silent client by time.
 
 use std::convert::Infallible;
 use std::env;
@@ -141,8 +143,8 @@ impl Connection {
 
     /// Answers what cannot be understood, or is too large, and ends the connection.
     ///
-    /// What the client still sends is read and thrown away for a while: to close with unread bytes would reset the connection, and the
-    /// answer might be lost with it.
+    /// What the client still sends is read and thrown away for a while: to close with unread bytes
+    /// would reset the connection, and the answer might be lost with it.
     fn refuse(&mut self, status: &str) -> io::Result<()> {
         write!(
             self.outbox,
@@ -156,7 +158,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes what is to be written and reads more; gives `false` when the client has sent all that it will.
+    /// Writes what is to be written and reads more; gives `false` when the client has sent all that
+    /// it will.
     fn fill(&mut self) -> io::Result<bool> {
         self.flush()?;
         self.inbox.drain(..self.taken);
@@ -194,7 +197,8 @@ enum Route {
 }
 
 impl Head {
-    /// Gives `None` if the head is not complete yet, and the status to refuse the request with if there is no understanding it.
+    /// Gives `None` if the head is not complete yet, and the status to refuse the request with if
+    /// there is no understanding it.
     fn parse(input: &[u8]) -> Result<Option<Self>, &'static str> {
         const BAD_REQUEST: &str = "400 Bad Request";
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -232,7 +236,8 @@ impl Head {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
             if is("Content-Length") {
                 let digits = str::from_utf8(value).map_err(|_| BAD_REQUEST)?;
-                // Two lengths, or a length that two parties might read in two ways, could smuggle a request past a proxy.
+                // Two lengths, or a length that two parties might read in two ways, could smuggle a
+                // request past a proxy.
                 if length.is_some() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
                     return Err(BAD_REQUEST);
                 }

@@ -5,8 +5,9 @@
 //! cargo run --release --example million               a hundred thousand
 //! ```
 //!
-//! A plain OS thread would cost its kernel stack and a page or two of its own one, and a system-wide limit would stop them early. Green
-//! threads cost the pages of stack that they have touched, and no OS threads at all. Reads `/proc`, so this is for Linux.
+//! A plain OS thread would cost its kernel stack and a page or two of its own one, and a
+//! system-wide limit would stop them early. Green threads cost the pages of stack that they have
+//! touched, and no OS threads at all. Reads `/proc`, so this is for Linux.
 
 use std::env;
 use std::fs;

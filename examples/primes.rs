@@ -1,11 +1,13 @@
-//! Counts prime numbers on all cores: the range is cut into segments, and each segment is sieved by a green thread.
+//! Counts prime numbers on all cores: the range is cut into segments, and each segment is sieved by
+//! a green thread.
 //!
 //! ```text
 //! cargo run --release --example primes 1000000000     counts the primes below a billion
 //! cargo run --release --example primes                below a hundred million, and checks the count
 //! ```
 //!
-//! Idle workers steal segments that nobody has started, so the cores stay busy although segments differ in cost.
+//! Idle workers steal segments that nobody has started, so the cores stay busy although segments
+//! differ in cost.
 
 use std::env;
 use std::io;

@@ -12,9 +12,9 @@ pub use roving_scheduler::wait::Cancelled;
 
 /// Spawns a green thread: `go!(|| ...)`.
 ///
-/// Gives a [`JoinHandle`](thread::JoinHandle); dropping it detaches the green thread. May be used anywhere: on a green thread, on any OS
-/// thread, in `main`. What the closure takes along must be `Send + 'static`, as with [`std::thread::spawn`], so it is mostly a
-/// `move` closure.
+/// Gives a [`JoinHandle`](thread::JoinHandle); dropping it detaches the green thread. May be used
+/// anywhere: on a green thread, on any OS thread, in `main`. What the closure takes along must be
+/// `Send + 'static`, as with [`std::thread::spawn`], so it is mostly a `move` closure.
 ///
 /// Options come first, each of them optional, in any order:
 ///

@@ -10,7 +10,8 @@ pub(crate) fn now_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// The CPU time that all programs of the machine used so far, in steps of 10 ms; work for interrupts is not counted.
+/// The CPU time that all programs of the machine used so far, in steps of 10 ms; work for
+/// interrupts is not counted.
 pub(crate) fn machine_cpu_time() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/stat").ok()?;
     let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;

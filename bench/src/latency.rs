@@ -2,7 +2,8 @@
 
 use hdrhistogram::Histogram;
 
-/// Nanoseconds of the longest latency that is told apart from longer ones: ten minutes, longer than anything is awaited.
+/// Nanoseconds of the longest latency that is told apart from longer ones: ten minutes, longer than
+/// anything is awaited.
 const LONGEST_NS: u64 = 600_000_000_000;
 
 /// Latencies in nanoseconds, to three digits.
@@ -31,7 +32,8 @@ impl Latencies {
             .collect()
     }
 
-    /// The microseconds that the fraction `quantile` of all latencies do not exceed; `None` when there are none.
+    /// The microseconds that the fraction `quantile` of all latencies do not exceed; `None` when
+    /// there are none.
     pub(crate) fn microseconds_at(&self, quantile: f64) -> Option<f64> {
         if self.0.is_empty() {
             return None;

@@ -1,8 +1,10 @@
-//! The limits of the system that many connections run into: reading them, and naming the one that was met.
+//! The limits of the system that many connections run into: reading them, and naming the one that
+//! was met.
 //!
-//! An error number seldom tells which limit it was (`EAGAIN` for a thread may come of five), so what the system counts at the moment of
-//! the failure is compared with each limit, and the one that is reached is named. Nothing here changes a setting
-//! of the system; the soft limit of descriptors is raised to the hard one, which every process may do.
+//! An error number seldom tells which limit it was (`EAGAIN` for a thread may come of five), so
+//! what the system counts at the moment of the failure is compared with each limit, and the one
+//! that is reached is named. Nothing here changes a setting of the system; the soft limit of
+//! descriptors is raised to the hard one, which every process may do.
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -29,8 +31,8 @@ pub(crate) fn raise_descriptor_limit() -> u64 {
     }
 }
 
-/// What the system counts against its limits, and the limits, at one moment. A limit that could not be read, or is
-/// none, is `None`.
+/// What the system counts against its limits, and the limits, at one moment. A limit that could not
+/// be read, or is none, is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Readings {
     /// Threads of the whole system.
@@ -102,7 +104,8 @@ impl Readings {
             }
             _ => {}
         }
-        // Identifiers below 300 are not used again, and a few threads may have ended since the refusal.
+        // Identifiers below 300 are not used again, and a few threads may have ended since the
+        // refusal.
         let reached = |count: u64, limit: Option<u64>, slack: u64| {
             limit.is_some_and(|limit| count + slack >= limit)
         };
@@ -187,7 +190,8 @@ pub(crate) fn ephemeral_ports() -> (u16, u16) {
     }
 }
 
-/// Count and limit of tasks, of the control group of this process or the one above it that is nearest to its limit.
+/// Count and limit of tasks, of the control group of this process or the one above it that is
+/// nearest to its limit.
 fn cgroup_pids() -> Option<(u64, u64)> {
     let membership = fs::read_to_string("/proc/self/cgroup").ok()?;
     let mut nearest: Option<(u64, u64)> = None;

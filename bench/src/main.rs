@@ -1,9 +1,10 @@
 //! The benchmarks of Roving, one subcommand each.
 //!
-//! A benchmark runs its servers and its load clients as child processes of itself (`process`), which are hidden
-//! subcommands of the same program and speak JSON lines over their pipes (`protocol`). A benchmark exits with
-//! 0 when it ran and every answer was right, 1 when it did not, 2 when the command made no sense (nothing has been
-//! started then), and 130 when it was interrupted.
+//! A benchmark runs its servers and its load clients as child processes of itself (`process`),
+//! which are hidden subcommands of the same program and speak JSON lines over their pipes
+//! (`protocol`). A benchmark exits with 0 when it ran and every answer was right, 1 when it did
+//! not, 2 when the command made no sense (nothing has been started then), and 130 when it was
+//! interrupted.
 
 mod clock;
 mod connections;
@@ -29,7 +30,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Holds many connections to a green-thread server and to a thread-per-connection server, and compares the two
+    /// Holds many connections to a green-thread server and to a thread-per-connection server, and
+    /// compares the two
     Connections(connections::Options),
     /// Serves echoes, until its standard input ends
     #[command(hide = true)]

@@ -12,7 +12,8 @@ pub(crate) struct Memory {
     pub(crate) page_tables: u64,
     /// Stacks that the kernel keeps for their threads.
     pub(crate) kernel_stacks: u64,
-    /// What the kernel keeps beside that for their threads and mappings; 0 where it does not tell the sizes.
+    /// What the kernel keeps beside that for their threads and mappings; 0 where it does not tell
+    /// the sizes.
     pub(crate) kernel_objects: u64,
 }
 
@@ -79,8 +80,8 @@ pub(crate) fn threads(pid: u32) -> Option<u64> {
         .ok()
 }
 
-/// Bytes of kernel stack that a thread has: what the system counts for all threads, divided by their number, and rounded to a
-/// power of two, since it keeps a few more than it has threads.
+/// Bytes of kernel stack that a thread has: what the system counts for all threads, divided by
+/// their number, and rounded to a power of two, since it keeps a few more than it has threads.
 pub(crate) fn kernel_stack_size() -> u64 {
     let all = meminfo("KernelStack").unwrap_or(0);
     match crate::limits::tasks() {
@@ -91,7 +92,8 @@ pub(crate) fn kernel_stack_size() -> u64 {
     }
 }
 
-/// Bytes that the kernel allots for one of its objects of this kind; 0 where it does not tell (it tells root alone).
+/// Bytes that the kernel allots for one of its objects of this kind; 0 where it does not tell (it
+/// tells root alone).
 fn slab_size(objects: &str) -> u64 {
     crate::limits::number(format!("/sys/kernel/slab/{objects}/slab_size")).unwrap_or(0)
 }

@@ -1,8 +1,9 @@
 //! Child processes: this program again, with a hidden subcommand.
 //!
-//! None outlives the benchmark. A child is killed when its [`Child`] is dropped; it asks the kernel to be killed when its
-//! parent dies ([`bind_to_parent`]); and it ends when its standard input does. Children are in a process group of their own,
-//! so that a Ctrl-C at the terminal reaches the benchmark alone, which then ends them in order.
+//! None outlives the benchmark. A child is killed when its [`Child`] is dropped; it asks the kernel
+//! to be killed when its parent dies ([`bind_to_parent`]); and it ends when its standard input
+//! does. Children are in a process group of their own, so that a Ctrl-C at the terminal reaches the
+//! benchmark alone, which then ends them in order.
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -108,7 +109,8 @@ impl Drop for Child {
     }
 }
 
-/// Called by a child as it starts: it is killed when its parent dies, and ends now if the parent is dead already.
+/// Called by a child as it starts: it is killed when its parent dies, and ends now if the parent is
+/// dead already.
 pub(crate) fn bind_to_parent() -> Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let expected = std::env::var("ROVING_BENCH_PARENT")

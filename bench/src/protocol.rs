@@ -1,5 +1,5 @@
-//! What the processes of a benchmark say to each other: one JSON value a line, commands on a child's standard input,
-//! reports on its standard output.
+//! What the processes of a benchmark say to each other: one JSON value a line, commands on a
+//! child's standard input, reports on its standard output.
 
 use crate::limits::Readings;
 use serde::{Deserialize, Serialize};
@@ -102,12 +102,14 @@ pub(crate) struct Loaded {
     /// Active connections that broke, or whose last request was never answered.
     pub(crate) failed: u64,
     pub(crate) wrong_bytes: u64,
-    /// Latencies of the requests that were under way within the window: nanoseconds, and how often.
+    /// Latencies of the requests that were under way within the window: nanoseconds, and how
+    /// often.
     pub(crate) latencies: Vec<(u64, u64)>,
     pub(crate) errors: BTreeMap<String, u64>,
 }
 
-/// Says `report` to the parent process. When the parent is gone, standard input ends too, which ends this process.
+/// Says `report` to the parent process. When the parent is gone, standard input ends too, which
+/// ends this process.
 pub(crate) fn say(report: &impl Serialize) {
     let mut line = serde_json::to_vec(report).expect("reports are plain data");
     line.push(b'\n');

@@ -1,4 +1,5 @@
-//! The `connections` benchmark as a user runs it: small runs to their end, nonsense, tight limits, and Ctrl-C.
+//! The `connections` benchmark as a user runs it: small runs to their end, nonsense, tight limits,
+//! and Ctrl-C.
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -194,8 +195,8 @@ fn few_descriptors_take_more_processes() {
 fn a_limit_that_stops_a_server_is_told_and_all_are_compared_below_it() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new("sh");
-    // Kibibytes of address space: enough to start, and for some hundreds of threads with stacks of a mebibyte.
-    // The allocator may take some of it for each thread, or not: not.
+    // Kibibytes of address space: enough to start, and for some hundreds of threads with stacks of
+    // a mebibyte. The allocator may take some of it for each thread, or not: not.
     command
         .env("MALLOC_ARENA_MAX", "1")
         .args([

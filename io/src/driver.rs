@@ -1,15 +1,18 @@
-//! The IO driver: one poller for all the descriptors that the green threads of one runtime wait for.
+//! The IO driver: one poller for all the descriptors that the green threads of one runtime wait
+//! for.
 //!
-//! A runtime gets its driver when the first of its green threads meets a socket that is not ready. From then on one of its workers at a
-//! time [waits](roving_scheduler::driver::Driver::wait) in it.
+//! A runtime gets its driver when the first of its green threads meets a socket that is not ready.
+//! From then on one of its workers at a time [waits](roving_scheduler::driver::Driver::wait) in it.
 //!
-//! The system's part is behind [`Poll`], in one file for each way of polling. This file keeps what is registered:
-//! a slab, in which a [`Key`] finds a registration. The key travels through the system with every event. An event can come
-//! late: it may lie in the batch of the waiter while another thread removes its descriptor, closes it, and registers a new one, which may
-//! well get the same slot. Therefore a key is a slot and a generation, and an event of another generation is dropped.
+//! The system's part is behind [`Poll`], in one file for each way of polling. This file keeps what
+//! is registered: a slab, in which a [`Key`] finds a registration. The key travels through the
+//! system with every event. An event can come late: it may lie in the batch of the waiter while
+//! another thread removes its descriptor, closes it, and registers a new one, which may
+//! well get the same slot. Therefore a key is a slot and a generation, and an event of another
+//! generation is dropped.
 //!
-//! Locks: the batch, then the slab, then one direction of a registration; each is held for a few instructions, but for the batch, which
-//! belongs to the one who waits.
+//! Locks: the batch, then the slab, then one direction of a registration; each is held for a few
+//! instructions, but for the batch, which belongs to the one who waits.
 
 #[cfg(target_os = "linux")]
 mod epoll;
@@ -32,7 +35,8 @@ use self::epoll::Epoll as System;
 use self::portable::Portable as System;
 use crate::readiness::Registration;
 
-/// How many events are looked up under one lock of the slab, so that those who register need not wait for a whole batch.
+/// How many events are looked up under one lock of the slab, so that those who register need not
+/// wait for a whole batch.
 const EVENTS_A_LOCK: usize = 64;
 
 /// The system's way of polling many descriptors.
@@ -47,13 +51,15 @@ trait Poll: fmt::Debug + Send + Sync + Sized {
 
     fn batch() -> Self::Batch;
 
-    /// Reports the edges of `fd` from now on, as events of `key`. If it is ready now, that is the first edge.
+    /// Reports the edges of `fd` from now on, as events of `key`. If it is ready now, that is the
+    /// first edge.
     fn add(&self, fd: BorrowedFd<'_>, key: Key) -> io::Result<()>;
 
     /// Reports no more of `fd`, once the wait that is under way has returned.
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()>;
 
-    /// Waits for events, for `timeout`, or for `wake`. An interruption by a signal is an early return.
+    /// Waits for events, for `timeout`, or for `wake`. An interruption by a signal is an early
+    /// return.
     fn wait(&self, batch: &mut Self::Batch, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Makes the wait that is under way return, or else the next one.
@@ -69,7 +75,8 @@ pub(crate) struct Event {
     pub(crate) key: Key,
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The end of the stream, an error, or urgent data: it may be ready from now on though nothing comes.
+    /// The end of the stream, an error, or urgent data: it may be ready from now on though nothing
+    /// comes.
     pub(crate) irregular: bool,
     /// The connection has come to its end in both directions, or has failed.
     pub(crate) hung_up: bool,

@@ -1,24 +1,31 @@
 //! The IO driver of Roving, and the blocking-style network types on it.
 //!
-//! [`net`] mirrors `std::net`. A call that would block parks the green thread that made it, and the others of its
-//! worker go on; on a plain OS thread the same call blocks that OS thread. The facade crate `roving` re-exports what users
-//! need; there is no reason to depend on this crate directly.
+//! [`net`] mirrors `std::net`. A call that would block parks the green thread that made it, and the
+//! others of its worker go on; on a plain OS thread the same call blocks that OS thread. The facade
+//! crate `roving` re-exports what users need; there is no reason to depend on this crate directly.
 //!
 //! From the top down:
 //!
-//! - `net`: what users see. An operation is a system call that does not block, with what to do when it would have.
+//! - `net`: what users see. An operation is a system call that does not block, with what to do when
+//!   it would have.
 //! - `settings`: how long an operation may wait, shared by the clones of a socket.
-//! - `source`: one descriptor, and the loop that every operation goes through: try, wait for an edge, try again.
-//! - `readiness`: what is known of a descriptor from the edges seen so far, and who waits for the next one.
-//! - `driver`: one poller for each runtime, which turns events into the tickets of those who waited for them.
+//! - `source`: one descriptor, and the loop that every operation goes through: try, wait for an
+//!   edge, try again.
+//! - `readiness`: what is known of a descriptor from the edges seen so far, and who waits for the
+//!   next one.
+//! - `driver`: one poller for each runtime, which turns events into the tickets of those who waited
+//!   for them.
 //!
 //! What the rest relies on:
 //!
-//! - A descriptor is registered once with each runtime that waits for it, edge-triggered, and never modified.
-//! - A waiter looks at the edge counter before it tries, and only waits if the counter still stands there, so no edge is lost.
-//! - A descriptor leaves the driver before it is closed, and an event that comes late is recognised by its generation.
-//! - No system call on a green thread blocks its worker: every one is made non-blocking by a flag of its own, or, where there
-//!   is no such flag, on a descriptor that is non-blocking.
+//! - A descriptor is registered once with each runtime that waits for it, edge-triggered, and never
+//!   modified.
+//! - A waiter looks at the edge counter before it tries, and only waits if the counter still stands
+//!   there, so no edge is lost.
+//! - A descriptor leaves the driver before it is closed, and an event that comes late is recognised
+//!   by its generation.
+//! - No system call on a green thread blocks its worker: every one is made non-blocking by a flag
+//!   of its own, or, where there is no such flag, on a descriptor that is non-blocking.
 
 mod driver;
 mod error;

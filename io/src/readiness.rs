@@ -4,27 +4,32 @@
 //!
 //! 1. look at the tick;
 //! 2. try the system call;
-//! 3. if it would block, lock the direction; if the tick has moved, go to 1; else leave a ticket, unlock, and block.
+//! 3. if it would block, lock the direction; if the tick has moved, go to 1; else leave a ticket,
+//!    unlock, and block.
 //!
 //! The driver, for each edge, locks the direction, moves the tick, and takes all the tickets.
 //!
-//! No edge is lost. What makes the descriptor ready after the system call of step 2 found it not ready causes an edge. The driver
-//! either has reported that edge before the lock of step 3, and then the tick has moved since step 1; or it reports it later, and then it
-//! finds the ticket. An edge of before step 1 does not matter, since the system call came after it.
+//! No edge is lost. What makes the descriptor ready after the system call of step 2 found it not
+//! ready causes an edge. The driver either has reported that edge before the lock of step 3, and
+//! then the tick has moved since step 1; or it reports it later, and then it finds the ticket. An
+//! edge of before step 1 does not matter, since the system call came after it.
 //!
-//! All who wait for a direction are woken by an edge: the system reports many arrivals as one edge, and who is woken may be satisfied with
-//! a part, or may have been cancelled. Those who find nothing wait again.
+//! All who wait for a direction are woken by an edge: the system reports many arrivals as one edge,
+//! and who is woken may be satisfied with a part, or may have been cancelled. Those who find
+//! nothing wait again.
 //!
 //! # Drained
 //!
-//! A system call that moved some bytes, but fewer than it was given room for, has told that the next one would block. It *marks* the
-//! tick of its step 1 as drained, and an operation that finds its own tick marked goes straight to step 3. That is right whoever else
-//! reads meanwhile, since the mark tells of the descriptor and not of the reader: after that tick was seen, the
-//! descriptor was found empty, and whatever came later moves the tick.
+//! A system call that moved some bytes, but fewer than it was given room for, has told that the
+//! next one would block. It *marks* the tick of its step 1 as drained, and an operation that finds
+//! its own tick marked goes straight to step 3. That is right whoever else reads meanwhile, since
+//! the mark tells of the descriptor and not of the reader: after that tick was seen, the descriptor
+//! was found empty, and whatever came later moves the tick.
 //!
-//! It is right only as long as being ready always means that something has come since. Three things are ready without: the end of
-//! the stream, an error, and data that lie behind a mark of urgent data, where a read stops short. Each may share its edge with data that
-//! came before. Once an edge has told of one, the descriptor is *irregular* for good, and no try is skipped any more.
+//! It is right only as long as being ready always means that something has come since. Three things
+//! are ready without: the end of the stream, an error, and data that lie behind a mark of urgent
+//! data, where a read stops short. Each may share its edge with data that came before. Once an edge
+//! has told of one, the descriptor is *irregular* for good, and no try is skipped any more.
 
 use std::fmt;
 use std::mem;
@@ -51,8 +56,8 @@ pub(crate) enum Direction {
 pub(crate) struct Tick(u64);
 
 impl Tick {
-    /// No edge yet. Registering makes the first edge if the descriptor is ready at that time, so this is what to wait with if
-    /// the system call was tried before there was a registration.
+    /// No edge yet. Registering makes the first edge if the descriptor is ready at that time, so
+    /// this is what to wait with if the system call was tried before there was a registration.
     pub(crate) const START: Self = Self(0);
 
     const NEVER: u64 = u64::MAX;
@@ -86,7 +91,8 @@ pub(crate) struct Registration {
     key: Key,
     read: Side,
     write: Side,
-    /// The bits `IRREGULAR` and `HUNG_UP`. They are only ever set, and before the tick moves that tells of them.
+    /// The bits `IRREGULAR` and `HUNG_UP`. They are only ever set, and before the tick moves that
+    /// tells of them.
     marks: AtomicU8,
 }
 
@@ -128,7 +134,8 @@ impl Registration {
     /// Step 1.
     pub(crate) fn glance(&self, direction: Direction) -> Glance {
         let side = self.side(direction);
-        // Acquire: the try that follows stays behind it, and the marks are at least those that came with this tick.
+        // Acquire: the try that follows stays behind it, and the marks are at least those that came
+        // with this tick.
         let tick = side.tick.load(Ordering::Acquire);
         let drained = side.drained.load(Ordering::Relaxed) == tick && !self.has(IRREGULAR);
         Glance {
@@ -145,7 +152,8 @@ impl Registration {
             .store(tick.0, Ordering::Relaxed);
     }
 
-    /// Step 3: blocks the current green thread until there has been an edge since `seen`, or until the deadline.
+    /// Step 3: blocks the current green thread until there has been an edge since `seen`, or until
+    /// the deadline.
     pub(crate) fn wait(
         &self,
         direction: Direction,
@@ -236,8 +244,8 @@ impl Side {
 
 /// The tickets of those who wait. One is the usual case and takes no memory of its own.
 ///
-/// Tickets that have become stale are handed out to be dropped once the lock is released: dropping the last one of a green thread that has
-/// ended can drop anything.
+/// Tickets that have become stale are handed out to be dropped once the lock is released: dropping
+/// the last one of a green thread that has ended can drop anything.
 #[derive(Debug, Default)]
 enum Waiters {
     #[default]

@@ -1,11 +1,14 @@
 //! How long the operations on a socket may wait.
 //!
-//! Non-blocking mode and timeouts belong to the open file description, as in std, so the clones of a socket share them. The system
-//! is told of every change, and a socket that leaves Roving takes them along. It does not act on them, since every system call is
-//! made non-blocking: what it says is remembered here, and acted on when an operation would block. Of a socket that
-//! comes from elsewhere it is asked then, once. A change that somebody makes later through a descriptor of their own is not noticed.
+//! Non-blocking mode and timeouts belong to the open file description, as in std, so the clones of
+//! a socket share them. The system is told of every change, and a socket that leaves Roving takes
+//! them along. It does not act on them, since every system call is made non-blocking: what it says
+//! is remembered here, and acted on when an operation would block. Of a socket that comes from
+//! elsewhere it is asked then, once. A change that somebody makes later through a descriptor of
+//! their own is not noticed.
 //!
-//! Nearly all sockets have no timeout, are in blocking mode and are never cloned; they remember nothing.
+//! Nearly all sockets have no timeout, are in blocking mode and are never cloned; they remember
+//! nothing.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -69,7 +72,8 @@ impl Settings {
         })))
     }
 
-    /// Those of a socket that a listener of these has accepted. It has inherited the timeouts but not the mode.
+    /// Those of a socket that a listener of these has accepted. It has inherited the timeouts but
+    /// not the mode.
     pub(crate) fn of_accepted(&self) -> Self {
         match self.0.get() {
             None => Self::default(),
@@ -178,7 +182,8 @@ impl Settings {
         Ok(())
     }
 
-    /// Lets the description of a listener that leaves Roving have the mode that its user gave it, unless clones need it as it is.
+    /// Lets the description of a listener that leaves Roving have the mode that its user gave it,
+    /// unless clones need it as it is.
     pub(crate) fn release_listener(mut self, fd: BorrowedFd<'_>) {
         if !self.unshared() {
             return;
@@ -201,7 +206,8 @@ impl Shared {
             NONBLOCKING => Ok(Mode::Nonblocking),
             unknown => {
                 let mode = Mode::of(fcntl_getfl(fd)?.contains(OFlags::NONBLOCK));
-                // Who has stored one meanwhile may have changed the description since, and knows better.
+                // Who has stored one meanwhile may have changed the description since, and knows
+                // better.
                 let stored = self.mode.compare_exchange(
                     unknown,
                     mode as u8,

@@ -1,16 +1,17 @@
 //! One descriptor, and the loop that every operation on it goes through.
 //!
-//! A descriptor is registered with a runtime's driver when a green thread of that runtime first finds it not ready; one that
-//! is always ready, or only used on plain OS threads, never is. Registrations with several runtimes know nothing of
-//! each other: each has its own edges.
+//! A descriptor is registered with a runtime's driver when a green thread of that runtime first
+//! finds it not ready; one that is always ready, or only used on plain OS threads, never is.
+//! Registrations with several runtimes know nothing of each other: each has its own edges.
 //!
 //! A plain OS thread waits with `poll` on the one descriptor.
 //!
-//! A green thread whose descriptor is always ready never waits, so it would keep its worker. Therefore every [`TURNS`]th operation
-//! lets the others run first.
+//! A green thread whose descriptor is always ready never waits, so it would keep its worker.
+//! Therefore every [`TURNS`]th operation lets the others run first.
 //!
-//! Operations borrow the source, so it is not closed while one waits. It is taken out of every driver before its descriptor is closed
-//! or given away: another descriptor may share its open file description and keep it, and its edges, alive.
+//! Operations borrow the source, so it is not closed while one waits. It is taken out of every
+//! driver before its descriptor is closed or given away: another descriptor may share its open file
+//! description and keep it, and its edges, alive.
 
 use std::fmt;
 use std::io;
@@ -29,7 +30,8 @@ use crate::driver::Driver;
 use crate::error::{while_trying, would_block};
 use crate::readiness::{Direction, Registration, Tick, Woken};
 
-/// How many operations on one descriptor come between two that let others run first. Divides the range of the counter.
+/// How many operations on one descriptor come between two that let others run first. Divides the
+/// range of the counter.
 const TURNS: u8 = 128;
 
 /// See the [module](self).
@@ -107,13 +109,13 @@ impl Source {
 
     /// Does what `attempt` does, as often as it takes, waiting in between.
     ///
-    /// `attempt` must not block. It is told whether the connection is known to have come to its end. `patience` is asked at
-    /// most once, before the first wait.
+    /// `attempt` must not block. It is told whether the connection is known to have come to its
+    /// end. `patience` is asked at most once, before the first wait.
     ///
     /// # Errors
     ///
-    /// Those of both closures; `WouldBlock` if there is no patience, or no more; and the driver's, if it cannot be made or does not take
-    /// another descriptor.
+    /// Those of both closures; `WouldBlock` if there is no patience, or no more; and the driver's,
+    /// if it cannot be made or does not take another descriptor.
     #[inline]
     pub(crate) fn operate<T>(
         &self,
@@ -134,8 +136,8 @@ impl Source {
         loop {
             let registration = other.as_ref().or_else(|| self.first());
             let glance = registration.map(|registration| registration.glance(direction));
-            // Only an edge takes the mark of a drained one away, and not every wait ends with an edge of the first registration: its
-            // runtime may be slow, or gone.
+            // Only an edge takes the mark of a drained one away, and not every wait ends with an
+            // edge of the first registration: its runtime may be slow, or gone.
             let in_vain = !has_waited
                 && glance.is_some_and(|glance| glance.drained)
                 && patience()? != Patience::None;
@@ -164,7 +166,8 @@ impl Source {
                         (Some(registration), Some(glance)) if Arc::ptr_eq(registration, &mine) => {
                             mine.wait(direction, glance.tick, deadline)
                         }
-                        // The try was made without a look at this registration. If it has had an edge, try again with one.
+                        // The try was made without a look at this registration. If it has had an
+                        // edge, try again with one.
                         _ => {
                             let woken = mine.wait(direction, Tick::START, deadline);
                             other = Some(mine);
@@ -194,7 +197,8 @@ impl Source {
         self.first.get().map(|first| &first.registration)
     }
 
-    /// The registration with the current green thread's runtime, which is `id`. It is made if there is none.
+    /// The registration with the current green thread's runtime, which is `id`. It is made if there
+    /// is none.
     fn registration(&self, id: RuntimeId) -> io::Result<Arc<Registration>> {
         let is_its = |registered: &&Registered| registered.runtime == id;
         if let Some(first) = self.first.get().filter(is_its) {

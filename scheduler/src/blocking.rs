@@ -1,8 +1,8 @@
 //! Calls that block in the system, off the workers.
 //!
-//! A worker that sits in `getaddrinfo` runs no green thread. [`run`] hands such a call to a helper OS thread and parks the green
-//! thread meanwhile. Helpers are started when they are needed, [`MAX_HELPERS`] at most for the process, and end when
-//! they have had nothing to do for a while.
+//! A worker that sits in `getaddrinfo` runs no green thread. [`run`] hands such a call to a helper
+//! OS thread and parks the green thread meanwhile. Helpers are started when they are needed,
+//! [`MAX_HELPERS`] at most for the process, and end when they have had nothing to do for a while.
 
 use std::collections::VecDeque;
 use std::io;
@@ -42,8 +42,8 @@ static HELPERS: Helpers = Helpers {
     job_came: Condvar::new(),
 };
 
-/// Calls `f` on a helper OS thread and waits for its result, so that the other green threads of this worker go on. On a plain
-/// OS thread it just calls `f`.
+/// Calls `f` on a helper OS thread and waits for its result, so that the other green threads of
+/// this worker go on. On a plain OS thread it just calls `f`.
 ///
 /// If the green thread is cancelled meanwhile, it unwinds, and the call ends on its own.
 ///

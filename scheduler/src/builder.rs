@@ -1,4 +1,5 @@
-//! How a runtime is configured: by a [`Builder`], and by the environment where the builder is silent.
+//! How a runtime is configured: by a [`Builder`], and by the environment where the builder is
+//! silent.
 
 use std::env;
 use std::io;
@@ -59,8 +60,8 @@ impl Builder {
 
     /// Sets the stack size of green threads that ask for none, in bytes.
     ///
-    /// It is rounded up to a power of two, from 16 KiB to 1 GiB. This is address space: only the pages that a green thread
-    /// touches cost memory.
+    /// It is rounded up to a power of two, from 16 KiB to 1 GiB. This is address space: only the
+    /// pages that a green thread touches cost memory.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
@@ -72,17 +73,19 @@ impl Builder {
         self
     }
 
-    /// Lets green threads move between workers after they have started, with the thread-locals of whichever worker runs them.
-    /// See [`ThreadLocals::Shared`].
+    /// Lets green threads move between workers after they have started, with the thread-locals of
+    /// whichever worker runs them. See [`ThreadLocals::Shared`].
     ///
     /// # Safety
     ///
-    /// No code that runs on a green thread of this runtime may block, yield, or call anything that does,
+    /// No code that runs on a green thread of this runtime may block, yield, or call anything that
+    /// does,
     ///
-    /// - while it holds a reference to, a borrow of, or a guard from a thread-local (`LocalKey::with` around a blocking call);
+    /// - while it holds a reference to, a borrow of, or a guard from a thread-local
+    ///   (`LocalKey::with` around a blocking call);
     /// - while it holds a value that is not `Send` (an `Rc`, a `std::sync::MutexGuard`);
-    /// - in a function in which it, or what the compiler inlines into it, uses a thread-local both before and after: the
-    ///   compiler may keep its address.
+    /// - in a function in which it, or what the compiler inlines into it, uses a thread-local both
+    ///   before and after: the compiler may keep its address.
     pub unsafe fn shared_thread_locals(mut self) -> Self {
         self.thread_locals = ThreadLocals::Shared;
         self
@@ -92,7 +95,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// A setting is out of its range, a variable of the environment cannot be read, or the system refuses an OS thread.
+    /// A setting is out of its range, a variable of the environment cannot be read, or the system
+    /// refuses an OS thread.
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.workers {
             Some(workers) => in_range("workers", workers)?,
@@ -121,8 +125,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build); and [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the global runtime runs, which it
-    /// does from its first use on: configure it first thing in `main`.
+    /// As [`build`](Self::build); and [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the global
+    /// runtime runs, which it does from its first use on: configure it first thing in `main`.
     pub fn build_global(self) -> io::Result<()> {
         runtime::start_global(self)
     }

@@ -7,8 +7,9 @@
 //!        +----complete----> Done                                         (the joiner finds out and does not wait)
 //! ```
 //!
-//! The slot belongs to the joiner in `Running`, to nobody in `Joined`, and to the finisher once it has moved `Joined` to `Done`.
-//! `complete` is a release and what finds `Done` an acquire, so the result is seen by the joiner.
+//! The slot belongs to the joiner in `Running`, to nobody in `Joined`, and to the finisher once it
+//! has moved `Joined` to `Done`. `complete` is a release and what finds `Done` an acquire, so the
+//! result is seen by the joiner.
 
 use crate::primitive::{AtomicUsize, Ordering, UnsafeCell};
 
@@ -23,8 +24,8 @@ pub(crate) struct Completion<T> {
     joiner: UnsafeCell<Option<T>>,
 }
 
-// SAFETY: the slot is only touched by the side that the state gives it to (see the module), so `T` is moved between threads
-// and never shared.
+// SAFETY: the slot is only touched by the side that the state gives it to (see the module), so `T`
+// is moved between threads and never shared.
 unsafe impl<T: Send> Send for Completion<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Completion<T> {}
@@ -48,21 +49,24 @@ impl<T> Completion<T> {
     ///
     /// There is one joiner, and it has nothing in the slot.
     pub(crate) unsafe fn join(&self, joiner: T) -> bool {
-        // SAFETY: the state is `Running` or `Done`, in both of which the finisher leaves the slot alone.
+        // SAFETY: the state is `Running` or `Done`, in both of which the finisher leaves the slot
+        // alone.
         self.joiner.with_mut(|slot| unsafe { *slot = Some(joiner) });
         self.state
             .compare_exchange(RUNNING, JOINED, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
     }
 
-    /// Takes the joiner back; `false` if the thread has ended, in which case the finisher may still be using it.
+    /// Takes the joiner back; `false` if the thread has ended, in which case the finisher may still
+    /// be using it.
     pub(crate) fn retract(&self) -> bool {
         let taken = self
             .state
             .compare_exchange(JOINED, RUNNING, Ordering::AcqRel, Ordering::Acquire)
             .is_ok();
         if taken {
-            // SAFETY: the state is `Running` again, and only the one joiner moves it from there to `Joined`.
+            // SAFETY: the state is `Running` again, and only the one joiner moves it from there to
+            // `Joined`.
             self.joiner.with_mut(|slot| unsafe { *slot = None });
         }
         taken
@@ -117,7 +121,8 @@ mod models {
     // SAFETY: what the models check.
     unsafe impl Sync for Model {}
 
-    /// Writes the result, completes, and wakes the joiner; gives `true` if it holds the right to run the joiner.
+    /// Writes the result, completes, and wakes the joiner; gives `true` if it holds the right to
+    /// run the joiner.
     fn finish_thread(model: &Model) -> bool {
         // SAFETY: not complete yet, so the result is the finisher's.
         model.result.with_mut(|result| unsafe { *result = 9 });

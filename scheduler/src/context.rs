@@ -1,9 +1,11 @@
-//! What the current OS thread is to the runtime. All of the runtime's thread-locals are in this file.
+//! What the current OS thread is to the runtime. All of the runtime's thread-locals are in this
+//! file.
 //!
-//! A compiler may keep the address of a thread-local for as long as a function runs, and a green thread may suspend in a function and
-//! (where the runtime lets it roam) go on in another OS thread. Therefore every access is in a function that is never
-//! inlined, and no reference to what a thread-local leads to lives across a suspension: [`with_worker`] lends the worker
-//! to closures that do not suspend.
+//! A compiler may keep the address of a thread-local for as long as a function runs, and a green
+//! thread may suspend in a function and (where the runtime lets it roam) go on in another OS
+//! thread. Therefore every access is in a function that is never inlined, and no reference to what
+//! a thread-local leads to lives across a suspension: [`with_worker`] lends the worker to closures
+//! that do not suspend.
 
 use std::cell::Cell;
 use std::ptr;
@@ -42,8 +44,8 @@ pub(crate) fn enter_worker(worker: &Worker, run: impl FnOnce()) {
 
 /// Lends the current worker, if this OS thread is one. `f` must not suspend.
 pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
-    // SAFETY: `enter_worker` set the pointer on this OS thread and will reset it before the worker is gone; and `f`, which
-    // does not suspend, ends on this OS thread.
+    // SAFETY: `enter_worker` set the pointer on this OS thread and will reset it before the worker
+    // is gone; and `f`, which does not suspend, ends on this OS thread.
     f(unsafe { worker().as_ref() })
 }
 
@@ -92,7 +94,8 @@ pub(crate) fn suspend(why: Suspend) {
     }
 }
 
-/// What the overflow handler needs of the green thread that this OS thread runs. Safe in a signal handler.
+/// What the overflow handler needs of the green thread that this OS thread runs. Safe in a signal
+/// handler.
 pub(crate) fn with_running_green(f: impl FnOnce(&Waiter)) {
     with_worker(|worker| {
         if let Some(waiter) = worker.and_then(Worker::running) {

@@ -1,19 +1,22 @@
 //! The one file that knows the coroutine library.
 //!
-//! A [`Coroutine`] is a closure on a stack of its own. The worker resumes it, it suspends itself back to the worker,
-//! and when its closure has returned, the stack is taken out of it. A coroutine is never unwound from outside: corosensei
-//! can do that, but restarts the unwinding at each suspension in it, so destructors could not block. A green thread that
-//! must end early unwinds itself (see [`wait`](crate::wait)).
+//! A [`Coroutine`] is a closure on a stack of its own. The worker resumes it, it suspends itself
+//! back to the worker, and when its closure has returned, the stack is taken out of it. A coroutine
+//! is never unwound from outside: corosensei can do that, but restarts the unwinding at each
+//! suspension in it, so destructors could not block. A green thread that must end early unwinds
+//! itself (see [`wait`](crate::wait)).
 //!
 //! # Why a coroutine may be sent
 //!
-//! corosensei's coroutines are not `Send`, because values on the stack need not be. Here, two things make it sound:
+//! corosensei's coroutines are not `Send`, because values on the stack need not be. Here, two
+//! things make it sound:
 //!
 //! - Before it has started, a coroutine is its closure, which is `Send`.
-//! - After it has started, it is resumed by the worker on which it started and by no other ([`Waiter::home`]), so that neither the
-//!   values on its stack nor the addresses of thread-locals that the compiler keeps across a suspension ever reach another
-//!   OS thread. The exception is a runtime with [`ThreadLocals::Shared`], which is `unsafe` to ask for, and whose builder took the
-//!   promise that makes it sound.
+//! - After it has started, it is resumed by the worker on which it started and by no other
+//!   ([`Waiter::home`]), so that neither the values on its stack nor the addresses of thread-locals
+//!   that the compiler keeps across a suspension ever reach another OS thread. The exception is a
+//!   runtime with [`ThreadLocals::Shared`], which is `unsafe` to ask for, and whose builder took
+//!   the promise that makes it sound.
 //!
 //! [`Waiter::home`]: crate::green::Green::home
 //! [`ThreadLocals::Shared`]: crate::ThreadLocals::Shared
@@ -27,7 +30,8 @@ use corosensei::{CoroutineResult, Yielder};
 
 use crate::stack::Stack;
 
-/// Closures up to this size lie on the stack of their coroutine; a larger one is boxed, so that none can reach past the stack.
+/// Closures up to this size lie on the stack of their coroutine; a larger one is boxed, so that
+/// none can reach past the stack.
 const MAX_INLINE: usize = 512;
 
 /// Why a coroutine gave control back to its worker.
@@ -47,14 +51,17 @@ pub(crate) enum Resumed {
     Returned,
 }
 
-/// See the [module](self). Dropping one that has not been taken apart leaks its stack with all that lies on it.
+/// See the [module](self). Dropping one that has not been taken apart leaks its stack with all that
+/// lies on it.
 pub(crate) struct Coroutine {
     inner: UnsafeCell<ManuallyDrop<corosensei::Coroutine<(), Suspend, (), Stack>>>,
 }
 
-// SAFETY: see the module: what lies on the stack is `Send` until the first resume, and stays on one OS thread from then on.
+// SAFETY: see the module: what lies on the stack is `Send` until the first resume, and stays on one
+// OS thread from then on.
 unsafe impl Send for Coroutine {}
-// SAFETY: through a shared reference only the unsafe methods reach the inside, and their callers promise to be alone.
+// SAFETY: through a shared reference only the unsafe methods reach the inside, and their callers
+// promise to be alone.
 unsafe impl Sync for Coroutine {}
 
 impl Coroutine {
@@ -62,7 +69,8 @@ impl Coroutine {
     ///
     /// # Safety
     ///
-    /// What `body` borrows stays borrowed until the coroutine has returned, and for ever if it never does.
+    /// What `body` borrows stays borrowed until the coroutine has returned, and for ever if it
+    /// never does.
     pub(crate) unsafe fn new<F>(stack: Stack, body: F) -> Self
     where
         F: FnOnce(Suspender) + Send,

@@ -1,10 +1,11 @@
 //! The seam between a runtime and its IO.
 //!
-//! A runtime has no driver until somebody [installs](crate::Handle::driver) one. From then on an idle worker, the *leader*, waits in
-//! the driver, while the others sleep on their own; and busy workers look into it now and then. There is one
-//! caller of [`Driver::wait`] at a time.
+//! A runtime has no driver until somebody [installs](crate::Handle::driver) one. From then on an
+//! idle worker, the *leader*, waits in the driver, while the others sleep on their own; and busy
+//! workers look into it now and then. There is one caller of [`Driver::wait`] at a time.
 //!
-//! A driver reports what became ready and does nothing about it: it never runs, queues or fires anything.
+//! A driver reports what became ready and does nothing about it: it never runs, queues or fires
+//! anything.
 
 use std::any::Any;
 use std::io;
@@ -14,8 +15,9 @@ use crate::wait::Ticket;
 
 /// A source of events that end waits.
 pub trait Driver: Any + Send + Sync {
-    /// Waits for events until `timeout` has passed (`None`: for as long as it takes; zero: not at all) or [`wake`](Self::wake)
-    /// is called, and pushes the tickets of the waits that became ready. May return early for no reason.
+    /// Waits for events until `timeout` has passed (`None`: for as long as it takes; zero: not at
+    /// all) or [`wake`](Self::wake) is called, and pushes the tickets of the waits that became
+    /// ready. May return early for no reason.
     ///
     /// # Errors
     ///

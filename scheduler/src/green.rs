@@ -1,10 +1,12 @@
 //! Threads as the scheduler sees them: what can wait, and what of it is green.
 //!
-//! A [`Waiter`] is the control block of a thread: its wait word, its park token, its name. A green thread has a [`Green`] in
-//! it: the coroutine, the runtime, its home. A plain OS thread that blocks in Roving gets a waiter too, so that every
-//! lock, channel and join wakes both kinds in one way.
+//! A [`Waiter`] is the control block of a thread: its wait word, its park token, its name. A green
+//! thread has a [`Green`] in it: the coroutine, the runtime, its home. A plain OS thread that
+//! blocks in Roving gets a waiter too, so that every lock, channel and join wakes both kinds in one
+//! way.
 //!
-//! A green thread is at any time in exactly one of these places, and whoever has it there owns its stack:
+//! A green thread is at any time in exactly one of these places, and whoever has it there owns its
+//! stack:
 //!
 //! | state of the wait word | where it is                                              | who owns the stack   |
 //! |------------------------|----------------------------------------------------------|----------------------|
@@ -100,7 +102,8 @@ impl Waiter {
         }
     }
 
-    /// Lets cancellation end the wait `epoch`, which was begun in doubt whether its thread is unwinding.
+    /// Lets cancellation end the wait `epoch`, which was begun in doubt whether its thread is
+    /// unwinding.
     pub(crate) fn unmask(self: &Arc<Self>, epoch: Epoch) {
         if self.word.unmask(epoch) == Fire::Parked {
             self.run_again();
@@ -186,8 +189,8 @@ impl Green {
 
     /// The only worker that may run it, if it may not roam.
     ///
-    /// This is the seam for thread-locals that travel: where they do, only a thread that has suspended while
-    /// [unwinding](crate::panicking) stays.
+    /// This is the seam for thread-locals that travel: where they do, only a thread that has
+    /// suspended while [unwinding](crate::panicking) stays.
     pub(crate) fn bound_to(&self) -> Option<usize> {
         let stays = self.runtime.thread_locals.keeps_started_threads_home() || self.unwinding();
         if stays { self.home() } else { None }
@@ -203,7 +206,8 @@ impl Green {
     }
 
     pub(crate) fn suspender(&self) -> Suspender {
-        // SAFETY: set from a suspender as the first thing that a green thread does, and asked for on that thread only.
+        // SAFETY: set from a suspender as the first thing that a green thread does, and asked for
+        // on that thread only.
         unsafe { Suspender::from_raw(self.suspender.load(Ordering::Relaxed)) }
     }
 

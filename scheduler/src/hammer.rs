@@ -1,7 +1,9 @@
-//! The protocols of `word`, `completion`, `parker`, `idle`, `queue` and `timer` on real OS threads, without any stack switch.
+//! The protocols of `word`, `completion`, `parker`, `idle`, `queue` and `timer` on real OS threads,
+//! without any stack switch.
 //!
-//! The models prove the protocols in the small; these tests run them many times at full speed, for ThreadSanitizer (which cannot
-//! follow a switch of stacks) and for machines with weaker memory orders than the models' author had.
+//! The models prove the protocols in the small; these tests run them many times at full speed, for
+//! ThreadSanitizer (which cannot follow a switch of stacks) and for machines with weaker memory
+//! orders than the models' author had.
 
 use std::cell::UnsafeCell;
 use std::sync::Arc;

@@ -1,15 +1,17 @@
 //! Who sleeps, who searches, and who is woken.
 //!
-//! The goal: whenever there is work that a sleeping worker could do, somebody is on the way to it, and yet workers are
-//! neither woken for nothing nor spinning. The hard part is the moment in which one worker finds nothing and falls asleep
-//! while another pushes work and finds nobody asleep.
+//! The goal: whenever there is work that a sleeping worker could do, somebody is on the way to it,
+//! and yet workers are neither woken for nothing nor spinning. The hard part is the moment in which
+//! one worker finds nothing and falls asleep while another pushes work and finds nobody asleep.
 //!
-//! A worker is *busy* (it runs green threads), *searching* (it looks through the queues of all), or *asleep* (its bit is set).
+//! A worker is *busy* (it runs green threads), *searching* (it looks through the queues of all), or
+//! *asleep* (its bit is set).
 //!
 //! Pushing work:
 //! 1. push the green thread;
 //! 2. fence (**P**);
-//! 3. if nobody searches and some bit is set, clear it ("claim" the sleeper), count it as searching, unpark it.
+//! 3. if nobody searches and some bit is set, clear it ("claim" the sleeper), count it as
+//!    searching, unpark it.
 //!
 //! Falling asleep:
 //! 1. set the own bit;
@@ -18,22 +20,25 @@
 //! 4. look at all the queues once more. If there is work, clear the own bit and search again;
 //! 5. park.
 //!
-//! **No wake-up is lost.** Take a push and the falling asleep of the last worker that could have served it. Fences are
-//! totally ordered. If P comes before S, step 4 sees the pushed work. If S comes before P, the pusher sees the set bit in
-//! step 3 and claims it, unless it saw somebody searching. That searcher is later than the pusher's look in the
-//! counter's order, so either it finds work, and then [`Idle::search_found`] makes it look (behind a fence of its own) for what it
-//! leaves behind; or it falls asleep, and then its S comes after P and its step 4 sees the work.
+//! **No wake-up is lost.** Take a push and the falling asleep of the last worker that could have
+//! served it. Fences are totally ordered. If P comes before S, step 4 sees the pushed work. If S
+//! comes before P, the pusher sees the set bit in step 3 and claims it, unless it saw somebody
+//! searching. That searcher is later than the pusher's look in the counter's order, so either it
+//! finds work, and then [`Idle::search_found`] makes it look (behind a fence of its own) for what
+//! it leaves behind; or it falls asleep, and then its S comes after P and its step 4 sees the work.
 //!
-//! **Every claim is one unpark.** Whoever clears a bit, and nobody else, unparks its worker exactly once. A worker that wakes
-//! for another reason (an event, a timer) clears its own bit; if it finds it cleared, an unpark is on its way and
-//! [`Parker::absorb`](crate::parker::Parker::absorb) takes it.
+//! **Every claim is one unpark.** Whoever clears a bit, and nobody else, unparks its worker exactly
+//! once. A worker that wakes for another reason (an event, a timer) clears its own bit; if it finds
+//! it cleared, an unpark is on its way and [`Parker::absorb`](crate::parker::Parker::absorb) takes
+//! it.
 //!
-//! A claimed worker counts as searching from the claim on, so that a burst of pushes wakes one worker, which wakes the
-//! next when it has found work, and so on: as in Go's scheduler and in tokio's. At most half of the workers search
-//! by their own choice.
+//! A claimed worker counts as searching from the claim on, so that a burst of pushes wakes one
+//! worker, which wakes the next when it has found work, and so on: as in Go's scheduler and in
+//! tokio's. At most half of the workers search by their own choice.
 //!
-//! Rejected: a list of sleepers under a lock (every push of a green thread to its own worker would take it), and one word
-//! that packs both counts (a claim must name a worker, so the bits are needed anyway).
+//! Rejected: a list of sleepers under a lock (every push of a green thread to its own worker would
+//! take it), and one word that packs both counts (a claim must name a worker, so the bits are
+//! needed anyway).
 
 use crossbeam_utils::CachePadded;
 
@@ -69,8 +74,9 @@ impl Idle {
         true
     }
 
-    /// A searching worker has found work. `true` if nobody searches any more: then the caller must look whether there is more
-    /// work that others could do, and if so [claim](Self::claim_any) one of them.
+    /// A searching worker has found work. `true` if nobody searches any more: then the caller must
+    /// look whether there is more work that others could do, and if so [claim](Self::claim_any)
+    /// one of them.
     #[must_use]
     pub(crate) fn search_found(&self) -> bool {
         let last = self.searching.fetch_sub(1, Ordering::SeqCst) == 1;
@@ -88,8 +94,8 @@ impl Idle {
         fence(Ordering::SeqCst);
     }
 
-    /// A worker that announced sleep is awake. `false` if somebody has claimed it meanwhile: then an unpark is on its way, and
-    /// the worker is searching.
+    /// A worker that announced sleep is awake. `false` if somebody has claimed it meanwhile: then
+    /// an unpark is on its way, and the worker is searching.
     #[must_use]
     pub(crate) fn retract_sleep(&self, worker: usize) -> bool {
         self.clear(worker)
@@ -100,7 +106,8 @@ impl Idle {
         self.searching.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Steps 2 and 3 of pushing work that any worker can do. The caller must unpark the worker that this names.
+    /// Steps 2 and 3 of pushing work that any worker can do. The caller must unpark the worker that
+    /// this names.
     #[must_use]
     pub(crate) fn claim_for_work(&self) -> Option<usize> {
         fence(Ordering::SeqCst);
@@ -110,7 +117,8 @@ impl Idle {
         self.claim_first()
     }
 
-    /// Steps 2 and 3 of pushing work that only `worker` can do. The caller must unpark it if this says so.
+    /// Steps 2 and 3 of pushing work that only `worker` can do. The caller must unpark it if this
+    /// says so.
     #[must_use]
     pub(crate) fn claim(&self, worker: usize) -> bool {
         fence(Ordering::SeqCst);
@@ -203,7 +211,8 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// Workers with one shared queue (a count) and a private one each, and the sleep that `worker` implements on them.
+    /// Workers with one shared queue (a count) and a private one each, and the sleep that `worker`
+    /// implements on them.
     struct Model {
         idle: Idle,
         parkers: Vec<Parker>,

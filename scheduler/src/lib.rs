@@ -1,7 +1,7 @@
 //! The scheduler of Roving: stackful green threads, stolen by one worker OS thread a core.
 //!
-//! Programs use the `roving` crate, which has all of this under shorter names. This crate is for those who build on the scheduler:
-//! another IO driver, another primitive that blocks.
+//! Programs use the `roving` crate, which has all of this under shorter names. This crate is for
+//! those who build on the scheduler: another IO driver, another primitive that blocks.
 //!
 //! # The way through the house
 //!
@@ -47,7 +47,8 @@
 //! - A green thread is in exactly one place: one queue, one worker, or parked (`green`).
 //! - A wait ends once, and whoever ends a parked one queues its thread (`word`).
 //! - Nothing is locked, borrowed or kept from a thread-local across a suspension (`context`).
-//! - A started green thread stays on its worker, unless its runtime's builder took an unsafe promise (`mode`).
+//! - A started green thread stays on its worker, unless its runtime's builder took an unsafe
+//!   promise (`mode`).
 //! - Nobody sleeps while there is work that nobody is on the way to (`idle`).
 //! - The worker loop never runs on a green stack, and user code never on a worker's (`worker`).
 

@@ -1,13 +1,16 @@
 //! The watcher: no event waits for long because the one worker that looked for events is busy.
 //!
-//! A leader that comes back from the driver runs what became ready itself, and looks again only when it has nothing to do or after
-//! some runs. If what it runs computes for a second, nobody looks, though other workers may be asleep. Waking one of
-//! them at each return of the leader would cost a system call an event. Instead, this helper thread looks every
-//! [`PERIOD`] whether the driver has been attended to, and wakes a sleeping worker if not (as Go's sysmon polls the network).
+//! A leader that comes back from the driver runs what became ready itself, and looks again only
+//! when it has nothing to do or after some runs. If what it runs computes for a second, nobody
+//! looks, though other workers may be asleep. Waking one of them at each return of the leader would
+//! cost a system call an event. Instead, this helper thread looks every [`PERIOD`] whether the
+//! driver has been attended to, and wakes a sleeping worker if not (as Go's sysmon polls the
+//! network).
 //!
-//! An idle runtime must use no CPU, so the monitor itself sleeps once the leader has sat in the driver for a whole
-//! period. It is woken by the leader's next return, which looks at [`Monitor::asleep`] behind a fence; the monitor sets it, and then
-//! looks at the leader's lock behind a fence of its own. One of the two sees the other.
+//! An idle runtime must use no CPU, so the monitor itself sleeps once the leader has sat in the
+//! driver for a whole period. It is woken by the leader's next return, which looks at
+//! [`Monitor::asleep`] behind a fence; the monitor sets it, and then looks at the leader's lock
+//! behind a fence of its own. One of the two sees the other.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};

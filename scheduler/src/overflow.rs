@@ -1,12 +1,13 @@
 //! What is said when a green thread overflows its stack.
 //!
-//! The guard below a stack turns an overflow into SIGSEGV (SIGBUS on some systems). The handler here runs on the worker's alternate
-//! stack, which std sets up for every thread it starts. If the address lies in the guard of the green thread that this
-//! OS thread runs, it says whose stack it was and how to get a larger one, and aborts, as std does for its own
-//! threads. Every other fault goes to the handler that was there before, so a plain OS thread's overflow gets std's message.
+//! The guard below a stack turns an overflow into SIGSEGV (SIGBUS on some systems). The handler
+//! here runs on the worker's alternate stack, which std sets up for every thread it starts. If the
+//! address lies in the guard of the green thread that this OS thread runs, it says whose stack it
+//! was and how to get a larger one, and aborts, as std does for its own threads. Every other fault
+//! goes to the handler that was there before, so a plain OS thread's overflow gets std's message.
 //!
-//! The handler is async-signal-safe: it reads memory that nobody changes meanwhile, formats into a buffer on its stack, and calls
-//! `write` and `abort`.
+//! The handler is async-signal-safe: it reads memory that nobody changes meanwhile, formats into a
+//! buffer on its stack, and calls `write` and `abort`.
 
 use std::fmt::{self, Write};
 use std::mem::MaybeUninit;
@@ -32,7 +33,8 @@ pub(crate) fn install_handler() {
             segv: current_action(libc::SIGSEGV),
             bus: current_action(libc::SIGBUS),
         };
-        // SAFETY: zeroes are a valid `sigaction`; `handle` has the signature that SA_SIGINFO asks for.
+        // SAFETY: zeroes are a valid `sigaction`; `handle` has the signature that SA_SIGINFO asks
+        // for.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = handle as *const () as usize;

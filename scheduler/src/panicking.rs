@@ -1,20 +1,25 @@
 //! Whether *this* green thread is unwinding.
 //!
-//! Who is unwinding must not be unwound once more: that aborts the process. So [`wait`](crate::wait) masks the waits of a green
-//! thread that is unwinding against cancellation, and must know.
+//! Who is unwinding must not be unwound once more: that aborts the process. So
+//! [`wait`](crate::wait) masks the waits of a green thread that is unwinding against cancellation,
+//! and must know.
 //!
-//! std counts the panics of an OS thread. Green threads of one worker share that count: while one of them is suspended in the
-//! middle of an unwinding (a destructor that blocks), `std::thread::panicking()` is true for its neighbours too. What can be known:
+//! std counts the panics of an OS thread. Green threads of one worker share that count: while one
+//! of them is suspended in the middle of an unwinding (a destructor that blocks),
+//! `std::thread::panicking()` is true for its neighbours too. What can be known:
 //!
 //! - If std says that nobody is panicking, it is exact: nobody on this worker is unwinding.
-//! - If std says that somebody is, and nobody on this worker is suspended in an unwinding, it is the one that runs.
-//! - Otherwise there is *doubt*. Then what counts is whether the green thread has begun to panic since things were last
-//!   clear: the panic hook, which is wrapped for that, and [`resume`] note it. A panic that was caught meanwhile is not
-//!   noticed, so the answer may be a yes that is outdated. A wait that was masked in doubt is unmasked when things are clear.
-//!   An unwinding that the program begins with `resume_unwind` in doubt, or after it has replaced the hook, is not noticed either.
+//! - If std says that somebody is, and nobody on this worker is suspended in an unwinding, it is
+//!   the one that runs.
+//! - Otherwise there is *doubt*. Then what counts is whether the green thread has begun to panic
+//!   since things were last clear: the panic hook, which is wrapped for that, and [`resume`] note
+//!   it. A panic that was caught meanwhile is not noticed, so the answer may be a yes that is
+//!   outdated. A wait that was masked in doubt is unmasked when things are clear. An unwinding that
+//!   the program begins with `resume_unwind` in doubt, or after it has replaced the hook, is not
+//!   noticed either.
 //!
-//! A green thread that is suspended while it unwinds goes on where it was suspended, whatever its runtime's mode: the panic
-//! count that it has raised must be lowered on the same OS thread.
+//! A green thread that is suspended while it unwinds goes on where it was suspended, whatever its
+//! runtime's mode: the panic count that it has raised must be lowered on the same OS thread.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -121,7 +126,8 @@ impl Doubts {
         self.masked.borrow_mut().push((waiter, epoch));
     }
 
-    /// Nobody on this worker is unwinding, since std's count is zero: what was masked in doubt need not be.
+    /// Nobody on this worker is unwinding, since std's count is zero: what was masked in doubt need
+    /// not be.
     pub(crate) fn clear(&self) {
         if self.are_none() && self.masked.borrow().is_empty() {
             return;

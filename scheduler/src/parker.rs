@@ -6,7 +6,8 @@
 //!     Empty --unpark--> Notified --park--> Empty                   (the unpark came first: park returns at once)
 //! ```
 //!
-//! Invariants: only the worker itself parks; and [`idle`](crate::idle) gives at most one unpark to one sleep.
+//! Invariants: only the worker itself parks; and [`idle`](crate::idle) gives at most one unpark to
+//! one sleep.
 
 use std::time::Instant;
 
@@ -66,7 +67,8 @@ impl Parker {
         }
     }
 
-    /// The worker is about to wait in the driver. `false` if it has been unparked: then it must not.
+    /// The worker is about to wait in the driver. `false` if it has been unparked: then it must
+    /// not.
     pub(crate) fn enter_driver(&self) -> bool {
         self.enter(IN_DRIVER)
     }
@@ -76,7 +78,8 @@ impl Parker {
         self.leave()
     }
 
-    /// Takes the unpark of a worker that was claimed but is awake. It is here or will be in a moment.
+    /// Takes the unpark of a worker that was claimed but is awake. It is here or will be in a
+    /// moment.
     pub(crate) fn absorb(&self) {
         let unparked = self.park(None);
         debug_assert!(unparked);

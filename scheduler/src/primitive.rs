@@ -1,7 +1,8 @@
 //! The concurrency primitives of the protocols that are model-checked.
 //!
-//! `word`, `idle`, `parker` and `completion` import from here and from nowhere else, so that `--cfg roving_loom` runs the real
-//! code under loom. Everything else uses `std` and `parking_lot` by name.
+//! `word`, `idle`, `parker` and `completion` import from here and from nowhere else, so that `--cfg
+//! roving_loom` runs the real code under loom. Everything else uses `std` and `parking_lot` by
+//! name.
 
 #[cfg(not(roving_loom))]
 mod real {
@@ -70,8 +71,9 @@ mod real {
         }
 
         pub(crate) fn wait<T>(&self, guard: &mut Guard<'_, T>) {
-            // SAFETY: `guard` is overwritten before anyone can use it or drop it: loom's `wait` gives a guard of the same
-            // mutex back, and a panic in between ends the model.
+            // SAFETY: `guard` is overwritten before anyone can use it or drop it: loom's `wait`
+            // gives a guard of the same mutex back, and a panic in between ends the
+            // model.
             unsafe {
                 let held = std::ptr::read(guard);
                 let held = self.0.wait(held).expect("a model thread panicked");

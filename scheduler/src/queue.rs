@@ -8,9 +8,10 @@
 //! | inbox      | a worker's      | everybody else         | the worker               | what only this worker may run, woken elsewhere |
 //! | injector   | the runtime's   | everybody              | all workers              | what was spawned or woken outside the workers |
 //!
-//! The LIFO slot runs a woken partner at once, while the message that woke it is in the cache (as Go's `runnext`). Two that wake each
-//! other would starve the rest, so after [`LIFO_LIMIT`] such runs in a row the slot is emptied into the queue's end.
-//! `stealable` and `bound` are served in turn, first in first out.
+//! The LIFO slot runs a woken partner at once, while the message that woke it is in the cache (as
+//! Go's `runnext`). Two that wake each other would starve the rest, so after [`LIFO_LIMIT`] such
+//! runs in a row the slot is emptied into the queue's end. `stealable` and `bound` are served in
+//! turn, first in first out.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

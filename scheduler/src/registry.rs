@@ -1,8 +1,10 @@
-//! The green threads that are alive, so that a shutdown finds those that are parked and in no queue.
+//! The green threads that are alive, so that a shutdown finds those that are parked and in no
+//! queue.
 //!
-//! The list is in shards, each a slab under its own lock, so that spawning and ending on different workers do not meet. A green
-//! thread stays in the shard of whoever spawned it. Invariant: once [`close`](Registry::close) has returned, every
-//! green thread that will ever be is in the list, since `insert` looks at the flag under the lock of the shard that `close` then takes.
+//! The list is in shards, each a slab under its own lock, so that spawning and ending on different
+//! workers do not meet. A green thread stays in the shard of whoever spawned it. Invariant: once
+//! [`close`](Registry::close) has returned, every green thread that will ever be is in the list,
+//! since `insert` looks at the flag under the lock of the shard that `close` then takes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -3,13 +3,15 @@
 //! # The end of a runtime
 //!
 //! 1. The registry is closed: nothing can be spawned any more.
-//! 2. Every green thread that is alive is cancelled: it unwinds at its next wait, or from the one that it is in, and its
-//!    destructors run, on its own stack. One that has not started drops its closure.
+//! 2. Every green thread that is alive is cancelled: it unwinds at its next wait, or from the one
+//!    that it is in, and its destructors run, on its own stack. One that has not started drops its
+//!    closure.
 //! 3. The caller waits until the registry is empty.
 //! 4. The workers are told to stop, and joined.
 //!
-//! With `panic = "abort"` nothing can unwind. Then step 2 is left out, and so is step 3 for those that are parked:
-//! they stay as they are, and their memory with them, as with OS threads that are alive when `main` returns.
+//! With `panic = "abort"` nothing can unwind. Then step 2 is left out, and so is step 3 for those
+//! that are parked: they stay as they are, and their memory with them, as with OS threads that are
+//! alive when `main` returns.
 
 use std::fmt;
 use std::io;
@@ -30,9 +32,9 @@ use crate::thread::{self, JoinHandle, spawn_in};
 
 /// A set of workers, and the green threads that run on them.
 ///
-/// Most programs never name one: [`spawn`](crate::thread::spawn) uses the runtime of the green thread that calls it, and on plain OS
-/// threads the global runtime, which starts by itself. A runtime of one's own isolates a test or a library: dropping it ends
-/// all its green threads.
+/// Most programs never name one: [`spawn`](crate::thread::spawn) uses the runtime of the green
+/// thread that calls it, and on plain OS threads the global runtime, which starts by itself. A
+/// runtime of one's own isolates a test or a library: dropping it ends all its green threads.
 ///
 /// # Examples
 ///
@@ -64,8 +66,8 @@ impl Runtime {
         self.workers.get_or_insert_default().push(worker);
     }
 
-    /// Calls `f` on a green thread of this runtime and waits for its result. The caller, green or not, is blocked meanwhile, so `f` may
-    /// borrow from it.
+    /// Calls `f` on a green thread of this runtime and waits for its result. The caller, green or
+    /// not, is blocked meanwhile, so `f` may borrow from it.
     ///
     /// # Panics
     ///
@@ -113,11 +115,13 @@ impl Runtime {
         self.shared.thread_locals
     }
 
-    /// Ends the runtime: unwinds its green threads, waits until the last one has ended, and joins the workers.
+    /// Ends the runtime: unwinds its green threads, waits until the last one has ended, and joins
+    /// the workers.
     ///
-    /// A green thread that is in a wait unwinds from it; one that computes unwinds at its next wait, so this waits for it.
-    /// Destructors run, and may block. Dropping a `Runtime` does the same. On a green thread of the same runtime, which cannot
-    /// wait for its own end, it only begins the shutdown.
+    /// A green thread that is in a wait unwinds from it; one that computes unwinds at its next
+    /// wait, so this waits for it. Destructors run, and may block. Dropping a `Runtime` does
+    /// the same. On a green thread of the same runtime, which cannot wait for its own end, it
+    /// only begins the shutdown.
     pub fn shutdown(self) {
         drop(self);
     }
@@ -126,7 +130,8 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// Some green threads were still alive then. They go on, and the workers end after the last of them.
+    /// Some green threads were still alive then. They go on, and the workers end after the last of
+    /// them.
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Result<(), ShutdownTimedOut> {
         let deadline = Instant::now().checked_add(timeout);
         match self.end(deadline) {
@@ -135,7 +140,8 @@ impl Runtime {
         }
     }
 
-    /// Ends the runtime, if that has not been done; gives how many green threads were alive at the deadline.
+    /// Ends the runtime, if that has not been done; gives how many green threads were alive at the
+    /// deadline.
     fn end(&mut self, deadline: Option<Instant>) -> usize {
         let Some(workers) = self.workers.take() else {
             return 0;
@@ -236,7 +242,8 @@ impl Handle {
         &self.0
     }
 
-    /// The runtime of the current green thread; on a plain OS thread the global runtime, which this starts if need be.
+    /// The runtime of the current green thread; on a plain OS thread the global runtime, which this
+    /// starts if need be.
     ///
     /// # Errors
     ///
@@ -280,7 +287,8 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// Those of `make`; no OS thread for the driver's monitor can be had; or the runtime has a driver of another type.
+    /// Those of `make`; no OS thread for the driver's monitor can be had; or the runtime has a
+    /// driver of another type.
     pub fn driver<D: Driver>(&self, make: impl FnOnce() -> io::Result<D>) -> io::Result<Arc<D>> {
         self.0.driver_or_install(make)
     }

@@ -1,4 +1,5 @@
-//! What all threads of one runtime reach: its queues, its sleepers, its driver, and the way of a green thread into a queue.
+//! What all threads of one runtime reach: its queues, its sleepers, its driver, and the way of a
+//! green thread into a queue.
 
 use std::any::Any;
 use std::io;
@@ -199,10 +200,12 @@ impl Shared {
         }
     }
 
-    /// Blocks until no green thread is alive, or until the deadline; gives how many are alive. The registry is closed.
+    /// Blocks until no green thread is alive, or until the deadline; gives how many are alive. The
+    /// registry is closed.
     pub(crate) fn wait_until_all_ended(&self, deadline: Option<Instant>) -> usize {
         loop {
-            // Whoever shuts a runtime down does so to the end, even when its own runtime cancels it.
+            // Whoever shuts a runtime down does so to the end, even when its own runtime cancels
+            // it.
             let wait = wait::begin_masked();
             self.awaiting_end.lock().push(wait.ticket());
             if self.registry.len() == 0 {

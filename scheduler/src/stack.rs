@@ -1,6 +1,7 @@
 //! Stacks of green threads: carved from slabs, guarded, pooled.
 //!
-//! A *slab* is one `mmap` of many equal *slots*. A slot is a guard page at its low end and the usable stack above it:
+//! A *slab* is one `mmap` of many equal *slots*. A slot is a guard page at its low end and the
+//! usable stack above it:
 //!
 //! ```text
 //!     bottom                                                            base    next slot's bottom
@@ -8,15 +9,19 @@
 //!                                                                          stagger
 //! ```
 //!
-//! - Address space is not memory: a slab is reserved without backing (`MAP_NORESERVE`), and only the pages that a green thread has
-//!   touched cost anything. Huge pages are refused, since one would back eight stacks whole.
-//! - **Every stack that leaves this file has a guard below it** ([`guard`]), so that an overflow faults and never reaches the
-//!   neighbour. Where no guard can be had, there is no stack but an error.
-//! - Tops are staggered by cache lines. If all stacks began at one offset within their pages, the hot top lines of thousands of
-//!   them would compete for the same few sets of the first-level cache.
-//! - Free stacks are kept for ever, in a pool of the process and in a small cache per worker ([`Cache`]). The first
-//!   [`WARM`] keep their pages, so that a spawn reuses them without a fault; the pages of the others are given back to
-//!   the system, so that a burst of a million green threads leaves address space behind and no memory.
+//! - Address space is not memory: a slab is reserved without backing (`MAP_NORESERVE`), and only
+//!   the pages that a green thread has touched cost anything. Huge pages are refused, since one
+//!   would back eight stacks whole.
+//! - **Every stack that leaves this file has a guard below it** ([`guard`]), so that an overflow
+//!   faults and never reaches the neighbour. Where no guard can be had, there is no stack but an
+//!   error.
+//! - Tops are staggered by cache lines. If all stacks began at one offset within their pages, the
+//!   hot top lines of thousands of them would compete for the same few sets of the first-level
+//!   cache.
+//! - Free stacks are kept for ever, in a pool of the process and in a small cache per worker
+//!   ([`Cache`]). The first [`WARM`] keep their pages, so that a spawn reuses them without a fault;
+//!   the pages of the others are given back to the system, so that a burst of a million green
+//!   threads leaves address space behind and no memory.
 //!
 //! Sizes are powers of two, from 16 KiB to 1 GiB: one free list a size.
 
@@ -43,7 +48,8 @@ const SLAB_BYTES: usize = 64 << 20;
 /// Free stacks a size whose pages stay.
 const WARM: usize = 1024;
 
-/// Tops are staggered over so many places, so many bytes apart (two cache lines, which prefetchers fetch in pairs).
+/// Tops are staggered over so many places, so many bytes apart (two cache lines, which prefetchers
+/// fetch in pairs).
 const STAGGER_PLACES: usize = 16;
 const STAGGER_BYTES: usize = 128;
 
@@ -82,7 +88,8 @@ impl Class {
     }
 
     fn slot_bytes(self) -> usize {
-        // The page above pays for the stagger, so that the promised size is usable at every stagger.
+        // The page above pays for the stagger, so that the promised size is usable at every
+        // stagger.
         self.size() + 2 * page()
     }
 }
@@ -106,7 +113,8 @@ impl Stack {
     }
 }
 
-/// Whether `address` lies in the guard of the stack that begins at `bottom`. Safe in a signal handler.
+/// Whether `address` lies in the guard of the stack that begins at `bottom`. Safe in a signal
+/// handler.
 pub(crate) fn is_guard(bottom: usize, address: usize) -> bool {
     (bottom..bottom + page()).contains(&address)
 }
@@ -124,8 +132,9 @@ impl fmt::Debug for Stack {
     }
 }
 
-// SAFETY: `bottom` and `base` are bounds of a mapping that is never unmapped; the lowest page is a guard, installed before
-// the stack left the pool; both are multiples of 64, and `Class` makes at least 16 KiB usable.
+// SAFETY: `bottom` and `base` are bounds of a mapping that is never unmapped; the lowest page is a
+// guard, installed before the stack left the pool; both are multiples of 64, and `Class` makes at
+// least 16 KiB usable.
 unsafe impl corosensei::stack::Stack for Stack {
     fn base(&self) -> NonZeroUsize {
         self.base
@@ -173,7 +182,8 @@ impl Pool {
         } else {
             let usable = stack.bottom.get() + page();
             let end = stack.bottom.get() + stack.class.slot_bytes();
-            // SAFETY: the range lies in the slot of a stack that nobody uses. Guards survive MADV_DONTNEED.
+            // SAFETY: the range lies in the slot of a stack that nobody uses. Guards survive
+            // MADV_DONTNEED.
             unsafe {
                 libc::madvise(
                     ptr::without_provenance_mut(usable),
@@ -293,8 +303,9 @@ impl Cache {
     }
 }
 
-/// How many stacks are out of the pool: those of the green threads that are alive, and those that workers keep at hand. It
-/// counts all runtimes of the process; a runtime that has shut down keeps none.
+/// How many stacks are out of the pool: those of the green threads that are alive, and those that
+/// workers keep at hand. It counts all runtimes of the process; a runtime that has shut down keeps
+/// none.
 pub fn stacks_in_use() -> usize {
     POOL.iter()
         .map(|pool| {

@@ -1,19 +1,21 @@
 //! Deadlines: which waits end when.
 //!
-//! Each worker has a shard: a 4-ary min-heap of deadlines over a slab that remembers where in the heap each timer is,
-//! so that a cancelled timer leaves at once (a read timeout that is armed and cancelled a million times holds one slot,
-//! and not a million until they expire). Arming costs O(1) when deadlines come in order, which timeouts of one length do, and
-//! O(log n) at worst; so does cancelling.
+//! Each worker has a shard: a 4-ary min-heap of deadlines over a slab that remembers where in the
+//! heap each timer is, so that a cancelled timer leaves at once (a read timeout that is armed and
+//! cancelled a million times holds one slot, and not a million until they expire). Arming costs
+//! O(1) when deadlines come in order, which timeouts of one length do, and O(log n) at worst; so
+//! does cancelling.
 //!
-//! A green thread arms in the shard of the worker that it runs on, so the lock is nearly always free and **arming
-//! never wakes anybody**: the worker itself looks at its shard before it sleeps, whenever its queues run dry, and at each
-//! of its regular ticks. [`Shard::next`] can be read without the lock.
+//! A green thread arms in the shard of the worker that it runs on, so the lock is nearly always
+//! free and **arming never wakes anybody**: the worker itself looks at its shard before it sleeps,
+//! whenever its queues run dry, and at each of its regular ticks. [`Shard::next`] can be read
+//! without the lock.
 //!
 //! Times are nanoseconds since [`origin`], which makes them fit in an atomic.
 //!
-//! Rejected: a hierarchical timing wheel, whose granularity would round every sleep up; a heap that leaves cancelled timers
-//! in place, as it grows with every timeout that did not come; and one heap for all workers, whose lock every timeout
-//! would take.
+//! Rejected: a hierarchical timing wheel, whose granularity would round every sleep up; a heap that
+//! leaves cancelled timers in place, as it grows with every timeout that did not come; and one heap
+//! for all workers, whose lock every timeout would take.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,7 +57,8 @@ struct Entry<T> {
     value: T,
 }
 
-/// A heap of timers, earliest first. Timers of the same instant expire in the order in which they were armed.
+/// A heap of timers, earliest first. Timers of the same instant expire in the order in which they
+/// were armed.
 #[derive(Debug)]
 struct Heap<T> {
     entries: Slab<Entry<T>>,

@@ -1,6 +1,7 @@
 //! The one door through which everything blocks.
 //!
-//! To block, a thread [begins](begin) a wait, hands [tickets](Ticket) to whoever may end it, and [blocks](Wait::block):
+//! To block, a thread [begins](begin) a wait, hands [tickets](Ticket) to whoever may end it, and
+//! [blocks](Wait::block):
 //!
 //! ```
 //! use roving_scheduler::wait;
@@ -11,20 +12,23 @@
 //! assert_eq!(wait.block(None), wait::Outcome::Fired);
 //! ```
 //!
-//! A wait ends once: of all its tickets, its deadline and a cancellation, one wins. A ticket that comes late does
-//! nothing, however late it comes, so tickets may be left behind wherever they are. A ticket that is fired between `begin` and `block`
-//! is not lost: `block` then returns at once. That makes the pattern against lost wake-ups always the same: begin, publish the
-//! ticket, look once more at what is waited for, block.
+//! A wait ends once: of all its tickets, its deadline and a cancellation, one wins. A ticket that
+//! comes late does nothing, however late it comes, so tickets may be left behind wherever they are.
+//! A ticket that is fired between `begin` and `block` is not lost: `block` then returns at once.
+//! That makes the pattern against lost wake-ups always the same: begin, publish the ticket, look
+//! once more at what is waited for, block.
 //!
-//! A green thread blocks by switching to its worker, which commits the wait after the switch and goes on with another
-//! green thread; a plain OS thread blocks itself. The protocol is in `word.rs`.
+//! A green thread blocks by switching to its worker, which commits the wait after the switch and
+//! goes on with another green thread; a plain OS thread blocks itself. The protocol is in
+//! `word.rs`.
 //!
 //! # Cancellation
 //!
-//! A runtime that shuts down cancels its green threads: the wait that a green thread is in, or else the next one that it begins, ends,
-//! and [`Wait::block`] unwinds its stack with a payload of its own, [`Cancelled`], without calling the panic hook, so that
-//! destructors run. These may block: waits that are begun while unwinding are not cancelled. A green thread
-//! that catches the payload and goes on is unwound again at its next wait.
+//! A runtime that shuts down cancels its green threads: the wait that a green thread is in, or else
+//! the next one that it begins, ends, and [`Wait::block`] unwinds its stack with a payload of its
+//! own, [`Cancelled`], without calling the panic hook, so that destructors run. These may block:
+//! waits that are begun while unwinding are not cancelled. A green thread that catches the payload
+//! and goes on is unwound again at its next wait.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -67,7 +71,8 @@ fn open(waiter: Arc<Waiter>, masked: bool) -> Wait {
     }
 }
 
-/// Unwinds the current green thread if it has been cancelled. The door of what lets others run without waiting.
+/// Unwinds the current green thread if it has been cancelled. The door of what lets others run
+/// without waiting.
 pub(crate) fn cancellation_point() {
     let wait = begin();
     if wait.waiter.word.has_ended() {
@@ -101,11 +106,13 @@ impl Wait {
         }
     }
 
-    /// Blocks the current thread until a ticket of this wait is fired or the deadline comes. `None` waits for as long as it takes.
+    /// Blocks the current thread until a ticket of this wait is fired or the deadline comes. `None`
+    /// waits for as long as it takes.
     ///
     /// # Panics
     ///
-    /// Unwinds with the payload [`Cancelled`] if the green thread is cancelled and not already unwinding.
+    /// Unwinds with the payload [`Cancelled`] if the green thread is cancelled and not already
+    /// unwinding.
     pub fn block(self, deadline: Option<Instant>) -> Outcome {
         match self.end(deadline) {
             By::Ticket => Outcome::Fired,

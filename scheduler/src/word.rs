@@ -1,7 +1,7 @@
 //! The wait word: who may end a wait, and who then has the right to run the waiter.
 //!
-//! Every thread, green or OS, owns one word. A wait has an *epoch*, a number that never comes back, and passes through
-//! these states:
+//! Every thread, green or OS, owns one word. A wait has an *epoch*, a number that never comes back,
+//! and passes through these states:
 //!
 //! ```text
 //!             begin                 commit (after the switch out)
@@ -15,17 +15,19 @@
 //! ```
 //!
 //! - Only the waiter itself begins and finishes; only the worker that it switched out to commits.
-//! - `fire` is one compare-and-swap on (state, epoch). Of all who may end a wait exactly one wins, and a ticket of an
-//!   earlier epoch never ends a later wait: its epoch is gone from the word for ever.
-//! - **The right to run.** A thread in `Parked` is in no queue; whoever moves it from `Parked` to `Ended` holds the only right
-//!   to queue it. A thread in `Armed` is still held by its worker, so a firer must not queue it; the worker's commit fails
-//!   and it keeps the thread. So a wake-up in the middle of a switch is neither lost nor run twice.
-//! - **Publication.** Commit is a release and fire an acquire of the same word, so all that the switch saved on the stack
-//!   happens before the next run, on whichever worker. Fire is a release and finish an acquire, so what the firer wrote
-//!   before it fired is seen by the waiter.
-//! - **Cancellation** is a sticky bit in the same word, so that a request and the beginning of a wait are totally ordered:
-//!   either the request finds the wait and ends it, or the wait begins ended. A *masked* wait (of a thread that is
-//!   unwinding and may not unwind again) is left alone.
+//! - `fire` is one compare-and-swap on (state, epoch). Of all who may end a wait exactly one wins,
+//!   and a ticket of an earlier epoch never ends a later wait: its epoch is gone from the word for
+//!   ever.
+//! - **The right to run.** A thread in `Parked` is in no queue; whoever moves it from `Parked` to
+//!   `Ended` holds the only right to queue it. A thread in `Armed` is still held by its worker, so
+//!   a firer must not queue it; the worker's commit fails and it keeps the thread. So a wake-up in
+//!   the middle of a switch is neither lost nor run twice.
+//! - **Publication.** Commit is a release and fire an acquire of the same word, so all that the
+//!   switch saved on the stack happens before the next run, on whichever worker. Fire is a release
+//!   and finish an acquire, so what the firer wrote before it fired is seen by the waiter.
+//! - **Cancellation** is a sticky bit in the same word, so that a request and the beginning of a
+//!   wait are totally ordered: either the request finds the wait and ends it, or the wait begins
+//!   ended. A *masked* wait (of a thread that is unwinding and may not unwind again) is left alone.
 
 use crate::primitive::{AtomicU64, Ordering};
 
@@ -95,7 +97,8 @@ pub(crate) enum Fire {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Commit {
-    /// The thread is parked: whoever fires its wait will run it. The caller must not touch it any more.
+    /// The thread is parked: whoever fires its wait will run it. The caller must not touch it any
+    /// more.
     Parked,
     /// The wait ended during the switch: the caller keeps the thread and runs it.
     Ended,
@@ -110,8 +113,8 @@ impl WaitWord {
         Self(AtomicU64::new(IDLE))
     }
 
-    /// Begins the next wait. Called by the waiter, in `Idle`. An unmasked wait of a cancelled thread has ended already
-    /// when this returns.
+    /// Begins the next wait. Called by the waiter, in `Idle`. An unmasked wait of a cancelled
+    /// thread has ended already when this returns.
     pub(crate) fn begin(&self, masked: bool) -> Epoch {
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
@@ -333,7 +336,8 @@ mod models {
     use loom::sync::atomic::AtomicUsize;
     use loom::thread;
 
-    /// A waiter, its worker and its stack: whoever holds the right to run touches `stack`, which loom checks for races.
+    /// A waiter, its worker and its stack: whoever holds the right to run touches `stack`, which
+    /// loom checks for races.
     struct Model {
         word: WaitWord,
         stack: UnsafeCell<u32>,
@@ -341,7 +345,8 @@ mod models {
         message: UnsafeCell<u32>,
     }
 
-    // SAFETY: what the models check: the cells are only touched by the holder of the right that the word gives.
+    // SAFETY: what the models check: the cells are only touched by the holder of the right that the
+    // word gives.
     unsafe impl Sync for Model {}
 
     impl Model {

@@ -1,24 +1,30 @@
-//! The worker loop: find a green thread, switch to it, do what it asked for when it switched back; else sleep.
+//! The worker loop: find a green thread, switch to it, do what it asked for when it switched back;
+//! else sleep.
 //!
 //! # Where work is looked for
 //!
-//! 1. Every [`LOOK_AROUND`] runs: expire timers, poll the driver without blocking, take from the injector first.
+//! 1. Every [`LOOK_AROUND`] runs: expire timers, poll the driver without blocking, take from the
+//!    injector first.
 //! 2. The LIFO slot, the local queues, the inbox, the injector.
 //! 3. Timers that are due, also those of workers that are too busy to look.
-//! 4. The queues of the others, half of one, from a random start; unless half of the workers are doing that.
-//! 5. Sleep (see [`idle`](crate::idle)): as the leader in the driver if nobody is there, else on the parker; in both cases at most
-//!    until the next timer of this worker.
+//! 4. The queues of the others, half of one, from a random start; unless half of the workers are
+//!    doing that.
+//! 5. Sleep (see [`idle`](crate::idle)): as the leader in the driver if nobody is there, else on
+//!    the parker; in both cases at most until the next timer of this worker.
 //!
-//! So with a run queue that never empties, events, timers and injected threads wait for at most [`LOOK_AROUND`] runs of
-//! green threads on some worker. That is the fairness that the crate documentation promises.
+//! So with a run queue that never empties, events, timers and injected threads wait for at most
+//! [`LOOK_AROUND`] runs of green threads on some worker. That is the fairness that the crate
+//! documentation promises.
 //!
 //! # Invariants
 //!
-//! - A worker runs on the stack of its OS thread, never on a green one, and green threads run on nothing but workers.
-//! - Between `resume` and `commit` nobody else touches a green thread. After a successful commit the worker does not touch it.
+//! - A worker runs on the stack of its OS thread, never on a green one, and green threads run on
+//!   nothing but workers.
+//! - Between `resume` and `commit` nobody else touches a green thread. After a successful commit
+//!   the worker does not touch it.
 //! - Nothing of the runtime is locked or borrowed while a green thread runs.
-//! - User code runs within `resume` and catches its own panics, so a panic that unwinds a worker is a defect in the runtime:
-//!   the process is aborted.
+//! - User code runs within `resume` and catches its own panics, so a panic that unwinds a worker is
+//!   a defect in the runtime: the process is aborted.
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
@@ -38,11 +44,12 @@ use crate::timer::Shard;
 use crate::wait::Ticket;
 use crate::word::Commit;
 
-/// A busy worker looks for events, timers and injected green threads after so many runs. A prime, so that it does not keep step with
-/// the program's own periods (as in Go).
+/// A busy worker looks for events, timers and injected green threads after so many runs. A prime,
+/// so that it does not keep step with the program's own periods (as in Go).
 const LOOK_AROUND: u32 = 61;
 
-/// One worker. Everything in it is touched by its own OS thread only, be it from the loop or from the green thread on it.
+/// One worker. Everything in it is touched by its own OS thread only, be it from the loop or from
+/// the green thread on it.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     index: usize,
@@ -189,7 +196,8 @@ impl Worker {
         self.tickets.replace(due);
     }
 
-    /// Waits in the driver and fires what became ready. `false` if there is no driver or another worker is in it.
+    /// Waits in the driver and fires what became ready. `false` if there is no driver or another
+    /// worker is in it.
     fn poll_driver(&self, timeout: Option<Duration>) -> bool {
         let Some(driver) = self.shared.driver() else {
             return false;
@@ -247,7 +255,8 @@ impl Worker {
             .find_map(|victim| self.local.steal_from(&victim.stealer))
     }
 
-    /// Sleeps, having announced it, unless there is work after all. Gives whether the worker now counts as searching.
+    /// Sleeps, having announced it, unless there is work after all. Gives whether the worker now
+    /// counts as searching.
     fn sleep(&self) -> bool {
         let shared = &self.shared;
         if shared.has_work_for(self.index) {
@@ -274,7 +283,8 @@ impl Worker {
         true
     }
 
-    /// Sleeps in the driver. `None` if there is none or another worker leads; else whether the worker was unparked.
+    /// Sleeps in the driver. `None` if there is none or another worker leads; else whether the
+    /// worker was unparked.
     fn lead(&self) -> Option<bool> {
         self.shared.driver()?;
         if self.shared.leader.is_locked() {
@@ -343,8 +353,8 @@ impl Worker {
         }
     }
 
-    /// Takes a green thread that has returned apart, and then tells whoever joins it: so after a join its stack is free and it is
-    /// not counted any more.
+    /// Takes a green thread that has returned apart, and then tells whoever joins it: so after a
+    /// join its stack is free and it is not counted any more.
     fn bury(&self, waiter: &Arc<Waiter>) {
         let green = waiter.green().expect("only green threads are run");
         // SAFETY: it has just returned, here.

@@ -1,4 +1,5 @@
-//! Ctrl-C: the first ends the benchmark in order, the second at once (the kernel then ends the child processes).
+//! Ctrl-C: the first ends the benchmark in order, the second at once (the kernel then ends the
+//! child processes).
 
 use crate::fail::Interrupted;
 use anyhow::Result;

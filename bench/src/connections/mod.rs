@@ -1,9 +1,11 @@
-//! `connections`: many connections, held and served by a green thread each and by an OS thread each.
+//! `connections`: many connections, held and served by a green thread each and by an OS thread
+//! each.
 //!
-//! The servers are measured in turn at 100, 1,000, 10,000 .. connections up to the number asked for (`sweep`); each
-//! measurement (`run`) has processes of its own, laid out by `plan`. Where a server is stopped by a limit of the system on
-//! the way to a number, that is a row of its own, and all servers are measured once more at a number that it can hold. The rows
-//! go to a file (`results`), a table (`table`) and a picture (`picture`).
+//! The servers are measured in turn at 100, 1,000, 10,000 .. connections up to the number asked for
+//! (`sweep`); each measurement (`run`) has processes of its own, laid out by `plan`. Where a server
+//! is stopped by a limit of the system on the way to a number, that is a row of its own, and all
+//! servers are measured once more at a number that it can hold. The rows go to a file (`results`),
+//! a table (`table`) and a picture (`picture`).
 
 mod interrupt;
 mod picture;
@@ -40,7 +42,8 @@ pub(crate) struct Options {
     /// Bytes of a request and of its answer
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     message: u32,
-    /// Seconds of load that are measured at the largest numbers; half of it at the smaller ones [default: 10, with --quick 2]
+    /// Seconds of load that are measured at the largest numbers; half of it at the smaller ones
+    /// [default: 10, with --quick 2]
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
     /// Connections that are kept busy: `all`, or a number; the others stay open and idle

@@ -1,7 +1,9 @@
-//! The results as a picture: four small diagrams over the number of connections, both servers in each.
+//! The results as a picture: four small diagrams over the number of connections, both servers in
+//! each.
 //!
-//! Every server has its colour and its mark in all four, so that it is known without the colour too. Numbers of connections,
-//! latencies and threads span powers of ten and have logarithmic axes; the others start at zero.
+//! Every server has its colour and its mark in all four, so that it is known without the colour
+//! too. Numbers of connections, latencies and threads span powers of ten and have logarithmic axes;
+//! the others start at zero.
 
 use super::progress::grouped;
 use super::results::{Results, Row};

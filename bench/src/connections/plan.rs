@@ -1,15 +1,18 @@
-//! How a number of connections is laid out: over how many server and client processes, and from which addresses.
+//! How a number of connections is laid out: over how many server and client processes, and from
+//! which addresses.
 //!
-//! A process holds as many connections as its descriptors and mappings allow; the fewest processes that suffice are used.
-//! Connections are numbered; every server process has a contiguous range of them, and so has every client process,
-//! and where two ranges meet is one group. Within a server's range the source address changes every so often,
-//! since one source address has only as many ports as the system hands out.
+//! A process holds as many connections as its descriptors and mappings allow; the fewest processes
+//! that suffice are used. Connections are numbered; every server process has a contiguous range of
+//! them, and so has every client process, and where two ranges meet is one group. Within a server's
+//! range the source address changes every so often, since one source address has only as many ports
+//! as the system hands out.
 
 use crate::limits::{SPARE_DESCRIPTORS, SPARE_MAPPINGS};
 use crate::server::ServerKind;
 use std::net::Ipv4Addr;
 
-/// Connections that are being established at one server at a time: below the 128 that a listener of std queues.
+/// Connections that are being established at one server at a time: below the 128 that a listener of
+/// std queues.
 const IN_FLIGHT_AT_A_SERVER: u64 = 96;
 
 /// What bounds a process on this machine.
@@ -66,8 +69,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Lays out `connections` to a server of `kind`, each of whose processes has `workers`, or by default its share of the
-    /// cores.
+    /// Lays out `connections` to a server of `kind`, each of whose processes has `workers`, or by
+    /// default its share of the cores.
     pub(super) fn new(
         kind: ServerKind,
         connections: u32,
@@ -77,7 +80,8 @@ impl Plan {
         let total = u64::from(connections);
         let server_processes = total.div_ceil(bounds.per_server(kind)).max(1);
         let client_processes = total.div_ceil(bounds.per_client()).max(1);
-        // A quarter of the ports: the more of them are taken, the longer the system looks for a free one.
+        // A quarter of the ports: the more of them are taken, the longer the system looks for a
+        // free one.
         let per_source = (bounds.ports / 4).max(1);
 
         let server_starts = shares(total, server_processes);

@@ -1,4 +1,5 @@
-//! Whether what was asked for can be done: every reason why not is found before anything is started.
+//! Whether what was asked for can be done: every reason why not is found before anything is
+//! started.
 
 use super::plan::Bounds;
 use crate::fail::Nonsense;
@@ -7,7 +8,8 @@ use crate::server::{LONGEST_MESSAGE, ServerKind};
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
-/// Bytes of memory that a connection costs the machine: both sockets with their epoll entries, and a green thread.
+/// Bytes of memory that a connection costs the machine: both sockets with their epoll entries, and
+/// a green thread.
 const BYTES_A_CONNECTION: u64 = 24 << 10;
 /// Processes of one run that are still reasonable.
 const MOST_PROCESSES: u64 = 256;

@@ -1,4 +1,5 @@
-//! What a person sees while the benchmark runs: a bar for each phase, or a line at its end where there is no terminal.
+//! What a person sees while the benchmark runs: a bar for each phase, or a line at its end where
+//! there is no terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Display;

@@ -1,7 +1,7 @@
 //! The results as data: what the JSON file holds, and the table and the picture are made of.
 //!
-//! `schema` is raised when a field changes its meaning or goes away; new fields may come at any time. A figure that
-//! was not measured is null.
+//! `schema` is raised when a field changes its meaning or goes away; new fields may come at any
+//! time. A figure that was not measured is null.
 
 use crate::machine::Machine;
 use crate::proc_stats::Memory;
@@ -44,15 +44,18 @@ pub(super) struct Row {
     pub(super) wrong_bytes: u64,
     pub(super) server_processes: u64,
     pub(super) client_processes: u64,
-    /// Worker threads that a server process was told to have; the thread server has none beside its connections'.
+    /// Worker threads that a server process was told to have; the thread server has none beside
+    /// its connections'.
     pub(super) workers_per_process: u64,
     pub(super) stack_bytes: u64,
     pub(super) max_os_threads_per_process: u64,
-    /// The memory that the server processes grew by from before the first to after the last connection, for each
-    /// connection; sockets, which are the same for every server, not counted.
+    /// The memory that the server processes grew by from before the first to after the last
+    /// connection, for each connection; sockets, which are the same for every server, not
+    /// counted.
     pub(super) bytes_per_connection: Option<u64>,
     pub(super) memory_per_connection: Option<Memory>,
-    /// Kernel slabs of the whole machine (sockets of both sides, threads, mappings), for each connection.
+    /// Kernel slabs of the whole machine (sockets of both sides, threads, mappings), for each
+    /// connection.
     pub(super) machine_slab_bytes_per_connection: Option<u64>,
     pub(super) connects_per_second: f64,
     /// CPU time of the server processes while nothing was asked of them, in percent of one core.
@@ -68,8 +71,8 @@ pub(super) struct Row {
     pub(super) cpu_us_per_request: Option<f64>,
     /// CPU time that the load clients used in the window, in percent of one core.
     pub(super) client_cpu_percent: Option<f64>,
-    /// CPU time that programs other than the servers and clients used in the window, in percent of one core: what is more than a
-    /// little disturbs the measurement.
+    /// CPU time that programs other than the servers and clients used in the window, in percent of
+    /// one core: what is more than a little disturbs the measurement.
     pub(super) other_cpu_percent: Option<f64>,
     pub(super) fairness: Option<Fairness>,
     pub(super) teardown_seconds: f64,
@@ -95,7 +98,8 @@ pub(super) struct Latency {
     pub(super) max: f64,
 }
 
-/// Requests that the slowest and the fastest of the active connections got answered within the window.
+/// Requests that the slowest and the fastest of the active connections got answered within the
+/// window.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Fairness {
     pub(super) slowest: u64,

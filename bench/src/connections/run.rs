@@ -1,8 +1,9 @@
 //! One server at one number of connections: ramp, idle, load, teardown.
 //!
-//! The servers and clients are child processes; what they report arrives at one channel, and [`Run::turn`] takes it
-//! from there, samples the servers' threads and looks for a Ctrl-C. A phase tells the processes what to do and turns until all
-//! have reported. Dropping a `Run` kills whatever is left of it, clients first.
+//! The servers and clients are child processes; what they report arrives at one channel, and
+//! [`Run::turn`] takes it from there, samples the servers' threads and looks for a Ctrl-C. A phase
+//! tells the processes what to do and turns until all have reported. Dropping a `Run` kills
+//! whatever is left of it, clients first.
 
 use super::interrupt::Interrupt;
 use super::plan::{self, Bounds, Plan};
@@ -31,7 +32,8 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const WARM_LIMIT: Duration = Duration::from_secs(60);
 /// Steady load before the window.
 const WARM_UP: Duration = Duration::from_millis(250);
-/// How long clients may take to report after the end of the window: what they await answers for, and some.
+/// How long clients may take to report after the end of the window: what they await answers for,
+/// and some.
 const REPORT_LIMIT: Duration = Duration::from_secs(60);
 /// How long a server may take to end its connections.
 const TEARDOWN_LIMIT: Duration = Duration::from_secs(30);
@@ -144,7 +146,8 @@ struct LoadOutcome {
     errors: BTreeMap<String, u64>,
 }
 
-/// CPU time used by the server processes, by the client processes, and by all programs of the machine.
+/// CPU time used by the server processes, by the client processes, and by all programs of the
+/// machine.
 #[derive(Clone, Copy)]
 struct CpuTimes {
     servers: Duration,
@@ -258,7 +261,8 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    /// Takes what was reported, waiting no longer than until `until`, samples the threads, and looks for a Ctrl-C.
+    /// Takes what was reported, waiting no longer than until `until`, samples the threads, and
+    /// looks for a Ctrl-C.
     fn turn(&mut self, until: Instant) -> Result<()> {
         let wait = until.saturating_duration_since(Instant::now()).min(TURN);
         match self.messages.recv_timeout(wait) {

@@ -1,9 +1,9 @@
 //! Which measurements are made, and in which order.
 //!
-//! The numbers of connections are the powers of ten from 100 up to what was asked for, and that. At each number every server is
-//! measured, now one first and now the other, so that a machine that grows slower or faster favours none. A server
-//! that was stopped by a limit is not tried with more; in the end all servers are measured at a number somewhat
-//! below what it reached.
+//! The numbers of connections are the powers of ten from 100 up to what was asked for, and that. At
+//! each number every server is measured, now one first and now the other, so that a machine that
+//! grows slower or faster favours none. A server that was stopped by a limit is not tried with
+//! more; in the end all servers are measured at a number somewhat below what it reached.
 
 use super::interrupt::Interrupt;
 use super::plan::Bounds;
@@ -122,7 +122,8 @@ fn in_turn(servers: &[ServerKind], turn: usize) -> Vec<ServerKind> {
     servers
 }
 
-/// A round number that is at least 3 % below what was reached: the limit is shared with the rest of the system, which moves.
+/// A round number that is at least 3 % below what was reached: the limit is shared with the rest of
+/// the system, which moves.
 fn below(reached: u64) -> u32 {
     let safe = reached - reached.div_ceil(33);
     let unit = 10u64.pow(safe.max(1).ilog10().saturating_sub(1));

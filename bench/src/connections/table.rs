@@ -9,7 +9,8 @@ use crate::server::ServerKind;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use std::fmt::Write;
 
-/// CPU time of other programs, in percent of a core, from which on a measurement is called disturbed.
+/// CPU time of other programs, in percent of a core, from which on a measurement is called
+/// disturbed.
 const DISTURBED_PERCENT: f64 = 10.0;
 
 /// On what and how will be measured.
@@ -170,7 +171,8 @@ fn or_dash<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| "-".into(), show)
 }
 
-/// What the rows come to: which limit stopped whom, and how the servers compare where both were measured.
+/// What the rows come to: which limit stopped whom, and how the servers compare where both were
+/// measured.
 pub(super) fn conclusions(rows: &[Row]) -> Vec<String> {
     let mut lines = Vec::new();
     for row in rows {

@@ -62,7 +62,8 @@ impl Connection {
             sockopt::set_tcp_nodelay(&socket, true)?;
             // Closing resets: no port stays in TIME_WAIT, so that the next run finds all of them.
             sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
-            // The port is then chosen by `connect`, which knows that ports can be shared between destinations.
+            // The port is then chosen by `connect`, which knows that ports can be shared between
+            // destinations.
             nix::sys::socket::setsockopt(
                 &socket,
                 nix::sys::socket::sockopt::IpBindAddressNoPort,
@@ -144,7 +145,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends what the socket takes of the rest of `request`, and returns how much of it has been sent in all.
+    /// Sends what the socket takes of the rest of `request`, and returns how much of it has been
+    /// sent in all.
     fn send(&mut self, request: &[u8]) -> Result<usize, Errno> {
         match rustix::io::write(self.socket()?, &request[self.sent as usize..]) {
             Ok(sent) => self.sent += sent as u32,
@@ -159,8 +161,8 @@ impl Connection {
         self.state == State::Waiting && (self.sent as usize) < message
     }
 
-    /// Reads once and adds to `wrong_bytes` what differs from the request. `buffer` is longer than a message, so that bytes
-    /// too many are seen; `expected` is as long as a message.
+    /// Reads once and adds to `wrong_bytes` what differs from the request. `buffer` is longer than
+    /// a message, so that bytes too many are seen; `expected` is as long as a message.
     pub(super) fn receive(
         &mut self,
         id: u32,

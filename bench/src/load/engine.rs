@@ -1,12 +1,15 @@
-//! The event loop of the load client: all connections of the process, and the phase that they are in.
+//! The event loop of the load client: all connections of the process, and the phase that they are
+//! in.
 //!
-//! Level-triggered: an event that was not used up is reported again, so no connection is forgotten. Every turn of
-//! the loop handles what is ready, then begins a bounded number of connections or first requests, so that neither delays
-//! the answers for long. The measured window begins when every active connection has had an answer.
+//! Level-triggered: an event that was not used up is reported again, so no connection is forgotten.
+//! Every turn of the loop handles what is ready, then begins a bounded number of connections or
+//! first requests, so that neither delays the answers for long. The measured window begins when
+//! every active connection has had an answer.
 //!
-//! What is measured: a latency is the time from before a request's `write` until its last byte was read, for each request
-//! that was under way at some moment of the window. So the one that a server left waiting from before the window until
-//! after it counts too, with all of its time. Requests a second count answers within the window.
+//! What is measured: a latency is the time from before a request's `write` until its last byte was
+//! read, for each request that was under way at some moment of the window. So the one that a server
+//! left waiting from before the window until after it counts too, with all of its time. Requests a
+//! second count answers within the window.
 
 use super::Options;
 use super::connection::{Connection, Progress, State};

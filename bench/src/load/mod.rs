@@ -1,9 +1,11 @@
-//! The load client: one process, one thread, one bare epoll loop, so that it is neither of the things under test.
+//! The load client: one process, one thread, one bare epoll loop, so that it is neither of the
+//! things under test.
 //!
-//! The loop (`engine`) holds all connections of the process and does what it is told: establish them, rest, keep
-//! some of them busy, close. A request is a message that is unique to its connection and its place (`pattern`); the next one of
-//! that connection is sent when all of the answer has come and has been compared. So there are never more
-//! requests under way than active connections.
+//! The loop (`engine`) holds all connections of the process and does what it is told: establish
+//! them, rest, keep some of them busy, close. A request is a message that is unique to its
+//! connection and its place (`pattern`); the next one of that connection is sent when all of the
+//! answer has come and has been compared. So there are never more requests under way than active
+//! connections.
 
 mod connection;
 mod engine;

@@ -1,5 +1,6 @@
-//! What a request says: bytes that belong to one connection and one request of it, so that an answer that went to the wrong
-//! connection, or came twice, or late, or damaged, is told from the right one.
+//! What a request says: bytes that belong to one connection and one request of it, so that an
+//! answer that went to the wrong connection, or came twice, or late, or damaged, is told from the
+//! right one.
 
 /// Writes the bytes of request `sequence` of connection `id`.
 pub(super) fn fill(id: u32, sequence: u32, message: &mut [u8]) {
@@ -23,7 +24,8 @@ pub(super) fn differing(answer: &[u8], request: &[u8]) -> u64 {
     (wrong + answer.len().abs_diff(request.len())) as u64
 }
 
-/// The output function of SplitMix64, a bijection whose every bit depends on every bit of its input.
+/// The output function of SplitMix64, a bijection whose every bit depends on every bit of its
+/// input.
 fn mixed(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,11 +1,12 @@
 //! The servers under test: one blocking program, compiled against two kinds of thread.
 //!
-//! The accept loop, the loop of a connection and its buffer are written once, here; a [`Kind`] says what a listener, a
-//! stream and a thread are. The kinds therefore differ in nothing but that.
+//! The accept loop, the loop of a connection and its buffer are written once, here; a [`Kind`] says
+//! what a listener, a stream and a thread are. The kinds therefore differ in nothing but that.
 //!
-//! A server process prints the address that it listens at, serves until its standard input ends, and answers what it is asked
-//! in between. When it can take no more connections (no thread, no descriptor), it reports why with what the system
-//! counts at that moment, stops accepting, and goes on serving the connections that it has.
+//! A server process prints the address that it listens at, serves until its standard input ends,
+//! and answers what it is asked in between. When it can take no more connections (no thread, no
+//! descriptor), it reports why with what the system counts at that moment, stops accepting, and
+//! goes on serving the connections that it has.
 
 mod roving;
 mod threads;
@@ -44,8 +45,8 @@ impl ServerKind {
         }
     }
 
-    /// Memory mappings that the kernel keeps for each connection: an OS thread has its stack and the stack of its signal
-    /// handler, each with a guard; green threads share their mappings.
+    /// Memory mappings that the kernel keeps for each connection: an OS thread has its stack and
+    /// the stack of its signal handler, each with a guard; green threads share their mappings.
     pub(crate) fn mappings_per_connection(self) -> u64 {
         match self {
             ServerKind::Roving => 0,
@@ -174,7 +175,8 @@ fn accept_loop<K: Kind>(kind: K, listener: &K::Listener, message: usize) {
     }
 }
 
-/// Whether an error of `accept` says something of one connection, and nothing of the listener or the process.
+/// Whether an error of `accept` says something of one connection, and nothing of the listener or
+/// the process.
 fn concerns_one_peer(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(
@@ -204,7 +206,8 @@ fn echo(stream: impl Read + Write, message: usize) -> io::Result<()> {
 
 /// The plain blocking loop of a connection: reads a message, writes it back, until the peer ends.
 ///
-/// Not inlined, since the frame of a caller that had all sizes in it would have room for the largest buffer.
+/// Not inlined, since the frame of a caller that had all sizes in it would have room for the
+/// largest buffer.
 #[inline(never)]
 fn echo_loop<const BUFFER: usize>(mut stream: impl Read + Write, message: usize) -> io::Result<()> {
     let mut buffer = [0; BUFFER];

@@ -1,11 +1,13 @@
 //! Polling on Linux: one system call a wait, and one a wake.
 //!
-//! The epoll instance is polling's, and what it does not offer is done on its descriptor: registering for `EPOLLRDHUP` and
-//! `EPOLLPRI`, without which data and the end of the stream, if they arrive together, could not be told from data alone; and waiting without
-//! the system calls around it that serve its timer and its notifier.
+//! The epoll instance is polling's, and what it does not offer is done on its descriptor:
+//! registering for `EPOLLRDHUP` and `EPOLLPRI`, without which data and the end of the stream, if
+//! they arrive together, could not be told from data alone; and waiting without the system calls
+//! around it that serve its timer and its notifier.
 //!
-//! To wake, an eventfd is written to. It is registered edge-triggered and never read: every write is a new edge, and an edge that
-//! comes while nobody waits stays in the epoll instance for the next one who does. Its counter would take 2^64 wakes to fill.
+//! To wake, an eventfd is written to. It is registered edge-triggered and never read: every write
+//! is a new edge, and an edge that comes while nobody waits stays in the epoll instance for the
+//! next one who does. Its counter would take 2^64 wakes to fill.
 
 use std::fmt;
 use std::io;
@@ -109,8 +111,8 @@ impl Epoll {
             tv_nsec: timeout.subsec_nanos().into(),
         };
         let (room, most) = room_of(batch);
-        // SAFETY: the kernel reads one `timespec` and writes at most `most` events to `room`, which is writable so far. There is no
-        // signal mask, so its size is not looked at.
+        // SAFETY: the kernel reads one `timespec` and writes at most `most` events to `room`, which
+        // is writable so far. There is no signal mask, so its size is not looked at.
         let events = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,
@@ -122,7 +124,8 @@ impl Epoll {
                 0usize,
             )
         };
-        // SAFETY: this is what the kernel has just returned for this batch: an `int`, whatever the wrapper makes of it.
+        // SAFETY: this is what the kernel has just returned for this batch: an `int`, whatever the
+        // wrapper makes of it.
         unsafe { take_in(batch, events as libc::c_int) }
     }
 
@@ -151,7 +154,8 @@ fn room_of(batch: &mut Vec<libc::epoll_event>) -> (*mut libc::epoll_event, libc:
     (room.as_mut_ptr().cast(), most)
 }
 
-/// Adds the events that the kernel has written to the room of `batch` to it, or tells `errno` if `events` is -1.
+/// Adds the events that the kernel has written to the room of `batch` to it, or tells `errno` if
+/// `events` is -1.
 ///
 /// # Safety
 ///

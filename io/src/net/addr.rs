@@ -11,8 +11,9 @@ use roving_scheduler::blocking;
 
 /// What can be resolved to one or more [`SocketAddr`]s. Mirrors [`std::net::ToSocketAddrs`].
 ///
-/// It has the implementations that std's has. An address that is written out is parsed where it stands; a host name is looked up by the
-/// system (`getaddrinfo`) on a helper OS thread while the green thread waits.
+/// It has the implementations that std's has. An address that is written out is parsed where it
+/// stands; a host name is looked up by the system (`getaddrinfo`) on a helper OS thread while the
+/// green thread waits.
 ///
 /// # Examples
 ///
@@ -37,7 +38,8 @@ pub trait ToSocketAddrs {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if a string is not of the form `host:port`; those of the lookup; or no helper OS thread can be had.
+    /// `InvalidInput` if a string is not of the form `host:port`; those of the lookup; or no helper
+    /// OS thread can be had.
     fn to_socket_addrs(&self) -> io::Result<Self::Iter>;
 }
 

@@ -1,16 +1,21 @@
 //! Networking that blocks green threads and not their workers. Mirrors [`std::net`].
 //!
-//! The types and functions have the names, signatures and errors of their counterparts in std; a program moves over by changing its `use`
-//! lines. Where a call of std blocks the OS thread, a call from a green thread parks that green thread until the system says
-//! that the socket is ready. The same call on a plain OS thread blocks that OS thread.
+//! The types and functions have the names, signatures and errors of their counterparts in std; a
+//! program moves over by changing its `use` lines. Where a call of std blocks the OS thread, a call
+//! from a green thread parks that green thread until the system says that the socket is ready. The
+//! same call on a plain OS thread blocks that OS thread.
 //!
-//! - One socket can be used by many threads at once, green and not: share it by reference, in an [`Arc`](std::sync::Arc), or
-//!   [clone](TcpStream::try_clone) it. Several may wait in [`TcpListener::accept`]; each connection goes to one of them.
+//! - One socket can be used by many threads at once, green and not: share it by reference, in an
+//!   [`Arc`](std::sync::Arc), or [clone](TcpStream::try_clone) it. Several may wait in
+//!   [`TcpListener::accept`]; each connection goes to one of them.
 //! - Sockets come from std and go back to it, with their timeouts: `From` is there both ways.
-//! - A timeout that passes gives [`ErrorKind::WouldBlock`](std::io::ErrorKind::WouldBlock), as std's do on Unix.
-//! - Names are looked up on helper OS threads, never on a worker: use this module's [`ToSocketAddrs`].
-//! - A socket that has to wait for the first time is registered with its runtime's IO driver. If the system refuses that, because
-//!   there are no descriptors left for the driver or too many are registered, the operation that wanted to wait fails with an error that says so.
+//! - A timeout that passes gives [`ErrorKind::WouldBlock`](std::io::ErrorKind::WouldBlock), as
+//!   std's do on Unix.
+//! - Names are looked up on helper OS threads, never on a worker: use this module's
+//!   [`ToSocketAddrs`].
+//! - A socket that has to wait for the first time is registered with its runtime's IO driver. If
+//!   the system refuses that, because there are no descriptors left for the driver or too many are
+//!   registered, the operation that wanted to wait fails with an error that says so.
 //!
 //! # Examples
 //!

@@ -1,9 +1,10 @@
 //! Guards below stacks: pages that fault.
 //!
-//! On Linux 6.13 and later, `MADV_GUARD_INSTALL` marks the page in the page table and leaves the mapping whole, so a slab of
-//! any number of stacks is one memory mapping. Elsewhere `mprotect` takes the page's access away, which splits
-//! the mapping: two mappings a stack, and the system has a limit on those. The allocator and the loader need mappings too, and
-//! fail badly without, so the guards stop short of that limit and leave a reserve.
+//! On Linux 6.13 and later, `MADV_GUARD_INSTALL` marks the page in the page table and leaves the
+//! mapping whole, so a slab of any number of stacks is one memory mapping. Elsewhere `mprotect`
+//! takes the page's access away, which splits the mapping: two mappings a stack, and the system has
+//! a limit on those. The allocator and the loader need mappings too, and fail badly without, so the
+//! guards stop short of that limit and leave a reserve.
 
 use std::io;
 use std::ptr;
@@ -24,7 +25,8 @@ const RESERVED: usize = 1024;
 /// How many guards there are in this process.
 static GUARDS: AtomicUsize = AtomicUsize::new(0);
 
-/// Makes `bytes` bytes from `address` on fault at every access. Both are multiples of the page size, within a mapping of ours.
+/// Makes `bytes` bytes from `address` on fault at every access. Both are multiples of the page
+/// size, within a mapping of ours.
 ///
 /// # Errors
 ///

@@ -13,7 +13,8 @@ use crate::wait::{self, Wait};
 /// Where a thread leaves its result.
 pub(super) type Packet<T> = Mutex<Option<Result<T>>>;
 
-/// The right to join a green thread, as [`std::thread::JoinHandle`] is. Dropping it detaches the thread, which goes on.
+/// The right to join a green thread, as [`std::thread::JoinHandle`] is. Dropping it detaches the
+/// thread, which goes on.
 pub struct JoinHandle<T> {
     thread: Thread,
     packet: Arc<Packet<T>>,
@@ -31,12 +32,13 @@ impl<T> JoinHandle<T> {
 
     /// Waits for the thread to end and gives its result.
     ///
-    /// When this returns, the thread is gone: its stack is free and it is not counted any more. All that it did happens before the
-    /// return.
+    /// When this returns, the thread is gone: its stack is free and it is not counted any more. All
+    /// that it did happens before the return.
     ///
     /// # Errors
     ///
-    /// The payload of the panic that ended the thread; [`Cancelled`](crate::wait::Cancelled) if its runtime was shut down.
+    /// The payload of the panic that ended the thread; [`Cancelled`](crate::wait::Cancelled) if its
+    /// runtime was shut down.
     ///
     /// # Panics
     ///
@@ -45,7 +47,8 @@ impl<T> JoinHandle<T> {
         self.join_with(wait::begin)
     }
 
-    /// Like `join`, in a wait that cancellation leaves alone: it returns only when the thread has ended.
+    /// Like `join`, in a wait that cancellation leaves alone: it returns only when the thread has
+    /// ended.
     pub(super) fn join_masked(self) -> Result<T> {
         self.join_with(wait::begin_masked)
     }
@@ -63,8 +66,8 @@ impl<T> JoinHandle<T> {
         while !completion.is_done() {
             let wait = begin();
             let _retract = Retract(&self.thread);
-            // SAFETY: this is the only joiner: there is one handle, and this call owns it. What it left in an earlier
-            // round has been taken back.
+            // SAFETY: this is the only joiner: there is one handle, and this call owns it. What it
+            // left in an earlier round has been taken back.
             if unsafe { completion.join(wait.ticket()) } {
                 wait.block(None);
             }

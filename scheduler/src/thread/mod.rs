@@ -1,8 +1,9 @@
 //! Green threads, as `std::thread` has them.
 //!
-//! What std's module does for OS threads, this one does for green threads: [`spawn`], [`Builder`], [`JoinHandle`], [`current`],
-//! [`park`], [`sleep`], [`yield_now`] and the rest have std's names, signatures and meaning. All of it may be called on plain OS
-//! threads too, and then blocks just the OS thread.
+//! What std's module does for OS threads, this one does for green threads: [`spawn`], [`Builder`],
+//! [`JoinHandle`], [`current`], [`park`], [`sleep`], [`yield_now`] and the rest have std's names,
+//! signatures and meaning. All of it may be called on plain OS threads too, and then blocks just
+//! the OS thread.
 //!
 //! # Examples
 //!
@@ -16,13 +17,14 @@
 //!
 //! # Panics
 //!
-//! A panic unwinds the green thread and no other; the payload comes out of [`JoinHandle::join`]. The panic message
-//! names the worker OS thread.
+//! A panic unwinds the green thread and no other; the payload comes out of [`JoinHandle::join`].
+//! The panic message names the worker OS thread.
 //!
 //! # Names and stacks
 //!
-//! [`Builder`] gives a green thread a name and a stack size. A stack that overflows ends the process with a message that tells the
-//! name, where the thread was spawned, and how to get a larger stack.
+//! [`Builder`] gives a green thread a name and a stack size. A stack that overflows ends the
+//! process with a message that tells the name, where the thread was spawned, and how to get a
+//! larger stack.
 
 mod handle;
 mod identity;
@@ -44,10 +46,12 @@ pub use park::{park, park_timeout};
 pub use spawn::{Builder, spawn};
 pub(crate) use spawn::{run_in, spawn_in};
 
-/// What [`JoinHandle::join`] gives: the thread's result, or the payload of the panic that ended it.
+/// What [`JoinHandle::join`] gives: the thread's result, or the payload of the panic that
+/// ended it.
 pub use std::thread::Result;
 
-/// Lets the others run. The current green thread goes on when those that are runnable on its worker have had their turn.
+/// Lets the others run. The current green thread goes on when those that are runnable on its worker
+/// have had their turn.
 ///
 /// On a plain OS thread this is [`std::thread::yield_now`].
 ///
@@ -74,8 +78,8 @@ pub fn yield_now() {
 
 /// Blocks the current thread for at least `duration`.
 ///
-/// Timers are as exact as the system's clock and the load let them be; they are not rounded to ticks. A duration beyond what the
-/// clock can tell blocks for ever.
+/// Timers are as exact as the system's clock and the load let them be; they are not rounded to
+/// ticks. A duration beyond what the clock can tell blocks for ever.
 ///
 /// # Examples
 ///
@@ -113,14 +117,15 @@ pub fn sleep_until(deadline: Instant) {
 
 /// Whether the current thread is unwinding.
 ///
-/// On a green thread this is about that green thread alone, while `std::thread::panicking` may be true because a neighbour on
-/// the same worker is suspended in the middle of an unwinding. While that lasts, a panic that this green thread has caught
-/// may still be taken for one that unwinds.
+/// On a green thread this is about that green thread alone, while `std::thread::panicking` may be
+/// true because a neighbour on the same worker is suspended in the middle of an unwinding. While
+/// that lasts, a panic that this green thread has caught may still be taken for one that unwinds.
 pub fn panicking() -> bool {
     panicking::unwinding(&context::current()) != Unwinding::No
 }
 
-/// How many workers green threads of the current runtime run on; on a plain OS thread, how many the machine suggests.
+/// How many workers green threads of the current runtime run on; on a plain OS thread, how many the
+/// machine suggests.
 ///
 /// # Errors
 ///

@@ -5,8 +5,9 @@
 //!     Empty --unpark--> Token --park--> Empty, at once
 //! ```
 //!
-//! `unpark` is a swap, so exactly one of any number of unparks finds `Waiting` and fires. Swaps of one word are totally
-//! ordered and acquire and release, so what happened before an unpark is seen after the park that took its token.
+//! `unpark` is a swap, so exactly one of any number of unparks finds `Waiting` and fires. Swaps of
+//! one word are totally ordered and acquire and release, so what happened before an unpark is seen
+//! after the park that took its token.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +37,8 @@ impl Token {
         }
     }
 
-    /// Says that the current thread waits for the token; `false`, with the token taken, if it is there.
+    /// Says that the current thread waits for the token; `false`, with the token taken, if it is
+    /// there.
     fn wait_for(&self, epoch: Epoch) -> bool {
         let waiting = self
             .0
@@ -63,9 +65,11 @@ impl Drop for Parking<'_> {
     }
 }
 
-/// Blocks the current thread until its token is made available by [`Thread::unpark`](super::Thread::unpark), and takes it.
+/// Blocks the current thread until its token is made available by
+/// [`Thread::unpark`](super::Thread::unpark), and takes it.
 ///
-/// As with [`std::thread::park`], callers look at their condition in a loop, though this one does not return for no reason.
+/// As with [`std::thread::park`], callers look at their condition in a loop, though this one does
+/// not return for no reason.
 ///
 /// # Examples
 ///

@@ -20,13 +20,15 @@ use crate::worker::die;
 
 /// Spawns a green thread.
 ///
-/// It belongs to the runtime of the green thread that spawns it; on a plain OS thread, to the global runtime, which starts by itself.
-/// It runs when a worker gets to it, and is stolen by an idle one before that. Dropping the handle detaches it. When `main` returns,
-/// green threads that are alive end with the process, as OS threads do.
+/// It belongs to the runtime of the green thread that spawns it; on a plain OS thread, to the
+/// global runtime, which starts by itself. It runs when a worker gets to it, and is stolen by an
+/// idle one before that. Dropping the handle detaches it. When `main` returns, green threads that
+/// are alive end with the process, as OS threads do.
 ///
 /// # Panics
 ///
-/// Panics if the system refuses a stack, or the global runtime cannot be started. [`Builder::spawn`] gives an error instead.
+/// Panics if the system refuses a stack, or the global runtime cannot be started.
+/// [`Builder::spawn`] gives an error instead.
 ///
 /// # Examples
 ///
@@ -84,7 +86,8 @@ impl Builder {
         self
     }
 
-    /// Sets the size of the thread's stack, in bytes of address space: rounded up to a power of two, from 16 KiB to 1 GiB.
+    /// Sets the size of the thread's stack, in bytes of address space: rounded up to a power of
+    /// two, from 16 KiB to 1 GiB.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
@@ -94,9 +97,10 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// - [`OutOfMemory`](io::ErrorKind::OutOfMemory): the system refuses a stack or its guard. The message names the limit.
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the stack is too large, or `ROVING_WORKERS` or `ROVING_STACK_SIZE` cannot be
-    ///   read.
+    /// - [`OutOfMemory`](io::ErrorKind::OutOfMemory): the system refuses a stack or its guard. The
+    ///   message names the limit.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the stack is too large, or `ROVING_WORKERS`
+    ///   or `ROVING_STACK_SIZE` cannot be read.
     /// - [`Other`](io::ErrorKind::Other): the runtime has been shut down.
     /// - What the system says if it refuses the global runtime's OS threads.
     ///
@@ -160,7 +164,8 @@ where
     let result = packet.clone();
     let body = move |suspender| live(suspender, f, result);
     let inserted = runtime.registry.insert(runtime.home_shard(), |key| {
-        // SAFETY: the thread leaves the registry when the coroutine has returned, so this is our caller's promise.
+        // SAFETY: the thread leaves the registry when the coroutine has returned, so this is our
+        // caller's promise.
         let coroutine = unsafe { Coroutine::new(stack, body) };
         let green = Green::new(runtime.clone(), coroutine, bounds, site, key);
         Arc::new(Waiter::new(name, Kind::Green(green)))
@@ -214,7 +219,8 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    // SAFETY: the join below is not cancelled and nothing between can panic, so this call ends after the thread.
+    // SAFETY: the join below is not cancelled and nothing between can panic, so this call ends
+    // after the thread.
     let spawned = unsafe { spawn_unchecked(runtime, None, None, f) };
     match spawned {
         Ok(handle) => runtime::result_or_unwind(handle.join_masked()),

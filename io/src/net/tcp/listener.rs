@@ -1,7 +1,7 @@
 //! Sockets that wait for TCP connections.
 //!
-//! No flag makes one `accept` non-blocking, so the description of a listener is, whatever mode its user has set; `settings` keeps
-//! the two apart.
+//! No flag makes one `accept` non-blocking, so the description of a listener is, whatever mode its
+//! user has set; `settings` keeps the two apart.
 
 use std::fmt;
 use std::io;
@@ -19,16 +19,18 @@ use crate::readiness::Direction;
 use crate::settings::Settings;
 use crate::source::{Attempt, Source};
 
-/// How many connections may wait to be accepted. The system lowers it to its own limit (`net.core.somaxconn`). It is more than std asks for,
-/// since whoever serves with green threads expects more connections at once than whoever spends an OS thread on each.
+/// How many connections may wait to be accepted. The system lowers it to its own limit
+/// (`net.core.somaxconn`). It is more than std asks for, since whoever serves with green threads
+/// expects more connections at once than whoever spends an OS thread on each.
 const BACKLOG: i32 = 4096;
 
 /// A TCP socket that listens for connections. Mirrors [`std::net::TcpListener`].
 ///
 /// The socket is closed when the value is dropped.
 ///
-/// A listener that goes back to std, or gives its descriptor away, is put back into the mode in which it was, unless there are still
-/// [clones](Self::try_clone) of it here: they share its open file description, and need it to be non-blocking.
+/// A listener that goes back to std, or gives its descriptor away, is put back into the mode in
+/// which it was, unless there are still [clones](Self::try_clone) of it here: they share its open
+/// file description, and need it to be non-blocking.
 ///
 /// # Examples
 ///
@@ -61,12 +63,13 @@ pub struct TcpListener {
 impl TcpListener {
     /// Makes a listener that is bound to an address.
     ///
-    /// Port 0 lets the system choose a port; [`local_addr`](Self::local_addr) tells which. Of several addresses the first that
-    /// can be bound is taken.
+    /// Port 0 lets the system choose a port; [`local_addr`](Self::local_addr) tells which. Of
+    /// several addresses the first that can be bound is taken.
     ///
     /// # Errors
     ///
-    /// Those of [`ToSocketAddrs`], of `socket`, `bind` and `listen` for the last address tried; `InvalidInput` if there is no address.
+    /// Those of [`ToSocketAddrs`], of `socket`, `bind` and `listen` for the last address tried;
+    /// `InvalidInput` if there is no address.
     ///
     /// # Examples
     ///
@@ -124,8 +127,9 @@ impl TcpListener {
     /// Those of `accept`. Some say nothing about the listener, and a server goes on after them:
     ///
     /// - `ECONNABORTED`: the peer gave up before it was accepted. Accept the next one.
-    /// - `EMFILE` and `ENFILE`: no descriptors are left, `ENOBUFS` and `ENOMEM`: no memory. The connection stays in the queue, and the next
-    ///   call tries at once; so wait a little, that others may end, and accept again.
+    /// - `EMFILE` and `ENFILE`: no descriptors are left, `ENOBUFS` and `ENOMEM`: no memory. The
+    ///   connection stays in the queue, and the next call tries at once; so wait a little, that
+    ///   others may end, and accept again.
     ///
     /// # Examples
     ///
@@ -234,7 +238,8 @@ impl TcpListener {
         socket::take_error(self)
     }
 
-    /// Sets whether [`accept`](Self::accept) fails with `WouldBlock` instead of waiting. Clones share it.
+    /// Sets whether [`accept`](Self::accept) fails with `WouldBlock` instead of waiting. Clones
+    /// share it.
     ///
     /// # Errors
     ///
@@ -287,7 +292,8 @@ impl fmt::Debug for TcpListener {
 
 /// An iterator over the connections that a [`TcpListener`] accepts. Mirrors [`std::net::Incoming`].
 ///
-/// It never ends: after an error the next connection may follow. See [`TcpListener::accept`] for how to go on.
+/// It never ends: after an error the next connection may follow. See [`TcpListener::accept`] for
+/// how to go on.
 #[derive(Debug)]
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Incoming<'a> {

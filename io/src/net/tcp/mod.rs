@@ -31,7 +31,8 @@ macro_rules! conversions {
 
         impl FromRawFd for $Socket {
             unsafe fn from_raw_fd(fd: RawFd) -> Self {
-                // SAFETY: the caller owns the descriptor and gives it away, as this function's contract asks.
+                // SAFETY: the caller owns the descriptor and gives it away, as this function's
+                // contract asks.
                 Self::from_fd(unsafe { OwnedFd::from_raw_fd(fd) })
             }
         }

@@ -1,7 +1,8 @@
 //! TCP connections.
 //!
-//! The description of a stream is in the mode that its user has set, as std's is: each system call carries a flag that makes it
-//! non-blocking. Only while it connects, when nobody else has it, is it non-blocking as a whole.
+//! The description of a stream is in the mode that its user has set, as std's is: each system call
+//! carries a flag that makes it non-blocking. Only while it connects, when nobody else has it, is
+//! it non-blocking as a whole.
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -27,11 +28,12 @@ const MOST_BUFFERS: usize = 1024;
 
 /// A TCP connection. Mirrors [`std::net::TcpStream`].
 ///
-/// The connection is closed when the value is dropped. Reading and writing need only a shared reference, so that one green thread can
-/// read while another writes: `&TcpStream` is `Read` and `Write` too.
+/// The connection is closed when the value is dropped. Reading and writing need only a shared
+/// reference, so that one green thread can read while another writes: `&TcpStream` is `Read` and
+/// `Write` too.
 ///
-/// A write ends when everything is written, as a blocking one of std does, unless it is interrupted by an error or a timeout
-/// after a part.
+/// A write ends when everything is written, as a blocking one of std does, unless it is interrupted
+/// by an error or a timeout after a part.
 ///
 /// # Examples
 ///
@@ -75,7 +77,8 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// Those of [`ToSocketAddrs`], of `socket` and `connect` for the last address tried; `InvalidInput` if there is no address.
+    /// Those of [`ToSocketAddrs`], of `socket` and `connect` for the last address tried;
+    /// `InvalidInput` if there is no address.
     ///
     /// # Examples
     ///
@@ -99,7 +102,8 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// Those of `socket` and `connect`; `TimedOut` after `timeout`; `InvalidInput` if `timeout` is zero.
+    /// Those of `socket` and `connect`; `TimedOut` after `timeout`; `InvalidInput` if `timeout` is
+    /// zero.
     ///
     /// # Examples
     ///
@@ -184,7 +188,8 @@ impl TcpStream {
         socket::local_addr(self)
     }
 
-    /// Ends one direction of the connection, or both. Reads and writes of that direction that are waiting end.
+    /// Ends one direction of the connection, or both. Reads and writes of that direction that are
+    /// waiting end.
     ///
     /// # Errors
     ///
@@ -212,7 +217,8 @@ impl TcpStream {
         })
     }
 
-    /// Sets how long a read waits before it fails with `WouldBlock`. `None` is for as long as it takes. Clones share it.
+    /// Sets how long a read waits before it fails with `WouldBlock`. `None` is for as long as it
+    /// takes. Clones share it.
     ///
     /// A read that waits already is not affected.
     ///
@@ -242,8 +248,8 @@ impl TcpStream {
             .set_timeout(self.as_fd(), Direction::Read, timeout)
     }
 
-    /// Sets how long a write waits before it fails with `WouldBlock`, or ends with what is written so far. `None` is for as long as
-    /// it takes. Clones share it.
+    /// Sets how long a write waits before it fails with `WouldBlock`, or ends with what is written
+    /// so far. `None` is for as long as it takes. Clones share it.
     ///
     /// # Errors
     ///
@@ -375,8 +381,9 @@ impl TcpStream {
         )
     }
 
-    /// Writes `total` bytes with calls of `transmit`, which is told how many have been written so far. Gives the number of bytes
-    /// written if there are any, since an error comes again with the next write.
+    /// Writes `total` bytes with calls of `transmit`, which is told how many have been written so
+    /// far. Gives the number of bytes written if there are any, since an error comes again with
+    /// the next write.
     fn write_with(
         &self,
         total: usize,

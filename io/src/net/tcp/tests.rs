@@ -463,8 +463,8 @@ fn in_nonblocking_mode_nothing_waits() {
     });
 }
 
-/// A socket with an address, at which nobody else can listen meanwhile, and with room for `backlog` connections that nobody accepts. It does
-/// not listen if there is none.
+/// A socket with an address, at which nobody else can listen meanwhile, and with room for `backlog`
+/// connections that nobody accepts. It does not listen if there is none.
 fn mute(backlog: Option<i32>) -> (OwnedFd, SocketAddr) {
     use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 
@@ -730,7 +730,8 @@ fn sockets_come_from_std_and_go_back() {
         let (far, _) = ours.accept().unwrap();
         let near = connecting.join().unwrap();
 
-        // Back in blocking mode, or this would fail. There is a connection already, so it does not block for long.
+        // Back in blocking mode, or this would fail. There is a connection already, so it does not
+        // block for long.
         let theirs = std::net::TcpListener::from(ours);
         let connecting = thread::spawn(move || TcpStream::connect(address).unwrap());
         let second = connecting.join().unwrap();
