@@ -1,0 +1,243 @@
+//! How runtimes are configured: by builders, and by the environment, in processes of their own.
+//!
+//! - numbers of workers that cannot be, and what the environment has in it that is no number, are
+//!   errors that say what is wrong
+//! - the environment is the default, and a builder overrides it
+//! - `build_global` configures what everybody uses
+
+mod common;
+
+use std::env;
+use std::hint::black_box;
+use std::io;
+
+use common::{child, is_child, run, runtime, stacks_returned, watchdog};
+use roving_scheduler::thread::{self, Builder as ThreadBuilder};
+use roving_scheduler::{Builder, Handle};
+
+#[test]
+fn numbers_of_workers_that_cannot_be() {
+    let _stacks = stacks_returned();
+    for workers in [0, 1025, 5000, usize::MAX] {
+        let error = Builder::new().workers(workers).build().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        let message = error.to_string();
+        assert!(message.contains(&workers.to_string()), "{message}");
+        assert!(message.contains("1024"), "{message}");
+    }
+}
+
+#[test]
+fn stack_sizes_that_cannot_be() {
+    let error = Builder::new()
+        .workers(1)
+        .stack_size((1 << 30) + 1)
+        .build()
+        .unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_name_that_cannot_be() {
+    let error = Builder::new()
+        .workers(1)
+        .thread_name("nu\0ll")
+        .build()
+        .unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn workers_are_named_and_numbered() {
+    let _stacks = stacks_returned();
+    let runtime = Builder::new()
+        .workers(2)
+        .thread_name("loom")
+        .build()
+        .unwrap();
+    let name = || std::thread::current().name().map(str::to_owned);
+    let name = runtime.run(name).unwrap();
+    assert!(["loom-0", "loom-1"].contains(&&*name), "{name}");
+    let default = runtime_name(1);
+    assert_eq!(default, "roving-0");
+}
+
+fn runtime_name(workers: usize) -> String {
+    let name = || std::thread::current().name().map(str::to_owned);
+    runtime(workers).run(name).unwrap()
+}
+
+#[test]
+fn very_many_workers() {
+    let _stacks = stacks_returned();
+    let _watchdog = watchdog("");
+    let runtime = runtime(200);
+    assert_eq!(runtime.workers(), 200);
+    let sum: usize = runtime.run(|| {
+        let handles: Vec<_> = (0..1000).map(|n| thread::spawn(move || n)).collect();
+        handles.into_iter().map(|h| h.join().unwrap()).sum()
+    });
+    assert_eq!(sum, 499_500);
+}
+
+/// Whether a thread of the default size has room for `bytes` on its stack; the process aborts
+/// otherwise.
+fn default_stack_holds(bytes: usize) {
+    #[inline(never)]
+    fn descend(top: usize, bytes: usize) {
+        let frame = black_box([1u8; 256]);
+        if top - frame.as_ptr().addr() < bytes {
+            descend(top, bytes);
+        }
+        black_box(&frame);
+    }
+    thread::spawn(move || {
+        let top = black_box(0u8);
+        descend((&raw const top).addr(), bytes);
+    })
+    .join()
+    .unwrap();
+}
+
+/// Runs the test `name` in a child with `variable` set to each of `values`; the child calls `check`
+/// with the value.
+fn with_variable(name: &str, variable: &str, values: &[&str], check: impl FnOnce(&str)) {
+    let _watchdog = watchdog("");
+    if is_child(name) {
+        check(&env::var(variable).unwrap());
+        return;
+    }
+    for value in values {
+        let mut child = child(name);
+        child.env(variable, value);
+        run(child);
+    }
+}
+
+#[test]
+fn a_number_of_workers_in_the_environment() {
+    with_variable(
+        "a_number_of_workers_in_the_environment",
+        "ROVING_WORKERS",
+        &["1", "3", " 7 ", "1024"],
+        |value| {
+            let workers: usize = value.trim().parse().unwrap();
+            assert_eq!(Builder::new().build().unwrap().workers(), workers);
+            assert_eq!(Builder::new().workers(2).build().unwrap().workers(), 2);
+            let global = thread::spawn(|| thread::available_parallelism().unwrap().get());
+            assert_eq!(global.join().unwrap(), workers);
+        },
+    );
+}
+
+#[test]
+fn nonsense_for_workers_in_the_environment() {
+    with_variable(
+        "nonsense_for_workers_in_the_environment",
+        "ROVING_WORKERS",
+        &[
+            "0",
+            "1025",
+            "-1",
+            "two",
+            "",
+            "2.5",
+            "99999999999999999999999",
+        ],
+        |value| {
+            let say = |error: io::Error| {
+                assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+                let message = error.to_string();
+                assert!(message.contains("ROVING_WORKERS"), "{message}");
+                assert!(message.contains(value), "{message}");
+            };
+            say(Builder::new().build().unwrap_err());
+            say(Builder::new().build_global().unwrap_err());
+            say(ThreadBuilder::new().spawn(|| ()).unwrap_err());
+            say(Handle::current().unwrap_err());
+            assert!(std::panic::catch_unwind(|| thread::spawn(|| ())).is_err());
+            // A builder that says how many does not ask the environment, also for the global
+            // runtime, after such failures.
+            Builder::new().workers(1).build_global().unwrap();
+            assert_eq!(thread::spawn(|| 4).join().unwrap(), 4);
+        },
+    );
+}
+
+#[test]
+fn a_stack_size_in_the_environment() {
+    with_variable(
+        "a_stack_size_in_the_environment",
+        "ROVING_STACK_SIZE",
+        &["1048576", "5000000"],
+        |value| default_stack_holds(value.parse::<usize>().unwrap() * 7 / 8),
+    );
+}
+
+#[test]
+fn nonsense_for_a_stack_size_in_the_environment() {
+    with_variable(
+        "nonsense_for_a_stack_size_in_the_environment",
+        "ROVING_STACK_SIZE",
+        &["64k", "-5", "", "1e6", "99999999999999999999999"],
+        |value| {
+            for error in [
+                Builder::new().workers(1).build().unwrap_err(),
+                ThreadBuilder::new().spawn(|| ()).unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+                let message = error.to_string();
+                assert!(message.contains("ROVING_STACK_SIZE"), "{message}");
+                assert!(message.contains(value), "{message}");
+            }
+            Builder::new()
+                .workers(1)
+                .stack_size(1 << 20)
+                .build()
+                .unwrap();
+        },
+    );
+}
+
+#[test]
+fn an_impossible_stack_size_in_the_environment() {
+    with_variable(
+        "an_impossible_stack_size_in_the_environment",
+        "ROVING_STACK_SIZE",
+        &["1073741825", "18446744073709551615"],
+        |value| {
+            let error = Builder::new().workers(1).build().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(value), "{error}");
+        },
+    );
+}
+
+#[test]
+fn the_global_runtime_is_configured_once() {
+    let name = "the_global_runtime_is_configured_once";
+    let _watchdog = watchdog("");
+    if !is_child(name) {
+        run(child(name));
+        return;
+    }
+    Builder::new()
+        .workers(3)
+        .stack_size(2 << 20)
+        .thread_name("mine")
+        .build_global()
+        .unwrap();
+    let again = Builder::new().workers(4).build_global().unwrap_err();
+    assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+    let found = thread::spawn(|| {
+        let name = std::thread::current().name().map(str::to_owned);
+        (
+            thread::available_parallelism().unwrap().get(),
+            name.unwrap(),
+        )
+    });
+    let (workers, name) = found.join().unwrap();
+    assert_eq!(workers, 3);
+    assert!(name.starts_with("mine-"), "{name}");
+    default_stack_holds(1 << 20);
+}

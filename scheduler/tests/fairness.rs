@@ -1,0 +1,187 @@
+//! Nobody starves. Each test ends only if those whom somebody else tries to starve go on.
+//!
+//! - beside some that yield for ever, and pairs that wake each other for ever: timers, parked
+//!   threads, fresh threads from within and without
+//! - beside one that computes for ever, with more than one worker: whatever has not started on the
+//!   same worker
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use common::{each_worker_count, runtime, stacks_returned, watchdog};
+use roving_scheduler::thread::{self, JoinHandle};
+use roving_scheduler::{Runtime, blocking};
+
+/// Everything that must go on: a little of each, some of it on green threads, some from this OS
+/// thread.
+fn everything_goes_on(runtime: &Runtime) {
+    let from_within = runtime.spawn(|| {
+        for n in 0..10 {
+            thread::sleep(Duration::from_micros(n * 50));
+            let child = thread::spawn(move || {
+                thread::park();
+                n
+            });
+            thread::yield_now();
+            child.thread().unpark();
+            assert_eq!(child.join().unwrap(), n);
+            assert_eq!(blocking::run(move || n).unwrap(), n);
+        }
+    });
+    for n in 0..10 {
+        assert_eq!(runtime.run(|| n), n);
+        let parked = runtime.spawn(thread::park);
+        parked.thread().unpark();
+        parked.join().unwrap();
+    }
+    from_within.join().unwrap();
+}
+
+#[test]
+fn some_yield_for_ever() {
+    each_worker_count(|runtime| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let yielders: Vec<_> = (0..2 * runtime.workers())
+            .map(|_| {
+                let stop = stop.clone();
+                runtime.spawn(move || {
+                    while !stop.load(Ordering::Acquire) {
+                        thread::yield_now();
+                    }
+                })
+            })
+            .collect();
+        everything_goes_on(runtime);
+        stop.store(true, Ordering::Release);
+        yielders.into_iter().for_each(|y| y.join().unwrap());
+    });
+}
+
+/// Two that wake each other until `stop`.
+fn pair(runtime: &Runtime, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
+    let stop = stop.clone();
+    runtime.spawn(move || {
+        let main = thread::current();
+        let stop_partner = stop.clone();
+        let partner = thread::spawn(move || {
+            while !stop_partner.load(Ordering::Acquire) {
+                thread::park();
+                main.unpark();
+            }
+            main.unpark();
+        });
+        while !stop.load(Ordering::Acquire) {
+            partner.thread().unpark();
+            thread::park();
+        }
+        partner.thread().unpark();
+        partner.join().unwrap();
+    })
+}
+
+#[test]
+fn pairs_wake_each_other_for_ever() {
+    each_worker_count(|runtime| {
+        for pairs in [1, 2 * runtime.workers()] {
+            let stop = Arc::new(AtomicBool::new(false));
+            let pairs: Vec<_> = (0..pairs).map(|_| pair(runtime, &stop)).collect();
+            everything_goes_on(runtime);
+            stop.store(true, Ordering::Release);
+            pairs.into_iter().for_each(|p| p.join().unwrap());
+        }
+    });
+}
+
+/// Each one wakes the next of a ring and is woken again, so that the queue never empties.
+#[test]
+fn a_ring_goes_round_for_ever() {
+    each_worker_count(|runtime| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = stop.clone();
+        let ring = runtime.spawn(move || {
+            let mut next = thread::current();
+            let links: Vec<_> = (0..20)
+                .map(|_| {
+                    let (wakes, stop) = (next.clone(), seen.clone());
+                    let link = thread::spawn(move || {
+                        while !stop.load(Ordering::Acquire) {
+                            thread::park();
+                            wakes.unpark();
+                        }
+                    });
+                    next = link.thread().clone();
+                    link
+                })
+                .collect();
+            while !seen.load(Ordering::Acquire) {
+                next.unpark();
+                thread::park();
+            }
+            for link in links {
+                link.thread().unpark();
+                link.join().unwrap();
+            }
+        });
+        everything_goes_on(runtime);
+        stop.store(true, Ordering::Release);
+        ring.thread().unpark();
+        ring.join().unwrap();
+    });
+}
+
+#[test]
+fn one_computes_for_ever() {
+    let _stacks = stacks_returned();
+    for workers in [2, 8] {
+        let _watchdog = watchdog(workers);
+        let runtime = runtime(workers);
+        for _ in 0..5 {
+            let (started, stop) = (
+                Arc::new(AtomicBool::new(false)),
+                Arc::new(AtomicBool::new(false)),
+            );
+            let (start, seen) = (started.clone(), stop.clone());
+            let computes = runtime.spawn(move || {
+                start.store(true, Ordering::Release);
+                while !seen.load(Ordering::Acquire) {
+                    std::hint::spin_loop();
+                }
+            });
+            while !started.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            everything_goes_on(&runtime);
+            stop.store(true, Ordering::Release);
+            computes.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_it_spawned_is_stolen_from_one_that_computes() {
+    let _stacks = stacks_returned();
+    for workers in [2, 8] {
+        let _watchdog = watchdog(workers);
+        let runtime = runtime(workers);
+        for _ in 0..20 {
+            runtime.run(|| {
+                let done = Arc::new(AtomicBool::new(false));
+                for n in 0..100 {
+                    let done = done.clone();
+                    thread::spawn(move || {
+                        thread::sleep(Duration::from_micros(10));
+                        if n == 99 {
+                            done.store(true, Ordering::Release);
+                        }
+                    });
+                }
+                while !done.load(Ordering::Acquire) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+    }
+}

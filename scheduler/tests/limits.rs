@@ -1,0 +1,188 @@
+//! What the system refuses, each in a process of its own with less than usual.
+//!
+//! - no address space for another stack: an error that names the limit, and the process goes on
+//! - a kernel that can guard stacks only by memory mappings, until these run out: an error that
+//!   says so
+//! - no OS thread for a worker: `build` fails, and a smaller runtime works after it
+//! - no OS thread for a call that blocks: an error of that call
+
+mod common;
+
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+
+use common::{child_with_limits, is_child, run, stacks_returned, watchdog};
+use roving_scheduler::thread::{self, Builder};
+use roving_scheduler::{Builder as RuntimeBuilder, blocking};
+
+/// In a child with `limits`, calls `test`; elsewhere, starts that child.
+fn with_limits(name: &str, limits: &str, test: impl FnOnce()) {
+    let _watchdog = watchdog("");
+    if is_child(name) {
+        test();
+    } else {
+        run(child_with_limits(name, limits));
+    }
+}
+
+#[test]
+fn no_room_for_another_stack() {
+    with_limits("no_room_for_another_stack", "ulimit -v 800000", || {
+        let _stacks = stacks_returned();
+        let runtime = common::runtime(2);
+        let (reached, message) = runtime.run(|| {
+            let mut parked = Vec::new();
+            let error = loop {
+                let next = Builder::new().stack_size(4 << 20).spawn(thread::park);
+                match next {
+                    Ok(handle) => parked.push(handle),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+            // Those that are there go on, and their stacks can be had again.
+            let reached = parked.len();
+            for handle in parked {
+                handle.thread().unpark();
+                handle.join().unwrap();
+            }
+            for _ in 0..reached {
+                let again = Builder::new().stack_size(4 << 20).spawn(|| 1).unwrap();
+                assert_eq!(again.join().unwrap(), 1);
+            }
+            (reached, error.to_string())
+        });
+        assert!((10..200).contains(&reached), "{reached} stacks of 4 MiB");
+        assert!(message.contains("ulimit -v"), "{message}");
+        assert!(message.contains("KiB"), "{message}");
+    });
+}
+
+#[test]
+fn spawn_panics_where_there_is_no_stack() {
+    with_limits(
+        "spawn_panics_where_there_is_no_stack",
+        "ulimit -v 800000",
+        || {
+            let runtime = RuntimeBuilder::new()
+                .workers(1)
+                .stack_size(1 << 30)
+                .build()
+                .unwrap();
+            let spawn = || runtime.handle().spawn(|| ());
+            let spawned = panic::catch_unwind(AssertUnwindSafe(spawn));
+            let message = spawned.unwrap_err().downcast::<String>().unwrap();
+            assert!(message.contains("failed to spawn"), "{message}");
+            let ran = panic::catch_unwind(AssertUnwindSafe(|| runtime.run(|| ())));
+            assert!(ran.is_err());
+        },
+    );
+}
+
+#[test]
+fn no_os_thread_for_a_worker() {
+    // What is too little for another stack is still plenty for all else that an OS thread needs to
+    // start.
+    let limits = "ulimit -v 1000000; export RUST_MIN_STACK=67108864";
+    with_limits("no_os_thread_for_a_worker", limits, || {
+        let _stacks = stacks_returned();
+        let error = RuntimeBuilder::new().workers(1000).build().unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("of 1000"), "{message}");
+        for _ in 0..10 {
+            assert!(RuntimeBuilder::new().workers(1000).build().is_err());
+            let small = RuntimeBuilder::new().workers(2).build().unwrap();
+            assert_eq!(small.run(|| thread::spawn(|| 5).join().unwrap()), 5);
+        }
+    });
+}
+
+#[test]
+fn no_os_thread_for_a_call_that_blocks() {
+    with_limits(
+        "no_os_thread_for_a_call_that_blocks",
+        "ulimit -v 600000",
+        || {
+            let _stacks = stacks_returned();
+            let runtime = common::runtime(1);
+            // Takes the address space that an OS thread's stack would need.
+            let mut taken = Vec::new();
+            for bytes in [64 << 20, 1 << 20] {
+                loop {
+                    let mut part: Vec<u8> = Vec::new();
+                    match part.try_reserve_exact(bytes) {
+                        Ok(()) => taken.push(part),
+                        Err(_) => break,
+                    }
+                }
+            }
+            let refused = runtime.run(|| blocking::run(|| 1));
+            drop(taken);
+            let message = refused.unwrap_err().to_string();
+            assert!(message.contains("no OS thread"), "{message}");
+            assert_eq!(runtime.run(|| blocking::run(|| 2)).unwrap(), 2);
+        },
+    );
+}
+
+/// The limit is half as many stacks, since each takes two mappings. Where it has been raised, it is
+/// not reached.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_memory_mapping_for_another_guard() {
+    const ENOUGH: usize = 60_000;
+    with_limits("no_memory_mapping_for_another_guard", ":", || {
+        common::refuse_guard_install();
+        let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
+        let limit: usize = limit.trim().parse().unwrap();
+        // All stacks of one size, since a free one of another size is of no use.
+        let runtime = RuntimeBuilder::new()
+            .workers(2)
+            .stack_size(64 << 10)
+            .build()
+            .unwrap();
+        let (handles, error) = runtime.run(|| {
+            // Room for all, since a vector that grows may need a mapping too.
+            let mut handles = Vec::with_capacity(ENOUGH);
+            let mut error = None;
+            while handles.len() < ENOUGH && error.is_none() {
+                let number = handles.len();
+                let spawned = Builder::new().spawn(move || {
+                    thread::park();
+                    number
+                });
+                match spawned {
+                    Ok(handle) => handles.push(handle),
+                    Err(refused) => error = Some(refused),
+                }
+            }
+            for handle in &handles {
+                handle.thread().unpark();
+            }
+            (handles, error)
+        });
+        let reached = handles.len();
+        if limit / 2 < ENOUGH {
+            let error = error.expect("the limit is below that");
+            assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+            let message = error.to_string();
+            assert!(message.contains("vm.max_map_count"), "{message}");
+            assert!(message.contains(&limit.to_string()), "{message}");
+            assert!(
+                (limit * 9 / 20..=limit / 2).contains(&reached),
+                "{reached} stacks with {limit} mappings"
+            );
+        } else {
+            assert_eq!(reached, ENOUGH);
+        }
+        for (number, handle) in handles.into_iter().enumerate() {
+            assert_eq!(handle.join().unwrap(), number);
+        }
+        // Their stacks can be had again.
+        let again = runtime.run(|| {
+            let again: Vec<_> = (0..1000).map(|n| thread::spawn(move || n)).collect();
+            again.into_iter().map(|h| h.join().unwrap()).sum::<u32>()
+        });
+        assert_eq!(again, 499_500);
+    });
+}

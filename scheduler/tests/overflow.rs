@@ -1,0 +1,158 @@
+//! Faults, each in a process of its own.
+//!
+//! - a green thread that overflows its stack is named, with where it was spawned and what helps,
+//!   and the process aborts
+//! - an OS thread's overflow is still reported by std
+//! - a bad pointer on a green thread is no overflow: the signal does what it always does
+
+mod common;
+
+use std::hint::black_box;
+use std::os::unix::process::ExitStatusExt;
+
+use common::{child, is_child, printed, runtime, watchdog};
+use roving_scheduler::thread::{self, Builder};
+
+/// Recurses `depth` times, in frames of about `FRAME` bytes.
+#[inline(never)]
+fn recurse<const FRAME: usize>(depth: u64) -> u64 {
+    let frame = black_box([depth as u8; FRAME]);
+    if depth == 0 {
+        return u64::from(frame[0]);
+    }
+    black_box(recurse::<FRAME>(depth - 1)) + u64::from(frame[FRAME - 1])
+}
+
+fn overflow() -> u64 {
+    recurse::<64>(black_box(u64::MAX))
+}
+
+/// Runs the test `name` in a child that must die of `signal`, and gives what it printed.
+fn dies_of(name: &str, signal: i32) -> String {
+    let _watchdog = watchdog("");
+    let output = child(name).output().unwrap();
+    let printed = printed(&output);
+    assert_eq!(output.status.signal(), Some(signal), "{printed}");
+    printed
+}
+
+#[test]
+fn a_green_thread_that_overflows_is_reported() {
+    let name = "a_green_thread_that_overflows_is_reported";
+    if is_child(name) {
+        runtime(2).run(|| {
+            let named = Builder::new().name("bottomless".to_owned());
+            let _ = named.stack_size(64 << 10).spawn(overflow).unwrap().join();
+        });
+        return;
+    }
+    let printed = dies_of(name, libc::SIGABRT);
+    assert!(
+        printed.contains("green thread 'bottomless' has overflowed its stack"),
+        "{printed}"
+    );
+    assert!(printed.contains("scheduler/tests/overflow.rs"), "{printed}");
+    assert!(printed.contains("64 KiB"), "{printed}");
+    assert!(printed.contains("ROVING_STACK_SIZE"), "{printed}");
+}
+
+#[test]
+fn an_overflow_after_a_migration_of_the_fresh_and_many_switches_is_reported() {
+    let name = "an_overflow_after_a_migration_of_the_fresh_and_many_switches_is_reported";
+    if is_child(name) {
+        runtime(8).run(|| {
+            let handles: Vec<_> = (0..100)
+                .map(|n| {
+                    thread::spawn(move || {
+                        (0..100).for_each(|_| thread::yield_now());
+                        if n == 99 {
+                            overflow();
+                        }
+                    })
+                })
+                .collect();
+            handles.into_iter().for_each(|h| h.join().unwrap());
+        });
+        return;
+    }
+    let printed = dies_of(name, libc::SIGABRT);
+    assert!(
+        printed.contains("green thread '<unnamed>' has overflowed its stack"),
+        "{printed}"
+    );
+    assert!(printed.contains("256 KiB"), "{printed}");
+}
+
+/// On kernels that cannot install guards in page tables.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_overflow_into_a_guard_of_the_other_kind_is_reported() {
+    let name = "an_overflow_into_a_guard_of_the_other_kind_is_reported";
+    if is_child(name) {
+        common::refuse_guard_install();
+        runtime(2).run(|| {
+            let named = Builder::new().name("bottomless".to_owned());
+            let _ = named.spawn(overflow).unwrap().join();
+        });
+        return;
+    }
+    let printed = dies_of(name, libc::SIGABRT);
+    assert!(
+        printed.contains("green thread 'bottomless' has overflowed its stack"),
+        "{printed}"
+    );
+}
+
+/// Frames larger than the guard touch it all the same.
+#[test]
+fn large_frames_do_not_jump_over_the_guard() {
+    let name = "large_frames_do_not_jump_over_the_guard";
+    if is_child(name) {
+        runtime(1).run(|| recurse::<100_000>(black_box(u64::MAX)));
+        return;
+    }
+    assert!(dies_of(name, libc::SIGABRT).contains("has overflowed its stack"));
+}
+
+#[test]
+fn where_run_was_called_is_reported() {
+    let name = "where_run_was_called_is_reported";
+    if is_child(name) {
+        runtime(1).run(overflow);
+        return;
+    }
+    assert!(dies_of(name, libc::SIGABRT).contains("scheduler/tests/overflow.rs"));
+}
+
+#[test]
+fn an_os_thread_that_overflows_is_reported_by_std() {
+    let name = "an_os_thread_that_overflows_is_reported_by_std";
+    if is_child(name) {
+        let runtime = runtime(1);
+        runtime.run(thread::yield_now);
+        let named = std::thread::Builder::new().name("plain".to_owned());
+        let _ = named.spawn(overflow).unwrap().join();
+        return;
+    }
+    let printed = dies_of(name, libc::SIGABRT);
+    assert!(
+        printed.contains("thread 'plain'") && printed.contains("has overflowed its stack"),
+        "{printed}"
+    );
+    assert!(!printed.contains("green thread"), "{printed}");
+}
+
+#[test]
+fn a_bad_pointer_is_no_overflow() {
+    let name = "a_bad_pointer_is_no_overflow";
+    if is_child(name) {
+        runtime(1).run(|| {
+            let nowhere = std::ptr::without_provenance::<u32>(black_box(64));
+            // SAFETY: none. The fault is what is tested, in a process that ends with it.
+            black_box(unsafe { nowhere.read_volatile() });
+        });
+        return;
+    }
+    let printed = dies_of(name, libc::SIGSEGV);
+    assert!(!printed.contains("overflowed"), "{printed}");
+}

@@ -1,0 +1,147 @@
+//! Programs that must not compile: what a green thread takes along is `Send` and borrows nothing
+//! that may end before it.
+//!
+//! Each is compiled against the library that these tests are linked with, next to one that must
+//! compile, so that it is refused for its own fault.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Compiles the body of a `main` without making code, and gives what the compiler says against it.
+fn compile(library: &Path, case: &str, body: &str) -> Result<(), String> {
+    let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("compile_fail_{case}"));
+    fs::create_dir_all(&out).unwrap();
+    let source = out.join("main.rs");
+    fs::write(&source, format!("fn main() {{\n{body}\n}}\n")).unwrap();
+    let output = Command::new(env::var_os("RUSTC").unwrap_or("rustc".into()))
+        .args(["--edition=2024", "--crate-type=bin", "--emit=metadata"])
+        .arg("--extern")
+        .arg(format!("roving={}", library.display()))
+        .arg("-L")
+        .arg(format!(
+            "dependency={}",
+            library.parent().unwrap().display()
+        ))
+        .arg("--out-dir")
+        .arg(&out)
+        .arg(&source)
+        .output()
+        .unwrap();
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// The library beside this program. There may be more than one, of other builds; any that can be
+/// used will do.
+fn library() -> PathBuf {
+    let program = env::current_exe().unwrap();
+    let beside = fs::read_dir(program.parent().unwrap()).unwrap();
+    let mut libraries: Vec<_> = beside
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap_or("");
+            name.starts_with("libroving-") && name.ends_with(".rlib")
+        })
+        .collect();
+    libraries.sort_by_key(|path| fs::metadata(path).and_then(|file| file.modified()).ok());
+    let mut complaints = Vec::new();
+    for library in libraries.into_iter().rev() {
+        match compile(&library, "control", CONTROL) {
+            Ok(()) => return library,
+            Err(complaint) => complaints.push(complaint),
+        }
+    }
+    panic!("no library works: {complaints:#?}");
+}
+
+const CONTROL: &str = r#"
+    let mut numbers = vec![1, 2, 3];
+    let sent = std::sync::Arc::new(4);
+    roving::go!(move || println!("{sent}"));
+    roving::go!(name = "named", stack_size = 65536, || ());
+    let runtime = roving::Builder::new().build().unwrap();
+    runtime.run(|| numbers.push(4));
+    runtime.spawn(|| 5);
+    roving::blocking(|| 6).unwrap();
+"#;
+
+/// A name, a program, and a code of an error that it must have.
+const CASES: &[(&str, &str, &str)] = &[
+    (
+        "not_send",
+        "let rc = std::rc::Rc::new(1); roving::go!(move || println!(\"{rc}\"));",
+        "E0277",
+    ),
+    (
+        "not_send_with_options",
+        "let rc = std::rc::Rc::new(1); roving::go!(name = \"n\", move || println!(\"{rc}\"));",
+        "E0277",
+    ),
+    (
+        "result_not_send",
+        "roving::go!(|| std::rc::Rc::new(1));",
+        "E0277",
+    ),
+    (
+        "borrows_a_local",
+        "let local = 1; roving::go!(|| println!(\"{}\", &local));",
+        "E0373",
+    ),
+    (
+        "borrows_by_reference",
+        "let local = String::new(); let borrow = &local; roving::go!(move || println!(\"{borrow}\"));",
+        "E0597",
+    ),
+    (
+        "runtime_spawn_borrows",
+        "let local = String::new(); let runtime = roving::Builder::new().build().unwrap();
+         let borrow = &local; runtime.spawn(move || borrow.len());",
+        "E0597",
+    ),
+    (
+        "run_lends_nothing_out",
+        "let runtime = roving::Builder::new().build().unwrap(); let mut kept = None;
+         runtime.run(|| { let inner = 1; kept = Some(&inner); }); println!(\"{kept:?}\");",
+        "E0521",
+    ),
+    (
+        "run_is_not_for_what_is_not_send",
+        "let runtime = roving::Builder::new().build().unwrap(); let rc = std::rc::Rc::new(1);
+         runtime.run(|| rc.as_ref() + 1);",
+        "E0277",
+    ),
+    (
+        "blocking_borrows",
+        "let local = String::new(); let borrow = &local; roving::blocking(move || borrow.len()).unwrap();",
+        "E0597",
+    ),
+    (
+        "shared_thread_locals_are_unsafe",
+        "roving::Builder::new().shared_thread_locals();",
+        "E0133",
+    ),
+    (
+        "a_handle_is_joined_once",
+        "let handle = roving::go!(|| 1); handle.join().unwrap(); handle.join().unwrap();",
+        "E0382",
+    ),
+];
+
+#[test]
+fn these_do_not_compile() {
+    let library = library();
+    for (case, program, code) in CASES {
+        match compile(&library, case, program) {
+            Ok(()) => panic!("{case} compiles"),
+            Err(complaint) => assert!(
+                complaint.contains(&format!("error[{code}]")),
+                "{case}: expected {code} in\n{complaint}"
+            ),
+        }
+    }
+}

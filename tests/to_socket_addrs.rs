@@ -1,0 +1,115 @@
+//! Names and addresses.
+//!
+//! - names are looked up, on green threads and on OS threads, and sockets take them
+//! - while a lookup runs, the others on the same worker go on
+//! - the errors are std's
+
+mod common;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::{each_worker_count, on_each_worker_count, watchdog};
+use roving::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use roving::{go, thread};
+
+fn look_up_localhost() {
+    let addresses: Vec<SocketAddr> = "localhost:0".to_socket_addrs().unwrap().collect();
+    assert!(!addresses.is_empty());
+    assert!(
+        addresses
+            .iter()
+            .all(|a| a.ip().is_loopback() && a.port() == 0)
+    );
+    let again: Vec<SocketAddr> = ("localhost", 7).to_socket_addrs().unwrap().collect();
+    assert_eq!(again.len(), addresses.len());
+    assert!(again.iter().all(|a| a.port() == 7));
+}
+
+#[test]
+fn a_name_is_looked_up() {
+    let _watchdog = watchdog("");
+    look_up_localhost();
+    on_each_worker_count(look_up_localhost);
+}
+
+#[test]
+fn sockets_take_names() {
+    on_each_worker_count(|| {
+        let listener = TcpListener::bind("localhost:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // A name may have addresses of both kinds, and only one of them is listened on.
+        let stream = TcpStream::connect(("localhost", port)).unwrap();
+        assert_eq!(stream.peer_addr().unwrap().port(), port);
+        assert!(
+            listener
+                .accept()
+                .unwrap()
+                .0
+                .local_addr()
+                .unwrap()
+                .ip()
+                .is_loopback()
+        );
+    });
+}
+
+#[test]
+fn the_others_go_on_meanwhile() {
+    each_worker_count(|runtime| {
+        runtime.run(|| {
+            let done = Arc::new(AtomicBool::new(false));
+            let looking: Vec<_> = (0..50)
+                .map(|_| {
+                    let done = done.clone();
+                    go!(move || {
+                        look_up_localhost();
+                        done.load(Ordering::Acquire)
+                    })
+                })
+                .collect();
+            let yields = go!(move || {
+                for _ in 0..100 {
+                    thread::yield_now();
+                }
+                done.store(true, Ordering::Release);
+            });
+            yields.join().unwrap();
+            for handle in looking {
+                handle.join().unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn errors_are_those_of_std() {
+    fn kinds<A>(address: A) -> [(io::ErrorKind, String); 2]
+    where
+        A: ToSocketAddrs + std::net::ToSocketAddrs + Copy,
+    {
+        let of = |error: io::Error| (error.kind(), error.to_string());
+        [
+            of(ToSocketAddrs::to_socket_addrs(&address).err().unwrap()),
+            of(std::net::ToSocketAddrs::to_socket_addrs(&address)
+                .err()
+                .unwrap()),
+        ]
+    }
+    on_each_worker_count(|| {
+        for wrong in [
+            "",
+            "localhost",
+            "localhost:",
+            "localhost:http",
+            "localhost:99999",
+        ] {
+            let [ours, theirs] = kinds(wrong);
+            assert_eq!(ours, theirs, "{wrong}");
+        }
+        // Refused before anybody is asked.
+        let [ours, theirs] = kinds(("nu\0ll", 80));
+        assert_eq!(ours, theirs);
+    });
+}
