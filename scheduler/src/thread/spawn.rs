@@ -15,7 +15,7 @@ use crate::panicking;
 use crate::runtime::{self, Handle};
 use crate::shared::Shared;
 use crate::stack::{Class, Stack};
-use crate::wait::Cancelled;
+use crate::wait::{self, Cancelled};
 use crate::worker::die;
 
 /// Spawns a green thread.
@@ -171,6 +171,8 @@ where
         Arc::new(Waiter::new(name, Kind::Green(green)))
     });
     let Ok(waiter) = inserted else {
+        // A green thread that spawns while its own runtime ends need not be told so by an error.
+        wait::cancellation_point();
         return Err(io::Error::other(
             "the runtime of this green thread has been shut down",
         ));
