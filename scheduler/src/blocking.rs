@@ -2,7 +2,7 @@
 //!
 //! A worker that sits in `getaddrinfo` runs no green thread. [`run`] hands such a call to a helper
 //! OS thread and parks the green thread meanwhile. Helpers are started when they are needed,
-//! [`MAX_HELPERS`] at most for the process, and end when they have had nothing to do for a while.
+//! sixteen at most for the process, and end when they have had nothing to do for a while.
 
 use std::collections::VecDeque;
 use std::io;

@@ -20,7 +20,7 @@ impl Thread {
         &self.0
     }
 
-    /// Makes the token of this thread available: its next or current [`park`](super::park) returns.
+    /// Makes the token of this thread available: its next or current [`park`](super::park()) returns.
     ///
     /// # Examples
     ///

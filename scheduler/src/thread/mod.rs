@@ -1,7 +1,7 @@
 //! Green threads, as `std::thread` has them.
 //!
-//! What std's module does for OS threads, this one does for green threads: [`spawn`], [`Builder`],
-//! [`JoinHandle`], [`current`], [`park`], [`sleep`], [`yield_now`] and the rest have std's names,
+//! What std's module does for OS threads, this one does for green threads: [`spawn()`], [`Builder`],
+//! [`JoinHandle`], [`current`], [`park()`], [`sleep`], [`yield_now`] and the rest have std's names,
 //! signatures and meaning. All of it may be called on plain OS threads too, and then blocks just
 //! the OS thread.
 //!
