@@ -7,6 +7,9 @@
 //! - no OS thread for a call that blocks: an error of that call
 
 mod common;
+#[cfg(target_os = "linux")]
+#[path = "common/old_kernel.rs"]
+mod old_kernel;
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -132,7 +135,7 @@ fn no_os_thread_for_a_call_that_blocks() {
 fn no_memory_mapping_for_another_guard() {
     const ENOUGH: usize = 60_000;
     with_limits("no_memory_mapping_for_another_guard", ":", || {
-        common::refuse_guard_install();
+        old_kernel::refuse_guard_install();
         let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
         let limit: usize = limit.trim().parse().unwrap();
         // All stacks of one size, since a free one of another size is of no use.

@@ -6,6 +6,9 @@
 //! - a bad pointer on a green thread is no overflow: the signal does what it always does
 
 mod common;
+#[cfg(target_os = "linux")]
+#[path = "common/old_kernel.rs"]
+mod old_kernel;
 
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
@@ -89,7 +92,7 @@ fn an_overflow_after_a_migration_of_the_fresh_and_many_switches_is_reported() {
 fn an_overflow_into_a_guard_of_the_other_kind_is_reported() {
     let name = "an_overflow_into_a_guard_of_the_other_kind_is_reported";
     if is_child(name) {
-        common::refuse_guard_install();
+        old_kernel::refuse_guard_install();
         runtime(2).run(|| {
             let named = Builder::new().name("bottomless".to_owned());
             let _ = named.spawn(overflow).unwrap().join();

@@ -1,54 +1,14 @@
-//! What the tests share: runtimes of every size, a watchdog, and tests that run again in a process
-//! of their own.
-//!
-//! A test that works with runtimes begins with [`stacks_returned`], or uses [`each_worker_count`],
-//! which does. When the last of those that run at the same time ends, no stack may be in use,
-//! unless a test of the same program [uses the global runtime](uses_global_runtime), which never
-//! ends and keeps some.
+//! What the tests share: all that the scheduler's tests do, and connections.
 
 // Each file of tests is a program of its own, and uses a part of this.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
-use std::env;
-use std::fmt::Display;
-use std::io::Write;
-use std::process::{Command, Output};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
+#[path = "../../scheduler/tests/common/mod.rs"]
+mod scheduler;
 
 use roving::net::{SocketAddr, TcpListener, TcpStream};
-use roving::{Builder, Runtime, stacks_in_use};
 
-/// Far more than any test takes, so that it tells a hang from a slow machine.
-const LIMIT: Duration = Duration::from_secs(150);
-
-/// The sizes of runtimes that everything is tested with.
-pub(crate) const WORKER_COUNTS: [usize; 3] = [1, 2, 8];
-
-pub(crate) fn runtime(workers: usize) -> Runtime {
-    Builder::new().workers(workers).build().unwrap()
-}
-
-/// Runs `test` on a runtime of each size, which must then end without a green thread that is alive.
-pub(crate) fn each_worker_count(test: impl Fn(&Runtime)) {
-    let _stacks = stacks_returned();
-    for workers in WORKER_COUNTS {
-        let _watchdog = watchdog(format_args!("with {workers} workers"));
-        let runtime = runtime(workers);
-        test(&runtime);
-        runtime
-            .shutdown_timeout(LIMIT)
-            .expect("no green thread is alive");
-    }
-}
-
-/// Runs `test` on a green thread of a runtime of each size.
-pub(crate) fn on_each_worker_count(test: impl Fn() + Send + Sync) {
-    each_worker_count(|runtime| runtime.run(&test));
-}
+pub(crate) use scheduler::*;
 
 /// The two ends of a connection. Neither holds small pieces of data back, which would only make
 /// tests slow.
@@ -77,112 +37,4 @@ pub(crate) fn pattern(seed: usize, len: usize) -> Vec<u8> {
     (0..len)
         .map(|n| (n * 31 + n / 251 + seed * 7) as u8)
         .collect()
-}
-
-/// Aborts the process when a test takes too long, naming the test and `what`.
-#[must_use]
-pub(crate) struct Watchdog {
-    _done: Sender<()>,
-}
-
-pub(crate) fn watchdog(what: impl Display) -> Watchdog {
-    let test = thread::current().name().unwrap_or("unnamed").to_owned();
-    let what = format!("{test} {what}");
-    let (done, waiting) = mpsc::channel::<()>();
-    thread::spawn(move || {
-        if waiting.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
-            // Not `eprintln`, whose output is captured and would die with the process.
-            let _ = writeln!(
-                std::io::stderr(),
-                "HANGS: test {what} has not ended after {LIMIT:?}"
-            );
-            std::process::abort();
-        }
-    });
-    Watchdog { _done: done }
-}
-
-static TESTS_WITH_STACKS: Mutex<usize> = Mutex::new(0);
-
-fn tests_with_stacks() -> MutexGuard<'static, usize> {
-    TESTS_WITH_STACKS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-}
-
-static GLOBAL_RUNTIME_IS_USED: AtomicBool = AtomicBool::new(false);
-
-/// See the [module](self).
-pub(crate) fn uses_global_runtime() {
-    GLOBAL_RUNTIME_IS_USED.store(true, Ordering::Release);
-}
-
-/// See the [module](self).
-#[must_use]
-pub(crate) struct StacksReturned;
-
-pub(crate) fn stacks_returned() -> StacksReturned {
-    *tests_with_stacks() += 1;
-    StacksReturned
-}
-
-impl Drop for StacksReturned {
-    fn drop(&mut self) {
-        let mut tests = tests_with_stacks();
-        *tests -= 1;
-        let is_used = GLOBAL_RUNTIME_IS_USED.load(Ordering::Acquire);
-        if *tests == 0 && !is_used && !thread::panicking() {
-            assert_eq!(stacks_in_use(), 0, "all stacks are back in the pool");
-        }
-    }
-}
-
-const CHILD: &str = "ROVING_TEST_CHILD";
-
-/// Whether this process was started by [`child`], to run the test `name`.
-pub(crate) fn is_child(name: &str) -> bool {
-    env::var_os(CHILD).is_some_and(|child| child == name)
-}
-
-/// A command that runs the test `name` of this program in a process of its own. `limits` are
-/// commands for the shell, such as `ulimit -n 20`.
-pub(crate) fn child_with_limits(name: &str, limits: &str) -> Command {
-    let mut shell = Command::new("sh");
-    shell
-        .arg("-c")
-        .arg(format!("ulimit -c 0; {limits} && exec \"$0\" \"$@\""))
-        .arg(env::current_exe().unwrap())
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(CHILD, name)
-        // What each thread's heap reserves would make limits on address space depend on the
-        // machine.
-        .env("MALLOC_ARENA_MAX", "1")
-        .env_remove("ROVING_WORKERS")
-        .env_remove("ROVING_STACK_SIZE");
-    shell
-}
-
-pub(crate) fn child(name: &str) -> Command {
-    child_with_limits(name, ":")
-}
-
-/// Runs a child that must end well, and gives what it printed.
-pub(crate) fn run(mut child: Command) -> String {
-    let output = child.output().unwrap();
-    let printed = printed(&output);
-    assert!(output.status.success(), "{}\n{printed}", output.status);
-    assert!(
-        printed.contains("1 passed"),
-        "the child ran a test:\n{printed}"
-    );
-    printed
-}
-
-/// What a child printed, on both streams.
-pub(crate) fn printed(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
 }

@@ -2,8 +2,9 @@
 //! of their own.
 //!
 //! A test that works with runtimes begins with [`stacks_returned`], or uses [`each_worker_count`],
-//! which does. When the last of those that run at the same time ends, no stack may be in use. The
-//! global runtime never ends, so what tests it is in programs of its own.
+//! which does. When the last of those that run at the same time ends, no stack may be in use,
+//! unless a test of the same program [uses the global runtime](uses_global_runtime), which never
+//! ends and keeps some.
 
 // Each file of tests is a program of its own, and uses a part of this.
 #![allow(dead_code)]
@@ -12,6 +13,7 @@ use std::env;
 use std::fmt::Display;
 use std::io::Write;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -70,6 +72,13 @@ pub(crate) fn watchdog(what: impl Display) -> Watchdog {
     Watchdog { _done: done }
 }
 
+static GLOBAL_RUNTIME_IS_USED: AtomicBool = AtomicBool::new(false);
+
+/// See the [module](self).
+pub(crate) fn uses_global_runtime() {
+    GLOBAL_RUNTIME_IS_USED.store(true, Ordering::Release);
+}
+
 static TESTS_WITH_STACKS: Mutex<usize> = Mutex::new(0);
 
 fn tests_with_stacks() -> MutexGuard<'static, usize> {
@@ -91,7 +100,8 @@ impl Drop for StacksReturned {
     fn drop(&mut self) {
         let mut tests = tests_with_stacks();
         *tests -= 1;
-        if *tests == 0 && !thread::panicking() {
+        let is_used = GLOBAL_RUNTIME_IS_USED.load(Ordering::Acquire);
+        if *tests == 0 && !is_used && !thread::panicking() {
             assert_eq!(stacks_in_use(), 0, "all stacks are back in the pool");
         }
     }
@@ -145,46 +155,4 @@ pub(crate) fn printed(output: &Output) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     )
-}
-
-/// Makes the system answer `MADV_GUARD_INSTALL` as kernels before 6.13 do, which do not know it,
-/// for this thread and all that it starts.
-#[cfg(target_os = "linux")]
-pub(crate) fn refuse_guard_install() {
-    const MADV_GUARD_INSTALL: u32 = 102;
-    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    const UNLESS_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    const ANSWER: u32 = libc::BPF_RET | libc::BPF_K;
-    // Of `struct seccomp_data`: the number of the call, and the lower half of its third argument.
-    const CALL: u32 = 0;
-    const THIRD_ARGUMENT: u32 = 16 + 2 * 8;
-
-    let step = |code: u32, k: u32, skip: u8| libc::sock_filter {
-        code: code as u16,
-        jt: 0,
-        jf: skip,
-        k,
-    };
-    let mut program = [
-        step(LOAD, CALL, 0),
-        step(UNLESS_EQUAL, libc::SYS_madvise as u32, 3),
-        step(LOAD, THIRD_ARGUMENT, 0),
-        step(UNLESS_EQUAL, MADV_GUARD_INSTALL, 1),
-        step(ANSWER, libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32, 0),
-        step(ANSWER, libc::SECCOMP_RET_ALLOW, 0),
-    ];
-    let filter = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: the filter and its program live until the system has copied them.
-    let refused = unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-            | libc::prctl(
-                libc::PR_SET_SECCOMP,
-                libc::SECCOMP_MODE_FILTER,
-                &raw const filter,
-            )
-    };
-    assert_eq!(refused, 0, "{}", std::io::Error::last_os_error());
 }
