@@ -208,14 +208,38 @@ mod tests {
 mod models {
     use super::*;
     use crate::parker::{Parker, Rouse};
+    use crate::primitive::{Condvar, Mutex};
     use loom::sync::Arc;
     use loom::thread;
+
+    /// A driver whose wait ends when it is woken, before or meanwhile, and that an event wakes too.
+    #[derive(Default)]
+    struct Driver {
+        woken: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Driver {
+        fn wake(&self) {
+            *self.woken.lock() = true;
+            self.changed.notify_one();
+        }
+
+        fn wait(&self) {
+            let mut woken = self.woken.lock();
+            while !*woken {
+                self.changed.wait(&mut woken);
+            }
+            *woken = false;
+        }
+    }
 
     /// Workers with one shared queue (a count) and a private one each, and the sleep that `worker`
     /// implements on them.
     struct Model {
         idle: Idle,
         parkers: Vec<Parker>,
+        driver: Driver,
         shared: AtomicUsize,
         private: Vec<AtomicUsize>,
     }
@@ -225,13 +249,16 @@ mod models {
             Arc::new(Self {
                 idle: Idle::new(workers),
                 parkers: (0..workers).map(|_| Parker::new()).collect(),
+                driver: Driver::default(),
                 shared: AtomicUsize::new(0),
                 private: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             })
         }
 
         fn unpark(&self, worker: usize) {
-            assert_eq!(self.parkers[worker].unpark(), Rouse::Done);
+            if self.parkers[worker].unpark() == Rouse::WakeDriver {
+                self.driver.wake();
+            }
         }
 
         fn push_shared(&self) {
@@ -268,8 +295,22 @@ mod models {
                 || self.shared.load(Ordering::Acquire) > 0
         }
 
-        /// A worker that ends when it has done one piece of work.
-        fn work_once(&self, worker: usize) {
+        fn park(&self, worker: usize) -> bool {
+            self.parkers[worker].park(None)
+        }
+
+        /// Sleeps as the leader does, in a driver that may also return for an event.
+        fn lead(&self, worker: usize) -> bool {
+            if !self.parkers[worker].enter_driver() {
+                return true;
+            }
+            self.driver.wait();
+            self.parkers[worker].leave_driver()
+        }
+
+        /// A worker that ends when it has done one piece of work. It sleeps in `sleep`, which tells
+        /// whether it was unparked.
+        fn work_once(&self, worker: usize, sleep: fn(&Self, usize) -> bool) {
             let mut searching = self.idle.start_search();
             loop {
                 if self.find(worker) {
@@ -284,16 +325,18 @@ mod models {
                     return;
                 }
                 self.idle.announce_sleep(worker, searching);
-                if self.sees_work(worker) {
-                    if self.idle.retract_sleep(worker) {
-                        self.idle.resume_search();
-                    } else {
-                        self.parkers[worker].absorb();
-                    }
+                let sees_work = self.sees_work(worker);
+                if !sees_work && sleep(self, worker) {
+                    searching = true;
+                } else if !self.idle.retract_sleep(worker) {
+                    self.parkers[worker].absorb();
+                    searching = true;
+                } else if sees_work {
+                    self.idle.resume_search();
+                    searching = true;
                 } else {
-                    self.parkers[worker].park(None);
+                    searching = false;
                 }
-                searching = true;
             }
         }
     }
@@ -304,10 +347,43 @@ mod models {
             let model = Model::new(1);
             let worker = {
                 let model = model.clone();
-                thread::spawn(move || model.work_once(0))
+                thread::spawn(move || model.work_once(0, Model::park))
             };
             model.push_shared();
             worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_push_meets_a_leader_that_enters_the_driver() {
+        loom::model(|| {
+            let model = Model::new(1);
+            let leader = {
+                let model = model.clone();
+                thread::spawn(move || model.work_once(0, Model::lead))
+            };
+            model.push_shared();
+            leader.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn an_event_and_a_push_meet_a_leader() {
+        let mut bounded = loom::model::Builder::new();
+        bounded.preemption_bound = Some(3);
+        bounded.check(|| {
+            let model = Model::new(1);
+            let leader = {
+                let model = model.clone();
+                thread::spawn(move || model.work_once(0, Model::lead))
+            };
+            let event = {
+                let model = model.clone();
+                thread::spawn(move || model.driver.wake())
+            };
+            model.push_private(0);
+            leader.join().unwrap();
+            event.join().unwrap();
         });
     }
 
@@ -317,7 +393,7 @@ mod models {
             let model = Model::new(2);
             let worker = {
                 let model = model.clone();
-                thread::spawn(move || model.work_once(1))
+                thread::spawn(move || model.work_once(1, Model::park))
             };
             model.push_private(1);
             worker.join().unwrap();
@@ -333,7 +409,7 @@ mod models {
             let workers: Vec<_> = (0..2)
                 .map(|worker| {
                     let model = model.clone();
-                    thread::spawn(move || model.work_once(worker))
+                    thread::spawn(move || model.work_once(worker, Model::park))
                 })
                 .collect();
             model.push_shared();
