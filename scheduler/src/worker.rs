@@ -82,7 +82,9 @@ impl Worker {
     pub(crate) fn run(&self) {
         let guard = AbortOnUnwind;
         context::enter_worker(self, || {
-            while let Some(runnable) = self.next().or_else(|| self.search_and_sleep()) {
+            while !self.shared.is_stopping()
+                && let Some(runnable) = self.next().or_else(|| self.search_and_sleep())
+            {
                 self.execute(runnable);
             }
         });
