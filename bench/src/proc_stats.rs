@@ -6,7 +6,8 @@ use std::fs;
 /// The memory of some processes, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Memory {
-    /// Resident pages; a page that several processes share counts in parts.
+    /// Resident anonymous pages. (Those of the program's file do not grow with connections, and count
+    /// less the more processes of it there are.)
     pub(crate) resident: u64,
     /// Page tables.
     pub(crate) page_tables: u64,
@@ -55,7 +56,7 @@ pub(crate) fn memory(pid: u32) -> Option<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let resident = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))
         .ok()
-        .and_then(|rollup| kibibytes(&rollup, "Pss"))
+        .and_then(|rollup| kibibytes(&rollup, "Pss_Anon"))
         .or_else(|| kibibytes(&status, "VmRSS"))?;
     let threads = threads(pid)?;
     let mappings = fs::read_to_string(format!("/proc/{pid}/maps"))
