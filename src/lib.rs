@@ -40,7 +40,7 @@ pub use roving_scheduler::wait::Cancelled;
 #[macro_export]
 macro_rules! go {
     (name = $name:expr, stack_size = $bytes:expr, $f:expr $(,)?) => {
-        $crate::__go(
+        $crate::thread::spawn_with(
             $crate::thread::Builder::new()
                 .name(::std::convert::Into::into($name))
                 .stack_size($bytes),
@@ -51,31 +51,17 @@ macro_rules! go {
         $crate::go!(name = $name, stack_size = $bytes, $f)
     };
     (name = $name:expr, $f:expr $(,)?) => {
-        $crate::__go(
+        $crate::thread::spawn_with(
             $crate::thread::Builder::new().name(::std::convert::Into::into($name)),
             $f,
         )
     };
     (stack_size = $bytes:expr, $f:expr $(,)?) => {
-        $crate::__go($crate::thread::Builder::new().stack_size($bytes), $f)
+        $crate::thread::spawn_with($crate::thread::Builder::new().stack_size($bytes), $f)
     };
     ($f:expr $(,)?) => {
         $crate::spawn($f)
     };
-}
-
-/// What `go!` with options expands to.
-#[doc(hidden)]
-#[track_caller]
-pub fn __go<F, T>(builder: thread::Builder, f: F) -> thread::JoinHandle<T>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    match builder.spawn(f) {
-        Ok(handle) => handle,
-        Err(error) => panic!("failed to spawn a green thread: {error}"),
-    }
 }
 
 /// The example in the README compiles.

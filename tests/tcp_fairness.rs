@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{
-    connection, each_worker_count, on_each_worker_count, runtime, stacks_returned, watchdog,
+    beside_one_that_computes, connection, each_worker_count, on_each_worker_count, runtime,
+    stacks_returned, watchdog,
 };
 use roving::{Runtime, go, thread};
 
@@ -93,24 +94,8 @@ fn beside_one_that_computes_for_ever() {
         let _watchdog = watchdog(workers);
         let runtime = runtime(workers);
         for _ in 0..3 {
-            let (started, stop) = (
-                Arc::new(AtomicBool::new(false)),
-                Arc::new(AtomicBool::new(false)),
-            );
-            let (start, seen) = (started.clone(), stop.clone());
-            let computes = runtime.spawn(move || {
-                start.store(true, Ordering::Release);
-                while !seen.load(Ordering::Acquire) {
-                    std::hint::spin_loop();
-                }
-            });
-            while !started.load(Ordering::Acquire) {
-                std::thread::yield_now();
-            }
             // What starts now starts on another worker, and stays there.
-            converse_while(&runtime, Vec::new());
-            stop.store(true, Ordering::Release);
-            computes.join().unwrap();
+            beside_one_that_computes(&runtime, || converse_while(&runtime, Vec::new()));
         }
     }
 }

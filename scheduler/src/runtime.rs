@@ -28,7 +28,7 @@ use crate::driver::Driver;
 use crate::mode::ThreadLocals;
 use crate::panicking;
 use crate::shared::{RuntimeId, Shared};
-use crate::thread::{self, JoinHandle, spawn_in};
+use crate::thread::{self, JoinHandle, or_panic, spawn_in};
 
 /// A set of workers, and the green threads that run on them.
 ///
@@ -152,12 +152,13 @@ impl Runtime {
             for waiter in alive {
                 waiter.cancel();
             }
-            let alive = if on_worker_of(shared) {
-                0
-            } else {
-                shared.wait_until_all_ended(deadline)
-            };
-            if alive > 0 || on_worker_of(shared) {
+            // A green thread of this runtime cannot wait for its own end.
+            if on_worker_of(shared) {
+                stop_in_background(shared, workers);
+                return 0;
+            }
+            let alive = shared.wait_until_all_ended(deadline);
+            if alive > 0 {
                 stop_in_background(shared, workers);
                 return alive;
             }
@@ -277,10 +278,7 @@ impl Handle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        match spawn_in(&self.0, None, None, f) {
-            Ok(handle) => handle,
-            Err(error) => panic!("failed to spawn a green thread: {error}"),
-        }
+        or_panic(spawn_in(&self.0, None, None, f))
     }
 
     /// The runtime's IO driver, made by `make` if it has none yet.

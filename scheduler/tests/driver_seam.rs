@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use common::{WORKER_COUNTS, each_worker_count, runtime, stacks_returned, watchdog};
+use common::{
+    WORKER_COUNTS, beside_some_that_yield, each_worker_count, runtime, stacks_returned, watchdog,
+};
 use roving_scheduler::driver::Driver;
 use roving_scheduler::wait::{self, Cancelled, Outcome, Ticket};
 use roving_scheduler::{Handle, Runtime, thread};
@@ -129,24 +131,13 @@ fn many_events_come_at_once() {
 fn events_are_served_while_the_queues_are_full() {
     each_worker_count(|runtime| {
         let mailbox = mailbox(runtime);
-        let stop = Arc::new(AtomicBool::new(false));
-        let yielders: Vec<_> = (0..2 * runtime.workers())
-            .map(|_| {
-                let stop = stop.clone();
-                runtime.spawn(move || {
-                    while !stop.load(Ordering::Acquire) {
-                        thread::yield_now();
-                    }
-                })
-            })
-            .collect();
-        for _ in 0..20 {
-            let mailbox = mailbox.clone();
-            let waits = runtime.spawn(move || wait_for_post(&mailbox, None));
-            assert_eq!(waits.join().unwrap(), Outcome::Fired);
-        }
-        stop.store(true, Ordering::Release);
-        yielders.into_iter().for_each(|y| y.join().unwrap());
+        beside_some_that_yield(runtime, || {
+            for _ in 0..20 {
+                let mailbox = mailbox.clone();
+                let waits = runtime.spawn(move || wait_for_post(&mailbox, None));
+                assert_eq!(waits.join().unwrap(), Outcome::Fired);
+            }
+        });
     });
 }
 

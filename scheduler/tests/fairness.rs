@@ -11,7 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{each_worker_count, runtime, stacks_returned, watchdog};
+use common::{
+    beside_one_that_computes, beside_some_that_yield, each_worker_count, runtime, stacks_returned,
+    watchdog,
+};
 use roving_scheduler::thread::{self, JoinHandle};
 use roving_scheduler::{Runtime, blocking};
 
@@ -43,20 +46,7 @@ fn everything_goes_on(runtime: &Runtime) {
 #[test]
 fn some_yield_for_ever() {
     each_worker_count(|runtime| {
-        let stop = Arc::new(AtomicBool::new(false));
-        let yielders: Vec<_> = (0..2 * runtime.workers())
-            .map(|_| {
-                let stop = stop.clone();
-                runtime.spawn(move || {
-                    while !stop.load(Ordering::Acquire) {
-                        thread::yield_now();
-                    }
-                })
-            })
-            .collect();
-        everything_goes_on(runtime);
-        stop.store(true, Ordering::Release);
-        yielders.into_iter().for_each(|y| y.join().unwrap());
+        beside_some_that_yield(runtime, || everything_goes_on(runtime));
     });
 }
 
@@ -139,23 +129,7 @@ fn one_computes_for_ever() {
         let _watchdog = watchdog(workers);
         let runtime = runtime(workers);
         for _ in 0..5 {
-            let (started, stop) = (
-                Arc::new(AtomicBool::new(false)),
-                Arc::new(AtomicBool::new(false)),
-            );
-            let (start, seen) = (started.clone(), stop.clone());
-            let computes = runtime.spawn(move || {
-                start.store(true, Ordering::Release);
-                while !seen.load(Ordering::Acquire) {
-                    std::hint::spin_loop();
-                }
-            });
-            while !started.load(Ordering::Acquire) {
-                std::thread::yield_now();
-            }
-            everything_goes_on(&runtime);
-            stop.store(true, Ordering::Release);
-            computes.join().unwrap();
+            beside_one_that_computes(&runtime, || everything_goes_on(&runtime));
         }
     }
 }

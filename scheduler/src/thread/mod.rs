@@ -43,8 +43,10 @@ use crate::wait;
 pub use handle::JoinHandle;
 pub use identity::{Thread, ThreadId, current};
 pub use park::{park, park_timeout};
+#[doc(hidden)]
+pub use spawn::spawn_with;
 pub use spawn::{Builder, spawn};
-pub(crate) use spawn::{run_in, spawn_in};
+pub(crate) use spawn::{or_panic, run_in, spawn_in};
 
 /// What [`JoinHandle::join`] gives: the thread's result, or the payload of the panic that
 /// ended it.

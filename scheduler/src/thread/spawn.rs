@@ -42,7 +42,23 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    match Builder::new().spawn(f) {
+    spawn_with(Builder::new(), f)
+}
+
+/// What `go!` with options expands to.
+#[doc(hidden)]
+#[track_caller]
+pub fn spawn_with<F, T>(builder: Builder, f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    or_panic(builder.spawn(f))
+}
+
+#[track_caller]
+pub(crate) fn or_panic<T>(spawned: io::Result<JoinHandle<T>>) -> JoinHandle<T> {
+    match spawned {
         Ok(handle) => handle,
         Err(error) => panic!("failed to spawn a green thread: {error}"),
     }

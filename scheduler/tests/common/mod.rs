@@ -15,7 +15,7 @@ use std::io::Write;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -47,6 +47,45 @@ pub(crate) fn each_worker_count(test: impl Fn(&Runtime)) {
 /// Runs `test` on a green thread of a runtime of each size.
 pub(crate) fn on_each_worker_count(test: impl Fn() + Send + Sync) {
     each_worker_count(|runtime| runtime.run(&test));
+}
+
+/// Runs `test` while one green thread computes, which it has begun to do.
+pub(crate) fn beside_one_that_computes(runtime: &Runtime, test: impl FnOnce()) {
+    let (started, stop) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (start, seen) = (started.clone(), stop.clone());
+    let computes = runtime.spawn(move || {
+        start.store(true, Ordering::Release);
+        while !seen.load(Ordering::Acquire) {
+            std::hint::spin_loop();
+        }
+    });
+    while !started.load(Ordering::Acquire) {
+        thread::yield_now();
+    }
+    test();
+    stop.store(true, Ordering::Release);
+    computes.join().unwrap();
+}
+
+/// Runs `test` while two green threads a worker do nothing but yield.
+pub(crate) fn beside_some_that_yield(runtime: &Runtime, test: impl FnOnce()) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let yielders: Vec<_> = (0..2 * runtime.workers())
+        .map(|_| {
+            let stop = stop.clone();
+            runtime.spawn(move || {
+                while !stop.load(Ordering::Acquire) {
+                    roving_scheduler::thread::yield_now();
+                }
+            })
+        })
+        .collect();
+    test();
+    stop.store(true, Ordering::Release);
+    yielders.into_iter().for_each(|y| y.join().unwrap());
 }
 
 /// Aborts the process when a test takes too long, naming the test and `what`.
