@@ -2,8 +2,8 @@
 
 pub use roving_io::{net, os};
 pub use roving_scheduler::{
-    Builder, Handle, Runtime, RuntimeId, ShutdownTimedOut, ThreadLocals, is_green, stacks_in_use,
-    thread,
+    Builder, Handle, NoOwnThreadLocals, Runtime, RuntimeId, ShutdownTimedOut, ThreadLocals,
+    is_green, stacks_in_use, thread,
 };
 
 pub use roving_scheduler::blocking::run as blocking;

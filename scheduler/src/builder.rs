@@ -3,18 +3,20 @@
 
 use std::env;
 use std::io;
+use std::str::FromStr;
 use std::thread;
 
 use crossbeam_deque::Stealer;
 
 use crate::green::Runnable;
-use crate::mode::ThreadLocals;
+use crate::mode::{Mode, ThreadLocals};
 use crate::overflow;
 use crate::panicking;
 use crate::queue::Local;
 use crate::runtime::{self, Runtime};
 use crate::shared::Shared;
 use crate::stack::{self, Class};
+use crate::tls;
 use crate::worker::Worker;
 use std::sync::Arc;
 
@@ -24,11 +26,13 @@ const MAX_WORKERS: usize = 1024;
 ///
 /// What is not set comes from the environment, and else from the machine:
 ///
-/// | setting                                | variable            | default                               |
-/// |----------------------------------------|---------------------|---------------------------------------|
-/// | [`workers`](Self::workers)             | `ROVING_WORKERS`    | the cores that this process may use   |
-/// | [`stack_size`](Self::stack_size)       | `ROVING_STACK_SIZE` | 256 KiB of address space              |
-/// | [`thread_name`](Self::thread_name)     |                     | `roving`                              |
+/// | setting | variable | default |
+/// |---------|----------|---------|
+/// | [`workers`](Self::workers) | `ROVING_WORKERS` | the cores that this process may use |
+/// | [`stack_size`](Self::stack_size) | `ROVING_STACK_SIZE` | 256 KiB of address space |
+/// | [`thread_name`](Self::thread_name) |  | `roving` |
+/// | [`own_thread_locals`](Self::own_thread_locals), [`pinned_thread_locals`](Self::pinned_thread_locals) | `ROVING_THREAD_LOCALS` = `own` or `pinned` | own where the platform allows it, else pinned |
+/// | [`migrate_always`](Self::migrate_always) | `ROVING_MIGRATE_ALWAYS` = 1 | no                          |
 ///
 /// # Examples
 ///
@@ -43,7 +47,8 @@ pub struct Builder {
     workers: Option<usize>,
     stack_size: Option<usize>,
     thread_name: Option<String>,
-    thread_locals: ThreadLocals,
+    thread_locals: Option<ThreadLocals>,
+    migrate_always: Option<bool>,
 }
 
 impl Builder {
@@ -73,6 +78,20 @@ impl Builder {
         self
     }
 
+    /// Demands that each green thread has thread-locals of its own: where that cannot be had,
+    /// [`build`](Self::build) fails. See [`ThreadLocals::Own`].
+    pub fn own_thread_locals(mut self) -> Self {
+        self.thread_locals = Some(ThreadLocals::Own);
+        self
+    }
+
+    /// Lets green threads use the thread-locals of the worker on which they start, and keeps them
+    /// there. See [`ThreadLocals::Pinned`].
+    pub fn pinned_thread_locals(mut self) -> Self {
+        self.thread_locals = Some(ThreadLocals::Pinned);
+        self
+    }
+
     /// Lets green threads move between workers after they have started, with the thread-locals of
     /// whichever worker runs them. See [`ThreadLocals::Shared`].
     ///
@@ -87,7 +106,14 @@ impl Builder {
     /// - in a function in which it, or what the compiler inlines into it, uses a thread-local both
     ///   before and after: the compiler may keep its address.
     pub unsafe fn shared_thread_locals(mut self) -> Self {
-        self.thread_locals = ThreadLocals::Shared;
+        self.thread_locals = Some(ThreadLocals::Shared);
+        self
+    }
+
+    /// Makes every green thread that may move go on on another worker after each suspension: a tool
+    /// for tests, which shows at once what depends on where it runs.
+    pub fn migrate_always(mut self, always: bool) -> Self {
+        self.migrate_always = Some(always);
         self
     }
 
@@ -95,8 +121,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// A setting is out of its range, a variable of the environment cannot be read, or the system
-    /// refuses an OS thread.
+    /// A setting is out of its range, a variable of the environment cannot be read, the system
+    /// refuses an OS thread, or green threads cannot have their own thread-locals though they were
+    /// asked for ([`Unsupported`](io::ErrorKind::Unsupported)).
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.workers {
             Some(workers) => in_range("workers", workers)?,
@@ -115,10 +142,43 @@ impl Builder {
                 "the thread name {name:?} has a null byte in it"
             )));
         }
+        let mode = self.mode()?;
         let class = Class::of(stack_size)?;
         overflow::install_handler();
         panicking::install_hook();
-        start(self.thread_locals, class, workers, name)
+        start(mode, class, workers, name)
+    }
+
+    fn mode(&self) -> io::Result<Mode> {
+        let asked = match self.thread_locals {
+            Some(asked) => Some(asked),
+            None => thread_locals_from_environment()?,
+        };
+        let migrate_always = match self.migrate_always {
+            Some(always) => always,
+            None => from_environment("ROVING_MIGRATE_ALWAYS")?.is_some_and(|n: u8| n != 0),
+        };
+        let mut refused = None;
+        let thread_locals = match asked {
+            Some(ThreadLocals::Own) => match tls::own() {
+                Ok(_) => ThreadLocals::Own,
+                Err(why) => return Err(io::Error::new(io::ErrorKind::Unsupported, why.clone())),
+            },
+            Some(asked) => asked,
+            None if cfg!(roving_shared) => ThreadLocals::Shared,
+            None => match tls::own() {
+                Ok(_) => ThreadLocals::Own,
+                Err(why) => {
+                    refused = Some(why.clone());
+                    ThreadLocals::Pinned
+                }
+            },
+        };
+        Ok(Mode {
+            thread_locals,
+            refused,
+            migrate_always,
+        })
     }
 
     /// Starts the global runtime, with these settings instead of the defaults.
@@ -132,15 +192,10 @@ impl Builder {
     }
 }
 
-fn start(
-    thread_locals: ThreadLocals,
-    class: Class,
-    workers: usize,
-    name: &str,
-) -> io::Result<Runtime> {
+fn start(mode: Mode, class: Class, workers: usize, name: &str) -> io::Result<Runtime> {
     let locals: Vec<Local> = (0..workers).map(|_| Local::new()).collect();
     let stealers: Vec<Stealer<Runnable>> = locals.iter().map(Local::stealer).collect();
-    let shared = Arc::new(Shared::new(thread_locals, class, stealers));
+    let shared = Arc::new(Shared::new(mode, class, stealers));
     let mut runtime = Runtime::new(shared.clone());
     for (index, local) in locals.into_iter().enumerate() {
         let shared = shared.clone();
@@ -171,7 +226,22 @@ fn in_range(what: &str, workers: usize) -> io::Result<usize> {
     }
 }
 
-fn from_environment(variable: &str) -> io::Result<Option<usize>> {
+fn thread_locals_from_environment() -> io::Result<Option<ThreadLocals>> {
+    const VARIABLE: &str = "ROVING_THREAD_LOCALS";
+    match env::var(VARIABLE) {
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(error) => Err(invalid(format!("{VARIABLE}: {error}"))),
+        Ok(text) => match text.trim() {
+            "own" => Ok(Some(ThreadLocals::Own)),
+            "pinned" => Ok(Some(ThreadLocals::Pinned)),
+            _ => Err(invalid(format!(
+                "{VARIABLE}={text}: expected own or pinned"
+            ))),
+        },
+    }
+}
+
+fn from_environment<N: FromStr>(variable: &str) -> io::Result<Option<N>> {
     match env::var(variable) {
         Err(env::VarError::NotPresent) => Ok(None),
         Err(error) => Err(invalid(format!("{variable}: {error}"))),

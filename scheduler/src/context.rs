@@ -80,7 +80,7 @@ pub(crate) fn suspend(why: Suspend) {
             .running()
             .and_then(Waiter::green)
             .expect("only green threads suspend");
-        let unwinding = panicking::note(green) != Unwinding::No;
+        let unwinding = !green.owns_thread_locals() && panicking::note(green) != Unwinding::No;
         let counted = unwinding.then(|| worker.doubts.enter());
         (green.suspender(), counted)
     });

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering}
 
 use crate::completion::Completion;
 use crate::coroutine::{Coroutine, Suspender};
+use crate::mode::ThreadLocals;
 use crate::parker::{Parker, Rouse};
 use crate::registry;
 use crate::shared::Shared;
@@ -177,7 +178,7 @@ impl Green {
         }
     }
 
-    /// The worker on which it started; `None` before that.
+    /// The worker on which it has run last; `None` before the first.
     pub(crate) fn home(&self) -> Option<usize> {
         let home = self.home.load(Ordering::Relaxed);
         (home != Self::NOWHERE).then_some(home)
@@ -187,13 +188,27 @@ impl Green {
         self.home.store(worker, Ordering::Relaxed);
     }
 
-    /// The only worker that may run it, if it may not roam.
-    ///
-    /// This is the seam for thread-locals that travel: where they do, only a thread that has
-    /// suspended while [unwinding](crate::panicking) stays.
+    /// The only worker that may run it next, if not every one may.
     pub(crate) fn bound_to(&self) -> Option<usize> {
-        let stays = self.runtime.thread_locals.keeps_started_threads_home() || self.unwinding();
-        if stays { self.home() } else { None }
+        let home = self.home()?;
+        let mode = &self.runtime.mode;
+        let stays = match mode.thread_locals {
+            ThreadLocals::Own => false,
+            ThreadLocals::Pinned => true,
+            // The count of panics that it has raised must be lowered on the same OS thread.
+            ThreadLocals::Shared => self.unwinding(),
+        };
+        if stays {
+            Some(home)
+        } else {
+            mode.migrate_always
+                .then(|| (home + 1) % self.runtime.workers.len())
+        }
+    }
+
+    /// Whether its thread-locals move with it.
+    pub(crate) fn owns_thread_locals(&self) -> bool {
+        self.runtime.mode.thread_locals == ThreadLocals::Own
     }
 
     /// Whether it is unwinding, as far as is known (see [`panicking`](crate::panicking)).

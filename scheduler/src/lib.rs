@@ -75,13 +75,14 @@ mod shared;
 mod stack;
 pub mod thread;
 mod timer;
+mod tls;
 pub mod wait;
 mod word;
 mod worker;
 
 pub use builder::Builder;
 pub use context::is_green;
-pub use mode::ThreadLocals;
+pub use mode::{NoOwnThreadLocals, ThreadLocals};
 pub use runtime::{Handle, Runtime, ShutdownTimedOut};
 pub use shared::RuntimeId;
 pub use stack::stacks_in_use;

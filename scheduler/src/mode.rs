@@ -1,18 +1,24 @@
 //! Whose thread-locals a green thread uses, and so where it may go on.
 
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
 /// Whose thread-locals green threads use, and so whether one that has started may move to another
 /// worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ThreadLocals {
+    /// Each green thread has its own, as an OS thread does. It moves between workers at will, and
+    /// its thread-locals with it. The default where the platform allows it.
+    Own,
     /// Those of the worker on which a green thread started, and on which it stays. Only fresh ones
-    /// are stolen.
+    /// are stolen. The default where green threads cannot have their own.
     ///
     /// Safe: what a green thread keeps of a thread-local, be it a borrow or an address that the
     /// compiler kept, stays on its OS thread. Green threads of one worker share the worker's
     /// thread-locals: one that blocks while it has a `RefCell` in a thread-local borrowed makes
     /// a neighbour that borrows it too panic.
-    #[default]
     Pinned,
     /// Those of the worker that happens to run it: green threads move at will.
     ///
@@ -21,8 +27,34 @@ pub enum ThreadLocals {
     Shared,
 }
 
-impl ThreadLocals {
-    pub(crate) fn keeps_started_threads_home(self) -> bool {
-        self == ThreadLocals::Pinned
+/// Why green threads cannot have their own thread-locals here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoOwnThreadLocals(Cow<'static, str>);
+
+impl NoOwnThreadLocals {
+    pub(crate) fn because(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self(reason.into())
     }
+}
+
+impl fmt::Display for NoOwnThreadLocals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "green threads cannot have their own thread-locals: {}",
+            self.0
+        )
+    }
+}
+
+impl Error for NoOwnThreadLocals {}
+
+/// What a runtime does about thread-locals and migration.
+#[derive(Debug, Clone)]
+pub(crate) struct Mode {
+    pub(crate) thread_locals: ThreadLocals,
+    /// Why green threads that should have their own thread-locals do not.
+    pub(crate) refused: Option<NoOwnThreadLocals>,
+    /// Whether every suspension resumes on another worker.
+    pub(crate) migrate_always: bool,
 }

@@ -52,6 +52,13 @@ pub(crate) fn unwinding(current: &Waiter) -> Unwinding {
 /// Finds out and notes whether the current green thread is unwinding.
 pub(crate) fn note(current: &Green) -> Unwinding {
     let somebody = thread::panicking();
+    if current.owns_thread_locals() {
+        return if somebody {
+            Unwinding::Yes
+        } else {
+            Unwinding::No
+        };
+    }
     let clear = context::with_worker(|worker| {
         let worker = worker.expect("green threads run on workers");
         if !somebody {

@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use crate::builder::Builder;
 use crate::context;
 use crate::driver::Driver;
-use crate::mode::ThreadLocals;
+use crate::mode::{NoOwnThreadLocals, ThreadLocals};
 use crate::panicking;
 use crate::shared::{RuntimeId, Shared};
 use crate::thread::{self, JoinHandle, or_panic, spawn_in};
@@ -112,7 +112,13 @@ impl Runtime {
 
     /// Whose thread-locals its green threads use.
     pub fn thread_locals(&self) -> ThreadLocals {
-        self.shared.thread_locals
+        self.shared.mode.thread_locals
+    }
+
+    /// Why its green threads do not have their own thread-locals, if that is only because they
+    /// cannot be had here; `None` if they have them, or if another mode was asked for.
+    pub fn no_own_thread_locals(&self) -> Option<&NoOwnThreadLocals> {
+        self.shared.mode.refused.as_ref()
     }
 
     /// Ends the runtime: unwinds its green threads, waits until the last one has ended, and joins

@@ -18,7 +18,7 @@ use crate::context;
 use crate::driver::Driver;
 use crate::green::Runnable;
 use crate::idle::Idle;
-use crate::mode::ThreadLocals;
+use crate::mode::Mode;
 use crate::monitor::Monitor;
 use crate::parker::{Parker, Rouse};
 use crate::queue::Inbox;
@@ -57,7 +57,7 @@ pub(crate) struct Remote {
 /// See the [module](self).
 pub(crate) struct Shared {
     pub(crate) id: RuntimeId,
-    pub(crate) thread_locals: ThreadLocals,
+    pub(crate) mode: Mode,
     pub(crate) stack_class: Class,
     pub(crate) injector: Injector<Runnable>,
     pub(crate) workers: Box<[CachePadded<Remote>]>,
@@ -74,15 +74,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        thread_locals: ThreadLocals,
-        stack_class: Class,
-        stealers: Vec<Stealer<Runnable>>,
-    ) -> Self {
+    pub(crate) fn new(mode: Mode, stack_class: Class, stealers: Vec<Stealer<Runnable>>) -> Self {
         let workers = stealers.len();
         Self {
             id: RuntimeId::next(),
-            thread_locals,
+            mode,
             stack_class,
             injector: Injector::new(),
             workers: stealers
@@ -250,7 +246,7 @@ impl std::fmt::Debug for Shared {
         f.debug_struct("Runtime")
             .field("id", &self.id)
             .field("workers", &self.workers.len())
-            .field("thread_locals", &self.thread_locals)
+            .field("thread_locals", &self.mode.thread_locals)
             .field("green_threads", &self.registry.len())
             .finish_non_exhaustive()
     }
