@@ -143,7 +143,11 @@ impl Builder {
             )));
         }
         let mode = self.mode()?;
-        let class = Class::of(stack_size)?;
+        let own = match mode.thread_locals {
+            ThreadLocals::Own => tls::own().ok(),
+            ThreadLocals::Pinned | ThreadLocals::Shared => None,
+        };
+        let class = Class::of(stack_size, own)?;
         overflow::install_handler();
         panicking::install_hook();
         start(mode, class, workers, name)

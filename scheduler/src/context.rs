@@ -1,13 +1,14 @@
-//! What the current OS thread is to the runtime. All of the runtime's thread-locals are in this
-//! file.
+//! What the current thread is to the runtime. All of the runtime's thread-locals are in this file.
 //!
-//! A compiler may keep the address of a thread-local for as long as a function runs, and a green
-//! thread may suspend in a function and (where the runtime lets it roam) go on in another OS
-//! thread. Therefore every access is in a function that is never inlined, and no reference to what
-//! a thread-local leads to lives across a suspension: [`with_worker`] lends the worker to closures
-//! that do not suspend.
+//! A green thread with [thread-locals of its own](crate::tls) finds its worker there, one without
+//! finds it in those of its OS thread: the accessors are the same. A compiler may keep the address
+//! of a thread-local for as long as a function runs, and in that time the thread pointer may change
+//! ([`with_thread_locals`]) or, with shared thread-locals, the OS thread. Therefore every access is
+//! in a function that is never inlined, and no reference to what a thread-local leads to lives
+//! across a suspension: [`with_worker`] lends the worker to closures that do not suspend.
 
 use std::cell::Cell;
+use std::num::NonZeroUsize;
 use std::ptr;
 use std::sync::Arc;
 
@@ -15,10 +16,12 @@ use crate::coroutine::Suspend;
 use crate::green::{Kind, Waiter};
 use crate::panicking::{self, Unwinding};
 use crate::parker::Parker;
+use crate::tls;
 use crate::worker::Worker;
 
 thread_local! {
-    /// The worker that this OS thread is.
+    /// The worker that this OS thread is. A green thread with its own thread-locals has the worker
+    /// that runs it here.
     static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
 
     /// This OS thread as a waiter, once it has blocked.
@@ -37,9 +40,41 @@ fn worker() -> *const Worker {
 
 /// Makes this OS thread `worker` while `run` runs.
 pub(crate) fn enter_worker(worker: &Worker, run: impl FnOnce()) {
-    WORKER.set(worker);
+    set_worker(worker);
     run();
-    WORKER.set(ptr::null());
+    set_worker(ptr::null());
+}
+
+/// Calls `run`, which switches to a green thread and back, with the green thread's thread-locals
+/// instead of the worker's. If it `arrives` on this worker, they are told so.
+///
+/// # Safety
+///
+/// `pointer` is the thread pointer of a block that nobody else has loaded, and `run` uses no
+/// thread-local outside of the green thread.
+#[inline(never)]
+pub(crate) unsafe fn with_thread_locals<R>(
+    pointer: NonZeroUsize,
+    worker: &Worker,
+    arrives: bool,
+    run: impl FnOnce() -> R,
+) -> R {
+    let own = worker.thread_pointer();
+    // SAFETY: the caller's promise; a block exists only where thread pointers may be loaded; the
+    // accesses to thread-locals are in functions of their own.
+    unsafe { tls::load_thread_pointer(pointer.get()) };
+    if arrives {
+        set_worker(worker);
+    }
+    let result = run();
+    // SAFETY: this OS thread's own pointer.
+    unsafe { tls::load_thread_pointer(own) };
+    result
+}
+
+#[inline(never)]
+fn set_worker(worker: *const Worker) {
+    WORKER.set(worker);
 }
 
 /// Lends the current worker, if this OS thread is one. `f` must not suspend.

@@ -12,13 +12,15 @@
 //! things make it sound:
 //!
 //! - Before it has started, a coroutine is its closure, which is `Send`.
-//! - After it has started, it is resumed by the worker on which it started and by no other
-//!   ([`Waiter::home`]), so that neither the values on its stack nor the addresses of thread-locals
-//!   that the compiler keeps across a suspension ever reach another OS thread. The exception is a
-//!   runtime with [`ThreadLocals::Shared`], which is `unsafe` to ask for, and whose builder took
-//!   the promise that makes it sound.
+//! - After it has started, one of two things holds. Either its thread-locals move with it
+//!   ([`ThreadLocals::Own`]): then, to the code on its stack, it is one and the same thread wherever
+//!   it runs, and what is not `Send` has never left that thread. Or it is resumed by the worker on
+//!   which it started and by no other ([`ThreadLocals::Pinned`]). The exception is a runtime with
+//!   [`ThreadLocals::Shared`], which is `unsafe` to ask for, and whose builder took the promise that
+//!   makes it sound.
 //!
-//! [`Waiter::home`]: crate::green::Green::home
+//! [`ThreadLocals::Own`]: crate::ThreadLocals::Own
+//! [`ThreadLocals::Pinned`]: crate::ThreadLocals::Pinned
 //! [`ThreadLocals::Shared`]: crate::ThreadLocals::Shared
 
 use std::cell::UnsafeCell;
@@ -57,8 +59,8 @@ pub(crate) struct Coroutine {
     inner: UnsafeCell<ManuallyDrop<corosensei::Coroutine<(), Suspend, (), Stack>>>,
 }
 
-// SAFETY: see the module: what lies on the stack is `Send` until the first resume, and stays on one
-// OS thread from then on.
+// SAFETY: see the module: what lies on the stack is `Send` until the first resume, and belongs to one
+// thread from then on, the green one or the OS thread that it stays on.
 unsafe impl Send for Coroutine {}
 // SAFETY: through a shared reference only the unsafe methods reach the inside, and their callers
 // promise to be alone.

@@ -17,6 +17,7 @@
 //! | `Ended`                | on the way to a queue, or still with its worker          | the firer, the worker |
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::Arc;
@@ -144,6 +145,8 @@ pub(crate) struct Green {
     /// The lowest address of the stack, where its guard is.
     pub(crate) stack_bottom: usize,
     pub(crate) stack_size: usize,
+    /// That of its own thread-locals, if it has any.
+    pub(crate) thread_pointer: Option<NonZeroUsize>,
     /// Where it was spawned.
     pub(crate) site: &'static Location<'static>,
     pub(crate) key: registry::Key,
@@ -152,6 +155,7 @@ pub(crate) struct Green {
     suspender: AtomicPtr<()>,
     home: AtomicUsize,
     unwinding: AtomicBool,
+    ending: AtomicBool,
 }
 
 impl Green {
@@ -161,6 +165,7 @@ impl Green {
         runtime: Arc<Shared>,
         coroutine: Coroutine,
         (stack_bottom, stack_size): (usize, usize),
+        thread_pointer: Option<NonZeroUsize>,
         site: &'static Location<'static>,
         key: registry::Key,
     ) -> Self {
@@ -169,12 +174,14 @@ impl Green {
             coroutine,
             stack_bottom,
             stack_size,
+            thread_pointer,
             site,
             key,
             completion: Completion::new(),
             suspender: AtomicPtr::new(ptr::null_mut()),
             home: AtomicUsize::new(Self::NOWHERE),
             unwinding: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
         }
     }
 
@@ -208,7 +215,7 @@ impl Green {
 
     /// Whether its thread-locals move with it.
     pub(crate) fn owns_thread_locals(&self) -> bool {
-        self.runtime.mode.thread_locals == ThreadLocals::Own
+        self.thread_pointer.is_some()
     }
 
     /// Whether it is unwinding, as far as is known (see [`panicking`](crate::panicking)).
@@ -218,6 +225,15 @@ impl Green {
 
     pub(crate) fn set_unwinding(&self, unwinding: bool) {
         self.unwinding.store(unwinding, Ordering::Relaxed);
+    }
+
+    /// Whether it drops its result and its thread-locals, whose destructors must not be unwound.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_ending(&self) {
+        self.ending.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn suspender(&self) -> Suspender {

@@ -24,6 +24,7 @@
 //! | `green`       | the control block of a thread                                               |
 //! | `coroutine`   | the one file that knows the coroutine library                               |
 //! | `stack`       | slabs of guarded stacks, and their pool                                     |
+//! | `tls`         | thread-locals of a green thread's own                                      |
 //! | `overflow`    | what is said when a stack overflows                                         |
 //! | `queue`       | where runnable green threads are                                            |
 //! | `worker`      | the loop: find work, switch to it, do what it asked for                     |
@@ -47,8 +48,8 @@
 //! - A green thread is in exactly one place: one queue, one worker, or parked (`green`).
 //! - A wait ends once, and whoever ends a parked one queues its thread (`word`).
 //! - Nothing is locked, borrowed or kept from a thread-local across a suspension (`context`).
-//! - A started green thread stays on its worker, unless its runtime's builder took an unsafe
-//!   promise (`mode`).
+//! - A started green thread moves only with its own thread-locals, unless its runtime's builder took
+//!   an unsafe promise (`mode`, `tls`).
 //! - Nobody sleeps while there is work that nobody is on the way to (`idle`).
 //! - The worker loop never runs on a green stack, and user code never on a worker's (`worker`).
 

@@ -4,8 +4,8 @@
 //! usable stack above it:
 //!
 //! ```text
-//!     bottom                                                            base    next slot's bottom
-//!       | guard | usable, grows down <------------------------------------|.....|
+//!     bottom                                              base           top   next slot's bottom
+//!       | guard | usable, grows down <----------------------| thread-locals |.....|
 //!                                                                          stagger
 //! ```
 //!
@@ -15,15 +15,17 @@
 //! - **Every stack that leaves this file has a guard below it** ([`guard`]), so that an overflow
 //!   faults and never reaches the neighbour. Where no guard can be had, there is no stack but an
 //!   error.
+//! - A green thread with [thread-locals of its own](crate::tls) has them above its stack, and they
+//!   are pooled with it.
 //! - Tops are staggered by cache lines. If all stacks began at one offset within their pages, the
 //!   hot top lines of thousands of them would compete for the same few sets of the first-level
 //!   cache.
 //! - Free stacks are kept for ever, in a pool of the process and in a small cache per worker
-//!   ([`Cache`]). The first [`WARM`] keep their pages, so that a spawn reuses them without a fault;
+//!   ([`Cache`]). The first [`WARM`] of a class keep their pages, so that a spawn reuses them without a fault;
 //!   the pages of the others are given back to the system, so that a burst of a million green
 //!   threads leaves address space behind and no memory.
 //!
-//! Sizes are powers of two, from 16 KiB to 1 GiB: one free list a size.
+//! Sizes are powers of two, from 16 KiB to 1 GiB: one free list a [`Class`].
 
 mod guard;
 
@@ -33,7 +35,10 @@ use std::num::NonZeroUsize;
 use std::ptr;
 use std::sync::OnceLock;
 
+use corosensei::stack::STACK_ALIGNMENT;
 use parking_lot::Mutex;
+
+use crate::tls::{self, Block};
 
 /// The stack size where none is asked for.
 pub(crate) const DEFAULT_SIZE: usize = 256 << 10;
@@ -41,12 +46,16 @@ pub(crate) const MIN_SIZE: usize = 16 << 10;
 pub(crate) const MAX_SIZE: usize = 1 << 30;
 
 const MIN_LOG: u32 = MIN_SIZE.ilog2();
-const CLASSES: usize = (MAX_SIZE.ilog2() - MIN_LOG) as usize + 1;
+const SIZES: usize = (MAX_SIZE.ilog2() - MIN_LOG) as usize + 1;
+/// Each size with thread-locals and without.
+const CLASSES: usize = 2 * SIZES;
 
 /// Address space of a slab, if the stacks are not larger than that.
 const SLAB_BYTES: usize = 64 << 20;
-/// Free stacks a size whose pages stay.
+/// Free stacks a class whose pages stay.
 const WARM: usize = 1024;
+/// So many stacks give their pages back at a time, if thread-locals are among them.
+const COOLED_AT_ONCE: usize = 256;
 
 /// Tops are staggered over so many places, so many bytes apart (two cache lines, which prefetchers
 /// fetch in pairs).
@@ -63,13 +72,16 @@ fn page() -> usize {
     })
 }
 
-/// A stack size that is pooled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Class(u8);
+/// What stacks are pooled by: their size, and whether thread-locals come with them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Class {
+    log: u8,
+    own: Option<&'static tls::Own>,
+}
 
 impl Class {
-    /// The smallest class of at least `size` bytes.
-    pub(crate) fn of(size: usize) -> io::Result<Self> {
+    /// The smallest class of at least `size` bytes, with thread-locals of its own if `own` is given.
+    pub(crate) fn of(size: usize, own: Option<&'static tls::Own>) -> io::Result<Self> {
         if size > MAX_SIZE {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -79,37 +91,107 @@ impl Class {
             ));
         }
         let log = size.max(MIN_SIZE).next_power_of_two().ilog2();
-        Ok(Self((log - MIN_LOG) as u8))
+        Ok(Self {
+            log: (log - MIN_LOG) as u8,
+            own,
+        })
+    }
+
+    /// The same with another size.
+    pub(crate) fn resized(self, size: usize) -> io::Result<Self> {
+        Self::of(size, self.own)
     }
 
     /// The usable bytes of a stack.
     pub(crate) fn size(self) -> usize {
-        MIN_SIZE << self.0
+        MIN_SIZE << self.log
     }
 
     fn slot_bytes(self) -> usize {
-        // The page above pays for the stagger, so that the promised size is usable at every
-        // stagger.
-        self.size() + 2 * page()
+        // What lies above the stack is added, so that the promised size is usable at every stagger.
+        let block = self.own.map_or(0, tls::Own::block_bytes);
+        let above = (block + STAGGER_PLACES * STAGGER_BYTES).next_multiple_of(page());
+        page() + self.size() + above
+    }
+
+    fn index(self) -> usize {
+        usize::from(self.log) + if self.own.is_some() { SIZES } else { 0 }
+    }
+
+    fn pool(self) -> &'static Mutex<Pool> {
+        &POOL[self.index()]
     }
 }
 
 /// A guarded stack. Dropping it gives it back to the pool.
 pub(crate) struct Stack {
     bottom: NonZeroUsize,
-    base: NonZeroUsize,
+    /// The highest address that it may use.
+    top: NonZeroUsize,
     class: Class,
+    /// The thread-locals, which end at the top.
+    block: Option<Block>,
 }
 
 impl Stack {
     /// Takes a stack from the pool, or makes one.
     pub(crate) fn new(class: Class) -> io::Result<Self> {
-        POOL[usize::from(class.0)].lock().take(class)
+        class.pool().lock().take(class)
     }
 
     /// The lowest address, where the guard begins.
     pub(crate) fn bottom(&self) -> usize {
         self.bottom.get()
+    }
+
+    /// The thread pointer of whoever runs on it; `None` if that is its worker's.
+    pub(crate) fn thread_pointer(&self) -> Option<NonZeroUsize> {
+        NonZeroUsize::new(self.block?.thread_pointer())
+    }
+
+    /// Makes the stack of a thread that has ended that of a new one.
+    ///
+    /// # Safety
+    ///
+    /// Nobody runs on it.
+    pub(crate) unsafe fn renew(&self) {
+        if let Some(block) = self.block {
+            // SAFETY: the caller's promise.
+            unsafe { block.renew() };
+        }
+    }
+
+    /// Makes the thread-locals if they should be there and are not.
+    fn with_block(mut self) -> Self {
+        if let (Some(own), None) = (self.class.own, self.block) {
+            let stack = self.usable()..self.top.get();
+            // SAFETY: this is the top of a stack that nobody else has; `give_back` forgets the
+            // block before it uses the memory otherwise.
+            self.block = Some(unsafe { Block::new(own, self.top.get(), stack) });
+        }
+        self
+    }
+
+    fn usable(&self) -> usize {
+        self.bottom.get() + page()
+    }
+
+    /// Gives all pages of a stack that nobody uses back to the system, but for those that hold
+    /// thread-locals.
+    fn drop_pages(&self) {
+        let end = match self.block {
+            Some(block) => block.bottom() & !(page() - 1),
+            None => self.bottom.get() + self.class.slot_bytes(),
+        };
+        // SAFETY: the range lies in the slot of a stack that nobody uses. Guards survive
+        // MADV_DONTNEED.
+        unsafe {
+            libc::madvise(
+                ptr::without_provenance_mut(self.usable()),
+                end - self.usable(),
+                libc::MADV_DONTNEED,
+            );
+        }
     }
 }
 
@@ -122,22 +204,28 @@ pub(crate) fn is_guard(bottom: usize, address: usize) -> bool {
 impl Drop for Stack {
     fn drop(&mut self) {
         let stack = Self { ..*self };
-        POOL[usize::from(self.class.0)].lock().give_back(stack);
+        self.class.pool().lock().give_back(stack);
     }
 }
 
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stack({:#x}..{:#x})", self.bottom, self.base)
+        write!(f, "Stack({:#x}..{:#x})", self.bottom, self.top)
     }
 }
 
-// SAFETY: `bottom` and `base` are bounds of a mapping that is never unmapped; the lowest page is a
-// guard, installed before the stack left the pool; both are multiples of 64, and `Class` makes at
-// least 16 KiB usable.
+// SAFETY: `bottom` and `base` are bounds within a mapping that is never unmapped; the lowest page
+// is a guard, installed before the stack left the pool; both are aligned as they must be, and
+// `Class` makes at least 16 KiB usable.
 unsafe impl corosensei::stack::Stack for Stack {
     fn base(&self) -> NonZeroUsize {
-        self.base
+        match self.block {
+            Some(block) => {
+                let base = block.bottom() & !(STACK_ALIGNMENT - 1);
+                NonZeroUsize::new(base).expect("above the bottom")
+            }
+            None => self.top,
+        }
     }
 
     fn limit(&self) -> NonZeroUsize {
@@ -150,6 +238,8 @@ static POOL: [Mutex<Pool>; CLASSES] = [const { Mutex::new(Pool::new()) }; CLASSE
 /// The free stacks of one class.
 struct Pool {
     warm: Vec<Stack>,
+    /// About to become cold, many at a time.
+    cooling: Vec<Stack>,
     /// Without pages.
     cold: Vec<Stack>,
     /// What is not carved yet of the newest slab.
@@ -162,6 +252,7 @@ impl Pool {
     const fn new() -> Self {
         Self {
             warm: Vec::new(),
+            cooling: Vec::new(),
             cold: Vec::new(),
             slab_next: 0,
             slab_end: 0,
@@ -170,8 +261,9 @@ impl Pool {
     }
 
     fn take(&mut self, class: Class) -> io::Result<Stack> {
-        match self.warm.pop().or_else(|| self.cold.pop()) {
-            Some(stack) => Ok(stack),
+        let free = self.warm.pop().or_else(|| self.cooling.pop());
+        match free.or_else(|| self.cold.pop()) {
+            Some(stack) => Ok(stack.with_block()),
             None => self.carve(class),
         }
     }
@@ -179,19 +271,42 @@ impl Pool {
     fn give_back(&mut self, stack: Stack) {
         if self.warm.len() < WARM {
             self.warm.push(stack);
-        } else {
-            let usable = stack.bottom.get() + page();
-            let end = stack.bottom.get() + stack.class.slot_bytes();
-            // SAFETY: the range lies in the slot of a stack that nobody uses. Guards survive
-            // MADV_DONTNEED.
-            unsafe {
-                libc::madvise(
-                    ptr::without_provenance_mut(usable),
-                    end - usable,
-                    libc::MADV_DONTNEED,
-                );
+            return;
+        }
+        match stack.block {
+            None => {
+                stack.drop_pages();
+                self.cold.push(stack);
             }
-            self.cold.push(stack);
+            // SAFETY: the stack is not in use.
+            Some(block) if unsafe { block.is_forgettable() } => {
+                self.cooling.push(stack);
+                if self.cooling.len() >= COOLED_AT_ONCE {
+                    self.cool();
+                }
+            }
+            Some(_) => {
+                stack.drop_pages();
+                self.cold.push(stack);
+            }
+        }
+    }
+
+    /// Takes the thread-locals of those that are cooling back, and gives the pages to the system.
+    fn cool(&mut self) {
+        let blocks: Vec<_> = self
+            .cooling
+            .iter()
+            .filter_map(|stack| stack.block)
+            .collect();
+        // SAFETY: nobody uses these stacks, and `give_back` has asked whether their blocks may be
+        // forgotten.
+        if unsafe { tls::forget(&blocks) } {
+            for mut stack in self.cooling.drain(..) {
+                stack.block = None;
+                stack.drop_pages();
+                self.cold.push(stack);
+            }
         }
     }
 
@@ -206,12 +321,18 @@ impl Pool {
         let stagger = self.carved % STAGGER_PLACES * STAGGER_BYTES;
         self.slab_next += class.slot_bytes();
         self.carved += 1;
-        let base = bottom + class.slot_bytes() - stagger;
-        Ok(Stack {
+        let top = bottom + class.slot_bytes() - stagger;
+        let stack = Stack {
             bottom: NonZeroUsize::new(bottom).expect("mmap gave an address"),
-            base: NonZeroUsize::new(base).expect("above the bottom"),
+            top: NonZeroUsize::new(top).expect("above the bottom"),
             class,
-        })
+            block: None,
+        };
+        Ok(stack.with_block())
+    }
+
+    fn free(&self) -> usize {
+        self.warm.len() + self.cooling.len() + self.cold.len()
     }
 }
 
@@ -274,11 +395,11 @@ impl Cache {
     }
 
     pub(crate) fn take(&mut self, class: Class) -> io::Result<Stack> {
-        if class != self.class {
+        if class.index() != self.class.index() {
             return Stack::new(class);
         }
         if self.stacks.is_empty() {
-            let mut pool = POOL[usize::from(class.0)].lock();
+            let mut pool = class.pool().lock();
             let free = pool.warm.len().min(Self::BATCH);
             let from = pool.warm.len() - free;
             self.stacks.extend(pool.warm.drain(from..));
@@ -290,11 +411,11 @@ impl Cache {
     }
 
     pub(crate) fn give_back(&mut self, stack: Stack) {
-        if stack.class != self.class {
+        if stack.class.index() != self.class.index() {
             return;
         }
         if self.stacks.len() == Self::CAPACITY {
-            let mut pool = POOL[usize::from(self.class.0)].lock();
+            let mut pool = self.class.pool().lock();
             for stack in self.stacks.drain(..Self::BATCH) {
                 pool.give_back(stack);
             }
@@ -310,7 +431,7 @@ pub fn stacks_in_use() -> usize {
     POOL.iter()
         .map(|pool| {
             let pool = pool.lock();
-            pool.carved - pool.warm.len() - pool.cold.len()
+            pool.carved - pool.free()
         })
         .sum()
 }
@@ -321,7 +442,7 @@ mod tests {
     use corosensei::stack::Stack as _;
 
     fn class(size: usize) -> Class {
-        Class::of(size).unwrap()
+        Class::of(size, None).unwrap()
     }
 
     #[test]
@@ -330,7 +451,7 @@ mod tests {
         assert_eq!(class(MIN_SIZE + 1).size(), 2 * MIN_SIZE);
         assert_eq!(class(DEFAULT_SIZE).size(), DEFAULT_SIZE);
         assert_eq!(class(MAX_SIZE).size(), MAX_SIZE);
-        let error = Class::of(MAX_SIZE + 1).unwrap_err();
+        let error = Class::of(MAX_SIZE + 1, None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 
@@ -380,8 +501,8 @@ mod tests {
         }
         let kept = cache.stacks.len();
         drop(cache);
-        let pool = POOL[usize::from(class.0)].lock();
+        let pool = class.pool().lock();
         assert!(kept > 0);
-        assert_eq!(pool.carved, pool.warm.len() + pool.cold.len());
+        assert_eq!(pool.carved, pool.free());
     }
 }

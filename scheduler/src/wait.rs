@@ -27,7 +27,8 @@
 //! A runtime that shuts down cancels its green threads: the wait that a green thread is in, or else
 //! the next one that it begins, ends, and [`Wait::block`] unwinds its stack with a payload of its
 //! own, [`Cancelled`], without calling the panic hook, so that destructors run. These may block:
-//! waits that are begun while unwinding are not cancelled. A green thread that catches the payload
+//! waits that are begun while unwinding, or while the thread's result and thread-locals are dropped,
+//! are not cancelled. A green thread that catches the payload
 //! and goes on is unwound again at its next wait.
 
 use std::fmt;
@@ -37,7 +38,7 @@ use std::time::Instant;
 
 use crate::context;
 use crate::coroutine::Suspend;
-use crate::green::{Kind, Waiter};
+use crate::green::{Green, Kind, Waiter};
 use crate::panicking::{self, Unwinding};
 use crate::parker::Parker;
 use crate::timer::TimerKey;
@@ -47,7 +48,8 @@ use crate::word::{By, Commit, Epoch, Fire};
 pub fn begin() -> Wait {
     let waiter = context::current();
     let unwinding = panicking::unwinding(&waiter);
-    let wait = open(waiter, unwinding != Unwinding::No);
+    let ending = waiter.green().is_some_and(Green::is_ending);
+    let wait = open(waiter, ending || unwinding != Unwinding::No);
     if unwinding == Unwinding::Perhaps {
         context::with_worker(|worker| {
             let worker = worker.expect("only green threads of one worker are in doubt");

@@ -28,6 +28,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,6 +42,7 @@ use crate::queue::{Inbox, Local};
 use crate::shared::Shared;
 use crate::stack::{Cache, Class, Stack};
 use crate::timer::Shard;
+use crate::tls;
 use crate::wait::Ticket;
 use crate::word::Commit;
 
@@ -53,6 +55,7 @@ const LOOK_AROUND: u32 = 61;
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     index: usize,
+    thread_pointer: usize,
     local: Local,
     stacks: RefCell<Cache>,
     running: RefCell<Option<Arc<Waiter>>>,
@@ -63,11 +66,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// Makes the current OS thread's worker.
     pub(crate) fn new(shared: Arc<Shared>, index: usize, local: Local) -> Self {
         let class = shared.stack_class;
         Self {
             shared,
             index,
+            thread_pointer: tls::thread_pointer(),
             local,
             stacks: RefCell::new(Cache::new(class)),
             running: RefCell::new(None),
@@ -97,6 +102,11 @@ impl Worker {
 
     pub(crate) fn index(&self) -> usize {
         self.index
+    }
+
+    /// That of its OS thread.
+    pub(crate) fn thread_pointer(&self) -> usize {
+        self.thread_pointer
     }
 
     /// The green thread that this worker runs.
@@ -325,12 +335,23 @@ impl Worker {
     /// Runs a green thread until it gives the worker back, and does what it asked for.
     fn execute(&self, Runnable(waiter): Runnable) {
         let green = waiter.green().expect("only green threads are queued");
-        if green.home() != Some(self.index) {
+        let arrives = green.home() != Some(self.index);
+        if arrives {
             green.set_home(self.index);
         }
         self.running.replace(Some(waiter.clone()));
         // SAFETY: the runnable was the right to run it.
-        let resumed = unsafe { green.coroutine.resume() };
+        let resume = || unsafe { green.coroutine.resume() };
+        let resumed = match green.thread_pointer {
+            None => resume(),
+            Some(pointer) => {
+                if arrives {
+                    self.lend_allocator(pointer);
+                }
+                // SAFETY: the right to run it is the right to its thread-locals.
+                unsafe { context::with_thread_locals(pointer, self, arrives, resume) }
+            }
+        };
         self.running.replace(None);
         self.doubts.look();
         match resumed {
@@ -340,6 +361,13 @@ impl Worker {
                 Commit::Ended => self.requeue(Runnable(waiter)),
             },
             Resumed::Returned => self.bury(&waiter),
+        }
+    }
+
+    /// Lets a green thread with its own thread-locals use this worker's cache of the allocator.
+    fn lend_allocator(&self, to: NonZeroUsize) {
+        if let Ok(own) = tls::own() {
+            own.lend_allocator(self.thread_pointer, to.get());
         }
     }
 
@@ -361,6 +389,8 @@ impl Worker {
         let green = waiter.green().expect("only green threads are run");
         // SAFETY: it has just returned, here.
         let stack = unsafe { green.coroutine.take_stack() };
+        // SAFETY: nobody runs on it any more.
+        unsafe { stack.renew() };
         self.stacks.borrow_mut().give_back(stack);
         self.shared.registry.remove(green.key);
         if let Some(joiner) = green.completion.complete() {

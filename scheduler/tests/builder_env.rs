@@ -11,7 +11,7 @@ use std::env;
 use std::hint::black_box;
 use std::io;
 
-use common::{child, is_child, run, runtime, stacks_returned, watchdog};
+use common::{child, is_child, os_thread_name, run, runtime, stacks_returned, watchdog};
 use roving_scheduler::thread::{self, Builder as ThreadBuilder};
 use roving_scheduler::{Builder, Handle};
 
@@ -55,16 +55,14 @@ fn workers_are_named_and_numbered() {
         .thread_name("loom")
         .build()
         .unwrap();
-    let name = || std::thread::current().name().map(str::to_owned);
-    let name = runtime.run(name).unwrap();
+    let name = runtime.run(os_thread_name);
     assert!(["loom-0", "loom-1"].contains(&&*name), "{name}");
     let default = runtime_name(1);
     assert_eq!(default, "roving-0");
 }
 
 fn runtime_name(workers: usize) -> String {
-    let name = || std::thread::current().name().map(str::to_owned);
-    runtime(workers).run(name).unwrap()
+    runtime(workers).run(os_thread_name)
 }
 
 #[test]
@@ -230,10 +228,9 @@ fn the_global_runtime_is_configured_once() {
     let again = Builder::new().workers(4).build_global().unwrap_err();
     assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
     let found = thread::spawn(|| {
-        let name = std::thread::current().name().map(str::to_owned);
         (
             thread::available_parallelism().unwrap().get(),
-            name.unwrap(),
+            os_thread_name(),
         )
     });
     let (workers, name) = found.join().unwrap();

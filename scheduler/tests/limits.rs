@@ -108,6 +108,8 @@ fn no_os_thread_for_a_call_that_blocks() {
         || {
             let _stacks = stacks_returned();
             let runtime = common::runtime(1);
+            // A stack is there from now on.
+            runtime.run(|| ());
             // Takes the address space that an OS thread's stack would need.
             let mut taken = Vec::new();
             for bytes in [64 << 20, 1 << 20] {

@@ -15,6 +15,7 @@ use crate::panicking;
 use crate::runtime::{self, Handle};
 use crate::shared::Shared;
 use crate::stack::{Class, Stack};
+use crate::tls;
 use crate::wait::{self, Cancelled};
 use crate::worker::die;
 
@@ -171,11 +172,12 @@ where
 {
     let site = Location::caller();
     let class = match stack_size {
-        Some(bytes) => Class::of(bytes)?,
+        Some(bytes) => runtime.stack_class.resized(bytes)?,
         None => runtime.stack_class,
     };
     let stack = take_stack(class)?;
     let bounds = (stack.bottom(), class.size());
+    let thread_pointer = stack.thread_pointer();
     let packet: Arc<Packet<T>> = Arc::new(Mutex::new(None));
     let result = packet.clone();
     let body = move |suspender| live(suspender, f, result);
@@ -183,7 +185,14 @@ where
         // SAFETY: the thread leaves the registry when the coroutine has returned, so this is our
         // caller's promise.
         let coroutine = unsafe { Coroutine::new(stack, body) };
-        let green = Green::new(runtime.clone(), coroutine, bounds, site, key);
+        let green = Green::new(
+            runtime.clone(),
+            coroutine,
+            bounds,
+            thread_pointer,
+            site,
+            key,
+        );
         Arc::new(Waiter::new(name, Kind::Green(green)))
     });
     let Ok(waiter) = inserted else {
@@ -215,6 +224,7 @@ where
         .expect("a green thread is one")
         .set_suspender(suspender);
     let cancelled = current.word.cancel_requested();
+    let owns_thread_locals = current.green().is_some_and(Green::owns_thread_locals);
     drop(current);
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         if cancelled {
@@ -224,9 +234,13 @@ where
         f()
     }));
     *packet.lock() = Some(result);
+    context::with_running_green(|waiter| waiter.green().into_iter().for_each(Green::set_ending));
     // If nobody will join, the result is dropped here, where its destructor may block.
     if panic::catch_unwind(AssertUnwindSafe(|| drop(packet))).is_err() {
         die("the result of a green thread panicked when it was dropped");
+    }
+    if owns_thread_locals {
+        tls::end_thread();
     }
 }
 

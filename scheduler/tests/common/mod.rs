@@ -49,6 +49,13 @@ pub(crate) fn on_each_worker_count(test: impl Fn() + Send + Sync) {
     each_worker_count(|runtime| runtime.run(&test));
 }
 
+/// The name that the system knows the current OS thread by.
+#[cfg(target_os = "linux")]
+pub(crate) fn os_thread_name() -> String {
+    let name = std::fs::read_to_string("/proc/thread-self/comm").unwrap();
+    name.trim_end().to_owned()
+}
+
 /// Runs `test` while one green thread computes, which it has begun to do.
 pub(crate) fn beside_one_that_computes(runtime: &Runtime, test: impl FnOnce()) {
     let (started, stop) = (

@@ -1,0 +1,257 @@
+//! One block: the thread-locals of a green thread and the C library's `struct pthread`.
+//!
+//! A block is made once for its place at the top of a stack, and pooled with the stack. Between two
+//! green threads it is *renewed*: the thread-locals of the program and its libraries get their
+//! initial values back, and those of libraries that are loaded lazily are freed. The C library's own
+//! thread-locals stay, since they may lead to what it has allocated; what a program can see of them
+//! is put back by [`end_thread`](super::end_thread).
+
+use std::ops::Range;
+use std::sync::atomic::{Ordering, fence};
+use std::thread;
+
+use super::pattern::{Own, UNALLOCATED, node, word};
+use super::pointer;
+
+/// Where the kernel says that a thread is not registered for restartable sequences.
+const RSEQ_CPU_ID: isize = 4;
+/// `RSEQ_CPU_ID_REGISTRATION_FAILED`, with which the C library asks the kernel instead.
+const RSEQ_UNREGISTERED: u32 = -2_i32 as u32;
+
+/// See the [module](self).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Block {
+    own: &'static Own,
+    thread_pointer: usize,
+}
+
+impl Block {
+    /// Makes a block that ends at or just below `end`, for a thread with the stack `stack`.
+    ///
+    /// # Safety
+    ///
+    /// The [`block_bytes`](Own::block_bytes) below `end` are mapped, and are the block's from now on
+    /// until [`forget`] has taken it back, for ever else.
+    pub(crate) unsafe fn new(own: &'static Own, end: usize, stack: Range<usize>) -> Self {
+        let layout = &own.layout;
+        let highest = end.wrapping_add_signed(-layout.block.end);
+        let thread_pointer = highest & !(layout.align - 1);
+        let this = Self {
+            own,
+            thread_pointer,
+        };
+        for (offset, &image) in layout.pthread.clone().step_by(8).zip(&own.pthread_image) {
+            this.word(offset).store(image, Ordering::Relaxed);
+        }
+        this.copy_locals(layout.locals.clone());
+        let distance = thread_pointer.wrapping_sub(own.models[0]);
+        for &offset in &own.relative {
+            let model = word(own.models[0], offset).load(Ordering::Relaxed);
+            this.word(offset)
+                .store(model.wrapping_add(distance), Ordering::Relaxed);
+        }
+        this.set_u32(layout.tid, own.new_tid());
+        if let Some(rseq) = &layout.rseq {
+            for offset in rseq.clone().step_by(8) {
+                this.word(offset).store(0, Ordering::Relaxed);
+            }
+            this.set_u32(rseq.start + RSEQ_CPU_ID, RSEQ_UNREGISTERED);
+        }
+        this.word(own.stack_bounds)
+            .store(stack.start, Ordering::Relaxed);
+        this.word(own.stack_bounds + 8)
+            .store(stack.len(), Ordering::Relaxed);
+        this.word(pointer::DTV)
+            .store(new_vector(own, distance), Ordering::Relaxed);
+        this.link();
+        // What was loaded between the copy and the link has not reached this block.
+        // SAFETY: nobody knows of it yet.
+        unsafe { this.renew() };
+        this
+    }
+
+    /// The lowest address.
+    pub(crate) fn bottom(self) -> usize {
+        self.thread_pointer
+            .wrapping_add_signed(self.own.layout.block.start)
+    }
+
+    pub(crate) fn thread_pointer(self) -> usize {
+        self.thread_pointer
+    }
+
+    /// Makes the block of a thread that has ended that of a new one.
+    ///
+    /// # Safety
+    ///
+    /// No thread uses it.
+    pub(crate) unsafe fn renew(self) {
+        let Range { start, end } = self.own.layout.locals;
+        let kept = &self.own.layout.libc_locals;
+        loop {
+            self.copy_locals(start..kept.start);
+            self.copy_locals(kept.end..end);
+            // A library that is being loaded gives its thread-locals their initial values in the
+            // first model and then here. If the model has not changed by now, what comes later will
+            // not be overwritten here.
+            fence(Ordering::SeqCst);
+            if self.has_locals_of_model(start..kept.start)
+                && self.has_locals_of_model(kept.end..end)
+            {
+                break;
+            }
+        }
+        let layout = &self.own.layout;
+        let flags = (layout.cancelhandling - layout.pthread.start) & !7;
+        self.word(layout.pthread.start + flags).store(
+            self.own.pthread_image[flags.unsigned_abs() / 8],
+            Ordering::Relaxed,
+        );
+        self.free_lazy_locals();
+    }
+
+    /// Whether nothing is lost if the block is forgotten: neither the allocator nor anything else of
+    /// the C library keeps memory for its thread.
+    ///
+    /// # Safety
+    ///
+    /// No thread uses it.
+    pub(crate) unsafe fn is_forgettable(self) -> bool {
+        self.own.lends_allocator()
+            && self
+                .own
+                .layout
+                .libc_locals
+                .clone()
+                .step_by(8)
+                .all(|offset| {
+                    let here = self.word(offset).load(Ordering::Relaxed);
+                    self.own.is_allocators(offset)
+                        || self.own.relative.contains(&offset)
+                        || here == word(self.own.models[0], offset).load(Ordering::Relaxed)
+                })
+    }
+
+    fn word(self, offset: isize) -> &'static std::sync::atomic::AtomicUsize {
+        word(self.thread_pointer, offset)
+    }
+
+    fn set_u32(self, offset: isize, value: u32) {
+        let aligned = offset & !7;
+        let shift = 8 * (offset - aligned);
+        let word = self.word(aligned);
+        let others = word.load(Ordering::Relaxed) & !(0xffff_ffff << shift);
+        word.store(others | (value as usize) << shift, Ordering::Relaxed);
+    }
+
+    fn copy_locals(self, range: Range<isize>) {
+        let [from, to] = [self.own.models[0], self.thread_pointer].map(|pointer| {
+            std::ptr::with_exposed_provenance_mut::<libc::c_void>(
+                pointer.wrapping_add_signed(range.start),
+            )
+        });
+        // SAFETY: both are parts of blocks. The C library may write initial values to both at the
+        // same time; `renew` looks whether it did.
+        unsafe { libc::memcpy(to, from, range.len()) };
+    }
+
+    fn has_locals_of_model(self, range: Range<isize>) -> bool {
+        let [model, here] = [self.own.models[0], self.thread_pointer].map(|pointer| {
+            std::ptr::with_exposed_provenance::<libc::c_void>(
+                pointer.wrapping_add_signed(range.start),
+            )
+        });
+        // SAFETY: as in `copy_locals`.
+        unsafe { libc::memcmp(here, model, range.len()) == 0 }
+    }
+
+    /// Frees the thread-locals of libraries that are allocated at their first use.
+    fn free_lazy_locals(self) {
+        let vector = self.word(pointer::DTV).load(Ordering::Relaxed);
+        let length = word(vector, -16).load(Ordering::Relaxed);
+        for module in 1..=length.cast_signed() {
+            let to_free = word(vector, module * 16 + 8);
+            let allocated = to_free.load(Ordering::Relaxed);
+            if allocated != 0 {
+                word(vector, module * 16).store(UNALLOCATED, Ordering::Relaxed);
+                to_free.store(0, Ordering::Relaxed);
+                // SAFETY: the C library allocated it with malloc for this block, and frees it in
+                // the same way at the end of a thread.
+                unsafe { libc::free(std::ptr::with_exposed_provenance_mut(allocated)) };
+            }
+        }
+    }
+
+    /// Puts it into the C library's list, between the models. Whoever walks along the list meanwhile
+    /// finds it complete or not at all.
+    fn link(self) {
+        let layout = &self.own.layout;
+        let [first, _] = self.own.models;
+        let _exclusive = self.own.links.lock();
+        let next = word(first, layout.list).load(Ordering::Relaxed);
+        self.word(layout.list).store(next, Ordering::Relaxed);
+        self.word(layout.list + 8)
+            .store(node(layout, first), Ordering::Relaxed);
+        let this = node(layout, self.thread_pointer);
+        word(next, 8).store(this, Ordering::Relaxed);
+        word(first, layout.list).store(this, Ordering::Release);
+    }
+
+    fn unlink(self) {
+        let layout = &self.own.layout;
+        let _exclusive = self.own.links.lock();
+        let next = self.word(layout.list).load(Ordering::Relaxed);
+        let previous = self.word(layout.list + 8).load(Ordering::Relaxed);
+        word(next, 8).store(previous, Ordering::Relaxed);
+        word(previous, 0).store(next, Ordering::Release);
+    }
+}
+
+/// Makes the vector through which a thread finds the thread-locals of the modules: with what was
+/// loaded at the start of the program, which lies in the block. The C library adds the rest when it
+/// is needed.
+fn new_vector(own: &Own, distance: usize) -> usize {
+    let elements = own.modules + 2;
+    // SAFETY: a plain allocation. The C library reallocates it when it is too short.
+    let memory = unsafe { libc::calloc(elements, 16) };
+    assert!(
+        !memory.is_null(),
+        "no memory for the thread-locals of a green thread"
+    );
+    let vector = memory.expose_provenance() + 16;
+    word(vector, -16).store(own.modules, Ordering::Relaxed);
+    let model = word(own.models[0], pointer::DTV).load(Ordering::Relaxed);
+    for module in 1..=own.modules.cast_signed() {
+        let locals = word(model, module * 16).load(Ordering::Relaxed);
+        word(vector, module * 16).store(locals.wrapping_add(distance), Ordering::Relaxed);
+    }
+    vector
+}
+
+/// Takes blocks back, so that their memory can be used otherwise. `false` if that cannot be done
+/// now; then they are as they were.
+///
+/// # Safety
+///
+/// No thread uses them, and they [are forgettable](Block::is_forgettable).
+pub(crate) unsafe fn forget(blocks: &[Block]) -> bool {
+    for block in blocks {
+        block.unlink();
+    }
+    // Somebody in the C library may be on the way along the list and stand on one of them. That
+    // holds the lock which the creation of a thread takes.
+    let passed = thread::Builder::new()
+        .stack_size(64 << 10)
+        .spawn(|| ())
+        .is_ok_and(|thread| thread.join().is_ok());
+    for block in blocks {
+        if passed {
+            let vector = block.word(pointer::DTV).load(Ordering::Relaxed);
+            // SAFETY: `new_vector` or the C library allocated it with malloc, sixteen bytes before.
+            unsafe { libc::free(std::ptr::with_exposed_provenance_mut(vector - 16)) };
+        } else {
+            block.link();
+        }
+    }
+    passed
+}

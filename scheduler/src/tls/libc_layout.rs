@@ -1,0 +1,250 @@
+//! What the C library tells of itself.
+//!
+//! glibc describes the fields of its `struct pthread` to debuggers, in constants named
+//! `_thread_db_*` that it exports for libthread_db; the offsets are taken from there and not
+//! guessed. Whatever is missing is a reason to do without thread-locals of one's own.
+
+use std::borrow::Cow;
+use std::ffi::{CStr, c_int, c_void};
+use std::ops::Range;
+use std::ptr;
+
+use super::pointer;
+
+/// Why something cannot be had.
+pub(super) type Refusal = Cow<'static, str>;
+
+/// Offsets are from the thread pointer, in bytes.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// The whole block.
+    pub(super) block: Range<isize>,
+    /// The part of it that holds thread-locals.
+    pub(super) locals: Range<isize>,
+    /// The part of that which holds the C library's own.
+    pub(super) libc_locals: Range<isize>,
+    /// `struct pthread`.
+    pub(super) pthread: Range<isize>,
+    pub(super) align: usize,
+    /// `pthread.tid`.
+    pub(super) tid: isize,
+    /// `pthread.list`: the next and the previous thread.
+    pub(super) list: isize,
+    /// `pthread.cancelhandling`.
+    pub(super) cancelhandling: isize,
+    /// What the thread shares with the kernel for restartable sequences.
+    pub(super) rseq: Option<Range<isize>>,
+    pub(super) keys: KeyLayout,
+    /// Runs what was registered with `__cxa_thread_atexit_impl`.
+    pub(super) call_tls_dtors: unsafe extern "C" fn(),
+}
+
+/// How values of `pthread_key_create`d keys are stored.
+#[derive(Debug)]
+pub(super) struct KeyLayout {
+    /// All keys of the process: a sequence number and a destructor each.
+    pub(super) keys: *const [usize; 2],
+    pub(super) max_keys: usize,
+    /// `pthread.specific`: pointers to arrays of values.
+    pub(super) specific: isize,
+    pub(super) arrays: usize,
+    pub(super) values_an_array: usize,
+}
+
+// SAFETY: `keys` points to a static of the C library, which is read with atomic loads.
+unsafe impl Send for KeyLayout {}
+// SAFETY: as above.
+unsafe impl Sync for KeyLayout {}
+
+/// What describes a field: its size in bits, the number of elements, its offset in bytes.
+type Descriptor = [u32; 3];
+
+impl Layout {
+    pub(super) fn find() -> Result<Self, Refusal> {
+        if let Some(refusal) = pointer::refusal() {
+            return Err(refusal.into());
+        }
+        for runtime in [c"__tsan_init", c"__msan_init", c"__hwasan_init"] {
+            if symbol(runtime).is_ok() {
+                return Err(
+                    "the program runs under a sanitizer that keeps its own state in thread-locals"
+                        .into(),
+                );
+            }
+        }
+        let size = usize_of(c"_thread_db_sizeof_pthread")?.cast_signed();
+        let (static_size, align) = static_locals()?;
+        let (pthread, locals) = if pointer::STRUCT_IS_ABOVE {
+            (0..size, size - static_size..0)
+        } else {
+            (-size..0, 0..static_size)
+        };
+        let field = |name| Ok::<_, Refusal>(pthread.start + offset(name, &pthread)?);
+        if pointer::STRUCT_IS_ABOVE && offset(c"_thread_db_pthread_dtvp", &pthread)? != pointer::DTV
+        {
+            return Err("the C library keeps the vector of dynamic thread-locals elsewhere than the ABI has it".into());
+        }
+        if [
+            offset(c"_thread_db_list_t_next", &pthread)?,
+            offset(c"_thread_db_list_t_prev", &pthread)?,
+        ] != [0, 8]
+        {
+            return Err("the C library lists its threads in an unknown way".into());
+        }
+        Ok(Self {
+            block: pthread.start.min(locals.start)..pthread.end.max(locals.end),
+            libc_locals: libc_locals(&locals)?,
+            align,
+            tid: field(c"_thread_db_pthread_tid")?,
+            list: field(c"_thread_db_pthread_list")?,
+            cancelhandling: field(c"_thread_db_pthread_cancelhandling")?,
+            rseq: rseq(&pthread),
+            keys: KeyLayout::find(&pthread)?,
+            // SAFETY: this is the function's type.
+            call_tls_dtors: unsafe {
+                std::mem::transmute::<*const c_void, unsafe extern "C" fn()>(symbol(
+                    c"__call_tls_dtors",
+                )?)
+            },
+            locals,
+            pthread,
+        })
+    }
+}
+
+impl KeyLayout {
+    fn find(pthread: &Range<isize>) -> Result<Self, Refusal> {
+        let [bits, max_keys, _] = descriptor(c"_thread_db___pthread_keys")?;
+        let [specific_bits, _, specific] = descriptor(c"_thread_db_pthread_specific")?;
+        let value = usize_of(c"_thread_db_sizeof_pthread_key_data")?;
+        let array = usize_of(c"_thread_db_sizeof_pthread_key_data_level2")?;
+        let fields = [
+            offset(c"_thread_db_pthread_key_struct_seq", pthread)?,
+            offset(c"_thread_db_pthread_key_struct_destr", pthread)?,
+            offset(c"_thread_db_pthread_key_data_seq", pthread)?,
+            offset(c"_thread_db_pthread_key_data_data", pthread)?,
+        ];
+        let this = Self {
+            keys: symbol(c"__pthread_keys")?.cast(),
+            max_keys: max_keys as usize,
+            specific: pthread.start + specific as isize,
+            arrays: specific_bits as usize / 64,
+            values_an_array: array / 16,
+        };
+        let expected = bits == 128
+            && value == 16
+            && fields == [0, 8, 0, 8]
+            && this.arrays * this.values_an_array == this.max_keys;
+        if expected {
+            Ok(this)
+        } else {
+            Err("the C library stores the values of pthread keys in an unknown way".into())
+        }
+    }
+}
+
+fn symbol(name: &CStr) -> Result<*const c_void, Refusal> {
+    // SAFETY: dlsym with a valid name.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    if found.is_null() {
+        Err(format!("the C library does not export {}", name.to_string_lossy()).into())
+    } else {
+        Ok(found)
+    }
+}
+
+fn usize_of(name: &CStr) -> Result<usize, Refusal> {
+    let size: *const u32 = symbol(name)?.cast();
+    // SAFETY: the sizes are constants of type uint32_t.
+    Ok(unsafe { *size } as usize)
+}
+
+fn descriptor(name: &CStr) -> Result<Descriptor, Refusal> {
+    let descriptor: *const Descriptor = symbol(name)?.cast();
+    // SAFETY: the descriptors are constant arrays of three uint32_t.
+    Ok(unsafe { *descriptor })
+}
+
+/// The offset of a field, which must lie in a structure of the size of `within`.
+fn offset(name: &CStr, within: &Range<isize>) -> Result<isize, Refusal> {
+    let [_, _, offset] = descriptor(name)?;
+    let offset = offset as isize;
+    if offset < within.end - within.start {
+        Ok(offset)
+    } else {
+        Err(format!("the C library describes {} wrongly", name.to_string_lossy()).into())
+    }
+}
+
+/// The size of all static thread-locals with the surplus for libraries that are loaded later (and
+/// on some processors with `struct pthread`), and their alignment.
+fn static_locals() -> Result<(isize, usize), Refusal> {
+    let info = symbol(c"_dl_get_tls_static_info")?;
+    // SAFETY: this is the function's type.
+    let info = unsafe {
+        std::mem::transmute::<*const c_void, unsafe extern "C" fn(*mut usize, *mut usize)>(info)
+    };
+    let (mut size, mut align) = (0, 0);
+    // SAFETY: it writes to both.
+    unsafe { info(&mut size, &mut align) };
+    if align.is_power_of_two() && align <= 64 && size.is_multiple_of(8) && size <= 64 << 10 {
+        Ok((size.cast_signed(), align.max(64)))
+    } else {
+        Err(
+            format!("static thread-locals of {size} bytes, aligned to {align}, are too large")
+                .into(),
+        )
+    }
+}
+
+fn rseq(pthread: &Range<isize>) -> Option<Range<isize>> {
+    let start: *const isize = symbol(c"__rseq_offset").ok()?.cast();
+    // SAFETY: a constant of type ptrdiff_t.
+    let start = unsafe { *start };
+    let contained = start >= pthread.start && start + 32 <= pthread.end;
+    contained.then_some(start..start + 32)
+}
+
+/// Where the C library's own thread-locals are: in the module that has `errno`.
+fn libc_locals(locals: &Range<isize>) -> Result<Range<isize>, Refusal> {
+    struct Search {
+        errno: usize,
+        found: Option<(usize, usize)>,
+    }
+
+    unsafe extern "C" fn visit(
+        module: *mut libc::dl_phdr_info,
+        _size: usize,
+        search: *mut c_void,
+    ) -> c_int {
+        // SAFETY: dl_iterate_phdr passes a module, and what it was given.
+        let (module, search) = unsafe { (&*module, &mut *search.cast::<Search>()) };
+        let start = module.dlpi_tls_data.addr();
+        for index in 0..module.dlpi_phnum {
+            // SAFETY: the module has so many headers.
+            let header = unsafe { &*module.dlpi_phdr.add(index as usize) };
+            if header.p_type == libc::PT_TLS && start != 0 {
+                let end = start + header.p_memsz as usize;
+                if (start..end).contains(&search.errno) {
+                    search.found = Some((start, end));
+                }
+            }
+        }
+        c_int::from(search.found.is_some())
+    }
+
+    let mut search = Search {
+        // SAFETY: it has no preconditions.
+        errno: unsafe { libc::__errno_location() }.addr(),
+        found: None,
+    };
+    // SAFETY: `visit` takes what it is given here.
+    unsafe { libc::dl_iterate_phdr(Some(visit), ptr::from_mut(&mut search).cast()) };
+    let pointer = pointer::current();
+    let found = search.found.map(|(start, end)| {
+        start.wrapping_sub(pointer).cast_signed()..end.wrapping_sub(pointer).cast_signed()
+    });
+    found
+        .filter(|found| found.start >= locals.start && found.end <= locals.end)
+        .ok_or_else(|| "the C library's own thread-locals are not where they were expected".into())
+}

@@ -1,0 +1,63 @@
+//! No thread-locals of one's own: this platform has none that Roving knows how to make.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// There is none.
+#[derive(Debug)]
+pub(crate) enum Own {}
+
+impl Own {
+    pub(crate) fn new() -> Result<Self, Cow<'static, str>> {
+        Err(
+            "they need Linux on x86-64 or aarch64, and a program that is dynamically linked to glibc"
+                .into(),
+        )
+    }
+
+    pub(crate) fn block_bytes(&self) -> usize {
+        match *self {}
+    }
+
+    pub(crate) fn lend_allocator(&self, _from: usize, _to: usize) {
+        match *self {}
+    }
+}
+
+/// There is none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Block {}
+
+impl Block {
+    pub(crate) unsafe fn new(own: &'static Own, _end: usize, _stack: Range<usize>) -> Self {
+        match *own {}
+    }
+
+    pub(crate) fn bottom(self) -> usize {
+        match self {}
+    }
+
+    pub(crate) fn thread_pointer(self) -> usize {
+        match self {}
+    }
+
+    pub(crate) unsafe fn renew(self) {
+        match self {}
+    }
+
+    pub(crate) unsafe fn is_forgettable(self) -> bool {
+        match self {}
+    }
+}
+
+pub(crate) unsafe fn forget(blocks: &[Block]) -> bool {
+    blocks.is_empty()
+}
+
+pub(crate) fn end_thread() {}
+
+pub(crate) fn thread_pointer() -> usize {
+    0
+}
+
+pub(crate) unsafe fn load_thread_pointer(_pointer: usize) {}
