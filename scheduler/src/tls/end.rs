@@ -26,12 +26,14 @@ pub(crate) fn end_thread() {
     // SAFETY: at the end of a thread, once, under its own thread pointer.
     unsafe { (own.layout.call_tls_dtors)() };
     let thread_pointer = pointer::current();
-    for _ in 0..KEY_ROUNDS {
-        if !destroy_key_values(own, thread_pointer) {
-            break;
+    if has_key_values(own, thread_pointer) {
+        for _ in 0..KEY_ROUNDS {
+            if !destroy_key_values(own, thread_pointer) {
+                break;
+            }
         }
+        free_key_values(own, thread_pointer);
     }
-    free_key_values(own, thread_pointer);
     // SAFETY: these have no preconditions.
     unsafe {
         if libc::uselocale(ptr::null_mut()) != LC_GLOBAL_LOCALE {
@@ -47,6 +49,18 @@ fn arrays(own: &Own, thread_pointer: usize) -> impl Iterator<Item = (usize, &Ato
     (0..keys.arrays).map(move |index| {
         let array = word(thread_pointer, keys.specific + 8 * index.cast_signed());
         (index * keys.values_an_array, array)
+    })
+}
+
+/// Whether there is a value, or an array that was allocated for one.
+fn has_key_values(own: &Own, thread_pointer: usize) -> bool {
+    arrays(own, thread_pointer).any(|(first_key, array)| {
+        let values = array.load(Ordering::Relaxed);
+        let is_set = |index: usize| {
+            let value = word(values, 16 * index.cast_signed() + 8);
+            value.load(Ordering::Relaxed) != 0
+        };
+        values != 0 && (first_key != 0 || (0..own.layout.keys.values_an_array).any(is_set))
     })
 }
 

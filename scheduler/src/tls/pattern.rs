@@ -22,6 +22,7 @@
 //! on another worker ([`Own::lend_allocator`]).
 
 use std::ffi::c_void;
+use std::hint;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -349,7 +350,8 @@ fn allocate_as(thread_pointer: usize) {
     // knows of it; this function uses no thread-local, and malloc is called under one pointer.
     unsafe {
         pointer::load(thread_pointer);
-        libc::free(libc::malloc(64));
+        // Without the black box, the compiler removes the pair.
+        libc::free(hint::black_box(libc::malloc(64)));
         pointer::load(own);
     }
 }
