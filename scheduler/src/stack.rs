@@ -57,10 +57,12 @@ const WARM: usize = 1024;
 /// So many stacks give their pages back at a time, if thread-locals are among them.
 const COOLED_AT_ONCE: usize = 256;
 
-/// Tops are staggered over so many places, so many bytes apart (two cache lines, which prefetchers
-/// fetch in pairs).
+/// Tops are staggered over at most so many places, so many bytes apart (two cache lines, which
+/// prefetchers fetch in pairs).
 const STAGGER_PLACES: usize = 16;
 const STAGGER_BYTES: usize = 128;
+/// What a green thread that does little uses of its stack. No stagger makes it need another page.
+const SHALLOW: usize = 768;
 
 /// The size of a page of memory.
 fn page() -> usize {
@@ -109,9 +111,20 @@ impl Class {
 
     fn slot_bytes(self) -> usize {
         // What lies above the stack is added, so that the promised size is usable at every stagger.
-        let block = self.own.map_or(0, tls::Own::block_bytes);
-        let above = (block + STAGGER_PLACES * STAGGER_BYTES).next_multiple_of(page());
-        page() + self.size() + above
+        let above = self.block_bytes() + STAGGER_PLACES * STAGGER_BYTES;
+        page() + self.size() + above.next_multiple_of(page())
+    }
+
+    /// What thread-locals take of a stack, at most.
+    fn block_bytes(self) -> usize {
+        self.own.map_or(0, tls::Own::block_bytes)
+    }
+
+    /// Over how many places tops are staggered.
+    fn stagger_places(self) -> usize {
+        let used = self.block_bytes() + SHALLOW;
+        let slack = used.next_multiple_of(page()) - used;
+        (slack / STAGGER_BYTES + 1).min(STAGGER_PLACES)
     }
 
     fn index(self) -> usize {
@@ -318,7 +331,7 @@ impl Pool {
         }
         let bottom = self.slab_next;
         guard::install(bottom, page())?;
-        let stagger = self.carved % STAGGER_PLACES * STAGGER_BYTES;
+        let stagger = self.carved % class.stagger_places() * STAGGER_BYTES;
         self.slab_next += class.slot_bytes();
         self.carved += 1;
         let top = bottom + class.slot_bytes() - stagger;
