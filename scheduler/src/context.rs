@@ -86,7 +86,7 @@ pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
 
 /// Whether the caller is a green thread.
 pub fn is_green() -> bool {
-    with_worker(|worker| worker.is_some_and(|worker| worker.current().is_some()))
+    with_worker(|worker| worker.is_some_and(|worker| worker.running().is_some()))
 }
 
 /// The current thread, green or not.
@@ -129,8 +129,8 @@ pub(crate) fn suspend(why: Suspend) {
     }
 }
 
-/// What the overflow handler needs of the green thread that this OS thread runs. Safe in a signal
-/// handler.
+/// Lends the green thread that this OS thread runs, if it runs one. Safe in a signal handler. `f` must
+/// not suspend.
 pub(crate) fn with_running_green(f: impl FnOnce(&Waiter)) {
     with_worker(|worker| {
         if let Some(waiter) = worker.and_then(Worker::running) {

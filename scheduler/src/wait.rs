@@ -76,6 +76,11 @@ fn open(waiter: Arc<Waiter>, masked: bool) -> Wait {
 /// Unwinds the current green thread if it has been cancelled. The door of what lets others run
 /// without waiting.
 pub(crate) fn cancellation_point() {
+    let mut requested = false;
+    context::with_running_green(|waiter| requested = waiter.word.cancel_requested());
+    if !requested {
+        return;
+    }
     let wait = begin();
     if wait.waiter.word.has_ended() {
         wait.block(None);

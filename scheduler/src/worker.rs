@@ -334,12 +334,15 @@ impl Worker {
 
     /// Runs a green thread until it gives the worker back, and does what it asked for.
     fn execute(&self, Runnable(waiter): Runnable) {
-        let green = waiter.green().expect("only green threads are queued");
+        self.running.replace(Some(waiter));
+        let green = self
+            .running()
+            .and_then(Waiter::green)
+            .expect("only green threads are queued");
         let arrives = green.home() != Some(self.index);
         if arrives {
             green.set_home(self.index);
         }
-        self.running.replace(Some(waiter.clone()));
         // SAFETY: the runnable was the right to run it.
         let resume = || unsafe { green.coroutine.resume() };
         let resumed = match green.thread_pointer {
@@ -352,7 +355,7 @@ impl Worker {
                 unsafe { context::with_thread_locals(pointer, self, arrives, resume) }
             }
         };
-        self.running.replace(None);
+        let waiter = self.running.take().expect("it was put there above");
         self.doubts.look();
         match resumed {
             Resumed::Suspended(Suspend::Yielded) => self.push_back(Runnable(waiter)),
