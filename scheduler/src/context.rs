@@ -84,6 +84,12 @@ pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
     f(unsafe { worker().as_ref() })
 }
 
+/// The thread pointer of this OS thread, if it is a worker. Safe in a signal handler, which may run
+/// under a green thread's pointer, and so early that this has another worker still.
+pub(crate) fn own_thread_pointer() -> Option<usize> {
+    with_worker(|worker| worker.and_then(Worker::thread_pointer_here))
+}
+
 /// Whether the caller is a green thread.
 pub fn is_green() -> bool {
     with_worker(|worker| worker.is_some_and(|worker| worker.running().is_some()))

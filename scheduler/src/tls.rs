@@ -15,7 +15,8 @@
 //! | `pattern`        | two threads that never ran: what a block of a new thread looks like |
 //! | `block`          | one block: made, linked, renewed                                    |
 //! | `end`            | what a thread does with its thread-locals at its end                |
-//! | `glibc`          | the five above together                                             |
+//! | `everybody`      | the C library's signal to all threads                               |
+//! | `glibc`          | all the above together                                              |
 //! | `unsupported`    | the same names where none of it can be had                          |
 //!
 //! # Invariants

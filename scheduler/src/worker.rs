@@ -56,6 +56,7 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
     index: usize,
     thread_pointer: usize,
+    os_thread: u32,
     local: Local,
     stacks: RefCell<Cache>,
     running: RefCell<Option<Arc<Waiter>>>,
@@ -73,6 +74,7 @@ impl Worker {
             shared,
             index,
             thread_pointer: tls::thread_pointer(),
+            os_thread: tls::os_thread(),
             local,
             stacks: RefCell::new(Cache::new(class)),
             running: RefCell::new(None),
@@ -107,6 +109,11 @@ impl Worker {
     /// That of its OS thread.
     pub(crate) fn thread_pointer(&self) -> usize {
         self.thread_pointer
+    }
+
+    /// The same, if that is the current OS thread.
+    pub(crate) fn thread_pointer_here(&self) -> Option<usize> {
+        (tls::os_thread() == self.os_thread).then_some(self.thread_pointer)
     }
 
     /// The green thread that this worker runs.

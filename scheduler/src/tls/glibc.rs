@@ -2,6 +2,7 @@
 
 mod block;
 mod end;
+mod everybody;
 mod libc_layout;
 mod pattern;
 mod pointer;
@@ -10,3 +11,9 @@ pub(crate) use block::{Block, forget};
 pub(crate) use end::end_thread;
 pub(crate) use pattern::Own;
 pub(crate) use pointer::{current as thread_pointer, load as load_thread_pointer};
+
+/// The kernel's number of the current OS thread. Safe in a signal handler.
+pub(crate) fn os_thread() -> u32 {
+    // SAFETY: it has no preconditions.
+    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
+}

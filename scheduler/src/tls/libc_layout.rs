@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::ffi::{CStr, c_int, c_void};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr;
 
@@ -64,13 +65,10 @@ impl Layout {
         if let Some(refusal) = pointer::refusal() {
             return Err(refusal.into());
         }
-        for runtime in [c"__tsan_init", c"__msan_init", c"__hwasan_init"] {
-            if symbol(runtime).is_ok() {
-                return Err(
-                    "the program runs under a sanitizer that keeps its own state in thread-locals"
-                        .into(),
-                );
-            }
+        if module_of(libc::pthread_create as *const c_void)
+            != module_of(libc::__errno_location as *const c_void)
+        {
+            return Err("a sanitizer or another tool has put itself before pthread_create".into());
         }
         let size = usize_of(c"_thread_db_sizeof_pthread")?.cast_signed();
         let (static_size, align) = static_locals()?;
@@ -150,6 +148,16 @@ fn symbol(name: &CStr) -> Result<*const c_void, Refusal> {
         Err(format!("the C library does not export {}", name.to_string_lossy()).into())
     } else {
         Ok(found)
+    }
+}
+
+/// The address of the program or library that `function` is in.
+fn module_of(function: *const c_void) -> usize {
+    let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: dladdr takes any address, and zeroes are a valid answer.
+    unsafe {
+        libc::dladdr(function, info.as_mut_ptr());
+        info.assume_init().dli_fbase.addr()
     }
 }
 

@@ -31,6 +31,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use super::everybody;
 use super::libc_layout::{Layout, Refusal};
 use super::pointer;
 
@@ -85,6 +86,7 @@ impl Own {
             .map(|offset| word(first, offset).load(Ordering::Relaxed))
             .collect();
         let allocator = models.allocator_words(&layout);
+        everybody::wrap_handler()?;
         Ok(Self {
             models: [first, second],
             pthread_image,

@@ -56,6 +56,10 @@ pub(crate) unsafe fn forget(blocks: &[Block]) -> bool {
 
 pub(crate) fn end_thread() {}
 
+pub(crate) fn os_thread() -> u32 {
+    0
+}
+
 pub(crate) fn thread_pointer() -> usize {
     0
 }
