@@ -7,12 +7,12 @@ EXAMPLES := hello echo http chat fetch primes million
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit stress loom examples sanitize bench bench-quick clean
+.PHONY: help test tools check unit pinned shared stress soundness loom examples sanitize bench bench-quick clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
-test: check unit stress loom examples   ## all that continuous integration runs
+test: check unit pinned shared stress soundness loom examples   ## all that continuous integration runs
 	@echo "make test: all passed"
 
 tools:
@@ -26,7 +26,18 @@ check: tools          ## format, lints and documentation, all warnings denied
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
 unit:                 ## all tests, in debug
-	timeout 900 $(CARGO) test --workspace --locked
+	timeout 900 $(CARGO) test --workspace --exclude roving-soundness --locked
+
+# The tests again with the other two modes. The benchmark and the io crate's own tests do not depend on the mode.
+pinned:               ## the tests with green threads that stay on their worker
+	ROVING_THREAD_LOCALS=pinned timeout 600 $(CARGO) test --locked -p roving-scheduler -p roving --tests
+
+shared:               ## the tests with green threads that share thread-locals and move
+	RUSTFLAGS="--cfg roving_shared" CARGO_TARGET_DIR=target/shared \
+		timeout 600 $(CARGO) test --locked -p roving-scheduler -p roving --tests
+
+soundness:            ## what safe code may rely on, with every suspension resumed on another OS thread
+	timeout 900 $(CARGO) test --locked --profile soundness -p roving-soundness
 
 stress:               ## the stress tests, in release
 	timeout 600 $(CARGO) test --release --locked -p roving-scheduler -p roving --test 'stress*' --test 'many*'
@@ -47,7 +58,7 @@ sanitize:             ## the stress tests under AddressSanitizer, the protocols 
 		timeout 900 $(CARGO) test --locked --release --target $(HOST) --features sanitizer \
 		-p roving-scheduler -p roving --test 'stress*'
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" CARGO_TARGET_DIR=target/tsan \
-		TSAN_OPTIONS="suppressions=$(CURDIR)/.ci/tsan.supp" \
+		ROVING_THREAD_LOCALS=pinned TSAN_OPTIONS="suppressions=$(CURDIR)/.ci/tsan.supp" \
 		timeout 600 $(CARGO) test --locked --target $(HOST) -p roving-scheduler --lib hammer
 
 bench:                ## the main job: 100,000 connections, green threads against OS threads

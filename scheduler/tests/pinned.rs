@@ -1,6 +1,6 @@
-//! Where a green thread runs, and whose thread-locals it uses.
+//! Where a green thread without thread-locals of its own runs.
 //!
-//! - one that has started stays on its worker, over every kind of suspension
+//! - one that is pinned and has started stays on its worker, over every kind of suspension
 //! - so it may hold what must stay on one OS thread across them: an `Rc`, a borrow of a
 //!   thread-local
 //! - where the builder took the unsafe promise, it roams, and results are right all the same
@@ -12,8 +12,20 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{WORKER_COUNTS, on_each_worker_count, stacks_returned, watchdog};
+use common::{WORKER_COUNTS, stacks_returned, watchdog};
 use roving_scheduler::{Builder, ThreadLocals, thread};
+
+/// Runs `test` on a green thread of a runtime of each size, whose green threads are pinned.
+fn on_pinned_threads(test: impl Fn() + Send + Sync) {
+    let _stacks = stacks_returned();
+    for workers in WORKER_COUNTS {
+        let _watchdog = watchdog(workers);
+        let builder = Builder::new().workers(workers).pinned_thread_locals();
+        let runtime = builder.build().unwrap();
+        assert_eq!(runtime.thread_locals(), ThreadLocals::Pinned);
+        runtime.run(&test);
+    }
+}
 
 /// Suspends in a way of which there are several.
 fn suspend(n: usize) {
@@ -31,7 +43,7 @@ fn suspend(n: usize) {
 
 #[test]
 fn a_started_thread_stays_on_its_os_thread() {
-    on_each_worker_count(|| {
+    on_pinned_threads(|| {
         let handles: Vec<_> = (0..20)
             .map(|n| {
                 thread::spawn(move || {
@@ -54,7 +66,7 @@ thread_local! {
 
 #[test]
 fn an_rc_of_a_thread_local_is_held_across_suspensions() {
-    on_each_worker_count(|| {
+    on_pinned_threads(|| {
         let handles: Vec<_> = (0..20)
             .map(|n| {
                 thread::spawn(move || {
@@ -74,7 +86,7 @@ fn an_rc_of_a_thread_local_is_held_across_suspensions() {
 
 #[test]
 fn a_borrow_of_a_thread_local_spans_suspensions() {
-    on_each_worker_count(|| {
+    on_pinned_threads(|| {
         // As many as may be borrowers on one worker without meeting, which is one in all.
         let handle = thread::spawn(|| {
             BORROWED.with_borrow_mut(|numbers| {

@@ -1,0 +1,126 @@
+//! What the tests share: runtimes on which every suspension resumes on another OS thread, and ways
+//! to suspend that make sure of it.
+//!
+//! The tests are built with all optimisations (`make soundness`), so that whatever a compiler may
+//! keep over a suspension is kept.
+
+use std::io::{ErrorKind, Write};
+use std::sync::Once;
+use std::thread::sleep;
+use std::time::Duration;
+
+use roving::{Builder, Runtime, thread};
+
+/// Far more than any test takes.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// So many green threads at a time.
+pub const THREADS: usize = 16;
+/// So many suspensions each.
+pub const ROUNDS: usize = 100;
+
+/// The kernel's number of the current OS thread.
+#[inline(never)]
+pub fn os_thread() -> libc::pid_t {
+    // SAFETY: it has no preconditions.
+    unsafe { libc::gettid() }
+}
+
+/// Suspends the current green thread in one of several ways, and makes sure that it goes on on
+/// another OS thread.
+#[inline(never)]
+pub fn migrate(way: usize) {
+    migrate_inlined(way);
+}
+
+/// The same, inlined into the caller.
+#[inline(always)]
+pub fn migrate_inlined(way: usize) {
+    let before = os_thread();
+    match way % 4 {
+        0 => thread::yield_now(),
+        1 => thread::sleep(Duration::from_micros(1)),
+        2 => {
+            let this = thread::current();
+            thread::spawn(move || this.unpark());
+            thread::park();
+        }
+        _ => thread::spawn(|| ()).join().expect("it does nothing"),
+    }
+    // Some ways suspend twice, or not at all if the other thread was faster.
+    if os_thread() == before {
+        thread::yield_now();
+    }
+    assert_ne!(os_thread(), before, "the green thread has moved");
+}
+
+/// What C code calls to suspend.
+pub extern "C" fn migrate_from_c() {
+    migrate(0);
+}
+
+/// Calls `test` with runtimes whose green threads have their own thread-locals and move with every
+/// suspension. Where there are none, it says so.
+pub fn on_moving_threads(test: impl Fn(&Runtime)) {
+    for workers in [2, 8] {
+        let built = Builder::new()
+            .workers(workers)
+            .own_thread_locals()
+            .migrate_always(true)
+            .build();
+        match built {
+            Ok(runtime) => bounded(|| test(&runtime)),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+                println!("not tested: {error}");
+            }
+        }
+    }
+}
+
+/// Runs many threads with `body` at a time on such runtimes. They are numbered.
+pub fn many_moving_threads(body: impl Fn(usize) + Send + Sync + Copy + 'static) {
+    on_moving_threads(|runtime| many(runtime, body));
+}
+
+/// Runs many threads with `body` at a time.
+pub fn many(runtime: &Runtime, body: impl Fn(usize) + Send + Sync + Copy + 'static) {
+    let threads: Vec<_> = (0..THREADS)
+        .map(|number| runtime.spawn(move || body(number)))
+        .collect();
+    for thread in threads {
+        if let Err(payload) = thread.join() {
+            std::panic::resume_unwind(payload);
+        }
+    }
+}
+
+/// Calls `test` with runtimes whose green threads move with every suspension and use the
+/// thread-locals of whichever OS thread they are on.
+///
+/// # Safety
+///
+/// No green thread holds anything of a thread-local, nor anything that is not `Send`, across
+/// a suspension, and none uses a thread-local on both sides of one in the same function.
+pub unsafe fn on_sharing_threads(test: impl Fn(&Runtime)) {
+    // SAFETY: the caller's promise.
+    let builder = unsafe { Builder::new().shared_thread_locals() };
+    let runtime = builder.workers(2).migrate_always(true).build();
+    bounded(|| test(&runtime.expect("this mode is to be had everywhere")));
+}
+
+/// Calls `test`, and aborts the process if it hangs.
+fn bounded<R>(test: impl FnOnce() -> R) -> R {
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(|| {
+        std::thread::spawn(|| {
+            sleep(LIMIT);
+            let _ = writeln!(
+                std::io::stderr(),
+                "HANGS: the tests take more than {LIMIT:?}"
+            );
+            std::process::abort();
+        });
+    });
+    test()
+}
