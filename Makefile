@@ -7,7 +7,7 @@ EXAMPLES := hello echo http chat fetch primes million
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned shared stress soundness loom examples sanitize bench bench-quick clean
+.PHONY: help test tools check unit pinned shared stress soundness loom examples sanitize bench bench-quick bench-switch clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -66,6 +66,9 @@ bench:                ## the main job: 100,000 connections, green threads agains
 
 bench-quick:          ## the same with 10,000 connections, in well under a minute
 	$(CARGO) run --release --locked -p roving-bench -- connections --quick $(ARGS)
+
+bench-switch:         ## what a switch costs: futures, coroutines, green threads, OS threads, processes
+	$(CARGO) run --release --locked -p roving-bench -- switch $(ARGS)
 
 clean:                ## removes what was built
 	$(CARGO) clean

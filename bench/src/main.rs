@@ -17,6 +17,7 @@ mod proc_stats;
 mod process;
 mod protocol;
 mod server;
+mod switch;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -33,19 +34,26 @@ enum Command {
     /// Holds many connections to a green-thread server and to a thread-per-connection server, and
     /// compares the two
     Connections(connections::Options),
+    /// Compares what it costs to switch: futures, coroutines, green threads, OS threads, processes
+    Switch(switch::Options),
     /// Serves echoes, until its standard input ends
     #[command(hide = true)]
     Serve(server::Options),
     /// Makes load, until its standard input ends
     #[command(hide = true)]
     Load(load::Options),
+    /// Answers bytes of standard input, until it ends
+    #[command(hide = true)]
+    Echo(switch::EchoOptions),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Connections(options) => connections::run(options),
+        Command::Switch(options) => switch::run(options),
         Command::Serve(options) => server::run(options),
         Command::Load(options) => load::run(options),
+        Command::Echo(options) => switch::echo(options),
     };
     fail::exit_code(outcome)
 }
