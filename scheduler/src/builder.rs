@@ -15,7 +15,7 @@ use crate::panicking;
 use crate::queue::Local;
 use crate::runtime::{self, Runtime};
 use crate::shared::Shared;
-use crate::stack::{self, Class};
+use crate::stack::{self, Class, usage};
 use crate::tls;
 use crate::worker::Worker;
 use std::sync::Arc;
@@ -33,6 +33,13 @@ const MAX_WORKERS: usize = 1024;
 /// | [`thread_name`](Self::thread_name) |  | `roving` |
 /// | [`own_thread_locals`](Self::own_thread_locals), [`pinned_thread_locals`](Self::pinned_thread_locals) | `ROVING_THREAD_LOCALS` = `own` or `pinned` | own where the platform allows it, else pinned |
 /// | [`migrate_always`](Self::migrate_always) | `ROVING_MIGRATE_ALWAYS` = 1 | no                          |
+///
+/// Two more variables are for those who look into a program:
+///
+/// - `ROVING_STACK_REPORT=1` prints a table of what green threads have used of their stacks, by the
+///   place where they were spawned, when the process exits.
+/// - `ROVING_RECLAIM_SECONDS` is how long a green thread must be parked before the pages that it
+///   does not use of its stack are given back to the system: 5 by default, 0 for never.
 ///
 /// # Examples
 ///
@@ -183,6 +190,7 @@ impl Builder {
             thread_locals,
             refused,
             migrate_always,
+            report_stacks: from_environment("ROVING_STACK_REPORT")?.is_some_and(|n: u8| n != 0),
         })
     }
 
@@ -201,6 +209,9 @@ fn start(mode: Mode, class: Class, workers: usize, name: &str) -> io::Result<Run
     let locals: Vec<Local> = (0..workers).map(|_| Local::new()).collect();
     let stealers: Vec<Stealer<Runnable>> = locals.iter().map(Local::stealer).collect();
     let shared = Arc::new(Shared::new(mode, class, stealers));
+    if shared.mode.report_stacks {
+        usage::report_at_exit(&shared);
+    }
     let mut runtime = Runtime::new(shared.clone());
     for (index, local) in locals.into_iter().enumerate() {
         let shared = shared.clone();

@@ -115,6 +115,7 @@ fn os_thread() -> Arc<Waiter> {
 
 /// Switches from the current green thread to its worker.
 pub(crate) fn suspend(why: Suspend) {
+    let here = &raw const why;
     let (suspender, counted) = with_worker(|worker| {
         let worker = worker.expect("green threads run on workers");
         let green = worker
@@ -122,6 +123,7 @@ pub(crate) fn suspend(why: Suspend) {
             .and_then(Waiter::green)
             .expect("only green threads suspend");
         let unwinding = !green.owns_thread_locals() && panicking::note(green) != Unwinding::No;
+        green.set_suspended_at(here.addr());
         let counted = unwinding.then(|| worker.doubts.enter());
         (green.suspender(), counted)
     });

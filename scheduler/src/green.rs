@@ -29,6 +29,7 @@ use crate::mode::ThreadLocals;
 use crate::parker::{Parker, Rouse};
 use crate::registry;
 use crate::shared::Shared;
+use crate::stack::Bounds;
 use crate::thread::park::Token;
 use crate::wait::Ticket;
 use crate::word::{By, Epoch, Fire, WaitWord};
@@ -112,8 +113,9 @@ impl Waiter {
         }
     }
 
-    /// Called by whoever has just moved the word from `Parked` to `Ended`.
-    fn run_again(self: &Arc<Self>) {
+    /// Called by whoever has just moved the word from `Parked` to `Ended`, or has held the thread when
+    /// its wait ended.
+    pub(crate) fn run_again(self: &Arc<Self>) {
         match &self.kind {
             Kind::Os(parker) => {
                 // An OS thread is never in the driver.
@@ -142,9 +144,7 @@ impl fmt::Debug for Waiter {
 pub(crate) struct Green {
     pub(crate) runtime: Arc<Shared>,
     pub(crate) coroutine: Coroutine,
-    /// The lowest address of the stack, where its guard is.
-    pub(crate) stack_bottom: usize,
-    pub(crate) stack_size: usize,
+    pub(crate) stack: Bounds,
     /// That of its own thread-locals, if it has any.
     pub(crate) thread_pointer: Option<NonZeroUsize>,
     /// Where it was spawned.
@@ -153,6 +153,10 @@ pub(crate) struct Green {
     /// Whoever joins it.
     pub(crate) completion: Completion<Ticket>,
     suspender: AtomicPtr<()>,
+    /// An address in the frame that it has suspended in.
+    suspended_at: AtomicUsize,
+    /// The wait that [`reclaim`](crate::reclaim) has seen it in.
+    pub(crate) scanned: AtomicU64,
     home: AtomicUsize,
     unwinding: AtomicBool,
     ending: AtomicBool,
@@ -160,11 +164,13 @@ pub(crate) struct Green {
 
 impl Green {
     const NOWHERE: usize = usize::MAX;
+    /// The bit of `scanned` that says that the wait was long, and all has been given back.
+    pub(crate) const RECLAIMED: u64 = 1;
 
     pub(crate) fn new(
         runtime: Arc<Shared>,
         coroutine: Coroutine,
-        (stack_bottom, stack_size): (usize, usize),
+        stack: Bounds,
         thread_pointer: Option<NonZeroUsize>,
         site: &'static Location<'static>,
         key: registry::Key,
@@ -172,13 +178,14 @@ impl Green {
         Self {
             runtime,
             coroutine,
-            stack_bottom,
-            stack_size,
+            stack,
             thread_pointer,
             site,
             key,
             completion: Completion::new(),
             suspender: AtomicPtr::new(ptr::null_mut()),
+            suspended_at: AtomicUsize::new(0),
+            scanned: AtomicU64::new(0),
             home: AtomicUsize::new(Self::NOWHERE),
             unwinding: AtomicBool::new(false),
             ending: AtomicBool::new(false),
@@ -234,6 +241,14 @@ impl Green {
 
     pub(crate) fn set_ending(&self) {
         self.ending.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn suspended_at(&self) -> usize {
+        self.suspended_at.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_suspended_at(&self, address: usize) {
+        self.suspended_at.store(address, Ordering::Relaxed);
     }
 
     pub(crate) fn suspender(&self) -> Suspender {

@@ -26,6 +26,7 @@
 //! | `stack`       | slabs of guarded stacks, and their pool                                     |
 //! | `tls`         | thread-locals of a green thread's own                                      |
 //! | `overflow`    | what is said when a stack overflows                                         |
+//! | `reclaim`     | long-parked green threads give back what they do not use of their stacks    |
 //! | `queue`       | where runnable green threads are                                            |
 //! | `worker`      | the loop: find work, switch to it, do what it asked for                     |
 //! | `idle`        | who sleeps, who searches, who is woken: no lost wake-up                     |
@@ -70,6 +71,7 @@ mod panicking;
 mod parker;
 mod primitive;
 mod queue;
+mod reclaim;
 mod registry;
 mod runtime;
 mod shared;

@@ -49,7 +49,7 @@ impl fmt::Display for NoOwnThreadLocals {
 
 impl Error for NoOwnThreadLocals {}
 
-/// What a runtime does about thread-locals and migration.
+/// What a runtime does about thread-locals, migration and the measuring of stacks.
 #[derive(Debug, Clone)]
 pub(crate) struct Mode {
     pub(crate) thread_locals: ThreadLocals,
@@ -57,4 +57,6 @@ pub(crate) struct Mode {
     pub(crate) refused: Option<NoOwnThreadLocals>,
     /// Whether every suspension resumes on another worker.
     pub(crate) migrate_always: bool,
+    /// Whether the use of stacks is recorded, for a table at the exit of the process.
+    pub(crate) report_stacks: bool,
 }

@@ -61,7 +61,7 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     let address = unsafe { (*info).si_addr() }.addr();
     context::with_running_green(|waiter| {
         if let Some(green) = waiter.green()
-            && stack::is_guard(green.stack_bottom, address)
+            && stack::is_guard(green.stack.bottom, address)
         {
             report(waiter);
             // SAFETY: abort may be called in a signal handler.
@@ -110,7 +110,7 @@ fn report(waiter: &Waiter) {
     let name = waiter.name().unwrap_or("<unnamed>");
     let _ = writeln!(line, "\ngreen thread '{name}' has overflowed its stack");
     if let Some(green) = waiter.green() {
-        let kib = green.stack_size >> 10;
+        let kib = green.stack.size >> 10;
         let _ = writeln!(
             line,
             "it was spawned at {} with a stack of {kib} KiB",

@@ -22,6 +22,13 @@ pub(crate) struct Key {
     slot: u32,
 }
 
+/// How far somebody has looked through the registry.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cursor {
+    shard: usize,
+    slot: usize,
+}
+
 /// The runtime is shutting down.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Closed;
@@ -61,6 +68,24 @@ impl Registry {
         let waiter = make(key);
         entry.insert(waiter.clone());
         Ok(waiter)
+    }
+
+    /// Some of the green threads that are alive, and where to go on; `None` if these are the last.
+    pub(crate) fn some_from(
+        &self,
+        Cursor { shard, slot }: Cursor,
+        limit: usize,
+    ) -> (Vec<Arc<Waiter>>, Option<Cursor>) {
+        let threads = self.shards[shard].lock();
+        let end = threads.capacity().min(slot + limit);
+        let found = (slot..end).filter_map(|slot| threads.get(slot).cloned());
+        let next = if end < threads.capacity() {
+            Some(Cursor { shard, slot: end })
+        } else {
+            let shard = shard + 1;
+            (shard < self.shards.len()).then_some(Cursor { shard, slot: 0 })
+        };
+        (found.collect(), next)
     }
 
     pub(crate) fn remove(&self, key: Key) {

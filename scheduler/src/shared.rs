@@ -22,6 +22,7 @@ use crate::mode::Mode;
 use crate::monitor::Monitor;
 use crate::parker::{Parker, Rouse};
 use crate::queue::Inbox;
+use crate::reclaim::Reclaim;
 use crate::registry::Registry;
 use crate::stack::Class;
 use crate::timer::Shard;
@@ -63,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) workers: Box<[CachePadded<Remote>]>,
     pub(crate) idle: Idle,
     pub(crate) registry: Registry,
+    pub(crate) reclaim: Reclaim,
     driver: OnceLock<Arc<dyn Driver>>,
     /// The right to call the driver's `wait`.
     pub(crate) leader: Mutex<()>,
@@ -94,6 +96,7 @@ impl Shared {
                 .collect(),
             idle: Idle::new(workers),
             registry: Registry::new(workers),
+            reclaim: Reclaim::default(),
             driver: OnceLock::new(),
             leader: Mutex::new(()),
             monitor: Monitor::new(),

@@ -28,6 +28,7 @@
 //! Sizes are powers of two, from 16 KiB to 1 GiB: one free list a [`Class`].
 
 mod guard;
+pub(crate) mod usage;
 
 use std::fmt;
 use std::io;
@@ -136,6 +137,17 @@ impl Class {
     }
 }
 
+/// Where a stack is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// The lowest address, where the guard begins.
+    pub(crate) bottom: usize,
+    /// The highest address that a thread uses.
+    pub(crate) base: usize,
+    /// The size that was promised.
+    pub(crate) size: usize,
+}
+
 /// A guarded stack. Dropping it gives it back to the pool.
 pub(crate) struct Stack {
     bottom: NonZeroUsize,
@@ -152,14 +164,28 @@ impl Stack {
         class.pool().lock().take(class)
     }
 
-    /// The lowest address, where the guard begins.
-    pub(crate) fn bottom(&self) -> usize {
-        self.bottom.get()
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds {
+            bottom: self.bottom.get(),
+            base: corosensei::stack::Stack::base(self).get(),
+            size: self.class.size(),
+        }
     }
 
     /// The thread pointer of whoever runs on it; `None` if that is its worker's.
     pub(crate) fn thread_pointer(&self) -> Option<NonZeroUsize> {
         NonZeroUsize::new(self.block?.thread_pointer())
+    }
+
+    /// Wipes what has been written to it, so that the next user's mark is its own.
+    ///
+    /// # Safety
+    ///
+    /// Nobody runs on it.
+    pub(crate) unsafe fn wipe(&self, used: usize) {
+        let base = self.bounds().base;
+        // SAFETY: the used part of a stack on which nobody runs.
+        unsafe { ptr::with_exposed_provenance_mut::<u8>(base - used).write_bytes(0, used) };
     }
 
     /// Makes the stack of a thread that has ended that of a new one.
@@ -196,15 +222,8 @@ impl Stack {
             Some(block) => block.bottom() & !(page() - 1),
             None => self.bottom.get() + self.class.slot_bytes(),
         };
-        // SAFETY: the range lies in the slot of a stack that nobody uses. Guards survive
-        // MADV_DONTNEED.
-        unsafe {
-            libc::madvise(
-                ptr::without_provenance_mut(self.usable()),
-                end - self.usable(),
-                libc::MADV_DONTNEED,
-            );
-        }
+        // SAFETY: nobody uses the stack, and the thread-locals are above. Guards survive it.
+        unsafe { give_back_pages(self.bottom.get(), end) };
     }
 }
 
@@ -212,6 +231,25 @@ impl Stack {
 /// handler.
 pub(crate) fn is_guard(bottom: usize, address: usize) -> bool {
     (bottom..bottom + page()).contains(&address)
+}
+
+/// Gives the pages of a stack below `end` back to the system.
+///
+/// # Safety
+///
+/// A stack begins at `bottom`, `end` is in it, and nothing below `end` is in use.
+pub(crate) unsafe fn give_back_pages(bottom: usize, end: usize) {
+    let (start, end) = (bottom + page(), end & !(page() - 1));
+    if start < end {
+        // SAFETY: the caller's promise.
+        unsafe {
+            libc::madvise(
+                ptr::without_provenance_mut(start),
+                end - start,
+                libc::MADV_DONTNEED,
+            );
+        }
+    }
 }
 
 impl Drop for Stack {
@@ -484,11 +522,15 @@ mod tests {
             unsafe { usable.write_bytes(0xa5, base - limit - page()) };
         }
         assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0));
-        assert!(stacks.iter().all(|s| is_guard(s.bottom(), s.limit().get())));
         assert!(
             stacks
                 .iter()
-                .all(|s| !is_guard(s.bottom(), s.limit().get() + page()))
+                .all(|s| is_guard(s.bottom.get(), s.limit().get()))
+        );
+        assert!(
+            stacks
+                .iter()
+                .all(|s| !is_guard(s.bottom.get(), s.limit().get() + page()))
         );
     }
 

@@ -14,7 +14,8 @@
 //!          finish
 //! ```
 //!
-//! - Only the waiter itself begins and finishes; only the worker that it switched out to commits.
+//! - Only the waiter itself begins and finishes; only the worker that it switched out to commits,
+//!   and whoever [holds](WaitWord::hold) a parked thread for a moment, which makes it `Armed` again.
 //! - `fire` is one compare-and-swap on (state, epoch). Of all who may end a wait exactly one wins,
 //!   and a ticket of an earlier epoch never ends a later wait: its epoch is gone from the word for
 //!   ever.
@@ -175,6 +176,32 @@ impl WaitWord {
         }
     }
 
+    /// The wait that the thread is parked in.
+    pub(crate) fn parked(&self) -> Option<Epoch> {
+        let seen = self.0.load(Ordering::Relaxed);
+        (seen & STATE == PARKED).then_some(Epoch(seen & EPOCH))
+    }
+
+    /// Takes hold of a thread that is parked in the wait `epoch`. `true` if the caller now has its
+    /// stack, as a worker has before it commits; it must commit then, and queue the thread if the
+    /// wait has ended.
+    pub(crate) fn hold(&self, epoch: Epoch) -> bool {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            if seen & EPOCH != epoch.0 || seen & STATE != PARKED {
+                return false;
+            }
+            let next = (seen & !STATE) | ARMED;
+            match self
+                .0
+                .compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
     /// Closes the wait, ended or not, and tells who ended it. Called by the waiter.
     pub(crate) fn finish(&self) -> Option<By> {
         let mut seen = self.0.load(Ordering::Relaxed);
@@ -318,6 +345,23 @@ mod tests {
     }
 
     #[test]
+    fn a_parked_thread_is_held_and_committed_again() {
+        let word = WaitWord::new();
+        let epoch = word.begin(false);
+        assert!(!word.hold(epoch));
+        assert_eq!(word.commit(), Commit::Parked);
+        assert_eq!(word.parked(), Some(epoch));
+        assert!(word.hold(epoch));
+        assert!(!word.hold(epoch));
+        assert_eq!(word.commit(), Commit::Parked);
+        assert!(word.hold(epoch));
+        assert_eq!(word.fire(epoch, By::Ticket), Fire::Armed);
+        assert_eq!(word.commit(), Commit::Ended);
+        assert_eq!(word.finish(), Some(By::Ticket));
+        assert!(!word.hold(epoch));
+    }
+
+    #[test]
     fn a_wait_that_was_unmasked_can_be_cancelled_later() {
         let word = WaitWord::new();
         let epoch = word.begin(true);
@@ -413,6 +457,64 @@ mod models {
             assert_eq!(won, 1);
             assert_eq!(model.runs.load(Ordering::Relaxed), 1);
             assert!(model.word.finish().is_some());
+        });
+    }
+
+    #[test]
+    fn one_who_holds_a_parked_thread_races_with_a_firer_and_a_canceller() {
+        loom::model(|| {
+            let model = Model::new();
+            let epoch = model.word.begin(false);
+            model.park();
+            let others = [
+                {
+                    let model = model.clone();
+                    thread::spawn(move || model.fire(epoch, By::Timer))
+                },
+                {
+                    let model = model.clone();
+                    thread::spawn(move || {
+                        model.cancel();
+                        false
+                    })
+                },
+            ];
+            if model.word.hold(epoch) {
+                model.park();
+            }
+            for other in others {
+                other.join().unwrap();
+            }
+            assert_eq!(model.runs.load(Ordering::Relaxed), 1);
+            assert!(model.word.finish().is_some());
+        });
+    }
+
+    #[test]
+    fn two_who_would_hold_a_parked_thread_race_with_a_firer() {
+        loom::model(|| {
+            let model = Model::new();
+            let epoch = model.word.begin(false);
+            model.park();
+            let holder = {
+                let model = model.clone();
+                thread::spawn(move || {
+                    if model.word.hold(epoch) {
+                        model.park();
+                    }
+                })
+            };
+            let firer = {
+                let model = model.clone();
+                thread::spawn(move || model.fire(epoch, By::Ticket))
+            };
+            if model.word.hold(epoch) {
+                model.park();
+            }
+            holder.join().unwrap();
+            assert!(firer.join().unwrap());
+            assert_eq!(model.runs.load(Ordering::Relaxed), 1);
+            assert_eq!(model.word.finish(), Some(By::Ticket));
         });
     }
 

@@ -9,8 +9,9 @@
 //! 3. Timers that are due, also those of workers that are too busy to look.
 //! 4. The queues of the others, half of one, from a random start; unless half of the workers are
 //!    doing that.
-//! 5. Sleep (see [`idle`](crate::idle)): as the leader in the driver if nobody is there, else on
-//!    the parker; in both cases at most until the next timer of this worker.
+//! 5. Dead pages of long-parked green threads, which are given back ([`reclaim`](crate::reclaim)).
+//! 6. Sleep (see [`idle`](crate::idle)): as the leader in the driver if nobody is there, else on
+//!    the parker; in both cases at most until the next timer of this worker or the next reclaim.
 //!
 //! So with a run queue that never empties, events, timers and injected threads wait for at most
 //! [`LOOK_AROUND`] runs of green threads on some worker. That is the fairness that the crate
@@ -40,7 +41,7 @@ use crate::panicking::Doubts;
 use crate::parker::Parker;
 use crate::queue::{Inbox, Local};
 use crate::shared::Shared;
-use crate::stack::{Cache, Class, Stack};
+use crate::stack::{Cache, Class, Stack, usage};
 use crate::timer::Shard;
 use crate::tls;
 use crate::wait::Ticket;
@@ -241,6 +242,7 @@ impl Worker {
     /// Finds work elsewhere, or sleeps until there is some. `None` when the runtime stops.
     fn search_and_sleep(&self) -> Option<Runnable> {
         let mut searching = self.shared.idle.start_search();
+        self.shared.reclaim.threads_have_run();
         loop {
             for worker in &self.shared.workers {
                 self.expire(&worker.timers);
@@ -251,6 +253,10 @@ impl Worker {
                     self.shared.wake_any();
                 }
                 return found;
+            }
+            if self.shared.reclaim.slice(&self.shared.registry) {
+                self.poll_driver(Some(Duration::ZERO));
+                continue;
             }
             self.shared.idle.announce_sleep(self.index, searching);
             searching = self.sleep();
@@ -291,7 +297,7 @@ impl Worker {
         }
         let unparked = self
             .lead()
-            .unwrap_or_else(|| self.parker().park(self.timers().next()));
+            .unwrap_or_else(|| self.parker().park(self.wake_at()));
         if unparked {
             return true;
         }
@@ -313,8 +319,7 @@ impl Worker {
             return Some(true);
         }
         let timeout = self
-            .timers()
-            .next()
+            .wake_at()
             .map(|next| next.saturating_duration_since(Instant::now()));
         let led = self.poll_driver(timeout);
         let unparked = self.parker().leave_driver();
@@ -323,6 +328,12 @@ impl Worker {
         } else {
             None
         }
+    }
+
+    /// When it must not sleep any more.
+    fn wake_at(&self) -> Option<Instant> {
+        let times = [self.timers().next(), self.shared.reclaim.next()];
+        times.into_iter().flatten().min()
     }
 
     fn parker(&self) -> &Parker {
@@ -399,6 +410,12 @@ impl Worker {
         let green = waiter.green().expect("only green threads are run");
         // SAFETY: it has just returned, here.
         let stack = unsafe { green.coroutine.take_stack() };
+        if self.shared.mode.report_stacks {
+            let used = usage::high_water(green.stack);
+            usage::record(green, used);
+            // SAFETY: nobody runs on it any more.
+            unsafe { stack.wipe(used) };
+        }
         // SAFETY: nobody runs on it any more.
         unsafe { stack.renew() };
         self.stacks.borrow_mut().give_back(stack);

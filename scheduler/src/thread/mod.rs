@@ -18,13 +18,14 @@
 //! # Panics
 //!
 //! A panic unwinds the green thread and no other; the payload comes out of [`JoinHandle::join`].
-//! The panic message names the worker OS thread.
+//! The panic message comes from std, which knows the name of an OS thread only: it calls a green
+//! thread with its own thread-locals `<unnamed>`, and one without by the name of its worker.
 //!
 //! # Names and stacks
 //!
 //! [`Builder`] gives a green thread a name and a stack size. A stack that overflows ends the
 //! process with a message that tells the name, where the thread was spawned, and how to get a
-//! larger stack.
+//! larger stack. [`stack_usage`] tells how much of it a green thread has used so far.
 
 mod handle;
 mod identity;
@@ -40,6 +41,7 @@ use crate::coroutine::Suspend;
 use crate::panicking::{self, Unwinding};
 use crate::wait;
 
+pub use crate::stack::usage::{StackUsage, stack_usage};
 pub use handle::JoinHandle;
 pub use identity::{Thread, ThreadId, current};
 pub use park::{park, park_timeout};

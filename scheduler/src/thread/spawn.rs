@@ -176,7 +176,7 @@ where
         None => runtime.stack_class,
     };
     let stack = take_stack(class)?;
-    let bounds = (stack.bottom(), class.size());
+    let bounds = stack.bounds();
     let thread_pointer = stack.thread_pointer();
     let packet: Arc<Packet<T>> = Arc::new(Mutex::new(None));
     let result = packet.clone();

@@ -1,0 +1,186 @@
+//! How much of its stack a green thread uses: measured, reported, and given back.
+
+mod common;
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::{child, is_child, on_each_worker_count, run, runtime, watchdog};
+use roving_scheduler::Builder;
+use roving_scheduler::thread::{self, stack_usage};
+
+/// Uses `bytes` of the stack, and a frame more.
+fn dig(bytes: usize) -> u8 {
+    let here = 0_u8;
+    dig_down_to((&raw const here).addr() - bytes)
+}
+
+#[inline(never)]
+fn dig_down_to(address: usize) -> u8 {
+    let frame = black_box([1_u8; 512]);
+    if (&raw const frame).addr() > address {
+        black_box(dig_down_to(address)) & frame[0]
+    } else {
+        frame[0]
+    }
+}
+
+#[test]
+fn the_mark_rises_with_the_deepest_use() {
+    assert_eq!(stack_usage(), None);
+    on_each_worker_count(|| {
+        let deep = thread::Builder::new().stack_size(1 << 20).spawn(|| {
+            dig(500 << 10);
+            stack_usage().unwrap()
+        });
+        let usage = deep.unwrap().join().unwrap();
+        assert_eq!(usage.size, 1 << 20);
+        assert!(
+            (500 << 10..1 << 20).contains(&usage.high_water),
+            "{usage:?}"
+        );
+    });
+}
+
+fn shallow() {
+    let used = stack_usage().unwrap().high_water;
+    assert!(used < 50 << 10, "{used} of an earlier thread");
+}
+
+#[test]
+fn the_report_tells_the_use_by_the_place_of_the_spawn() {
+    const NAME: &str = "the_report_tells_the_use_by_the_place_of_the_spawn";
+    if is_child(NAME) {
+        let runtime = Box::leak(Box::new(runtime(1)));
+        for _ in 0..10 {
+            runtime.spawn(|| dig(100 << 10)).join().unwrap();
+        }
+        // On the same stack, with a mark of its own.
+        for _ in 0..5 {
+            runtime.spawn(shallow).join().unwrap();
+        }
+        // Alive when the process exits. With one worker it has parked when another one has run.
+        runtime.spawn(|| {
+            dig(30 << 10);
+            thread::park();
+        });
+        runtime.spawn(|| ()).join().unwrap();
+        return;
+    }
+    let _watchdog = watchdog("");
+    let mut child = child(NAME);
+    child.env("ROVING_STACK_REPORT", "1");
+    let printed = run(child);
+    let rows: Vec<Vec<&str>> = printed
+        .lines()
+        .filter(|line| line.contains("stack_use.rs:"))
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let number = |text: &str| text.parse::<usize>().unwrap();
+    let threads: Vec<_> = rows.iter().map(|row| number(row[1])).collect();
+    assert_eq!(rows.len(), 4, "{printed}");
+    let deep = &rows[0];
+    assert_eq!(threads[0], 10, "the deepest comes first: {printed}");
+    assert!(
+        (100 << 10..200 << 10).contains(&number(deep[3])),
+        "{printed}"
+    );
+    assert_eq!(number(deep[5]), (2 * number(deep[3])).next_power_of_two());
+    let parked = &rows[1];
+    assert_eq!(threads[1], 1);
+    assert!(
+        (30 << 10..100 << 10).contains(&number(parked[3])),
+        "{printed}"
+    );
+    let shallow = rows.iter().find(|row| number(row[1]) == 5).unwrap();
+    assert!(number(shallow[3]) < 30 << 10, "{printed}");
+}
+
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+    kib.parse::<usize>().unwrap() << 10
+}
+
+const DEEP: usize = 100 << 10;
+const THREADS: usize = 500;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn long_parked_threads_give_back_what_they_do_not_use() {
+    const NAME: &str = "long_parked_threads_give_back_what_they_do_not_use";
+    static DUG: AtomicUsize = AtomicUsize::new(0);
+    if is_child(NAME) {
+        for pinned in [true, false] {
+            let builder = Builder::new().workers(2);
+            let builder = if pinned {
+                builder.pinned_thread_locals()
+            } else {
+                builder
+            };
+            let runtime = builder.build().unwrap();
+            DUG.store(0, Ordering::SeqCst);
+            let before = resident();
+            let threads: Vec<_> = (0..THREADS)
+                .map(|number| {
+                    runtime.spawn(move || {
+                        let kept = black_box([number; 100]);
+                        dig(DEEP);
+                        DUG.fetch_add(1, Ordering::SeqCst);
+                        thread::park();
+                        assert!(kept.iter().all(|&kept| kept == number));
+                        dig(DEEP)
+                    })
+                })
+                .collect();
+            while DUG.load(Ordering::SeqCst) < THREADS || resident() > before + THREADS * DEEP / 4 {
+                std::thread::yield_now();
+            }
+            threads.iter().for_each(|t| t.thread().unpark());
+            threads
+                .into_iter()
+                .for_each(|t| assert!(t.join().unwrap() > 0));
+        }
+        return;
+    }
+    let _watchdog = watchdog("");
+    let mut child = child(NAME);
+    child.env("ROVING_RECLAIM_SECONDS", "0.05");
+    run(child);
+}
+
+#[test]
+fn wake_ups_meet_those_who_reclaim() {
+    const NAME: &str = "wake_ups_meet_those_who_reclaim";
+    if is_child(NAME) {
+        on_each_worker_count(|| {
+            let threads: Vec<_> = (0..50)
+                .map(|number| {
+                    thread::spawn(move || {
+                        for round in 0..200_usize {
+                            let kept = black_box([round + number; 50]);
+                            dig(20 << 10);
+                            match round % 3 {
+                                0 => thread::sleep(std::time::Duration::from_micros(50)),
+                                1 => {
+                                    let this = thread::current();
+                                    thread::spawn(move || this.unpark());
+                                    thread::park();
+                                }
+                                _ => thread::spawn(|| ()).join().unwrap(),
+                            }
+                            assert!(kept.iter().all(|&kept| kept == round + number));
+                        }
+                    })
+                })
+                .collect();
+            threads.into_iter().for_each(|t| t.join().unwrap());
+        });
+        return;
+    }
+    let _watchdog = watchdog("");
+    let mut child = child(NAME);
+    child.env("ROVING_RECLAIM_SECONDS", "0.000001");
+    run(child);
+}
