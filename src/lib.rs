@@ -10,6 +10,9 @@ pub use roving_scheduler::blocking::run as blocking;
 pub use roving_scheduler::thread::spawn;
 pub use roving_scheduler::wait::Cancelled;
 
+#[doc = include_str!("../docs/soundness.md")]
+pub mod soundness {}
+
 /// Spawns a green thread: `go!(|| ...)`.
 ///
 /// Gives a [`JoinHandle`](thread::JoinHandle); dropping it detaches the green thread. May be used
