@@ -230,9 +230,10 @@ fn a_limit_that_stops_a_server_is_told_and_all_are_compared_below_it() {
         number(stopped, "established") < number(stopped, "connections"),
         "{stopped:#}"
     );
-    assert_eq!(
-        number(stopped, "established") + number(stopped, "failed"),
-        number(stopped, "connections"),
+    // A server that runs out of memory altogether ends, and what it had established fails too.
+    assert!(
+        number(stopped, "established") + number(stopped, "failed")
+            >= number(stopped, "connections"),
         "{stopped:#}"
     );
     assert!(
