@@ -5,14 +5,17 @@
 //! - what the C library does for all threads reaches the workers while they run green threads
 
 mod common;
+#[cfg(target_os = "linux")]
+#[path = "common/old_kernel.rs"]
+mod old_kernel;
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{each_worker_count, stacks_returned, watchdog};
-use roving_scheduler::{Builder, Runtime, ThreadLocals, thread};
+use common::{child, each_worker_count, is_child, run, stacks_returned, watchdog};
+use roving_scheduler::{Builder, Runtime, ThreadLocals, stacks_in_use, thread};
 
 /// A runtime with own thread-locals, where they can be had.
 fn own_runtime(workers: usize) -> Option<Runtime> {
@@ -103,4 +106,34 @@ fn credentials_are_changed_on_every_os_thread() {
         busy.store(false, Ordering::Relaxed);
         computing.into_iter().for_each(|c| c.join().unwrap());
     });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn where_they_cannot_be_had_it_is_an_error_to_demand_them_and_a_fact_to_be_asked_for() {
+    const NAME: &str =
+        "where_they_cannot_be_had_it_is_an_error_to_demand_them_and_a_fact_to_be_asked_for";
+    if !is_child(NAME) {
+        let _watchdog = watchdog("");
+        let mut child = child(NAME);
+        child.env_remove("ROVING_THREAD_LOCALS");
+        run(child);
+        return;
+    }
+    old_kernel::hide_handler_of_signal_to_all_threads();
+    let os_threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let before = os_threads();
+    for _ in 0..3 {
+        let error = Builder::new().own_thread_locals().build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("thread-locals: "), "{error}");
+    }
+    assert_eq!((os_threads(), stacks_in_use()), (before, 0));
+    let default = Builder::new().workers(2).build().unwrap();
+    if cfg!(roving_shared) {
+        return;
+    }
+    assert_eq!(default.thread_locals(), ThreadLocals::Pinned);
+    assert!(default.no_own_thread_locals().is_some());
+    assert_eq!(default.run(|| thread::spawn(|| 1).join().unwrap()), 1);
 }

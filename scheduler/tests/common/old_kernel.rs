@@ -1,15 +1,32 @@
-//! Kernels before 6.13, as the system plays them for a test.
+//! Systems that lack something, as this one plays them for a test.
+
+// Each file of tests is a program of its own, and uses a part of this.
+#![allow(dead_code)]
 
 /// Makes the system answer `MADV_GUARD_INSTALL` as kernels before 6.13 do, which do not know it,
 /// for this thread and all that it starts.
 pub(crate) fn refuse_guard_install() {
     const MADV_GUARD_INSTALL: u32 = 102;
+    refuse(libc::SYS_madvise, 2, MADV_GUARD_INSTALL, libc::EINVAL);
+}
+
+/// Hides the handler of the C library's signal to all threads, without which green threads cannot
+/// have their own thread-locals.
+pub(crate) fn hide_handler_of_signal_to_all_threads() {
+    const SIGSETXID: u32 = 33;
+    refuse(libc::SYS_rt_sigaction, 0, SIGSETXID, libc::EPERM);
+}
+
+/// Makes the system answer a call with an error if one of its arguments, the first being 0, has
+/// a value, for this thread and all that it starts.
+fn refuse(call: libc::c_long, argument: u32, value: u32, error: libc::c_int) {
     const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const UNLESS_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     const ANSWER: u32 = libc::BPF_RET | libc::BPF_K;
-    // Of `struct seccomp_data`: the number of the call, and the lower half of its third argument.
+    // Of `struct seccomp_data`: the number of the call, and its arguments, eight bytes each, of which
+    // the lower half comes first.
     const CALL: u32 = 0;
-    const THIRD_ARGUMENT: u32 = 16 + 2 * 8;
+    const ARGUMENTS: u32 = 16;
 
     let step = |code: u32, k: u32, skip: u8| libc::sock_filter {
         code: code as u16,
@@ -19,10 +36,10 @@ pub(crate) fn refuse_guard_install() {
     };
     let mut program = [
         step(LOAD, CALL, 0),
-        step(UNLESS_EQUAL, libc::SYS_madvise as u32, 3),
-        step(LOAD, THIRD_ARGUMENT, 0),
-        step(UNLESS_EQUAL, MADV_GUARD_INSTALL, 1),
-        step(ANSWER, libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32, 0),
+        step(UNLESS_EQUAL, call as u32, 3),
+        step(LOAD, ARGUMENTS + 8 * argument, 0),
+        step(UNLESS_EQUAL, value, 1),
+        step(ANSWER, libc::SECCOMP_RET_ERRNO | error as u32, 0),
         step(ANSWER, libc::SECCOMP_RET_ALLOW, 0),
     ];
     let filter = libc::sock_fprog {
