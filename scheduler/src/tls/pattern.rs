@@ -35,8 +35,9 @@ use super::everybody;
 use super::libc_layout::{Layout, Refusal};
 use super::pointer;
 
-/// The stack of a model. No other word of a `struct pthread` is likely to have this value.
-const MODEL_STACK: usize = 19 * 4096;
+/// The stack of a model, larger than the least that the C library takes on any processor. No other
+/// word of a `struct pthread` is likely to have this value.
+const MODEL_STACK: usize = 67 * 4096;
 
 /// So often two models are made that are not neighbours, since another thread came between.
 const ATTEMPTS: usize = 16;

@@ -60,7 +60,7 @@ mod arch {
     }
 }
 
-// Not tested on a machine.
+// Has run under emulation, and not on a machine.
 #[cfg(target_arch = "aarch64")]
 mod arch {
     use std::arch::asm;
