@@ -100,6 +100,11 @@ pub(crate) fn current() -> Arc<Waiter> {
     current_green().unwrap_or_else(os_thread)
 }
 
+/// Lends the current thread, green or not. `f` must not suspend.
+pub(crate) fn with_current(f: impl FnOnce(&Arc<Waiter>)) {
+    f(&current());
+}
+
 /// The current green thread.
 pub(crate) fn current_green() -> Option<Arc<Waiter>> {
     with_worker(|worker| worker?.current())

@@ -23,6 +23,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
+use crate::ambient::{Ambient, FrameId};
 use crate::completion::Completion;
 use crate::coroutine::{Coroutine, Suspender};
 use crate::mode::ThreadLocals;
@@ -38,6 +39,7 @@ use crate::word::{By, Epoch, Fire, WaitWord};
 pub(crate) struct Waiter {
     pub(crate) word: WaitWord,
     pub(crate) token: Token,
+    pub(crate) ambient: Ambient,
     /// Given at the first question; 0 before that.
     id: AtomicU64,
     name: Option<Box<str>>,
@@ -55,6 +57,7 @@ impl Waiter {
         Self {
             word: WaitWord::new(),
             token: Token::new(),
+            ambient: Ambient::default(),
             id: AtomicU64::new(0),
             name,
             kind,
@@ -98,9 +101,17 @@ impl Waiter {
         fire != Fire::Lost
     }
 
-    /// Asks a green thread to unwind, and ends the wait that it is in.
-    pub(crate) fn cancel(self: &Arc<Self>) {
-        if self.word.request_cancel() == Fire::Parked {
+    /// Asks the thread to end, and ends the wait that it is in. It will be told by unwinding if it
+    /// `must_unwind`, else by an error where there is one to give.
+    pub(crate) fn cancel(self: &Arc<Self>, must_unwind: bool) {
+        if self.ambient.cancel_thread(&self.word, must_unwind) == Fire::Parked {
+            self.run_again();
+        }
+    }
+
+    /// The same for what runs in the frame `id`, which is there.
+    pub(crate) fn cancel_frame(self: &Arc<Self>, id: FrameId) {
+        if self.ambient.cancel_frame(&self.word, id) == Fire::Parked {
             self.run_again();
         }
     }

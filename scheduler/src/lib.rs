@@ -54,16 +54,20 @@
 //! - Nobody sleeps while there is work that nobody is on the way to (`idle`).
 //! - The worker loop never runs on a green stack, and user code never on a worker's (`worker`).
 
+mod ambient;
 pub mod blocking;
 mod builder;
+mod cancel;
 mod completion;
 mod context;
 mod coroutine;
+mod deadline;
 pub mod driver;
 mod green;
 #[cfg(all(test, not(roving_loom)))]
 mod hammer;
 mod idle;
+pub mod local;
 mod mode;
 mod monitor;
 mod overflow;
@@ -76,6 +80,7 @@ mod registry;
 mod runtime;
 mod shared;
 mod stack;
+pub mod sync;
 pub mod thread;
 mod timer;
 mod tls;
@@ -84,7 +89,9 @@ mod word;
 mod worker;
 
 pub use builder::Builder;
+pub use cancel::{CancelToken, shield};
 pub use context::is_green;
+pub use deadline::{DeadlineElapsed, deadline, deadline_at};
 pub use mode::{NoOwnThreadLocals, ThreadLocals};
 pub use runtime::{Handle, Runtime, ShutdownTimedOut};
 pub use shared::RuntimeId;

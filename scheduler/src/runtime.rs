@@ -156,7 +156,7 @@ impl Runtime {
         let alive = shared.registry.close();
         if cfg!(panic = "unwind") {
             for waiter in alive {
-                waiter.cancel();
+                waiter.cancel(true);
             }
             // A green thread of this runtime cannot wait for its own end.
             if on_worker_of(shared) {

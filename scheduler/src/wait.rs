@@ -22,22 +22,31 @@
 //! goes on with another green thread; a plain OS thread blocks itself. The protocol is in
 //! `word.rs`.
 //!
-//! # Cancellation
+//! # Cancellation and deadlines
 //!
-//! A runtime that shuts down cancels its green threads: the wait that a green thread is in, or else
-//! the next one that it begins, ends, and [`Wait::block`] unwinds its stack with a payload of its
-//! own, [`Cancelled`], without calling the panic hook, so that destructors run. These may block:
-//! waits that are begun while unwinding, or while the thread's result and thread-locals are dropped,
-//! are not cancelled. A green thread that catches the payload
-//! and goes on is unwound again at its next wait.
+//! A thread may be cancelled, by a runtime that shuts down, a [`JoinHandle`], a token or a group, and
+//! be subject to [deadlines](crate::deadline()). The wait that it is in, or else the next one that it
+//! begins, then ends with an [`Interrupt`]. An operation that has an error to give
+//! [asks for it](Interrupt::into_error) and gives it, once; in all other cases the thread unwinds,
+//! without the panic hook, so that destructors run. These may block: waits that are begun while
+//! unwinding, or while the thread's result and thread-locals are dropped, are not interrupted. A
+//! thread that catches the payload and goes on is unwound again at its next wait.
+//!
+//! With `panic = "abort"` nothing can unwind: only operations that [say](begin_interruptible) that they
+//! can give an error are interrupted.
+//!
+//! [`JoinHandle`]: crate::thread::JoinHandle
 
 use std::fmt;
+use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::ambient::FrameId;
 use crate::context;
 use crate::coroutine::Suspend;
+use crate::deadline::DeadlineElapsed;
 use crate::green::{Green, Kind, Waiter};
 use crate::panicking::{self, Unwinding};
 use crate::parker::Parker;
@@ -46,6 +55,16 @@ use crate::word::{By, Commit, Epoch, Fire};
 
 /// Begins a wait of the current thread, green or not.
 pub fn begin() -> Wait {
+    if cfg!(panic = "abort") {
+        begin_masked()
+    } else {
+        begin_interruptible()
+    }
+}
+
+/// Begins a wait for an operation that can give an error when it is interrupted: one that ends with
+/// [`Wait::try_block`] and [`Interrupt::into_error`].
+pub fn begin_interruptible() -> Wait {
     let waiter = context::current();
     let unwinding = panicking::unwinding(&waiter);
     let ending = waiter.green().is_some_and(Green::is_ending);
@@ -59,7 +78,7 @@ pub fn begin() -> Wait {
     wait
 }
 
-/// Begins a wait that cancellation leaves alone.
+/// Begins a wait that nothing interrupts.
 pub(crate) fn begin_masked() -> Wait {
     open(context::current(), true)
 }
@@ -69,28 +88,56 @@ fn open(waiter: Arc<Waiter>, masked: bool) -> Wait {
     Wait {
         waiter,
         epoch,
+        masked,
         this_thread: PhantomData,
     }
 }
 
-/// Unwinds the current green thread if it has been cancelled. The door of what lets others run
-/// without waiting.
+/// Unwinds the current thread if it has been cancelled, or a deadline of its has come. The door of
+/// what lets others run without waiting.
 pub(crate) fn cancellation_point() {
-    let mut requested = false;
-    context::with_running_green(|waiter| requested = waiter.word.cancel_requested());
-    if !requested {
-        return;
+    let mut interrupted = false;
+    context::with_running_green(|waiter| {
+        interrupted = waiter.word.cancel_requested()
+            || waiter
+                .ambient
+                .deadline()
+                .is_some_and(|(at, _)| at <= Instant::now());
+    });
+    if interrupted {
+        let wait = begin();
+        if let Some(interrupt) = wait.due() {
+            drop(wait);
+            interrupt.unwind();
+        }
     }
-    let wait = begin();
-    if wait.waiter.word.has_ended() {
-        wait.block(None);
-    }
+}
+
+/// Unwinds the current thread, which has been cancelled.
+pub(crate) fn unwind_cancelled() -> ! {
+    let frame = context::current().ambient.cancellation();
+    Interrupt::Cancelled(Cancelled { frame }).unwind()
+}
+
+/// The earliest of the deadlines that the current thread is subject to, for operations that wait
+/// outside of Roving. [`deadline_interrupt`] tells of it.
+pub fn current_deadline() -> Option<Instant> {
+    let waiter = context::current();
+    let (at, _) = waiter.ambient.deadline()?;
+    (panicking::unwinding(&waiter) == Unwinding::No).then_some(at)
+}
+
+/// What ends the operation that waited until [`current_deadline`].
+pub fn deadline_interrupt() -> Option<Interrupt> {
+    let (_, frame) = context::current().ambient.deadline()?;
+    Some(Interrupt::Deadline(DeadlineElapsed { frame }))
 }
 
 /// An open wait. Dropping it abandons the wait; its tickets are worthless then.
 pub struct Wait {
     waiter: Arc<Waiter>,
     epoch: Epoch,
+    masked: bool,
     /// Only the thread that waits may end up in `block`.
     this_thread: PhantomData<*const ()>,
 }
@@ -118,14 +165,69 @@ impl Wait {
     ///
     /// # Panics
     ///
-    /// Unwinds with the payload [`Cancelled`] if the green thread is cancelled and not already
-    /// unwinding.
+    /// Unwinds with a payload of its own if the thread is interrupted and not already unwinding.
     pub fn block(self, deadline: Option<Instant>) -> Outcome {
-        match self.end(deadline) {
-            By::Ticket => Outcome::Fired,
-            By::Timer => Outcome::TimedOut,
-            By::Cancel => unwind(self),
+        match self.try_block(deadline) {
+            Ok(outcome) => outcome,
+            Err(interrupt) => interrupt.unwind(),
         }
+    }
+
+    /// Like `block`, for operations that can tell of a timeout: a [deadline](crate::deadline())
+    /// that the thread is subject to is one, the first time.
+    ///
+    /// # Panics
+    ///
+    /// As `block`.
+    pub fn block_timed(self, deadline: Option<Instant>) -> Outcome {
+        match self.try_block(deadline) {
+            Ok(outcome) => outcome,
+            Err(interrupt @ Interrupt::Deadline(_)) if interrupt.tell() => Outcome::TimedOut,
+            Err(interrupt) => interrupt.unwind(),
+        }
+    }
+
+    /// Like `block`, but gives back what interrupted it.
+    ///
+    /// # Errors
+    ///
+    /// The thread has been cancelled, or a deadline that it is subject to has come.
+    pub fn try_block(self, deadline: Option<Instant>) -> Result<Outcome, Interrupt> {
+        let limit = if self.masked {
+            None
+        } else {
+            self.waiter.ambient.deadline()
+        };
+        let earliest = match (deadline, limit) {
+            (Some(deadline), Some((limit, _))) => Some(deadline.min(limit)),
+            (deadline, limit) => deadline.or(limit.map(|(at, _)| at)),
+        };
+        match (self.end(earliest), limit) {
+            (By::Ticket, _) => Ok(Outcome::Fired),
+            (By::Timer, Some((at, frame))) if deadline.is_none_or(|own| at < own) => {
+                Err(Interrupt::Deadline(DeadlineElapsed { frame }))
+            }
+            (By::Timer, _) => Ok(Outcome::TimedOut),
+            (By::Cancel, _) => Err(self.cancelled()),
+        }
+    }
+
+    /// What interrupts this wait already.
+    fn due(&self) -> Option<Interrupt> {
+        if self.masked {
+            None
+        } else if self.waiter.word.cancel_requested() {
+            Some(self.cancelled())
+        } else {
+            let (at, frame) = self.waiter.ambient.deadline()?;
+            (at <= Instant::now()).then_some(Interrupt::Deadline(DeadlineElapsed { frame }))
+        }
+    }
+
+    fn cancelled(&self) -> Interrupt {
+        Interrupt::Cancelled(Cancelled {
+            frame: self.waiter.ambient.cancellation(),
+        })
     }
 
     pub(crate) fn waiter(&self) -> &Arc<Waiter> {
@@ -214,24 +316,77 @@ impl Timer {
     }
 }
 
-/// The payload with which a cancelled green thread unwinds, and what joining it gives as the error.
+/// Why a wait ended before what was waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Cancelled;
+pub enum Interrupt {
+    /// The thread, or what it is doing, has been cancelled.
+    Cancelled(Cancelled),
+    /// A [deadline](crate::deadline()) that the thread is subject to has come.
+    Deadline(DeadlineElapsed),
+}
+
+impl Interrupt {
+    /// Unwinds the current thread, without the panic hook.
+    pub fn unwind(self) -> ! {
+        match self {
+            Self::Cancelled(cancelled) => panicking::resume(Box::new(cancelled)),
+            Self::Deadline(elapsed) => panicking::resume(Box::new(elapsed)),
+        }
+    }
+
+    /// The error for an operation that has one to give:
+    /// [`TimedOut`](io::ErrorKind::TimedOut) with a [`DeadlineElapsed`] in it, or
+    /// [`Other`](io::ErrorKind::Other) with a [`Cancelled`]. It is no
+    /// [`Interrupted`](io::ErrorKind::Interrupted), after which callers try again.
+    ///
+    /// # Panics
+    ///
+    /// Unwinds the current thread if it has had such an error for the same reason before, so that
+    /// a loop which ignores errors ends.
+    pub fn into_error(self) -> io::Error {
+        if !self.tell() && cfg!(panic = "unwind") {
+            self.unwind();
+        }
+        match self {
+            Self::Cancelled(cancelled) => io::Error::other(cancelled),
+            Self::Deadline(elapsed) => io::Error::new(io::ErrorKind::TimedOut, elapsed),
+        }
+    }
+
+    /// Notes that the current thread is told by an error. `false` if it has been before.
+    fn tell(self) -> bool {
+        let frame = match self {
+            Self::Cancelled(cancelled) => cancelled.frame,
+            Self::Deadline(elapsed) => elapsed.frame,
+        };
+        context::current().ambient.tell(frame)
+    }
+}
+
+/// A thread was cancelled: what it unwinds with, and what joining it gives as the error.
+///
+/// [`JoinHandle::cancel`](crate::thread::JoinHandle::cancel), a
+/// [`CancelToken`](crate::CancelToken), a [`Group`](crate::Group) and the shutdown of a runtime
+/// cancel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Cancelled {
+    /// What was cancelled.
+    pub(crate) frame: FrameId,
+}
+
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cancelled")
+    }
+}
 
 impl fmt::Display for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the green thread was cancelled: its runtime shut down")
+        f.write_str("the green thread was cancelled")
     }
 }
 
 impl std::error::Error for Cancelled {}
-
-#[cold]
-fn unwind(wait: Wait) -> ! {
-    drop(wait);
-    panicking::resume(Box::new(Cancelled));
-}
 
 /// The right to end a wait. Firing one of a wait that has ended does nothing.
 #[derive(Clone)]

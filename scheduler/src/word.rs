@@ -29,6 +29,7 @@
 //! - **Cancellation** is a sticky bit in the same word, so that a request and the beginning of a
 //!   wait are totally ordered: either the request finds the wait and ends it, or the wait begins
 //!   ended. A *masked* wait (of a thread that is unwinding and may not unwind again) is left alone.
+//!   What the bit stands for is kept in [`ambient`](crate::ambient).
 
 use crate::primitive::{AtomicU64, Ordering};
 
@@ -281,6 +282,12 @@ impl WaitWord {
         }
     }
 
+    /// Takes a request back that is not for the thread any more. Called by the thread itself, while it
+    /// is in no wait.
+    pub(crate) fn withdraw_cancel(&self) {
+        self.0.fetch_and(!CANCEL, Ordering::AcqRel);
+    }
+
     /// Whether cancellation was asked for.
     pub(crate) fn cancel_requested(&self) -> bool {
         self.0.load(Ordering::Relaxed) & CANCEL != 0
@@ -320,6 +327,18 @@ mod tests {
         let epoch = word.begin(false);
         assert_eq!(word.fire(epoch, By::Ticket), Fire::Armed);
         assert_eq!(word.commit(), Commit::Ended);
+        assert_eq!(word.finish(), Some(By::Ticket));
+    }
+
+    #[test]
+    fn a_request_that_was_taken_back_ends_no_wait() {
+        let word = WaitWord::new();
+        assert_eq!(word.request_cancel(), Fire::Lost);
+        word.withdraw_cancel();
+        assert!(!word.cancel_requested());
+        let epoch = word.begin(false);
+        assert!(!word.has_ended());
+        assert_eq!(word.fire(epoch, By::Ticket), Fire::Armed);
         assert_eq!(word.finish(), Some(By::Ticket));
     }
 

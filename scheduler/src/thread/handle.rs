@@ -78,6 +78,30 @@ impl<T> JoinHandle<T> {
             .expect("a thread leaves its result before it ends")
     }
 
+    /// Cancels the thread: the blocking call that it is in, or else its next one, ends.
+    ///
+    /// If that call gives an [`io::Result`](std::io::Result), it is an error of kind
+    /// [`Other`](std::io::ErrorKind::Other) with [`Cancelled`](crate::wait::Cancelled) in it; else, and
+    /// once such an error has been given, the thread unwinds, without calling the panic hook, and [`join`](Self::join)
+    /// gives a `Cancelled`. Destructors run and may block. A thread that catches the unwinding and goes on
+    /// is unwound again at its next blocking call, and one that has not started drops its closure.
+    ///
+    /// This does not wait for the thread to end. What has ended is not cancelled any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving_scheduler::{thread, wait::Cancelled};
+    /// use std::time::Duration;
+    ///
+    /// let sleeps = thread::spawn(|| thread::sleep(Duration::MAX));
+    /// sleeps.cancel();
+    /// assert!(sleeps.join().unwrap_err().is::<Cancelled>());
+    /// ```
+    pub fn cancel(&self) {
+        self.thread.waiter().cancel(false);
+    }
+
     /// Whether the thread has ended, so that [`join`](Self::join) returns at once.
     pub fn is_finished(&self) -> bool {
         let green = self.thread.waiter().green();

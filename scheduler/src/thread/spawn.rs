@@ -11,12 +11,11 @@ use super::{JoinHandle, Thread};
 use crate::context;
 use crate::coroutine::{Coroutine, Suspender};
 use crate::green::{Green, Kind, Runnable, Waiter};
-use crate::panicking;
 use crate::runtime::{self, Handle};
 use crate::shared::Shared;
 use crate::stack::{Class, Stack};
 use crate::tls;
-use crate::wait::{self, Cancelled};
+use crate::wait;
 use crate::worker::die;
 
 /// Spawns a green thread.
@@ -223,18 +222,24 @@ where
         .green()
         .expect("a green thread is one")
         .set_suspender(suspender);
-    let cancelled = current.word.cancel_requested();
+    let cancelled = cfg!(panic = "unwind") && current.word.cancel_requested();
     let owns_thread_locals = current.green().is_some_and(Green::owns_thread_locals);
     drop(current);
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         if cancelled {
             drop(f);
-            panicking::resume(Box::new(Cancelled));
+            wait::unwind_cancelled();
         }
         f()
     }));
     *packet.lock() = Some(result);
-    context::with_running_green(|waiter| waiter.green().into_iter().for_each(Green::set_ending));
+    let current = context::current_green().expect("a green thread is one");
+    current
+        .green()
+        .expect("a green thread is one")
+        .set_ending();
+    current.ambient.clear(&current);
+    drop(current);
     // If nobody will join, the result is dropped here, where its destructor may block.
     if panic::catch_unwind(AssertUnwindSafe(|| drop(packet))).is_err() {
         die("the result of a green thread panicked when it was dropped");
