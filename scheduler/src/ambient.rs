@@ -79,11 +79,16 @@ struct Frames {
 
 impl Frames {
     fn shielded(&self) -> bool {
-        self.stack.iter().any(|frame| matches!(frame.kind, Kind::Shield))
+        self.stack
+            .iter()
+            .any(|frame| matches!(frame.kind, Kind::Shield))
     }
 
     fn visible(&self) -> impl Iterator<Item = &Frame> {
-        let shield = self.stack.iter().rposition(|frame| matches!(frame.kind, Kind::Shield));
+        let shield = self
+            .stack
+            .iter()
+            .rposition(|frame| matches!(frame.kind, Kind::Shield));
         self.stack[shield.map_or(0, |shield| shield + 1)..].iter()
     }
 
@@ -92,8 +97,15 @@ impl Frames {
         if self.cancelled && !self.shielded() {
             return Some(FrameId::THREAD);
         }
-        let is_cancelled =
-            |frame: &&Frame| matches!(frame.kind, Kind::Token { cancelled: true, .. });
+        let is_cancelled = |frame: &&Frame| {
+            matches!(
+                frame.kind,
+                Kind::Token {
+                    cancelled: true,
+                    ..
+                }
+            )
+        };
         self.visible().find(is_cancelled).map(|frame| frame.id)
     }
 
@@ -137,7 +149,11 @@ impl Ambient {
 
     /// The earliest visible deadline of the current thread.
     pub(crate) fn deadline(&self) -> Option<(Instant, FrameId)> {
-        if self.any() { self.lock().deadline() } else { None }
+        if self.any() {
+            self.lock().deadline()
+        } else {
+            None
+        }
     }
 
     /// On behalf of which frame a wait of the current thread was cancelled.
@@ -191,10 +207,14 @@ impl Ambient {
             return None;
         }
         let frames = self.lock();
-        frames.stack.iter().rev().find_map(|frame| match &frame.kind {
-            Kind::Value(variable, value) if *variable == key => Some(value.clone()),
-            _ => None,
-        })
+        frames
+            .stack
+            .iter()
+            .rev()
+            .find_map(|frame| match &frame.kind {
+                Kind::Value(variable, value) if *variable == key => Some(value.clone()),
+                _ => None,
+            })
     }
 
     /// Pushes a frame for `waiter`, whose frames these are.

@@ -76,7 +76,10 @@ impl Token {
             return false;
         }
         let stale = if state.waiting.len() == state.waiting.capacity() {
-            state.waiting.extract_if(.., |ticket| ticket.is_stale()).collect()
+            state
+                .waiting
+                .extract_if(.., |ticket| ticket.is_stale())
+                .collect()
         } else {
             Vec::new()
         };

@@ -16,6 +16,7 @@ use crate::coroutine::Suspend;
 use crate::green::{Kind, Waiter};
 use crate::panicking::{self, Unwinding};
 use crate::parker::Parker;
+use crate::primitive;
 use crate::tls;
 use crate::worker::Worker;
 
@@ -23,7 +24,9 @@ thread_local! {
     /// The worker that this OS thread is. A green thread with its own thread-locals has the worker
     /// that runs it here.
     static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+}
 
+primitive::thread_local! {
     /// This OS thread as a waiter, once it has blocked.
     static OS_THREAD: Arc<Waiter> = os_waiter();
 }

@@ -1,13 +1,14 @@
 //! The concurrency primitives of the protocols that are model-checked.
 //!
-//! `word`, `idle`, `parker` and `completion` import from here and from nowhere else, so that `--cfg
-//! roving_loom` runs the real code under loom. Everything else uses `std` and `parking_lot` by
-//! name.
+//! `word`, `idle`, `parker`, `completion`, the locks of `sync` and the channels import from here and from
+//! nowhere else, so that `--cfg roving_loom` runs the real code under loom. Everything else uses `std`
+//! and `parking_lot` by name.
 
 #[cfg(not(roving_loom))]
 mod real {
     pub(crate) use parking_lot::{Condvar, Mutex};
-    pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use std::thread_local;
 
     /// `std::cell::UnsafeCell` with loom's closure interface.
     #[derive(Debug, Default)]
@@ -29,7 +30,8 @@ mod real {
     use std::time::Instant;
 
     pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use loom::thread_local;
 
     /// loom's mutex behind the interface of `parking_lot`.
     #[derive(Debug, Default)]

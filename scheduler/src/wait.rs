@@ -182,7 +182,7 @@ impl Wait {
     pub fn block_timed(self, deadline: Option<Instant>) -> Outcome {
         match self.try_block(deadline) {
             Ok(outcome) => outcome,
-            Err(interrupt @ Interrupt::Deadline(_)) if interrupt.tell() => Outcome::TimedOut,
+            Err(interrupt) if interrupt.is_told_timeout() => Outcome::TimedOut,
             Err(interrupt) => interrupt.unwind(),
         }
     }
@@ -351,6 +351,12 @@ impl Interrupt {
             Self::Cancelled(cancelled) => io::Error::other(cancelled),
             Self::Deadline(elapsed) => io::Error::new(io::ErrorKind::TimedOut, elapsed),
         }
+    }
+
+    /// Whether it is a deadline, and the current thread is now told of it by an error for the first
+    /// time.
+    pub(crate) fn is_told_timeout(self) -> bool {
+        matches!(self, Self::Deadline(_)) && self.tell()
     }
 
     /// Notes that the current thread is told by an error. `false` if it has been before.

@@ -183,6 +183,13 @@ impl WaitWord {
         (seen & STATE == PARKED).then_some(Epoch(seen & EPOCH))
     }
 
+    /// The wait that is open, for the models.
+    #[cfg(all(test, roving_loom))]
+    pub(crate) fn open(&self) -> Option<Epoch> {
+        let seen = self.0.load(Ordering::Relaxed);
+        matches!(seen & STATE, ARMED | PARKED).then_some(Epoch(seen & EPOCH))
+    }
+
     /// Takes hold of a thread that is parked in the wait `epoch`. `true` if the caller now has its
     /// stack, as a worker has before it commits; it must commit then, and queue the thread if the
     /// wait has ended.

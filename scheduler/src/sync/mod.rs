@@ -1,3 +1,45 @@
 //! Locks and signals, as `std::sync` has them, for green threads and OS threads alike.
+//!
+//! [`Mutex`], [`RwLock`], [`Condvar`], [`Once`], [`OnceLock`] and [`LazyLock`] have std's names,
+//! signatures and meaning; a green thread that waits for one costs no OS thread, so they may be
+//! held over calls that block, and what initialises may block. Both kinds of thread may share them.
+//! What needs no counterpart is std's own: [`Arc`], [`Weak`], [`atomic`], the errors.
+//!
+//! # Examples
+//!
+//! ```
+//! use roving_scheduler::sync::{Arc, Condvar, Mutex};
+//! use roving_scheduler::thread;
+//!
+//! let pair = Arc::new((Mutex::new(0), Condvar::new()));
+//! let counting = pair.clone();
+//! thread::spawn(move || {
+//!     *counting.0.lock().unwrap() += 1;
+//!     counting.1.notify_one();
+//! });
+//! let (count, changed) = &*pair;
+//! let count = changed.wait_while(count.lock().unwrap(), |count| *count == 0).unwrap();
+//! assert_eq!(*count, 1);
+//! ```
 
+mod condvar;
+mod lazy_lock;
 pub(crate) mod list;
+#[cfg(all(test, roving_loom))]
+mod models;
+mod mutex;
+mod once;
+mod once_lock;
+mod parking;
+mod poison;
+mod raw_mutex;
+mod raw_rwlock;
+mod rwlock;
+
+pub use condvar::{Condvar, WaitTimeoutResult};
+pub use lazy_lock::LazyLock;
+pub use mutex::{Mutex, MutexGuard};
+pub use once::{Once, OnceState};
+pub use once_lock::OnceLock;
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult, Weak, atomic};

@@ -234,10 +234,7 @@ where
     }));
     *packet.lock() = Some(result);
     let current = context::current_green().expect("a green thread is one");
-    current
-        .green()
-        .expect("a green thread is one")
-        .set_ending();
+    current.green().expect("a green thread is one").set_ending();
     current.ambient.clear(&current);
     drop(current);
     // If nobody will join, the result is dropped here, where its destructor may block.

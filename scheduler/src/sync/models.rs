@@ -1,0 +1,215 @@
+//! The locks under the model checker: the real code, from the door to the waiting lists, on loom's
+//! threads, which take the place of OS threads. A clock is not modelled: a timeout is one more
+//! thread, which ends the wait as a timer would.
+
+use std::time::{Duration, Instant};
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+
+use super::{Condvar, Mutex, Once, RwLock};
+use crate::context;
+use crate::green::Waiter;
+use crate::word::By;
+
+/// Data that loom watches for races.
+struct Watched(UnsafeCell<u32>);
+
+// SAFETY: what the models check: it is only touched under a lock.
+unsafe impl Sync for Watched {}
+
+impl Watched {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(UnsafeCell::new(0)))
+    }
+
+    fn add_one(&self) -> u32 {
+        // SAFETY: the caller has a lock for writing.
+        self.0.with_mut(|value| unsafe {
+            *value += 1;
+            *value
+        })
+    }
+
+    fn read(&self) -> u32 {
+        // SAFETY: the caller has a lock.
+        self.0.with(|value| unsafe { *value })
+    }
+}
+
+fn current() -> std::sync::Arc<Waiter> {
+    context::current()
+}
+
+/// What a timer does, at some time.
+fn time_out(waiter: &std::sync::Arc<Waiter>) {
+    if let Some(epoch) = waiter.word.open() {
+        waiter.fire(epoch, By::Timer);
+    }
+}
+
+fn far() -> Instant {
+    Instant::now() + Duration::from_secs(1000)
+}
+
+#[test]
+fn a_mutex_excludes_and_is_handed_off() {
+    loom::model(|| {
+        let mutex = Arc::new(Mutex::new(()));
+        let data = Watched::new();
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let (mutex, data) = (mutex.clone(), data.clone());
+                thread::spawn(move || {
+                    let _held = mutex.lock().unwrap();
+                    data.add_one();
+                })
+            })
+            .collect();
+        {
+            let _held = mutex.lock().unwrap();
+            data.add_one();
+        }
+        for other in others {
+            other.join().unwrap();
+        }
+        let _held = mutex.lock().unwrap();
+        assert_eq!(data.read(), 3);
+    });
+}
+
+#[test]
+fn a_lock_that_times_out_leaves_no_one_behind() {
+    loom::model(|| {
+        let mutex = Arc::new(Mutex::new(()));
+        let held = mutex.lock().unwrap();
+        let waiter = Arc::new(Mutex::new(None));
+        let patient = {
+            let mutex = mutex.clone();
+            thread::spawn(move || drop(mutex.lock().unwrap()))
+        };
+        let impatient = {
+            let (mutex, waiter) = (mutex.clone(), waiter.clone());
+            thread::spawn(move || {
+                *waiter.lock().unwrap() = Some(current());
+                drop(mutex.try_lock_until(far()));
+            })
+        };
+        let known = waiter.lock().unwrap().clone();
+        if let Some(known) = known {
+            time_out(&known);
+        }
+        drop(held);
+        patient.join().unwrap();
+        impatient.join().unwrap();
+        assert!(mutex.try_lock().is_ok());
+    });
+}
+
+#[test]
+fn a_condvar_with_a_timeout_is_notified_or_timed_out() {
+    loom::model(|| {
+        let pair = Arc::new((Mutex::new(false), Condvar::new()));
+        let me = current();
+        let notifier = {
+            let pair = pair.clone();
+            thread::spawn(move || {
+                *pair.0.lock().unwrap() = true;
+                pair.1.notify_one();
+            })
+        };
+        let timer = thread::spawn(move || time_out(&me));
+        let (ready, changed) = &*pair;
+        let mut seen = ready.lock().unwrap();
+        while !*seen {
+            let (guard, _) = changed
+                .wait_timeout(seen, Duration::from_secs(1000))
+                .unwrap();
+            seen = guard;
+        }
+        drop(seen);
+        notifier.join().unwrap();
+        timer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_notification_passes_one_who_has_timed_out() {
+    loom::model(|| {
+        let pair = Arc::new((Mutex::new(0), Condvar::new()));
+        let wait = |timed: bool| {
+            let pair = pair.clone();
+            thread::spawn(move || {
+                let mut left = pair.0.lock().unwrap();
+                *left += 1;
+                if timed {
+                    let (_left, result) = pair
+                        .1
+                        .wait_timeout(left, Duration::from_secs(1000))
+                        .unwrap();
+                    result.timed_out()
+                } else {
+                    drop(pair.1.wait(left).unwrap());
+                    false
+                }
+            })
+        };
+        let waits = wait(true);
+        while *pair.0.lock().unwrap() < 1 {
+            thread::yield_now();
+        }
+        pair.1.notify_one();
+        assert!(!waits.join().unwrap());
+    });
+}
+
+#[test]
+fn readers_share_and_a_writer_excludes() {
+    loom::model(|| {
+        let lock = Arc::new(RwLock::new(()));
+        let data = Watched::new();
+        let writer = {
+            let (lock, data) = (lock.clone(), data.clone());
+            thread::spawn(move || {
+                let _writing = lock.write().unwrap();
+                data.add_one();
+            })
+        };
+        let reader = {
+            let (lock, data) = (lock.clone(), data.clone());
+            thread::spawn(move || {
+                let _reading = lock.read().unwrap();
+                data.read()
+            })
+        };
+        {
+            let writing = lock.write().unwrap();
+            data.add_one();
+            let _reading = super::RwLockWriteGuard::downgrade(writing);
+            data.read();
+        }
+        writer.join().unwrap();
+        assert!(reader.join().unwrap() <= 2);
+        let _writing = lock.try_write().unwrap();
+        assert_eq!(data.read(), 2);
+    });
+}
+
+#[test]
+fn a_once_runs_once_and_is_waited_for() {
+    loom::model(|| {
+        let once = Arc::new(Once::new());
+        let data = Watched::new();
+        let other = {
+            let (once, data) = (once.clone(), data.clone());
+            thread::spawn(move || {
+                once.call_once(|| _ = data.add_one());
+                data.read()
+            })
+        };
+        once.call_once(|| _ = data.add_one());
+        assert_eq!(data.read(), 1);
+        assert_eq!(other.join().unwrap(), 1);
+    });
+}

@@ -1,0 +1,237 @@
+//! [`Once`]: one word, which runs a closure once.
+//!
+//! ```text
+//!     INCOMPLETE, POISONED --call--> RUNNING --returns--> COMPLETE
+//!                                    RUNNING --unwinds--> POISONED
+//!     RUNNING --another calls--> QUEUED: the thread parks at the word's address until that ends
+//! ```
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+use super::parking::{self, Patience, Place};
+use crate::primitive::{AtomicU32, Ordering};
+
+const INCOMPLETE: u32 = 0;
+const POISONED: u32 = 1;
+const RUNNING: u32 = 2;
+/// Running, and others are parked.
+const QUEUED: u32 = 3;
+const COMPLETE: u32 = 4;
+
+/// Runs a closure once, as [`std::sync::Once`]. The closure may block.
+///
+/// # Examples
+///
+/// ```
+/// use roving_scheduler::sync::Once;
+///
+/// static START: Once = Once::new();
+/// let mut runs = 0;
+/// for _ in 0..3 {
+///     START.call_once(|| runs += 1);
+/// }
+/// assert_eq!(runs, 1);
+/// assert!(START.is_completed());
+/// ```
+pub struct Once {
+    state: AtomicU32,
+}
+
+impl UnwindSafe for Once {}
+impl RefUnwindSafe for Once {}
+
+/// What the closure of [`Once::call_once_force`] is told.
+pub struct OnceState {
+    poisoned: bool,
+    /// What the word becomes when the closure has returned.
+    becomes: Cell<u32>,
+}
+
+impl OnceState {
+    /// Whether an earlier closure panicked.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
+    /// Makes the `Once` poisoned when the closure returns.
+    pub(super) fn poison(&self) {
+        self.becomes.set(POISONED);
+    }
+}
+
+impl fmt::Debug for OnceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnceState")
+            .field("poisoned", &self.poisoned)
+            .finish()
+    }
+}
+
+impl Once {
+    /// Makes a `Once` whose closure has not run.
+    #[cfg(not(roving_loom))]
+    // std's has no default either.
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self {
+            state: AtomicU32::new(INCOMPLETE),
+        }
+    }
+
+    /// Makes a `Once` whose closure has not run.
+    #[cfg(roving_loom)]
+    pub fn new() -> Self {
+        Self {
+            state: AtomicU32::new(INCOMPLETE),
+        }
+    }
+
+    /// Calls `f` if no closure has run. When this returns one has, and all that it did is seen here.
+    ///
+    /// # Panics
+    ///
+    /// Panics if an earlier closure panicked.
+    #[inline]
+    #[track_caller]
+    pub fn call_once<F: FnOnce()>(&self, f: F) {
+        if !self.is_completed() {
+            let mut f = Some(f);
+            self.call(false, &mut |_| f.take().expect("called once")());
+        }
+    }
+
+    /// Like [`call_once`](Self::call_once), also after a closure has panicked.
+    #[inline]
+    pub fn call_once_force<F: FnOnce(&OnceState)>(&self, f: F) {
+        if !self.is_completed() {
+            let mut f = Some(f);
+            self.call(true, &mut |state| f.take().expect("called once")(state));
+        }
+    }
+
+    /// Whether a closure has run to its end.
+    #[inline]
+    pub fn is_completed(&self) -> bool {
+        self.state.load(Ordering::Acquire) == COMPLETE
+    }
+
+    /// Blocks until a closure has run.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a closure panicked.
+    #[track_caller]
+    pub fn wait(&self) {
+        self.wait_for_end(false);
+    }
+
+    /// Blocks until a closure has run, whether others have panicked or not.
+    pub fn wait_force(&self) {
+        self.wait_for_end(true);
+    }
+
+    fn key(&self) -> usize {
+        (&raw const *self).addr()
+    }
+
+    #[cold]
+    #[track_caller]
+    fn call(&self, ignore_poison: bool, f: &mut dyn FnMut(&OnceState)) {
+        loop {
+            let seen = self.state.load(Ordering::Acquire);
+            match seen {
+                COMPLETE => return,
+                POISONED if !ignore_poison => panic_poisoned(),
+                INCOMPLETE | POISONED => {
+                    let begun = self
+                        .state
+                        .compare_exchange(seen, RUNNING, Ordering::Acquire, Ordering::Relaxed)
+                        .is_ok();
+                    if begun {
+                        self.run(seen == POISONED, f);
+                        return;
+                    }
+                }
+                _ => self.park_while_running(seen),
+            }
+        }
+    }
+
+    fn run(&self, poisoned: bool, f: &mut dyn FnMut(&OnceState)) {
+        let mut end = EndOfRun {
+            once: self,
+            becomes: POISONED,
+        };
+        let state = OnceState {
+            poisoned,
+            becomes: Cell::new(COMPLETE),
+        };
+        f(&state);
+        end.becomes = state.becomes.get();
+    }
+
+    #[track_caller]
+    fn wait_for_end(&self, ignore_poison: bool) {
+        loop {
+            let seen = self.state.load(Ordering::Acquire);
+            match seen {
+                COMPLETE => return,
+                POISONED if !ignore_poison => panic_poisoned(),
+                RUNNING | QUEUED => self.park_while_running(seen),
+                _ => self.park_while(seen),
+            }
+        }
+    }
+
+    /// Parks until a run that goes on has ended.
+    fn park_while_running(&self, seen: u32) {
+        let queued = seen == QUEUED
+            || self
+                .state
+                .compare_exchange(RUNNING, QUEUED, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if queued {
+            self.park_while(QUEUED);
+        }
+    }
+
+    fn park_while(&self, state: u32) {
+        let is_so = || self.state.load(Ordering::Relaxed) == state;
+        parking::park(
+            self.key(),
+            (0, Place::Back),
+            Patience::Forever,
+            is_so,
+            || (),
+        );
+    }
+}
+
+#[cold]
+#[track_caller]
+fn panic_poisoned() -> ! {
+    panic!("Once instance has previously been poisoned");
+}
+
+/// Ends a run, also one that unwinds.
+struct EndOfRun<'a> {
+    once: &'a Once,
+    becomes: u32,
+}
+
+impl Drop for EndOfRun<'_> {
+    fn drop(&mut self) {
+        parking::with_parked(self.once.key(), |parked| {
+            self.once.state.swap(self.becomes, Ordering::Release);
+            while parked.wake_one(|_| true, 0) {}
+        });
+    }
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Once").finish_non_exhaustive()
+    }
+}

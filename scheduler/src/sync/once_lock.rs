@@ -1,0 +1,178 @@
+//! [`OnceLock`]: a cell that is written once.
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::{self, MaybeUninit};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+use super::Once;
+
+/// A cell that is written once, as [`std::sync::OnceLock`]. What initialises it may block.
+///
+/// # Examples
+///
+/// ```
+/// use roving_scheduler::sync::OnceLock;
+///
+/// static NAME: OnceLock<String> = OnceLock::new();
+/// assert_eq!(NAME.get_or_init(|| "roving".to_owned()), "roving");
+/// assert_eq!(NAME.set("other".to_owned()), Err("other".to_owned()));
+/// ```
+pub struct OnceLock<T> {
+    once: Once,
+    /// Initialised exactly if `once` is completed.
+    value: UnsafeCell<MaybeUninit<T>>,
+    _drops: PhantomData<T>,
+}
+
+// SAFETY: the value is reached from several threads by `&T`, and set or dropped by any of them.
+unsafe impl<T: Sync + Send> Sync for OnceLock<T> {}
+// SAFETY: the value moves with the cell.
+unsafe impl<T: Send> Send for OnceLock<T> {}
+
+impl<T: RefUnwindSafe + UnwindSafe> RefUnwindSafe for OnceLock<T> {}
+impl<T: UnwindSafe> UnwindSafe for OnceLock<T> {}
+
+impl<T> OnceLock<T> {
+    /// Makes an empty cell.
+    #[cfg(not(roving_loom))]
+    pub const fn new() -> Self {
+        Self {
+            once: Once::new(),
+            value: UnsafeCell::new(MaybeUninit::uninit()),
+            _drops: PhantomData,
+        }
+    }
+
+    /// Makes an empty cell.
+    #[cfg(roving_loom)]
+    pub fn new() -> Self {
+        Self {
+            once: Once::new(),
+            value: UnsafeCell::new(MaybeUninit::uninit()),
+            _drops: PhantomData,
+        }
+    }
+
+    /// The value, if it has been set. Never blocks.
+    #[inline]
+    pub fn get(&self) -> Option<&T> {
+        if self.once.is_completed() {
+            // SAFETY: completed means initialised, and nobody writes any more.
+            Some(unsafe { (*self.value.get()).assume_init_ref() })
+        } else {
+            None
+        }
+    }
+
+    /// The value, if it has been set.
+    pub fn get_mut(&mut self) -> Option<&mut T> {
+        if self.once.is_completed() {
+            // SAFETY: completed means initialised.
+            Some(unsafe { self.value.get_mut().assume_init_mut() })
+        } else {
+            None
+        }
+    }
+
+    /// The value; blocks until it has been set.
+    pub fn wait(&self) -> &T {
+        self.once.wait_force();
+        self.get().expect("it has been set")
+    }
+
+    /// Sets the value.
+    ///
+    /// # Errors
+    ///
+    /// It has been set; the error is `value`.
+    pub fn set(&self, value: T) -> Result<(), T> {
+        let mut value = Some(value);
+        self.get_or_init(|| value.take().expect("taken here only"));
+        match value {
+            None => Ok(()),
+            Some(value) => Err(value),
+        }
+    }
+
+    /// The value, which `f` gives if it has not been set. Of several who come at the same time one
+    /// calls its closure, and the others wait for it.
+    ///
+    /// # Panics
+    ///
+    /// If `f` panics, so does this, and the cell stays empty.
+    pub fn get_or_init<F: FnOnce() -> T>(&self, f: F) -> &T {
+        if let Some(value) = self.get() {
+            return value;
+        }
+        self.once.call_once_force(|_| {
+            let value = f();
+            // SAFETY: the once runs one closure at a time, and nobody reads before it is completed.
+            unsafe { (*self.value.get()).write(value) };
+        });
+        self.get().expect("it has been set")
+    }
+
+    /// Takes the value out.
+    pub fn take(&mut self) -> Option<T> {
+        if self.once.is_completed() {
+            self.once = Once::new();
+            // SAFETY: completed means initialised, and it is not any more.
+            Some(unsafe { mem::replace(self.value.get_mut(), MaybeUninit::uninit()).assume_init() })
+        } else {
+            None
+        }
+    }
+
+    /// Gives the value.
+    pub fn into_inner(mut self) -> Option<T> {
+        self.take()
+    }
+}
+
+impl<T> Drop for OnceLock<T> {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}
+
+#[cfg(not(roving_loom))]
+impl<T> Default for OnceLock<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for OnceLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_tuple("OnceLock");
+        match self.get() {
+            Some(value) => fields.field(value),
+            None => fields.field(&format_args!("<uninit>")),
+        };
+        fields.finish()
+    }
+}
+
+impl<T: Clone> Clone for OnceLock<T> {
+    fn clone(&self) -> Self {
+        self.get().cloned().map_or_else(Self::new, Self::from)
+    }
+}
+
+impl<T> From<T> for OnceLock<T> {
+    fn from(value: T) -> Self {
+        let cell = Self::new();
+        let _is_empty = cell.set(value);
+        cell
+    }
+}
+
+impl<T: PartialEq> PartialEq for OnceLock<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl<T: Eq> Eq for OnceLock<T> {}

@@ -1,0 +1,252 @@
+//! Where threads park that wait for a word in memory: a table of waiting lists by address.
+//!
+//! It lets a lock be one word. A lock that is contended parks its waiters in the list of its
+//! address, as WebKit's and parking_lot's `ParkingLot` do, and whoever releases it looks there.
+//!
+//! - Parking looks at the word once more under the lock of the list ("validates"), and waking
+//!   changes the word under the same lock. So either the one who parks sees the change, or the one
+//!   who wakes sees him: no wake-up is lost.
+//! - To wake is to end a wait, which only one can do. One whose wait has ended otherwise, by a
+//!   timeout or a cancellation, is passed over and the next is woken: no wake-up goes to the dead.
+//! - A thread that is woken is told how, by a [`Grant`] that is written before the wake-up.
+//!
+//! Lists of different addresses may share a bucket. There are many buckets, so with a hundred
+//! thousand threads parked at addresses of their own each has a handful.
+
+use std::cell::Cell;
+use std::mem;
+use std::time::Instant;
+
+use super::list::{List, Node};
+use crate::primitive::Mutex;
+use crate::wait::{self, Interrupt, Outcome, Ticket};
+
+/// For what one waits: the meaning is the primitive's.
+pub(super) type Kind = u8;
+/// How one was woken: the meaning is the primitive's.
+pub(super) type Grant = u8;
+
+struct Parked {
+    key: usize,
+    kind: Kind,
+    /// Taken by whoever wakes.
+    ticket: Cell<Option<Ticket>>,
+    grant: Cell<Grant>,
+}
+
+/// At which end of the list one waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Front,
+    Back,
+}
+
+/// How long one waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    Forever,
+    /// One that can tell of a timeout, if there is an instant for it.
+    Until(Option<Instant>),
+    /// For ever, and nothing interrupts it.
+    Uninterruptible,
+}
+
+/// How parking ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The word was not as expected.
+    Invalid,
+    Woken(Grant),
+    TimedOut,
+}
+
+/// Parks the current thread at `key` if `validate` agrees. When it is in the list, and before it
+/// blocks, it does `then`.
+///
+/// # Panics
+///
+/// Unwinds if the thread is interrupted.
+pub(super) fn park(
+    key: usize,
+    (kind, place): (Kind, Place),
+    patience: Patience,
+    validate: impl FnOnce() -> bool,
+    then: impl FnOnce(),
+) -> End {
+    match try_park(key, (kind, place), patience, validate, then) {
+        Ok(end) => end,
+        // Somebody who can tell of a timeout does so.
+        Err(interrupt) if matches!(patience, Patience::Until(_)) && interrupt.is_told_timeout() => {
+            End::TimedOut
+        }
+        Err(interrupt) => interrupt.unwind(),
+    }
+}
+
+fn try_park(
+    key: usize,
+    (kind, place): (Kind, Place),
+    patience: Patience,
+    validate: impl FnOnce() -> bool,
+    then: impl FnOnce(),
+) -> Result<End, Interrupt> {
+    let wait = match patience {
+        Patience::Uninterruptible => wait::begin_masked(),
+        _ => wait::begin(),
+    };
+    let node = Node::new(Parked {
+        key,
+        kind,
+        ticket: Cell::new(Some(wait.ticket())),
+        grant: Cell::new(0),
+    });
+    {
+        let mut list = table::bucket(key).lock();
+        if !validate() {
+            return Ok(End::Invalid);
+        }
+        // SAFETY: the node is new, and `_leave` takes it out before this frame ends, unless whoever
+        // woke this thread has done so.
+        unsafe {
+            match place {
+                Place::Front => list.push_front(&node),
+                Place::Back => list.push_back(&node),
+            }
+        }
+    }
+    let leave = Leave(&node);
+    then();
+    let deadline = match patience {
+        Patience::Until(deadline) => deadline,
+        _ => None,
+    };
+    match wait.try_block(deadline)? {
+        Outcome::Fired => {
+            mem::forget(leave);
+            Ok(End::Woken(node.value.grant.get()))
+        }
+        Outcome::TimedOut => Ok(End::TimedOut),
+    }
+}
+
+/// Takes a node out of its list.
+struct Leave<'a>(&'a Node<Parked>);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        let mut list = table::bucket(self.0.value.key).lock();
+        // SAFETY: it is in this list or has been taken out by one who tried to wake its owner.
+        unsafe { list.remove(self.0) };
+    }
+}
+
+/// Lends those who are parked at `key`. What `f` does to the word is atomic with respect to parking
+/// there.
+pub(super) fn with_parked<R>(key: usize, f: impl FnOnce(&mut Queue<'_>) -> R) -> R {
+    let mut fired = Fired::default();
+    let mut list = table::bucket(key).lock();
+    let result = f(&mut Queue {
+        key,
+        list: &mut list,
+        fired: &mut fired,
+    });
+    drop(list);
+    // Tickets are dropped without the lock: the last one of a thread can drop anything.
+    drop(fired);
+    result
+}
+
+#[derive(Default)]
+struct Fired {
+    first: Option<Ticket>,
+    others: Vec<Ticket>,
+}
+
+/// Those who are parked at one address.
+pub(super) struct Queue<'a> {
+    key: usize,
+    list: &'a mut List<Parked>,
+    fired: &'a mut Fired,
+}
+
+impl Queue<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.first().is_none()
+    }
+
+    /// What the first one waits for.
+    pub(super) fn first(&self) -> Option<Kind> {
+        let mut parked = self.list.iter().filter(|node| node.value.key == self.key);
+        parked.next().map(|node| node.value.kind)
+    }
+
+    /// Takes the first one out who `is_wanted`, and wakes it. `None` if there is none; `false` if its
+    /// wait had ended.
+    pub(super) fn wake(&mut self, is_wanted: impl Fn(Kind) -> bool, grant: Grant) -> Option<bool> {
+        let key = self.key;
+        let node = self
+            .list
+            .take_first(|parked| parked.key == key && is_wanted(parked.kind))?;
+        node.value.grant.set(grant);
+        let ticket = node
+            .value
+            .ticket
+            .take()
+            .expect("a parked thread is woken once");
+        let woken = ticket.fire();
+        // Its owner may be gone from here on.
+        match &mut self.fired.first {
+            none @ None => *none = Some(ticket),
+            Some(_) => self.fired.others.push(ticket),
+        }
+        Some(woken)
+    }
+
+    /// Wakes the first one who `is_wanted` and whose wait has not ended. `false` if there is none.
+    pub(super) fn wake_one(&mut self, is_wanted: impl Fn(Kind) -> bool, grant: Grant) -> bool {
+        loop {
+            match self.wake(&is_wanted, grant) {
+                None => return false,
+                Some(true) => return true,
+                Some(false) => {}
+            }
+        }
+    }
+}
+
+#[cfg(not(roving_loom))]
+mod table {
+    use super::{List, Mutex, Parked};
+
+    const BUCKETS_LOG: u32 = 14;
+
+    type Bucket = Mutex<List<Parked>>;
+
+    static BUCKETS: [Bucket; 1 << BUCKETS_LOG] =
+        [const { Mutex::new(List::new()) }; 1 << BUCKETS_LOG];
+
+    /// Where those are who are parked at `key`.
+    pub(super) fn bucket(key: usize) -> &'static Bucket {
+        // Fibonacci hashing.
+        let hash = (key as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        &BUCKETS[(hash >> (u64::BITS - BUCKETS_LOG)) as usize]
+    }
+}
+
+#[cfg(roving_loom)]
+mod table {
+    use super::{List, Mutex, Parked};
+    use loom::sync::Arc;
+
+    loom::lazy_static! {
+        static ref BUCKET: Arc<Mutex<List<Parked>>> = Arc::new(Mutex::new(List::new()));
+    }
+
+    pub(super) fn bucket(_: usize) -> &'static Mutex<List<Parked>> {
+        &BUCKET
+    }
+}
+
+// SAFETY: the cells of a node are touched by its owner before it is linked and after it is out, and
+// by others under the lock of the list.
+unsafe impl Send for Parked {}

@@ -1,0 +1,276 @@
+//! The lock of a [`RwLock`](super::RwLock): one word.
+//!
+//! The word has a count of readers, a bit for a writer, and a bit that says that somebody waits. While
+//! that one is set nobody takes the lock past those who wait: it is handed to them.
+//!
+//! - The writer that unlocks hands the lock to all readers who wait, or else to the first writer.
+//! - The last reader that unlocks hands it to the first writer, or else to all readers.
+//!
+//! So phases of readers and of one writer alternate while both wait (a *phase-fair* lock, Brandenburg
+//! and Anderson 2009): **a writer waits for at most one phase of readers for each writer before it,
+//! and a reader for at most one writer.** Neither starves.
+//!
+//! # Invariants
+//!
+//! - Whoever is parked has set `WAITING` before, and looked again under the lock of the waiting list.
+//! - `WAITING` is taken away under that lock only, when nobody is parked.
+//! - While it is set only the one who hands over adds readers or a writer, under that lock, before it
+//!   wakes them: they may unlock as soon as they run.
+
+use std::mem;
+use std::time::Instant;
+
+use super::parking::{self, End, Kind, Patience, Place, Queue};
+use crate::primitive::{AtomicU32, Ordering};
+
+const WRITER: u32 = 1;
+const WAITING: u32 = 2;
+const READER: u32 = 4;
+const MOST_READERS: u32 = u32::MAX - 2 * READER;
+
+const READS: Kind = 0;
+const WRITES: Kind = 1;
+
+/// As with a mutex.
+const SPINS: u32 = if cfg!(roving_loom) { 0 } else { 60 };
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct RawRwLock {
+    state: AtomicU32,
+}
+
+impl RawRwLock {
+    #[cfg(not(roving_loom))]
+    pub(super) const fn new() -> Self {
+        Self {
+            state: AtomicU32::new(0),
+        }
+    }
+
+    #[cfg(roving_loom)]
+    pub(super) fn new() -> Self {
+        Self {
+            state: AtomicU32::new(0),
+        }
+    }
+
+    fn key(&self) -> usize {
+        (&raw const *self).addr()
+    }
+
+    /// Changes the state as `change` says, unless it says no.
+    fn update(&self, success: Ordering, change: impl Fn(u32) -> Option<u32>) -> bool {
+        self.state
+            .fetch_update(success, Ordering::Relaxed, change)
+            .is_ok()
+    }
+
+    #[inline]
+    pub(super) fn try_read(&self) -> bool {
+        self.update(Ordering::Acquire, |state| {
+            assert!(state < MOST_READERS, "too many active read locks on RwLock");
+            (state & (WRITER | WAITING) == 0).then(|| state + READER)
+        })
+    }
+
+    #[inline]
+    pub(super) fn try_write(&self) -> bool {
+        self.state
+            .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    #[inline]
+    pub(super) fn read(&self) {
+        if !self.try_read() {
+            self.lock_contended(READS, Patience::Forever);
+        }
+    }
+
+    #[inline]
+    pub(super) fn write(&self) {
+        if !self.try_write() {
+            self.lock_contended(WRITES, Patience::Forever);
+        }
+    }
+
+    pub(super) fn read_until(&self, deadline: Option<Instant>) -> bool {
+        let patience = Patience::Until(deadline);
+        self.try_read() || self.lock_contended(READS, patience)
+    }
+
+    pub(super) fn write_until(&self, deadline: Option<Instant>) -> bool {
+        let patience = Patience::Until(deadline);
+        self.try_write() || self.lock_contended(WRITES, patience)
+    }
+
+    fn try_lock(&self, kind: Kind) -> bool {
+        if kind == READS {
+            self.try_read()
+        } else {
+            self.try_write()
+        }
+    }
+
+    #[cold]
+    fn lock_contended(&self, kind: Kind, patience: Patience) -> bool {
+        for _ in 0..SPINS {
+            if self.state.load(Ordering::Relaxed) & WAITING != 0 {
+                break;
+            }
+            std::hint::spin_loop();
+            if self.try_lock(kind) {
+                return true;
+            }
+        }
+        loop {
+            if self.try_lock(kind) {
+                return true;
+            }
+            let marked = self.update(Ordering::Relaxed, |state| {
+                let is_held = if kind == READS {
+                    state & (WRITER | WAITING) != 0
+                } else {
+                    state != 0
+                };
+                is_held.then_some(state | WAITING)
+            });
+            if !marked {
+                continue;
+            }
+            let is_waiting = || self.state.load(Ordering::Relaxed) & WAITING != 0;
+            let gives_up = GivesUp(self);
+            let end = parking::park(self.key(), (kind, Place::Back), patience, is_waiting, || ());
+            match end {
+                End::Woken(_) => {
+                    mem::forget(gives_up);
+                    // Pairs with the release of whoever unlocked before the hand-over.
+                    self.state.load(Ordering::Acquire);
+                    return true;
+                }
+                End::TimedOut => return false,
+                End::Invalid => mem::forget(gives_up),
+            }
+        }
+    }
+
+    /// After one who waited has given up, others may have waited behind it for nothing.
+    fn settle(&self) {
+        parking::with_parked(self.key(), |parked| {
+            let state = self.state.load(Ordering::Relaxed);
+            if state == WAITING || parked.is_empty() {
+                self.hand_over(parked, READS);
+            } else if state & WRITER == 0 && parked.first() == Some(READS) {
+                // Readers have the lock, and the first who waits is one.
+                self.admit_readers(parked);
+                self.hand_over(parked, WRITES);
+            }
+        });
+    }
+
+    /// # Safety
+    ///
+    /// The caller holds a read lock.
+    #[inline]
+    pub(super) unsafe fn unlock_read(&self) {
+        if self.state.fetch_sub(READER, Ordering::Release) - READER == WAITING {
+            self.unlock_read_contended();
+        }
+    }
+
+    #[cold]
+    fn unlock_read_contended(&self) {
+        parking::with_parked(self.key(), |parked| {
+            self.hand_over(parked, WRITES);
+        });
+    }
+
+    /// # Safety
+    ///
+    /// The caller holds the write lock.
+    #[inline]
+    pub(super) unsafe fn unlock_write(&self) {
+        if self
+            .state
+            .compare_exchange(WRITER, 0, Ordering::Release, Ordering::Relaxed)
+            .is_err()
+        {
+            self.unlock_write_contended();
+        }
+    }
+
+    #[cold]
+    fn unlock_write_contended(&self) {
+        parking::with_parked(self.key(), |parked| {
+            self.state.fetch_and(!WRITER, Ordering::Release);
+            self.hand_over(parked, READS);
+        });
+    }
+
+    /// Makes a write lock a read lock, and lets readers who wait in.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the write lock.
+    pub(super) unsafe fn downgrade(&self) {
+        let before = self.state.fetch_add(READER - WRITER, Ordering::Release);
+        if before & WAITING != 0 {
+            parking::with_parked(self.key(), |parked| {
+                // The caller reads, so readers may.
+                self.admit_readers(parked);
+                self.hand_over(parked, WRITES);
+            });
+        }
+    }
+
+    /// Hands the lock to those who wait if nobody holds it, and first to those of a kind.
+    fn hand_over(&self, parked: &mut Queue<'_>, first: Kind) {
+        // Readers who have been admitted may be gone again at the end of a round.
+        while !parked.is_empty() {
+            if self.state.load(Ordering::Relaxed) != WAITING {
+                return;
+            }
+            let readers_first = first == READS && self.admit_readers(parked);
+            if !readers_first && !self.admit_writer(parked) {
+                self.admit_readers(parked);
+            }
+        }
+        self.state.fetch_and(!WAITING, Ordering::Relaxed);
+    }
+
+    /// Lets all readers in who wait. `false` if there are none.
+    fn admit_readers(&self, parked: &mut Queue<'_>) -> bool {
+        let mut admitted = false;
+        loop {
+            self.state.fetch_add(READER, Ordering::Relaxed);
+            let woken = parked.wake(|kind| kind == READS, 0);
+            if woken != Some(true) {
+                self.state.fetch_sub(READER, Ordering::Relaxed);
+            }
+            match woken {
+                Some(woken) => admitted |= woken,
+                None => return admitted,
+            }
+        }
+    }
+
+    /// Gives the lock, which nobody holds, to the first writer who waits. `false` if there is none.
+    fn admit_writer(&self, parked: &mut Queue<'_>) -> bool {
+        self.state.fetch_or(WRITER, Ordering::Relaxed);
+        let admitted = parked.wake_one(|kind| kind == WRITES, 0);
+        if !admitted {
+            self.state.fetch_and(!WRITER, Ordering::Relaxed);
+        }
+        admitted
+    }
+}
+
+/// One who waits, and settles the lock when it gives up, also when it unwinds.
+struct GivesUp<'a>(&'a RawRwLock);
+
+impl Drop for GivesUp<'_> {
+    fn drop(&mut self) {
+        self.0.settle();
+    }
+}
