@@ -2,8 +2,9 @@
 
 pub use roving_io::{net, os};
 pub use roving_scheduler::{
-    Builder, Handle, NoOwnThreadLocals, Runtime, RuntimeId, ShutdownTimedOut, ThreadLocals,
-    is_green, stacks_in_use, thread,
+    Builder, CancelToken, DeadlineElapsed, Handle, NoOwnThreadLocals, Runtime, RuntimeId,
+    ShutdownTimedOut, ThreadLocals, deadline, deadline_at, is_green, local, shield, stacks_in_use,
+    sync, thread,
 };
 
 pub use roving_scheduler::blocking::run as blocking;

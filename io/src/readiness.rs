@@ -32,13 +32,14 @@
 //! has told of one, the descriptor is *irregular* for good, and no try is skipped any more.
 
 use std::fmt;
+use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use roving_scheduler::wait::{self, Outcome, Ticket};
+use roving_scheduler::wait::{self, Interrupt, Outcome, Ticket};
 
 use crate::driver::{Driver, Event, Key};
 
@@ -154,28 +155,54 @@ impl Registration {
 
     /// Step 3: blocks the current green thread until there has been an edge since `seen`, or until
     /// the deadline.
+    ///
+    /// # Errors
+    ///
+    /// The thread was cancelled, or a deadline that it is subject to came.
     pub(crate) fn wait(
         &self,
         direction: Direction,
         seen: Tick,
         deadline: Option<Instant>,
-    ) -> Woken {
+    ) -> io::Result<Woken> {
         let side = self.side(direction);
         let mut waiters = side.waiters.lock();
         if side.tick.load(Ordering::Relaxed) == seen.0 {
-            let wait = wait::begin();
+            let wait = wait::begin_interruptible();
             let stale = waiters.push(wait.ticket());
             drop(waiters);
             drop(stale);
-            if wait.block(deadline) == Outcome::TimedOut {
+            let outcome = wait.try_block(deadline);
+            if outcome != Ok(Outcome::Fired) {
                 let stale = side.waiters.lock().take_stale();
                 drop(stale);
-                return Woken::TimedOut;
+            }
+            if outcome.map_err(Interrupt::into_error)? == Outcome::TimedOut {
+                return Ok(Woken::TimedOut);
             }
         }
-        Woken::Ready {
+        Ok(Woken::Ready {
             hung_up: self.has(HUNG_UP),
+        })
+    }
+
+    /// Leaves a ticket for an edge since `seen`. `false` if there has been one.
+    pub(crate) fn watch(&self, direction: Direction, seen: Tick, ticket: Ticket) -> bool {
+        let side = self.side(direction);
+        let mut waiters = side.waiters.lock();
+        if side.tick.load(Ordering::Relaxed) != seen.0 {
+            return false;
         }
+        let stale = waiters.push(ticket);
+        drop(waiters);
+        drop(stale);
+        true
+    }
+
+    /// Takes the tickets back whose waits have ended.
+    pub(crate) fn unwatch(&self, direction: Direction) {
+        let stale = self.side(direction).waiters.lock().take_stale();
+        drop(stale);
     }
 
     /// Takes in what the driver saw, and hands out the tickets of those who waited for it.

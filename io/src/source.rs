@@ -4,7 +4,8 @@
 //! finds it not ready; one that is always ready, or only used on plain OS threads, never is.
 //! Registrations with several runtimes know nothing of each other: each has its own edges.
 //!
-//! A plain OS thread waits with `poll` on the one descriptor.
+//! A plain OS thread waits with `poll` on the one descriptor, or, if a deadline or a cancellation may
+//! end that, with the driver of the global runtime.
 //!
 //! A green thread whose descriptor is always ready never waits, so it would keep its worker.
 //! Therefore every [`TURNS`]th operation lets the others run first.
@@ -22,7 +23,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use roving_scheduler::{Handle, RuntimeId, is_green, thread};
+use roving_scheduler::{Handle, RuntimeId, is_green, thread, wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -114,8 +115,9 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// Those of both closures; `WouldBlock` if there is no patience, or no more; and the driver's,
-    /// if it cannot be made or does not take another descriptor.
+    /// Those of both closures; `WouldBlock` if there is no patience, or no more; `TimedOut` or
+    /// `Other` if the thread is interrupted; and the driver's, if it cannot be made or does not
+    /// take another descriptor.
     #[inline]
     pub(crate) fn operate<T>(
         &self,
@@ -158,18 +160,18 @@ impl Source {
                 Patience::Until(deadline) => Some(deadline),
                 Patience::Forever => None,
             };
-            let woken = match RuntimeId::current() {
+            let woken = match runtime_to_wait_with()? {
                 None => wait_alone(self.fd(), direction, deadline)?,
                 Some(runtime) => {
                     let mine = self.registration(runtime)?;
                     match (registration, glance) {
                         (Some(registration), Some(glance)) if Arc::ptr_eq(registration, &mine) => {
-                            mine.wait(direction, glance.tick, deadline)
+                            mine.wait(direction, glance.tick, deadline)?
                         }
                         // The try was made without a look at this registration. If it has had an
                         // edge, try again with one.
                         _ => {
-                            let woken = mine.wait(direction, Tick::START, deadline);
+                            let woken = mine.wait(direction, Tick::START, deadline)?;
                             other = Some(mine);
                             woken
                         }
@@ -197,8 +199,7 @@ impl Source {
         self.first.get().map(|first| &first.registration)
     }
 
-    /// The registration with the current green thread's runtime, which is `id`. It is made if there
-    /// is none.
+    /// The registration with the current runtime, which is `id`. It is made if there is none.
     fn registration(&self, id: RuntimeId) -> io::Result<Arc<Registration>> {
         let is_its = |registered: &&Registered| registered.runtime == id;
         if let Some(first) = self.first.get().filter(is_its) {
@@ -209,7 +210,7 @@ impl Source {
         if let Some(registered) = made {
             return Ok(registered.registration.clone());
         }
-        let runtime = Handle::try_current().expect("green threads have a runtime");
+        let runtime = Handle::current()?;
         let driver = runtime
             .driver(Driver::new)
             .map_err(|error| while_trying("start the IO driver of the runtime", error))?;
@@ -248,6 +249,15 @@ impl fmt::Debug for Source {
             .field("first", &self.first)
             .field("others", &self.others)
             .finish_non_exhaustive()
+    }
+}
+
+/// The runtime whose driver the current thread waits with. A plain OS thread does so if a deadline or
+/// a cancellation may end the wait, else alone.
+fn runtime_to_wait_with() -> io::Result<Option<RuntimeId>> {
+    match RuntimeId::current() {
+        None if wait::may_be_interrupted() => Ok(Some(Handle::current()?.id())),
+        runtime => Ok(runtime),
     }
 }
 

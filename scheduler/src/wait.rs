@@ -119,18 +119,11 @@ pub(crate) fn unwind_cancelled() -> ! {
     Interrupt::Cancelled(Cancelled { frame }).unwind()
 }
 
-/// The earliest of the deadlines that the current thread is subject to, for operations that wait
-/// outside of Roving. [`deadline_interrupt`] tells of it.
-pub fn current_deadline() -> Option<Instant> {
-    let waiter = context::current();
-    let (at, _) = waiter.ambient.deadline()?;
-    (panicking::unwinding(&waiter) == Unwinding::No).then_some(at)
-}
-
-/// What ends the operation that waited until [`current_deadline`].
-pub fn deadline_interrupt() -> Option<Interrupt> {
-    let (_, frame) = context::current().ambient.deadline()?;
-    Some(Interrupt::Deadline(DeadlineElapsed { frame }))
+/// Whether a deadline or a token may end the waits of the current thread.
+pub fn may_be_interrupted() -> bool {
+    let mut subject = false;
+    context::with_current(|waiter| subject = waiter.ambient.any());
+    subject
 }
 
 /// An open wait. Dropping it abandons the wait; its tickets are worthless then.
