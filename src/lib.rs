@@ -2,9 +2,9 @@
 
 pub use roving_io::{net, os};
 pub use roving_scheduler::{
-    Builder, CancelToken, DeadlineElapsed, Handle, NoOwnThreadLocals, Runtime, RuntimeId,
-    ShutdownTimedOut, ThreadLocals, deadline, deadline_at, is_green, local, shield, stacks_in_use,
-    sync, thread,
+    Builder, CancelToken, DeadlineElapsed, Group, Handle, Members, NoOwnThreadLocals, Runtime,
+    RuntimeId, ShutdownTimedOut, ThreadLocals, channel, deadline, deadline_at, is_green, local,
+    select, select_biased, shield, stacks_in_use, sync, thread,
 };
 
 pub use roving_scheduler::blocking::run as blocking;

@@ -315,7 +315,7 @@ impl Inheritance {
 
     fn of_current(everything: bool) -> Self {
         let mut inherited = Vec::new();
-        context::with_current(|waiter| {
+        context::with_current(|waiter: &Waiter| {
             if !waiter.ambient.any() {
                 return;
             }

@@ -104,8 +104,12 @@ pub(crate) fn current() -> Arc<Waiter> {
 }
 
 /// Lends the current thread, green or not. `f` must not suspend.
-pub(crate) fn with_current(f: impl FnOnce(&Arc<Waiter>)) {
-    f(&current());
+pub(crate) fn with_current(f: impl FnOnce(&Waiter)) {
+    let mut f = Some(f);
+    with_running_green(|waiter| f.take().expect("called once")(waiter));
+    if let Some(f) = f {
+        f(&os_thread());
+    }
 }
 
 /// The current green thread.

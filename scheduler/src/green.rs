@@ -32,6 +32,7 @@ use crate::registry;
 use crate::shared::Shared;
 use crate::stack::Bounds;
 use crate::thread::park::Token;
+use crate::thread::scope::ScopeData;
 use crate::wait::Ticket;
 use crate::word::{By, Epoch, Fire, WaitWord};
 
@@ -163,6 +164,8 @@ pub(crate) struct Green {
     pub(crate) key: registry::Key,
     /// Whoever joins it.
     pub(crate) completion: Completion<Ticket>,
+    /// The scope that it must not outlive.
+    pub(crate) scope: Option<Arc<ScopeData>>,
     suspender: AtomicPtr<()>,
     /// An address in the frame that it has suspended in.
     suspended_at: AtomicUsize,
@@ -185,6 +188,7 @@ impl Green {
         thread_pointer: Option<NonZeroUsize>,
         site: &'static Location<'static>,
         key: registry::Key,
+        scope: Option<Arc<ScopeData>>,
     ) -> Self {
         Self {
             runtime,
@@ -194,6 +198,7 @@ impl Green {
             site,
             key,
             completion: Completion::new(),
+            scope,
             suspender: AtomicPtr::new(ptr::null_mut()),
             suspended_at: AtomicUsize::new(0),
             scanned: AtomicU64::new(0),

@@ -6,7 +6,7 @@
 
 #[cfg(not(roving_loom))]
 mod real {
-    pub(crate) use parking_lot::{Condvar, Mutex};
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard as Guard};
     pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
     pub(crate) use std::thread_local;
 

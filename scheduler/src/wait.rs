@@ -37,6 +37,7 @@
 //!
 //! [`JoinHandle`]: crate::thread::JoinHandle
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -309,6 +310,11 @@ impl Timer {
     }
 }
 
+/// Whether a thread that unwinds with `payload` does so because it was interrupted.
+pub(crate) fn is_interrupt(payload: &(dyn Any + Send)) -> bool {
+    payload.is::<Cancelled>() || payload.is::<DeadlineElapsed>()
+}
+
 /// Why a wait ended before what was waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interrupt {
@@ -398,6 +404,11 @@ impl Ticket {
     /// Ends the wait and lets its thread run again. `true` for the one who did; never blocks.
     pub fn fire(&self) -> bool {
         self.waiter.fire(self.epoch, By::Ticket)
+    }
+
+    /// Whether both are of one wait.
+    pub(crate) fn is_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.waiter, &other.waiter) && self.epoch == other.epoch
     }
 
     /// Whether the wait has ended, so that firing would do nothing.

@@ -423,6 +423,9 @@ impl Worker {
         if let Some(joiner) = green.completion.complete() {
             joiner.fire();
         }
+        if let Some(scope) = &green.scope {
+            scope.thread_ended();
+        }
         self.shared.thread_ended();
     }
 }

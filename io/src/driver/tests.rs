@@ -288,7 +288,7 @@ fn all_who_wait_for_a_direction_are_told() {
 
     let woken = thread::scope(|scope| {
         let readers: Vec<_> = (0..3)
-            .map(|_| scope.spawn(|| registration.wait(Direction::Read, read_tick, None)))
+            .map(|_| scope.spawn(|| registration.wait(Direction::Read, read_tick, None).unwrap()))
             .collect();
         far.write_all(b"x").unwrap();
         while readers.iter().any(|reader| !reader.is_finished()) {
@@ -318,7 +318,7 @@ fn an_event_hands_out_the_tickets_once() {
 
     let seen = registration.glance(Direction::Read).tick;
     thread::scope(|scope| {
-        let reader = scope.spawn(|| registration.wait(Direction::Read, seen, None));
+        let reader = scope.spawn(|| registration.wait(Direction::Read, seen, None).unwrap());
         far.write_all(b"x").unwrap();
         let mut ready = Vec::new();
         while ready.is_empty() && !reader.is_finished() {
@@ -344,7 +344,9 @@ fn a_wait_that_times_out_leaves_no_ticket() {
     let (near, mut far) = connection();
     let registration = driver.register(near.as_fd()).unwrap();
     let seen = registration.glance(Direction::Read).tick;
-    let woken = registration.wait(Direction::Read, seen, Some(Instant::now()));
+    let woken = registration
+        .wait(Direction::Read, seen, Some(Instant::now()))
+        .unwrap();
     assert_eq!(woken, Woken::TimedOut);
     far.write_all(b"x").unwrap();
     near.peek_blocking();
@@ -492,7 +494,9 @@ fn no_edge_is_lost() {
                 }
             }
             let deadline = Instant::now() + LONG;
-            let woken = registration.wait(Direction::Read, glance.tick, Some(deadline));
+            let woken = registration
+                .wait(Direction::Read, glance.tick, Some(deadline))
+                .unwrap();
             assert_ne!(woken, Woken::TimedOut, "after {read} bytes");
         }
         done.store(true, Ordering::Relaxed);

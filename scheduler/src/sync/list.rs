@@ -38,6 +38,12 @@ impl<T> Node<T> {
             _pinned: PhantomPinned,
         }
     }
+
+    /// Gives the value of a node that is in no list.
+    pub(crate) fn into_value(self) -> T {
+        debug_assert!(!self.linked.get());
+        self.value
+    }
 }
 
 impl<T> List<T> {

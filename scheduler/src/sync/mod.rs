@@ -27,6 +27,7 @@ mod lazy_lock;
 pub(crate) mod list;
 #[cfg(all(test, roving_loom))]
 mod models;
+pub mod mpsc;
 mod mutex;
 mod once;
 mod once_lock;

@@ -184,7 +184,7 @@ mod holder {
 
     fn me() -> usize {
         let mut me = 0;
-        context::with_current(|waiter| me = std::sync::Arc::as_ptr(waiter).addr());
+        context::with_current(|waiter| me = std::ptr::from_ref(waiter).addr());
         me
     }
 

@@ -6,12 +6,44 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::scope::ScopeData;
 use super::{Result, Thread};
 use crate::context;
 use crate::wait::{self, Wait};
 
 /// Where a thread leaves its result.
-pub(super) type Packet<T> = Mutex<Option<Result<T>>>;
+pub(super) struct Packet<T> {
+    result: Mutex<Option<Result<T>>>,
+    /// The scope that is told of a panic that nobody takes.
+    scope: Option<Arc<ScopeData>>,
+}
+
+impl<T> Packet<T> {
+    pub(super) fn new(scope: Option<Arc<ScopeData>>) -> Self {
+        Self {
+            result: Mutex::new(None),
+            scope,
+        }
+    }
+
+    pub(super) fn put(&self, result: Result<T>) {
+        *self.result.lock() = Some(result);
+    }
+
+    fn take(&self) -> Option<Result<T>> {
+        self.result.lock().take()
+    }
+}
+
+impl<T> Drop for Packet<T> {
+    fn drop(&mut self) {
+        if let (Some(scope), Some(Err(payload))) = (&self.scope, self.result.get_mut())
+            && !wait::is_interrupt(&**payload)
+        {
+            scope.thread_panicked();
+        }
+    }
+}
 
 /// The right to join a green thread, as [`std::thread::JoinHandle`] is. Dropping it detaches the
 /// thread, which goes on.
@@ -73,7 +105,6 @@ impl<T> JoinHandle<T> {
             }
         }
         self.packet
-            .lock()
             .take()
             .expect("a thread leaves its result before it ends")
     }

@@ -30,6 +30,7 @@
 mod handle;
 mod identity;
 pub(crate) mod park;
+pub(crate) mod scope;
 mod spawn;
 
 use std::io;
@@ -45,6 +46,7 @@ pub use crate::stack::usage::{StackUsage, stack_usage};
 pub use handle::JoinHandle;
 pub use identity::{Thread, ThreadId, current};
 pub use park::{park, park_timeout};
+pub use scope::{Scope, ScopedJoinHandle, scope};
 #[doc(hidden)]
 pub use spawn::spawn_with;
 pub use spawn::{Builder, spawn};

@@ -4,10 +4,10 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::handle::Packet;
-use super::{JoinHandle, Thread};
+use super::scope::ScopeData;
+use super::{JoinHandle, Scope, ScopedJoinHandle, Thread};
+use crate::ambient::Inheritance;
 use crate::context;
 use crate::coroutine::{Coroutine, Suspender};
 use crate::green::{Green, Kind, Runnable, Waiter};
@@ -129,6 +129,45 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        let (name, stack_size) = self.into_parts();
+        spawn_in(Handle::current()?.shared(), name, stack_size, f)
+    }
+
+    /// Spawns a thread that does not outlive a [`scope`](super::scope()), and may borrow from
+    /// outside of it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the name has a null byte in it.
+    #[track_caller]
+    pub fn spawn_scoped<'scope, 'env, F, T>(
+        self,
+        scope: &'scope Scope<'scope, 'env>,
+        f: F,
+    ) -> io::Result<ScopedJoinHandle<'scope, T>>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        let (name, stack_size) = self.into_parts();
+        let runtime = Handle::current()?;
+        let belonging = scope.admit();
+        // SAFETY: the scope has counted the thread, and ends after it; `'scope` is what it borrows.
+        let spawned = unsafe { spawn_unchecked(runtime.shared(), name, stack_size, belonging, f) };
+        match spawned {
+            Ok(handle) => Ok(ScopedJoinHandle::new(handle)),
+            Err(error) => {
+                scope.dismiss();
+                Err(error)
+            }
+        }
+    }
+
+    fn into_parts(self) -> (Option<Box<str>>, Option<usize>) {
         let name = self.name.map(|name| {
             assert!(
                 !name.contains('\0'),
@@ -136,7 +175,7 @@ impl Builder {
             );
             name.into_boxed_str()
         });
-        spawn_in(Handle::current()?.shared(), name, self.stack_size, f)
+        (name, self.stack_size)
     }
 }
 
@@ -151,8 +190,19 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    let belonging = Belonging {
+        inheritance: Inheritance::values(),
+        scope: None,
+    };
     // SAFETY: nothing is borrowed.
-    unsafe { spawn_unchecked(runtime, name, stack_size, f) }
+    unsafe { spawn_unchecked(runtime, name, stack_size, belonging, f) }
+}
+
+/// What ties a thread to the one that spawns it.
+#[derive(Default)]
+pub(super) struct Belonging {
+    pub(super) inheritance: Inheritance,
+    pub(super) scope: Option<Arc<ScopeData>>,
 }
 
 /// # Safety
@@ -163,6 +213,7 @@ unsafe fn spawn_unchecked<F, T>(
     runtime: &Arc<Shared>,
     name: Option<Box<str>>,
     stack_size: Option<usize>,
+    Belonging { inheritance, scope }: Belonging,
     f: F,
 ) -> io::Result<JoinHandle<T>>
 where
@@ -177,7 +228,7 @@ where
     let stack = take_stack(class)?;
     let bounds = stack.bounds();
     let thread_pointer = stack.thread_pointer();
-    let packet: Arc<Packet<T>> = Arc::new(Mutex::new(None));
+    let packet: Arc<Packet<T>> = Arc::new(Packet::new(scope.clone()));
     let result = packet.clone();
     let body = move |suspender| live(suspender, f, result);
     let inserted = runtime.registry.insert(runtime.home_shard(), |key| {
@@ -191,6 +242,7 @@ where
             thread_pointer,
             site,
             key,
+            scope,
         );
         Arc::new(Waiter::new(name, Kind::Green(green)))
     });
@@ -201,6 +253,7 @@ where
             "the runtime of this green thread has been shut down",
         ));
     };
+    inheritance.give_to(&waiter);
     runtime.schedule(Runnable(waiter.clone()));
     Ok(JoinHandle::new(Thread::new(waiter), packet))
 }
@@ -232,7 +285,7 @@ where
         }
         f()
     }));
-    *packet.lock() = Some(result);
+    packet.put(result);
     let current = context::current_green().expect("a green thread is one");
     current.green().expect("a green thread is one").set_ending();
     current.ambient.clear(&current);
@@ -255,7 +308,7 @@ where
 {
     // SAFETY: the join below is not cancelled and nothing between can panic, so this call ends
     // after the thread.
-    let spawned = unsafe { spawn_unchecked(runtime, None, None, f) };
+    let spawned = unsafe { spawn_unchecked(runtime, None, None, Belonging::default(), f) };
     match spawned {
         Ok(handle) => runtime::result_or_unwind(handle.join_masked()),
         Err(error) => panic!("failed to run a green thread: {error}"),

@@ -1,0 +1,334 @@
+//! Structured concurrency: [`Group`].
+//!
+//! A group is a [`scope`](crate::thread::scope) within a [`CancelToken`]. The first member that fails
+//! leaves its error, and then cancels the token; so the errors with which the others end come later
+//! and count for nothing.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::marker::PhantomData;
+use std::num::NonZeroUsize;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::cancel::CancelToken;
+use crate::panicking;
+use crate::thread::{self, Scope};
+use crate::wait::{self, Ticket};
+
+/// Green threads that succeed or fail together.
+///
+/// Each member gives a [`Result`]. When all have ended, [`run`](Self::run) gives their values in the
+/// order in which they were spawned. The first error or panic cancels all others, is waited for until
+/// they have ended, and goes on in the caller: nothing is left running. Members may borrow, and are
+/// subject to the deadlines and cancellations of the caller.
+///
+/// # Examples
+///
+/// ```
+/// use roving_scheduler::Group;
+///
+/// let words = ["one", "two", "three"];
+/// let lengths = Group::new().limit(2).run(|group| {
+///     for word in &words {
+///         group.spawn(|| Ok::<_, String>(word.len()));
+///     }
+///     Ok(())
+/// });
+/// assert_eq!(lengths, Ok(vec![3, 3, 5]));
+///
+/// let failed = Group::new().map(1.., |n| if n < 5 { Ok(n) } else { Err(n) });
+/// assert_eq!(failed, Err(5));
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct Group {
+    limit: Option<NonZeroUsize>,
+}
+
+impl Group {
+    /// A group without a limit.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets no more than `limit` members run at once: [`Members::spawn`] waits for one to end.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `limit` is 0.
+    pub fn limit(self, limit: usize) -> Self {
+        let limit = NonZeroUsize::new(limit).expect("a group of no member at once never ends");
+        Self { limit: Some(limit) }
+    }
+
+    /// Calls `f`, which spawns members, and waits until all have ended.
+    ///
+    /// # Errors
+    ///
+    /// The first error of a member or of `f`.
+    ///
+    /// # Panics
+    ///
+    /// The first panic of a member goes on in the caller, as does one of `f`.
+    pub fn run<'env, T, E, F>(self, f: F) -> Result<Vec<T>, E>
+    where
+        T: Send + 'env,
+        E: Send + 'env,
+        F: for<'scope> FnOnce(&Members<'scope, 'env, T, E>) -> Result<(), E>,
+    {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::new()),
+            limit: self.limit.map_or(usize::MAX, NonZeroUsize::get),
+            token: CancelToken::new(),
+        });
+        // The error with which this was cancelled is in the state.
+        let _ = shared.token.run(|| {
+            thread::scope(|scope| {
+                let members = Members {
+                    scope,
+                    shared: shared.clone(),
+                    env: PhantomData,
+                };
+                if let Err(error) = f(&members) {
+                    shared.fail(Failure::Error(error));
+                }
+            });
+        });
+        let (failure, values) = {
+            let mut state = shared.state.lock();
+            (state.failure.take(), std::mem::take(&mut state.values))
+        };
+        match failure {
+            None => Ok(values.into_iter().flatten().collect()),
+            Some(Failure::Error(error)) => Err(error),
+            Some(Failure::Panic(payload)) => panicking::resume(payload),
+        }
+    }
+
+    /// Calls `f` for each item on a member of its own, and gives the values in the order of the
+    /// items.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `f`.
+    ///
+    /// # Panics
+    ///
+    /// The first panic of `f` goes on in the caller.
+    pub fn map<I, T, E, F>(self, items: I, f: F) -> Result<Vec<T>, E>
+    where
+        I: IntoIterator,
+        I::Item: Send,
+        T: Send,
+        E: Send,
+        F: Fn(I::Item) -> Result<T, E> + Sync,
+    {
+        let f = &f;
+        self.run(|members| {
+            for item in items {
+                members.spawn(move || f(item));
+                if members.shared.token.is_cancelled() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+enum Failure<E> {
+    Error(E),
+    Panic(Box<dyn Any + Send>),
+}
+
+struct State<T, E> {
+    /// By the order of the spawns; `None` if it has not come, or has been taken.
+    values: Vec<Option<T>>,
+    /// Which values came, in this order, and have not been taken.
+    came: VecDeque<usize>,
+    running: usize,
+    failure: Option<Failure<E>>,
+    /// Who waits for a member to end.
+    waiting: Vec<Ticket>,
+}
+
+impl<T, E> State<T, E> {
+    fn new() -> Self {
+        Self {
+            values: Vec::new(),
+            came: VecDeque::new(),
+            running: 0,
+            failure: None,
+            waiting: Vec::new(),
+        }
+    }
+}
+
+struct Shared<T, E> {
+    state: Mutex<State<T, E>>,
+    limit: usize,
+    token: CancelToken,
+}
+
+impl<T, E> Shared<T, E> {
+    /// Notes the first failure, and cancels the others.
+    fn fail(&self, failure: Failure<E>) {
+        let mut state = self.state.lock();
+        let later = if state.failure.is_none() {
+            state.failure = Some(failure);
+            None
+        } else {
+            Some(failure)
+        };
+        drop(state);
+        drop(later);
+        self.token.cancel();
+    }
+
+    fn member_ended(&self, index: usize, result: thread::Result<Result<T, E>>) {
+        match result {
+            Ok(Ok(value)) => {
+                let mut state = self.state.lock();
+                state.values[index] = Some(value);
+                state.came.push_back(index);
+            }
+            Ok(Err(error)) => self.fail(Failure::Error(error)),
+            // It was cancelled, or a deadline that the whole group is subject to came.
+            Err(payload) if wait::is_interrupt(&*payload) => {}
+            Err(payload) => self.fail(Failure::Panic(payload)),
+        }
+        let mut state = self.state.lock();
+        state.running -= 1;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        for ticket in waiting {
+            ticket.fire();
+        }
+    }
+
+    /// Blocks until `look` gives something. It is asked again whenever a member has ended.
+    fn wait_until<R>(&self, mut look: impl FnMut(&mut State<T, E>) -> Option<R>) -> R {
+        loop {
+            if let Some(found) = look(&mut self.state.lock()) {
+                return found;
+            }
+            let wait = wait::begin();
+            {
+                let mut state = self.state.lock();
+                if let Some(found) = look(&mut state) {
+                    return found;
+                }
+                state.waiting.push(wait.ticket());
+            }
+            wait.block(None);
+        }
+    }
+}
+
+/// The members of a [`Group`] that runs. Clones are for members that spawn others.
+pub struct Members<'scope, 'env: 'scope, T, E> {
+    scope: &'scope Scope<'scope, 'env>,
+    shared: Arc<Shared<T, E>>,
+    env: PhantomData<&'env mut &'env ()>,
+}
+
+impl<'scope, 'env, T, E> Members<'scope, 'env, T, E>
+where
+    T: Send + 'scope,
+    E: Send + 'scope,
+{
+    /// Spawns a member. Blocks while as many run as the limit says.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the system refuses a stack. Unwinds to the group's end if that is cancelled while this
+    /// blocks.
+    #[track_caller]
+    pub fn spawn<F>(&self, f: F)
+    where
+        F: FnOnce() -> Result<T, E> + Send + 'scope,
+    {
+        let limit = self.shared.limit;
+        let index = self.shared.wait_until(|state| {
+            (state.running < limit).then(|| {
+                state.running += 1;
+                state.values.push(None);
+                state.values.len() - 1
+            })
+        });
+        let ends = Ends {
+            shared: self.shared.clone(),
+            index,
+            result: None,
+        };
+        self.scope.spawn(move || {
+            let mut ends = ends;
+            ends.result = Some(panic::catch_unwind(AssertUnwindSafe(f)));
+        });
+    }
+
+    /// Waits for the next value, in the order in which members end. `None` if no member runs. Values
+    /// that are taken here are not in the result of the group.
+    ///
+    /// # Panics
+    ///
+    /// Unwinds to the group's end if that is cancelled while this blocks.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&self) -> Option<T> {
+        self.shared
+            .wait_until(|state| match state.came.pop_front() {
+                Some(index) => Some(state.values[index].take()),
+                None => (state.running == 0).then_some(None),
+            })
+    }
+
+    /// How many members run.
+    pub fn running(&self) -> usize {
+        self.shared.state.lock().running
+    }
+
+    /// Cancels all members, and ends the closure of [`Group::run`] at its next blocking call. That
+    /// is no failure: the values that have come are the result.
+    pub fn cancel(&self) {
+        self.shared.token.cancel();
+    }
+}
+
+impl<T, E> Clone for Members<'_, '_, T, E> {
+    fn clone(&self) -> Self {
+        Self {
+            scope: self.scope,
+            shared: self.shared.clone(),
+            env: PhantomData,
+        }
+    }
+}
+
+impl<T, E> fmt::Debug for Members<'_, '_, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Members")
+            .field("running", &self.shared.state.lock().running)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Counts a member off, also one that is cancelled before it has started.
+struct Ends<T, E> {
+    shared: Arc<Shared<T, E>>,
+    index: usize,
+    result: Option<thread::Result<Result<T, E>>>,
+}
+
+impl<T, E> Drop for Ends<T, E> {
+    fn drop(&mut self) {
+        let never_ran: thread::Result<Result<T, E>> = Err(Box::new(wait::Cancelled {
+            frame: crate::ambient::FrameId::THREAD,
+        }));
+        let result = self.result.take().unwrap_or(never_ran);
+        self.shared.member_ended(self.index, result);
+    }
+}

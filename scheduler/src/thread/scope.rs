@@ -1,0 +1,254 @@
+//! Threads that borrow: [`scope`].
+//!
+//! # Why it is sound
+//!
+//! A thread that is spawned in a scope may use what `'scope` borrows until it has ended. [`scope`]
+//! does not return, and does not unwind, before all of them have:
+//!
+//! - A thread is counted before it exists, and counted off by the worker that has taken its stack
+//!   apart. By then its closure has run or been dropped, its result has been given to the handle or
+//!   dropped, and its thread-locals are gone.
+//! - The scope waits for the count in the function itself, not in a destructor that a program could
+//!   leak. Whatever interrupts that wait makes it cancel the threads and wait on in a wait that
+//!   nothing interrupts.
+//! - The handle of a thread cannot leave the scope, as it has its lifetime; a handle that is leaked
+//!   keeps a result from being dropped, which uses nothing.
+//! - What the last thread touches when it counts itself off lies in an [`Arc`], as the scope may
+//!   have returned then.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::spawn::Belonging;
+use super::{Builder, JoinHandle, Result, Thread};
+use crate::ambient::{FrameId, Inheritance};
+use crate::cancel::Token;
+use crate::panicking;
+use crate::wait::{self, Interrupt, Ticket};
+
+/// What a scope and its threads share.
+pub(crate) struct ScopeData {
+    running: AtomicUsize,
+    panicked: AtomicBool,
+    /// Who waits for the last thread to end.
+    waiting: Mutex<Option<Ticket>>,
+    /// Cancels the threads.
+    token: Arc<Token>,
+    frame: FrameId,
+}
+
+impl ScopeData {
+    fn new() -> Self {
+        Self {
+            running: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+            waiting: Mutex::new(None),
+            token: Arc::default(),
+            frame: FrameId::next(),
+        }
+    }
+
+    /// A thread, whose stack is gone, has ended.
+    pub(crate) fn thread_ended(&self) {
+        // Release and acquire: what the threads did happens before the end of the scope.
+        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let waiting = self.waiting.lock().take();
+            if let Some(ticket) = waiting {
+                ticket.fire();
+            }
+        }
+    }
+
+    /// A thread has panicked, and nobody has taken the payload.
+    pub(crate) fn thread_panicked(&self) {
+        self.panicked.store(true, Ordering::Relaxed);
+    }
+
+    /// Blocks until no thread is left. Gives what interrupted that: then they have been cancelled.
+    fn wait_for_all(&self) -> Option<Interrupt> {
+        let mut interrupted = None;
+        while self.running.load(Ordering::Acquire) > 0 {
+            let wait = if interrupted.is_none() {
+                wait::begin()
+            } else {
+                wait::begin_masked()
+            };
+            let earlier = self.waiting.lock().replace(wait.ticket());
+            drop(earlier);
+            if self.running.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            if let Err(interrupt) = wait.try_block(None) {
+                self.token.cancel();
+                interrupted = Some(interrupt);
+            }
+        }
+        interrupted
+    }
+}
+
+/// Calls `f` with a scope in which threads can be spawned that borrow from outside of it, as
+/// [`std::thread::scope`] does. When this returns they have all ended.
+///
+/// They are green threads, as many as you like, of the runtime of the green thread that spawns
+/// them; on a plain OS thread, of the global one. They are subject to the deadlines and cancellations
+/// that the scope is subject to: if one of these ends the scope, its threads are cancelled and waited
+/// for, and then it unwinds.
+///
+/// # Panics
+///
+/// A panic of `f` goes on after all threads have ended. Panics if one of the threads panicked and was not
+/// joined.
+///
+/// # Examples
+///
+/// ```
+/// use roving_scheduler::thread;
+///
+/// let mut numbers = vec![1, 2, 3];
+/// let mut doubled = 0;
+/// thread::scope(|scope| {
+///     scope.spawn(|| doubled = numbers.iter().map(|n| n * 2).sum());
+///     scope.spawn(|| assert_eq!(numbers.len(), 3));
+/// });
+/// numbers.push(doubled);
+/// assert_eq!(numbers, [1, 2, 3, 12]);
+/// ```
+#[track_caller]
+pub fn scope<'env, F, T>(f: F) -> T
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
+{
+    let scope = Scope {
+        data: Arc::new(ScopeData::new()),
+        scope: PhantomData,
+        env: PhantomData,
+    };
+    let result = panic::catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    if let Err(payload) = &result
+        && wait::is_interrupt(&**payload)
+    {
+        scope.data.token.cancel();
+    }
+    let interrupted = scope.data.wait_for_all();
+    match (result, interrupted) {
+        (Err(payload), _) => panicking::resume(payload),
+        (Ok(_), Some(interrupt)) => interrupt.unwind(),
+        (Ok(_), None) if scope.data.panicked.load(Ordering::Relaxed) => {
+            panic!("a scoped thread panicked")
+        }
+        (Ok(value), None) => value,
+    }
+}
+
+/// Where threads can be spawned that borrow: see [`scope`].
+pub struct Scope<'scope, 'env: 'scope> {
+    data: Arc<ScopeData>,
+    /// Invariant, as in std: `'scope` neither grows nor shrinks.
+    scope: PhantomData<&'scope mut &'scope ()>,
+    env: PhantomData<&'env mut &'env ()>,
+}
+
+impl<'scope, 'env> Scope<'scope, 'env> {
+    /// Spawns a thread that does not outlive the scope.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the system refuses a stack. [`Builder::spawn_scoped`] gives an error instead.
+    #[track_caller]
+    pub fn spawn<F, T>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        match Builder::new().spawn_scoped(self, f) {
+            Ok(handle) => handle,
+            Err(error) => panic!("failed to spawn a green thread: {error}"),
+        }
+    }
+
+    /// Counts a thread that is about to be spawned.
+    pub(super) fn admit(&self) -> Belonging {
+        if self.data.running.fetch_add(1, Ordering::Relaxed) > usize::MAX / 2 {
+            self.dismiss();
+            panic!("too many running threads in thread scope");
+        }
+        let mut inheritance = Inheritance::everything();
+        inheritance.and_token(self.data.frame, self.data.token.clone());
+        Belonging {
+            inheritance,
+            scope: Some(self.data.clone()),
+        }
+    }
+
+    /// Counts a thread off that could not be spawned.
+    pub(super) fn dismiss(&self) {
+        self.data.thread_ended();
+    }
+}
+
+impl fmt::Debug for Scope<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope")
+            .field(
+                "num_running_threads",
+                &self.data.running.load(Ordering::Relaxed),
+            )
+            .field(
+                "a_thread_panicked",
+                &self.data.panicked.load(Ordering::Relaxed),
+            )
+            .finish_non_exhaustive()
+    }
+}
+
+/// The right to join a thread of a [`scope`]. Dropping it leaves that to the end of the scope.
+pub struct ScopedJoinHandle<'scope, T> {
+    handle: JoinHandle<T>,
+    scope: PhantomData<&'scope mut &'scope ()>,
+}
+
+impl<T> ScopedJoinHandle<'_, T> {
+    pub(super) fn new(handle: JoinHandle<T>) -> Self {
+        Self {
+            handle,
+            scope: PhantomData,
+        }
+    }
+
+    /// The thread.
+    pub fn thread(&self) -> &Thread {
+        self.handle.thread()
+    }
+
+    /// Waits for the thread to end and gives its result.
+    ///
+    /// # Errors
+    ///
+    /// The payload of the panic that ended the thread; [`Cancelled`](crate::wait::Cancelled) if it
+    /// was cancelled.
+    pub fn join(self) -> Result<T> {
+        self.handle.join()
+    }
+
+    /// Whether the thread has ended, so that [`join`](Self::join) returns at once.
+    pub fn is_finished(&self) -> bool {
+        self.handle.is_finished()
+    }
+
+    /// Cancels the thread, as [`JoinHandle::cancel`].
+    pub fn cancel(&self) {
+        self.handle.cancel();
+    }
+}
+
+impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScopedJoinHandle").finish_non_exhaustive()
+    }
+}
