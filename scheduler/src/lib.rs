@@ -84,6 +84,7 @@ mod shared;
 mod stack;
 pub mod sync;
 pub mod thread;
+pub mod time;
 mod timer;
 mod tls;
 pub mod wait;

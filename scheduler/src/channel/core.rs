@@ -667,6 +667,10 @@ impl<T> Chan<T> {
         !self.lock().has_room()
     }
 
+    pub(super) fn receivers_are_gone(&self) -> bool {
+        self.lock().state.receivers_gone
+    }
+
     pub(super) fn capacity(&self) -> Option<usize> {
         self.lock().state.capacity
     }

@@ -99,6 +99,11 @@ impl<T> Sender<T> {
         self.chan.capacity()
     }
 
+    /// Whether the receivers are gone.
+    pub(crate) fn is_disconnected(&self) -> bool {
+        self.chan.receivers_are_gone()
+    }
+
     /// Whether both send to one channel.
     pub fn same_channel(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.chan, &other.chan)

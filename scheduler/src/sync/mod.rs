@@ -22,6 +22,8 @@
 //! assert_eq!(*count, 1);
 //! ```
 
+mod barrier;
+pub mod broadcast;
 mod condvar;
 mod lazy_lock;
 pub(crate) mod list;
@@ -29,18 +31,27 @@ pub(crate) mod list;
 mod models;
 pub mod mpsc;
 mod mutex;
+mod notify;
 mod once;
 mod once_lock;
+pub mod oneshot;
 mod parking;
 mod poison;
 mod raw_mutex;
 mod raw_rwlock;
 mod rwlock;
+mod semaphore;
+mod wait_group;
+pub mod watch;
 
+pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};
 pub use lazy_lock::LazyLock;
 pub use mutex::{Mutex, MutexGuard};
+pub use notify::Notify;
 pub use once::{Once, OnceState};
 pub use once_lock::OnceLock;
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use semaphore::{Semaphore, SemaphorePermit};
 pub use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult, Weak, atomic};
+pub use wait_group::WaitGroup;

@@ -164,6 +164,13 @@ impl<T: ?Sized> Mutex<T> {
         }
     }
 
+    /// Locks a mutex of ours, which is held for a moment at a time: nothing interrupts it, and it is never
+    /// left in a bad state.
+    pub(super) fn lock_sure(&self) -> MutexGuard<'_, T> {
+        self.lock_uninterruptible()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Locks the mutex, whatever would interrupt that.
     pub(super) fn lock_uninterruptible(&self) -> LockResult<MutexGuard<'_, T>> {
         self.raw.lock_uninterruptible();

@@ -2,8 +2,6 @@
 
 use std::cell::UnsafeCell;
 use std::fmt;
-use std::marker::PhantomData;
-use std::mem::{self, MaybeUninit};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::Once;
@@ -21,9 +19,8 @@ use super::Once;
 /// ```
 pub struct OnceLock<T> {
     once: Once,
-    /// Initialised exactly if `once` is completed.
-    value: UnsafeCell<MaybeUninit<T>>,
-    _drops: PhantomData<T>,
+    /// There exactly if `once` is completed.
+    value: UnsafeCell<Option<T>>,
 }
 
 // SAFETY: the value is reached from several threads by `&T`, and set or dropped by any of them.
@@ -40,8 +37,7 @@ impl<T> OnceLock<T> {
     pub const fn new() -> Self {
         Self {
             once: Once::new(),
-            value: UnsafeCell::new(MaybeUninit::uninit()),
-            _drops: PhantomData,
+            value: UnsafeCell::new(None),
         }
     }
 
@@ -50,8 +46,7 @@ impl<T> OnceLock<T> {
     pub fn new() -> Self {
         Self {
             once: Once::new(),
-            value: UnsafeCell::new(MaybeUninit::uninit()),
-            _drops: PhantomData,
+            value: UnsafeCell::new(None),
         }
     }
 
@@ -59,8 +54,8 @@ impl<T> OnceLock<T> {
     #[inline]
     pub fn get(&self) -> Option<&T> {
         if self.once.is_completed() {
-            // SAFETY: completed means initialised, and nobody writes any more.
-            Some(unsafe { (*self.value.get()).assume_init_ref() })
+            // SAFETY: completed means that nobody writes any more.
+            unsafe { (*self.value.get()).as_ref() }
         } else {
             None
         }
@@ -68,12 +63,7 @@ impl<T> OnceLock<T> {
 
     /// The value, if it has been set.
     pub fn get_mut(&mut self) -> Option<&mut T> {
-        if self.once.is_completed() {
-            // SAFETY: completed means initialised.
-            Some(unsafe { self.value.get_mut().assume_init_mut() })
-        } else {
-            None
-        }
+        self.value.get_mut().as_mut()
     }
 
     /// The value; blocks until it has been set.
@@ -109,31 +99,20 @@ impl<T> OnceLock<T> {
         self.once.call_once_force(|_| {
             let value = f();
             // SAFETY: the once runs one closure at a time, and nobody reads before it is completed.
-            unsafe { (*self.value.get()).write(value) };
+            unsafe { *self.value.get() = Some(value) };
         });
         self.get().expect("it has been set")
     }
 
     /// Takes the value out.
     pub fn take(&mut self) -> Option<T> {
-        if self.once.is_completed() {
-            self.once = Once::new();
-            // SAFETY: completed means initialised, and it is not any more.
-            Some(unsafe { mem::replace(self.value.get_mut(), MaybeUninit::uninit()).assume_init() })
-        } else {
-            None
-        }
+        self.once = Once::new();
+        self.value.get_mut().take()
     }
 
     /// Gives the value.
-    pub fn into_inner(mut self) -> Option<T> {
-        self.take()
-    }
-}
-
-impl<T> Drop for OnceLock<T> {
-    fn drop(&mut self) {
-        drop(self.take());
+    pub fn into_inner(self) -> Option<T> {
+        self.value.into_inner()
     }
 }
 

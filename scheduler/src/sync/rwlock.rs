@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::ptr::NonNull;
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 use std::time::{Duration, Instant};
 
@@ -160,11 +161,15 @@ impl<T: ?Sized> RwLock<T> {
         }
     }
 
+    fn data(&self) -> NonNull<T> {
+        NonNull::new(self.data.get()).expect("a reference is not null")
+    }
+
     #[inline]
     fn reading(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         self.poison.result(RwLockReadGuard {
-            lock: self,
-            this_thread: PhantomData,
+            data: self.data(),
+            raw: &self.raw,
         })
     }
 
@@ -230,9 +235,10 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
 /// A lock for reading, released when this is dropped.
 #[must_use = "if unused the RwLock will immediately unlock"]
 pub struct RwLockReadGuard<'a, T: ?Sized + 'a> {
-    lock: &'a RwLock<T>,
-    /// As std's: a lock is released by the thread that took it.
-    this_thread: PhantomData<*const ()>,
+    /// A pointer, so that the guard is covariant, as std's. It also keeps it on its thread: a lock is
+    /// released by the one that took it.
+    data: NonNull<T>,
+    raw: &'a RawRwLock,
 }
 
 // SAFETY: a shared guard gives nothing but `&T`.
@@ -243,8 +249,8 @@ impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: the guard is a lock for reading.
-        unsafe { &*self.lock.data.get() }
+        // SAFETY: the guard is a lock for reading, and borrows what it points to.
+        unsafe { self.data.as_ref() }
     }
 }
 
@@ -252,7 +258,7 @@ impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: the guard is a lock for reading.
-        unsafe { self.lock.raw.unlock_read() };
+        unsafe { self.raw.unlock_read() };
     }
 }
 
@@ -289,8 +295,8 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
         // SAFETY: the guard, which is gone, was the lock for writing.
         unsafe { lock.raw.downgrade() };
         RwLockReadGuard {
-            lock,
-            this_thread: PhantomData,
+            data: lock.data(),
+            raw: &lock.raw,
         }
     }
 }

@@ -1,0 +1,109 @@
+//! [`Notify`]: an event, and one permit for it.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::wait::{self, Outcome, Ticket, Wait};
+
+/// Lets a thread tell another that something has happened, without data.
+///
+/// [`notify_one`](Self::notify_one) wakes one thread that waits; if none does, the next that
+/// [waits](Self::wait) goes on at once. [`notify_all`](Self::notify_all) wakes those that wait now.
+/// Unlike with a [`Condvar`](super::Condvar), no lock is needed.
+///
+/// # Examples
+///
+/// ```
+/// use roving_scheduler::sync::Notify;
+/// use roving_scheduler::thread;
+///
+/// static DONE: Notify = Notify::new();
+/// thread::spawn(|| DONE.notify_one());
+/// DONE.wait();
+/// ```
+#[derive(Default)]
+pub struct Notify {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    permit: bool,
+    waiting: Vec<Ticket>,
+}
+
+impl Notify {
+    /// Makes an event without a permit.
+    pub const fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                permit: false,
+                waiting: Vec::new(),
+            }),
+        }
+    }
+
+    /// Wakes the thread that has waited longest, or leaves a permit for the next. There is at most
+    /// one permit.
+    pub fn notify_one(&self) {
+        let mut passed_over = Vec::new();
+        let mut state = self.state.lock();
+        let mut woken = false;
+        while !woken && !state.waiting.is_empty() {
+            let ticket = state.waiting.remove(0);
+            woken = ticket.fire();
+            passed_over.push(ticket);
+        }
+        state.permit |= !woken;
+        drop(state);
+        drop(passed_over);
+    }
+
+    /// Wakes all threads that wait.
+    pub fn notify_all(&self) {
+        let waiting = std::mem::take(&mut self.state.lock().waiting);
+        for ticket in waiting {
+            ticket.fire();
+        }
+    }
+
+    /// Blocks the current thread until it is notified, or takes the permit.
+    pub fn wait(&self) {
+        self.wait_with(|wait| wait.block(None));
+    }
+
+    /// Like [`wait`](Self::wait), for no longer than `timeout`. `true` if it was notified.
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now().checked_add(timeout);
+        self.wait_with(|wait| wait.block_timed(deadline))
+    }
+
+    fn wait_with(&self, block: impl FnOnce(Wait) -> Outcome) -> bool {
+        let wait = wait::begin();
+        let stale = {
+            let mut state = self.state.lock();
+            if std::mem::take(&mut state.permit) {
+                return true;
+            }
+            let stale: Vec<_> = if state.waiting.len() == state.waiting.capacity() {
+                state.waiting.extract_if(.., |t| t.is_stale()).collect()
+            } else {
+                Vec::new()
+            };
+            state.waiting.push(wait.ticket());
+            stale
+        };
+        drop(stale);
+        block(wait) == Outcome::Fired
+    }
+}
+
+impl fmt::Debug for Notify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notify")
+            .field("permit", &self.state.lock().permit)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,236 @@
+//! [`Semaphore`]: permits, handed out in the order in which they were asked for.
+//!
+//! Permits that are there go to whoever asks, if nobody waits; else they are kept for the first who
+//! waits, until there are as many as it asked for, and given to it when it is woken. So one who asks
+//! for many is not starved by those who ask for few.
+
+use std::cell::Cell;
+use std::fmt;
+use std::mem;
+use std::time::{Duration, Instant};
+
+use super::list::{List, Node};
+use crate::primitive::Mutex;
+use crate::wait::{self, Outcome, Ticket, Wait};
+
+/// A number of permits: a limit on how many threads do something at once.
+///
+/// # Examples
+///
+/// ```
+/// use roving_scheduler::sync::Semaphore;
+///
+/// static CONNECTIONS: Semaphore = Semaphore::new(2);
+/// let (one, two) = (CONNECTIONS.acquire(), CONNECTIONS.acquire());
+/// assert!(CONNECTIONS.try_acquire().is_none());
+/// drop(one);
+/// assert!(CONNECTIONS.try_acquire().is_some());
+/// # drop(two);
+/// ```
+pub struct Semaphore {
+    state: Mutex<State>,
+}
+
+struct State {
+    permits: usize,
+    waiting: List<Waiting>,
+}
+
+struct Waiting {
+    permits: usize,
+    ticket: Cell<Option<Ticket>>,
+}
+
+// SAFETY: the cell is touched by its owner before the node is in the list and after it is out, and
+// by others under the lock.
+unsafe impl Send for Waiting {}
+
+impl Semaphore {
+    /// Makes a semaphore with a number of permits.
+    #[cfg(not(roving_loom))]
+    pub const fn new(permits: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                permits,
+                waiting: List::new(),
+            }),
+        }
+    }
+
+    /// Makes a semaphore with a number of permits.
+    #[cfg(roving_loom)]
+    pub fn new(permits: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                permits,
+                waiting: List::new(),
+            }),
+        }
+    }
+
+    /// Takes a permit, blocking the current thread until there is one for it.
+    pub fn acquire(&self) -> SemaphorePermit<'_> {
+        self.acquire_many(1)
+    }
+
+    /// Takes a number of permits at once, blocking the current thread until there are so many.
+    pub fn acquire_many(&self, permits: usize) -> SemaphorePermit<'_> {
+        let taken = self.take(permits, |wait| wait.block(None));
+        assert!(taken, "it waits for as long as it takes");
+        self.permit(permits)
+    }
+
+    /// Takes a permit, if there is one and nobody waits.
+    pub fn try_acquire(&self) -> Option<SemaphorePermit<'_>> {
+        self.try_acquire_many(1)
+    }
+
+    /// Takes a number of permits, if there are so many and nobody waits.
+    pub fn try_acquire_many(&self, permits: usize) -> Option<SemaphorePermit<'_>> {
+        self.try_take(permits).then(|| self.permit(permits))
+    }
+
+    /// Takes a permit, waiting for no longer than `timeout`.
+    pub fn try_acquire_for(&self, timeout: Duration) -> Option<SemaphorePermit<'_>> {
+        let deadline = Instant::now().checked_add(timeout);
+        let taken = self.take(1, |wait| wait.block_timed(deadline));
+        taken.then(|| self.permit(1))
+    }
+
+    /// How many permits are there to be taken.
+    pub fn available_permits(&self) -> usize {
+        self.state.lock().permits
+    }
+
+    /// Adds permits.
+    pub fn add_permits(&self, permits: usize) {
+        let mut used = Vec::new();
+        let mut state = self.state.lock();
+        state.permits = state
+            .permits
+            .checked_add(permits)
+            .expect("there are at most usize::MAX permits");
+        state.hand_out(&mut used);
+        drop(state);
+        drop(used);
+    }
+
+    fn permit(&self, permits: usize) -> SemaphorePermit<'_> {
+        SemaphorePermit {
+            semaphore: self,
+            permits,
+        }
+    }
+
+    fn try_take(&self, permits: usize) -> bool {
+        let mut state = self.state.lock();
+        let can = state.waiting.is_empty() && permits <= state.permits;
+        if can {
+            state.permits -= permits;
+        }
+        can
+    }
+
+    fn take(&self, permits: usize, block: impl FnOnce(Wait) -> Outcome) -> bool {
+        if self.try_take(permits) {
+            return true;
+        }
+        let wait = wait::begin();
+        let node = Node::new(Waiting {
+            permits,
+            ticket: Cell::new(Some(wait.ticket())),
+        });
+        {
+            let mut state = self.state.lock();
+            if state.waiting.is_empty() && permits <= state.permits {
+                state.permits -= permits;
+                return true;
+            }
+            // SAFETY: `Leaves` takes it out before this frame ends, unless it has got its permits.
+            unsafe { state.waiting.push_back(&node) };
+        }
+        let leaves = Leaves {
+            semaphore: self,
+            node: &node,
+        };
+        let outcome = block(wait);
+        if outcome == Outcome::Fired {
+            mem::forget(leaves);
+        }
+        outcome == Outcome::Fired
+    }
+}
+
+impl State {
+    /// Gives permits to those who wait, first come, first served.
+    fn hand_out(&mut self, used: &mut Vec<Ticket>) {
+        loop {
+            let first = self.waiting.iter().next().map(|node| node.value.permits);
+            let Some(permits) = first.filter(|permits| *permits <= self.permits) else {
+                return;
+            };
+            let node = self.waiting.take_first(|_| true).expect("just seen");
+            let ticket = node
+                .value
+                .ticket
+                .take()
+                .expect("one who waits is woken once");
+            if ticket.fire() {
+                self.permits -= permits;
+            }
+            used.push(ticket);
+        }
+    }
+}
+
+/// One who gives up leaves the list, in which others may have waited behind it.
+struct Leaves<'a> {
+    semaphore: &'a Semaphore,
+    node: &'a Node<Waiting>,
+}
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        let mut used = Vec::new();
+        let mut state = self.semaphore.state.lock();
+        // SAFETY: it is in this list or in none.
+        unsafe { state.waiting.remove(self.node) };
+        state.hand_out(&mut used);
+        drop(state);
+        drop(used);
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore")
+            .field("permits", &self.available_permits())
+            .finish()
+    }
+}
+
+/// Permits of a [`Semaphore`], given back when this is dropped.
+#[must_use = "permits are given back when they are dropped"]
+#[derive(Debug)]
+pub struct SemaphorePermit<'a> {
+    semaphore: &'a Semaphore,
+    permits: usize,
+}
+
+impl SemaphorePermit<'_> {
+    /// How many permits this is.
+    pub fn permits(&self) -> usize {
+        self.permits
+    }
+
+    /// Does not give the permits back: the semaphore has fewer from now on.
+    pub fn forget(self) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for SemaphorePermit<'_> {
+    fn drop(&mut self) {
+        self.semaphore.add_permits(self.permits);
+    }
+}

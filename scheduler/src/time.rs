@@ -1,0 +1,135 @@
+//! Time: [`sleep`], [`interval`], [`timeout`]. [`Instant`] and [`Duration`] are std's.
+
+use std::fmt;
+
+use crate::deadline::{DeadlineElapsed, deadline};
+
+pub use crate::thread::{sleep, sleep_until};
+pub use std::time::{Duration, Instant, SystemTime, SystemTimeError, UNIX_EPOCH};
+
+/// Calls `f`, whose blocking calls end when `duration` is over: [`deadline`] by the name that it has
+/// elsewhere.
+///
+/// # Errors
+///
+/// Those of [`deadline`].
+///
+/// # Examples
+///
+/// ```
+/// use roving_scheduler::time::{Duration, sleep, timeout};
+///
+/// assert!(timeout(Duration::from_millis(1), || sleep(Duration::MAX)).is_err());
+/// ```
+pub fn timeout<T>(duration: Duration, f: impl FnOnce() -> T) -> Result<T, DeadlineElapsed> {
+    deadline(duration, f)
+}
+
+/// What an [`Interval`] does when a tick was missed, since nobody waited for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum MissedTickBehavior {
+    /// Catches up: ticks that were missed come at once.
+    #[default]
+    Burst,
+    /// Goes on from now: the next tick comes a period later.
+    Delay,
+    /// Leaves out what was missed: the next tick comes when it would have come.
+    Skip,
+}
+
+/// Ticks that come once a period: see [`interval`].
+pub struct Interval {
+    next: Option<Instant>,
+    period: Duration,
+    missed: MissedTickBehavior,
+}
+
+/// Makes ticks that come once a `period`, the first of them at once.
+///
+/// # Panics
+///
+/// Panics if `period` is zero.
+///
+/// # Examples
+///
+/// ```
+/// use roving_scheduler::time::{Duration, Instant, interval};
+///
+/// let start = Instant::now();
+/// let mut ticks = interval(Duration::from_millis(1));
+/// for _ in 0..4 {
+///     ticks.tick();
+/// }
+/// assert!(start.elapsed() >= Duration::from_millis(3));
+/// ```
+pub fn interval(period: Duration) -> Interval {
+    interval_at(Instant::now(), period)
+}
+
+/// Makes ticks that come once a `period`, the first of them at `start`.
+///
+/// # Panics
+///
+/// Panics if `period` is zero.
+pub fn interval_at(start: Instant, period: Duration) -> Interval {
+    assert!(!period.is_zero(), "the period of an interval is not zero");
+    Interval {
+        next: Some(start),
+        period,
+        missed: MissedTickBehavior::default(),
+    }
+}
+
+impl Interval {
+    /// Blocks until the next tick, and gives the instant for which it was due.
+    pub fn tick(&mut self) -> Instant {
+        let Some(due) = self.next else {
+            // The clock cannot tell the time of the next tick.
+            sleep(Duration::MAX);
+            unreachable!("that never ends");
+        };
+        sleep_until(due);
+        let now = Instant::now();
+        self.next = match self.missed {
+            MissedTickBehavior::Burst => due.checked_add(self.period),
+            _ if now < due + self.period => due.checked_add(self.period),
+            MissedTickBehavior::Delay => now.checked_add(self.period),
+            MissedTickBehavior::Skip => {
+                let late = now.duration_since(due).as_nanos() % self.period.as_nanos();
+                let late = Duration::from_nanos_u128(late);
+                now.checked_add(self.period - late)
+            }
+        };
+        due
+    }
+
+    /// Makes the next tick come a period from now.
+    pub fn reset(&mut self) {
+        self.next = Instant::now().checked_add(self.period);
+    }
+
+    /// The period.
+    pub fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// What is done when a tick was missed.
+    pub fn missed_tick_behavior(&self) -> MissedTickBehavior {
+        self.missed
+    }
+
+    /// Sets what is done when a tick was missed.
+    pub fn set_missed_tick_behavior(&mut self, behavior: MissedTickBehavior) {
+        self.missed = behavior;
+    }
+}
+
+impl fmt::Debug for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interval")
+            .field("period", &self.period)
+            .field("next", &self.next)
+            .field("missed", &self.missed)
+            .finish()
+    }
+}
