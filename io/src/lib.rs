@@ -13,6 +13,7 @@
 //!   edge, try again.
 //! - `readiness`: what is known of a descriptor from the edges seen so far, and who waits for the
 //!   next one.
+//! - `ready`: the same for a select.
 //! - `driver`: one poller for each runtime, which turns events into the tickets of those who waited
 //!   for them.
 //!
@@ -32,5 +33,6 @@ mod error;
 pub mod net;
 pub mod os;
 mod readiness;
+mod ready;
 mod settings;
 mod source;

@@ -199,6 +199,12 @@ impl Source {
         self.first.get().map(|first| &first.registration)
     }
 
+    /// The registration with the runtime of the current green thread; on a plain OS thread, with the
+    /// global one.
+    pub(crate) fn current_registration(&self) -> io::Result<Arc<Registration>> {
+        self.registration(Handle::current()?.id())
+    }
+
     /// The registration with the current runtime, which is `id`. It is made if there is none.
     fn registration(&self, id: RuntimeId) -> io::Result<Arc<Registration>> {
         let is_its = |registered: &&Registered| registered.runtime == id;

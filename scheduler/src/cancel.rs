@@ -6,12 +6,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use crate::ambient::{self, FrameId, Kind};
+use crate::channel::Selectable;
 use crate::green::Waiter;
 use crate::panicking;
 use crate::wait::{self, Cancelled, Ticket};
@@ -87,6 +89,15 @@ impl Token {
         drop(state);
         drop(stale);
         true
+    }
+
+    /// Lets the tickets go whose waits have ended.
+    fn unwatch(&self) {
+        let mut state = self.0.lock();
+        let stale = state.waiting.extract_if(.., |ticket| ticket.is_stale());
+        let stale: Vec<_> = stale.collect();
+        drop(state);
+        drop(stale);
     }
 
     fn adopt(&self, child: &Arc<Token>) {
@@ -182,6 +193,21 @@ impl CancelToken {
     /// have no error to give are not cancelled.
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> Result<T, Cancelled> {
         run_in(&self.0, f)
+    }
+}
+
+/// A select that waits for a token gets ready when it is cancelled.
+impl Selectable for CancelToken {
+    fn is_ready(&self) -> io::Result<bool> {
+        Ok(self.is_cancelled())
+    }
+
+    fn watch(&self, ticket: Ticket) -> io::Result<bool> {
+        Ok(self.0.watch(ticket))
+    }
+
+    fn unwatch(&self) {
+        self.0.unwatch();
     }
 }
 

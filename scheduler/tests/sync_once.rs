@@ -96,7 +96,7 @@ fn poison() {
         once.call_once(|| unreachable!());
 
         let lazy = LazyLock::new(|| -> u32 { panic::resume_unwind(Box::new("lazy")) });
-        let mut force = || panic::catch_unwind(AssertUnwindSafe(|| *lazy)).unwrap_err();
+        let force = || panic::catch_unwind(AssertUnwindSafe(|| *lazy)).unwrap_err();
         assert_eq!(*force().downcast::<&str>().unwrap(), "lazy");
         let message = *force().downcast::<&str>().unwrap();
         assert_eq!(message, "LazyLock instance has previously been poisoned");

@@ -76,7 +76,10 @@ fn mixed_os_and_green() {
         let inside = Arc::new(AtomicI32::new(0));
         let body = |n: usize| {
             let (lock, inside) = (lock.clone(), inside.clone());
-            move || (0..100).for_each(|r| readers_and_writers(&lock, &inside, (n + r) % 3 == 0))
+            move || {
+                (0..100)
+                    .for_each(|r| readers_and_writers(&lock, &inside, (n + r).is_multiple_of(3)))
+            }
         };
         let green: Vec<_> = (0..3).map(|n| runtime.spawn(body(n))).collect();
         let os: Vec<_> = (0..3).map(|n| std::thread::spawn(body(n))).collect();

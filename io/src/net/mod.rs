@@ -69,3 +69,4 @@ pub use std::net::{
 
 pub use self::addr::ToSocketAddrs;
 pub use self::tcp::{Incoming, TcpListener, TcpStream};
+pub use crate::ready::Ready;

@@ -27,6 +27,8 @@
 mod core;
 mod error;
 mod macros;
+#[cfg(all(test, roving_loom))]
+mod models;
 mod receiver;
 mod select;
 mod sender;

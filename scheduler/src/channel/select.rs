@@ -40,7 +40,7 @@ pub trait Selectable {
     /// It cannot be waited for; a select takes that for ready.
     fn watch(&self, ticket: Ticket) -> io::Result<bool>;
 
-    /// Lets the tickets go whose waits have ended.
+    /// Lets the ticket go that it kept, whose wait has ended.
     fn unwatch(&self);
 }
 

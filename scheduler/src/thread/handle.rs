@@ -1,15 +1,19 @@
 //! Joining: [`JoinHandle`].
 
 use std::fmt;
+use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
 use super::scope::ScopeData;
 use super::{Result, Thread};
+use crate::channel::Selectable;
 use crate::context;
-use crate::wait::{self, Wait};
+use crate::green::Green;
+use crate::wait::{self, Ticket, Wait};
 
 /// Where a thread leaves its result.
 pub(super) struct Packet<T> {
@@ -50,11 +54,17 @@ impl<T> Drop for Packet<T> {
 pub struct JoinHandle<T> {
     thread: Thread,
     packet: Arc<Packet<T>>,
+    /// Whether a select has a ticket with the thread, in the place of the one that joins.
+    watched: AtomicBool,
 }
 
 impl<T> JoinHandle<T> {
     pub(super) fn new(thread: Thread, packet: Arc<Packet<T>>) -> Self {
-        Self { thread, packet }
+        Self {
+            thread,
+            packet,
+            watched: AtomicBool::new(false),
+        }
     }
 
     /// The thread.
@@ -86,15 +96,11 @@ impl<T> JoinHandle<T> {
     }
 
     fn join_with(self, begin: fn() -> Wait) -> Result<T> {
-        let waiter = self.thread.waiter();
         assert!(
-            !Arc::ptr_eq(waiter, &context::current()),
+            !Arc::ptr_eq(self.thread.waiter(), &context::current()),
             "a green thread cannot join itself: it would wait for ever"
         );
-        let completion = &waiter
-            .green()
-            .expect("handles are to green threads")
-            .completion;
+        let completion = &self.green().completion;
         while !completion.is_done() {
             let wait = begin();
             let _retract = Retract(&self.thread);
@@ -135,11 +141,39 @@ impl<T> JoinHandle<T> {
 
     /// Whether the thread has ended, so that [`join`](Self::join) returns at once.
     pub fn is_finished(&self) -> bool {
+        self.green().completion.is_done()
+    }
+
+    fn green(&self) -> &Green {
         let green = self.thread.waiter().green();
-        green
-            .expect("handles are to green threads")
-            .completion
-            .is_done()
+        green.expect("handles are to green threads")
+    }
+}
+
+/// A select that waits for a thread gets ready when [`JoinHandle::join`] would not block. If several
+/// selects wait for one thread at once, through references to its handle, all but the first are told so
+/// at once.
+impl<T> Selectable for JoinHandle<T> {
+    fn is_ready(&self) -> io::Result<bool> {
+        Ok(self.is_finished())
+    }
+
+    fn watch(&self, ticket: Ticket) -> io::Result<bool> {
+        if self.watched.swap(true, Ordering::Acquire) {
+            return Ok(false);
+        }
+        let completion = &self.green().completion;
+        // SAFETY: `watched` makes this the only select, and a join owns the handle.
+        let watches = unsafe { completion.join(ticket) };
+        if !watches {
+            self.watched.store(false, Ordering::Release);
+        }
+        Ok(watches)
+    }
+
+    fn unwatch(&self) {
+        self.green().completion.retract();
+        self.watched.store(false, Ordering::Release);
     }
 }
 

@@ -17,18 +17,19 @@
 //!   have returned then.
 
 use std::fmt;
+use std::io;
 use std::marker::PhantomData;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use parking_lot::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use super::spawn::Belonging;
 use super::{Builder, JoinHandle, Result, Thread};
 use crate::ambient::{FrameId, Inheritance};
 use crate::cancel::Token;
+use crate::channel::Selectable;
 use crate::panicking;
+use crate::primitive::{AtomicUsize, Mutex, Ordering};
 use crate::wait::{self, Interrupt, Ticket};
 
 /// What a scope and its threads share.
@@ -247,8 +248,56 @@ impl<T> ScopedJoinHandle<'_, T> {
     }
 }
 
+impl<T> Selectable for ScopedJoinHandle<'_, T> {
+    fn is_ready(&self) -> io::Result<bool> {
+        self.handle.is_ready()
+    }
+
+    fn watch(&self, ticket: Ticket) -> io::Result<bool> {
+        self.handle.watch(ticket)
+    }
+
+    fn unwatch(&self) {
+        self.handle.unwatch();
+    }
+}
+
 impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScopedJoinHandle").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, roving_loom))]
+mod models {
+    use super::*;
+    use loom::cell::UnsafeCell;
+
+    struct Borrowed(UnsafeCell<u32>);
+
+    // SAFETY: what the model checks.
+    unsafe impl Sync for Borrowed {}
+
+    #[test]
+    fn the_scope_ends_after_its_threads() {
+        loom::model(|| {
+            let data = Arc::new(ScopeData::new());
+            let borrowed =
+                loom::sync::Arc::new([Borrowed(UnsafeCell::new(0)), Borrowed(UnsafeCell::new(0))]);
+            for thread in 0..2 {
+                data.running.fetch_add(1, Ordering::Relaxed);
+                let (data, borrowed) = (data.clone(), borrowed.clone());
+                loom::thread::spawn(move || {
+                    // SAFETY: this thread's own, until it has ended.
+                    borrowed[thread].0.with_mut(|value| unsafe { *value = 1 });
+                    data.thread_ended();
+                });
+            }
+            assert!(data.wait_for_all().is_none());
+            for value in borrowed.iter() {
+                // SAFETY: the threads have ended.
+                value.0.with(|value| assert_eq!(unsafe { *value }, 1));
+            }
+        });
     }
 }

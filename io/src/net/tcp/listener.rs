@@ -16,6 +16,7 @@ use super::TcpStream;
 use crate::net::addr::{ToSocketAddrs, first_of};
 use crate::net::socket;
 use crate::readiness::Direction;
+use crate::ready::Ready;
 use crate::settings::Settings;
 use crate::source::{Attempt, Source};
 
@@ -262,6 +263,12 @@ impl TcpListener {
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.settings
             .set_listener_nonblocking(self.as_fd(), nonblocking)
+    }
+
+    /// What a [`select!`](roving_scheduler::select!) waits for until [`accept`](Self::accept) would
+    /// not block.
+    pub fn readable(&self) -> Ready<'_> {
+        Ready::new(&self.source, Direction::Read)
     }
 
     /// Takes a socket that comes from elsewhere.

@@ -20,6 +20,7 @@ use crate::error::zero_timeout;
 use crate::net::addr::{ToSocketAddrs, first_of};
 use crate::net::socket;
 use crate::readiness::Direction;
+use crate::ready::Ready;
 use crate::settings::Settings;
 use crate::source::{Attempt, Patience, Source};
 
@@ -363,6 +364,37 @@ impl TcpStream {
     /// Those of `ioctl`.
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.settings.set_nonblocking(self.as_fd(), nonblocking)
+    }
+
+    /// What a [`select!`](roving_scheduler::select!) waits for until a read would not block: there is
+    /// data, or the end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::channel::after;
+    /// use roving::net::{TcpListener, TcpStream};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// let heard = roving::select! {
+    ///     readable(stream) => true,
+    ///     recv(after(Duration::from_millis(1))) -> _ => false,
+    /// };
+    /// assert!(!heard);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn readable(&self) -> Ready<'_> {
+        Ready::new(&self.source, Direction::Read)
+    }
+
+    /// What a [`select!`](roving_scheduler::select!) waits for until a write would not block: there
+    /// is room, or an error.
+    pub fn writable(&self) -> Ready<'_> {
+        Ready::new(&self.source, Direction::Write)
     }
 
     /// Reads once, with a call of `receive` that has room for `room` bytes.
