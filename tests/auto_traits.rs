@@ -74,6 +74,51 @@ fn threads_are_like_those_of_std() {
     }
 }
 
+/// Neither more nor less: what std keeps on its thread, ours keeps there.
+macro_rules! equal {
+    ($($ours:ty: $theirs:ty;)*) => {
+        $(assert_eq!(traits!($ours), traits!($theirs), stringify!($ours));)*
+    };
+}
+
+#[test]
+fn locks_are_those_of_std() {
+    use roving::sync as ours;
+    use std::sync as theirs;
+    equal! {
+        ours::Mutex<u8>: theirs::Mutex<u8>;
+        ours::Mutex<Cell<u8>>: theirs::Mutex<Cell<u8>>;
+        ours::Mutex<*const u8>: theirs::Mutex<*const u8>;
+        ours::MutexGuard<'static, u8>: theirs::MutexGuard<'static, u8>;
+        ours::MutexGuard<'static, Cell<u8>>: theirs::MutexGuard<'static, Cell<u8>>;
+        ours::RwLock<u8>: theirs::RwLock<u8>;
+        ours::RwLock<Cell<u8>>: theirs::RwLock<Cell<u8>>;
+        ours::RwLockReadGuard<'static, u8>: theirs::RwLockReadGuard<'static, u8>;
+        ours::RwLockWriteGuard<'static, u8>: theirs::RwLockWriteGuard<'static, u8>;
+        ours::RwLockWriteGuard<'static, Cell<u8>>: theirs::RwLockWriteGuard<'static, Cell<u8>>;
+        ours::Condvar: theirs::Condvar;
+        ours::Barrier: theirs::Barrier;
+        ours::Once: theirs::Once;
+        ours::OnceLock<u8>: theirs::OnceLock<u8>;
+        ours::OnceLock<Cell<u8>>: theirs::OnceLock<Cell<u8>>;
+        ours::LazyLock<u8>: theirs::LazyLock<u8>;
+        ours::LazyLock<Cell<u8>>: theirs::LazyLock<Cell<u8>>;
+        ours::mpsc::Sender<u8>: theirs::mpsc::Sender<u8>;
+        ours::mpsc::SyncSender<u8>: theirs::mpsc::SyncSender<u8>;
+        ours::mpsc::Receiver<u8>: theirs::mpsc::Receiver<u8>;
+        ours::mpsc::Sender<*const u8>: theirs::mpsc::Sender<*const u8>;
+        ours::mpsc::Receiver<*const u8>: theirs::mpsc::Receiver<*const u8>;
+    }
+}
+
+#[test]
+fn scopes_are_like_those_of_std() {
+    at_least! {
+        roving::thread::Scope<'static, 'static>: std::thread::Scope<'static, 'static>;
+        roving::thread::ScopedJoinHandle<'static, u8>: std::thread::ScopedJoinHandle<'static, u8>;
+    }
+}
+
 #[test]
 fn sockets_are_like_those_of_std() {
     at_least! {

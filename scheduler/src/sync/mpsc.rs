@@ -15,6 +15,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::RefUnwindSafe;
 use std::time::Duration;
 
 use crate::channel;
@@ -46,6 +47,9 @@ pub struct Receiver<T> {
     /// As std's, it is used by one thread at a time.
     _not_sync: PhantomData<Cell<()>>,
 }
+
+// What is done with it is done in one step, as with std's.
+impl<T> RefUnwindSafe for Receiver<T> {}
 
 impl<T> Sender<T> {
     /// Sends a message. Never blocks.

@@ -19,7 +19,7 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -42,6 +42,10 @@ pub(crate) struct ScopeData {
     token: Arc<Token>,
     frame: FrameId,
 }
+
+// What it counts changes in single steps.
+impl UnwindSafe for ScopeData {}
+impl RefUnwindSafe for ScopeData {}
 
 impl ScopeData {
     fn new() -> Self {

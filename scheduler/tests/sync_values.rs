@@ -1,0 +1,174 @@
+//! `sync::{oneshot, broadcast, watch}` and `time`.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{each_worker_count, on_each_worker_count};
+use roving_scheduler::channel::RecvTimeoutError;
+use roving_scheduler::sync::{broadcast, oneshot, watch};
+use roving_scheduler::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
+use roving_scheduler::{deadline, select, thread};
+
+const SHORT: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_oneshot_has_one_message() {
+    on_each_worker_count(|| {
+        let (sender, receiver) = oneshot::channel();
+        assert!(receiver.try_recv().is_err() && !sender.is_closed());
+        thread::spawn(move || sender.send(Arc::new(1)));
+        let message = receiver.recv().unwrap();
+        assert_eq!(Arc::strong_count(&message), 1);
+        let (sender, receiver) = oneshot::channel::<u8>();
+        drop(sender);
+        assert!(receiver.recv().is_err());
+        let (sender, receiver) = oneshot::channel();
+        assert_eq!(receiver.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout));
+        select! {
+            recv(receiver.as_channel()) -> _ => unreachable!(),
+            default => {}
+        }
+        drop(receiver);
+        assert!(sender.is_closed());
+        assert_eq!(sender.send(3), Err(3));
+    });
+}
+
+#[test]
+fn a_broadcast_reaches_all() {
+    each_worker_count(|runtime| {
+        let (sender, first) = broadcast::channel(1000);
+        let mut receivers: Vec<_> = (0..5).map(|_| first.resubscribe()).collect();
+        receivers.push(first);
+        let receivers: Vec<_> = receivers
+            .into_iter()
+            .map(|receiver| {
+                runtime.spawn(move || {
+                    let mut sum = 0;
+                    loop {
+                        match receiver.recv() {
+                            Ok(n) => sum += n,
+                            Err(broadcast::RecvError::Closed) => return sum,
+                            Err(lagged) => panic!("{lagged}"),
+                        }
+                    }
+                })
+            })
+            .collect();
+        for n in 0..500 {
+            assert_eq!(sender.send(n), Ok(6));
+        }
+        drop(sender);
+        for receiver in receivers {
+            assert_eq!(receiver.join().unwrap(), 500 * 499 / 2);
+        }
+    });
+}
+
+#[test]
+fn slow_receivers_of_a_broadcast_are_told() {
+    on_each_worker_count(|| {
+        let (sender, receiver) = broadcast::channel(2);
+        assert_eq!(receiver.try_recv(), Err(broadcast::TryRecvError::Empty));
+        (0..5).for_each(|n| drop(sender.send(n)));
+        assert_eq!(receiver.len(), 5);
+        assert_eq!(receiver.recv(), Err(broadcast::RecvError::Lagged(3)));
+        assert_eq!(receiver.recv(), Ok(3));
+        let late = sender.subscribe();
+        assert!(late.is_empty() && sender.receiver_count() == 2);
+        assert_eq!(
+            late.recv_timeout(SHORT),
+            Err(broadcast::TryRecvError::Empty)
+        );
+        assert!(deadline(SHORT, || late.recv()).is_err());
+        drop((receiver, late));
+        assert_eq!(sender.send(9), Err(broadcast::SendError(9)));
+    });
+}
+
+#[test]
+fn a_watch_shows_the_last_value() {
+    each_worker_count(|runtime| {
+        let (sender, mut receiver) = watch::channel(0);
+        let watches = runtime.spawn(move || {
+            let mut last = 0;
+            while receiver.changed().is_ok() {
+                let value = *receiver.borrow_and_update();
+                assert!(value >= last);
+                last = value;
+            }
+            last
+        });
+        for n in 1..200 {
+            sender.send(n).unwrap();
+            std::thread::yield_now();
+        }
+        sender.send_modify(|value| *value += 1);
+        drop(sender);
+        assert_eq!(watches.join().unwrap(), 200);
+    });
+}
+
+#[test]
+fn a_watch_waits_for_what_is_asked() {
+    on_each_worker_count(|| {
+        let (sender, mut receiver) = watch::channel(1);
+        assert_eq!(receiver.has_changed(), Ok(false));
+        assert_eq!(
+            receiver.changed_timeout(SHORT),
+            Err(watch::RecvTimeoutError::Timeout)
+        );
+        assert!(deadline(SHORT, || receiver.changed()).is_err());
+        let mut waits = sender.subscribe();
+        let waits = thread::spawn(move || waits.wait_for(|n| *n == 3).map(|n| *n));
+        sender.send(2).unwrap();
+        assert_eq!(sender.send_replace(3), Some(2));
+        assert_eq!(waits.join().unwrap(), Ok(3));
+        assert!(!sender.send_if_modified(|_| false));
+        assert_eq!(receiver.has_changed(), Ok(true));
+        let looked = receiver.borrow();
+        sender.send(4).unwrap();
+        assert_eq!((*looked, *sender.borrow()), (3, 4));
+        let mut receiver = receiver.clone();
+        drop(sender);
+        assert_eq!(receiver.changed(), Ok(()));
+        assert_eq!(receiver.changed(), Err(watch::RecvError));
+    });
+}
+
+#[test]
+fn intervals() {
+    on_each_worker_count(|| {
+        let start = Instant::now();
+        let mut ticks = interval(SHORT);
+        assert!(ticks.tick() >= start);
+        assert!((0..3).all(|_| ticks.tick() > start));
+        assert!(start.elapsed() >= 3 * SHORT);
+        for behavior in [
+            MissedTickBehavior::Burst,
+            MissedTickBehavior::Delay,
+            MissedTickBehavior::Skip,
+        ] {
+            let first = Instant::now();
+            let period = Duration::from_millis(2);
+            let mut ticks = interval_at(first, period);
+            ticks.set_missed_tick_behavior(behavior);
+            thread::sleep(Duration::from_millis(7));
+            assert_eq!(ticks.tick(), first);
+            let second = ticks.tick();
+            match behavior {
+                MissedTickBehavior::Burst => assert_eq!(second, first + period),
+                MissedTickBehavior::Delay => assert!(second >= first + 4 * period),
+                MissedTickBehavior::Skip => {
+                    let nanos = second.duration_since(first).as_nanos();
+                    assert_eq!(nanos % period.as_nanos(), 0);
+                    assert!(second >= first + 4 * period);
+                }
+            }
+        }
+        assert_eq!(timeout(Duration::MAX, || 1), Ok(1));
+        assert!(timeout(SHORT, || thread::sleep(Duration::MAX)).is_err());
+    });
+}
