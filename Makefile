@@ -7,7 +7,7 @@ EXAMPLES := hello echo http chat fetch primes million
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned shared stress soundness loom examples sanitize bench bench-quick bench-switch clean
+.PHONY: help test tools check unit pinned shared stress soundness loom examples sanitize bench bench-quick bench-switch bench-sync clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -69,6 +69,9 @@ bench-quick:          ## the same with 10,000 connections, in well under a minut
 
 bench-switch:         ## what a switch costs: futures, coroutines, green threads, OS threads, processes
 	$(CARGO) run --release --locked -p roving-bench -- switch $(ARGS)
+
+bench-sync:           ## locks, channels, select, spawning, timers, beside std, crossbeam, tokio and may
+	$(CARGO) run --release --locked -p roving-bench -- sync $(ARGS)
 
 clean:                ## removes what was built
 	$(CARGO) clean

@@ -18,6 +18,7 @@ mod process;
 mod protocol;
 mod server;
 mod switch;
+mod sync;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -36,6 +37,9 @@ enum Command {
     Connections(connections::Options),
     /// Compares what it costs to switch: futures, coroutines, green threads, OS threads, processes
     Switch(switch::Options),
+    /// Compares locks, channels, select, spawning and timers with those of std, crossbeam, tokio and
+    /// may
+    Sync(sync::Options),
     /// Serves echoes, until its standard input ends
     #[command(hide = true)]
     Serve(server::Options),
@@ -45,12 +49,17 @@ enum Command {
     /// Answers bytes of standard input, until it ends
     #[command(hide = true)]
     Echo(switch::EchoOptions),
+    /// Measures one cell of `sync` once
+    #[command(hide = true)]
+    SyncCell(sync::CellOptions),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Connections(options) => connections::run(options),
         Command::Switch(options) => switch::run(options),
+        Command::Sync(options) => sync::run(options),
+        Command::SyncCell(options) => sync::cell(options),
         Command::Serve(options) => server::run(options),
         Command::Load(options) => load::run(options),
         Command::Echo(options) => switch::echo(options),

@@ -51,6 +51,10 @@ use crate::word::Commit;
 /// so that it does not keep step with the program's own periods (as in Go).
 const LOOK_AROUND: u32 = 61;
 
+/// A green thread that has polled so often without a switch, and never found anything, waits for
+/// something that perhaps nobody can do while it keeps this worker.
+const SPINNING: u32 = 1000;
+
 /// One worker. Everything in it is touched by its own OS thread only, be it from the loop or from
 /// the green thread on it.
 pub(crate) struct Worker {
@@ -63,6 +67,8 @@ pub(crate) struct Worker {
     running: RefCell<Option<Arc<Waiter>>>,
     pub(crate) doubts: Doubts,
     runs: Cell<u32>,
+    /// How often the green thread that runs has polled in vain.
+    polls: Cell<u32>,
     random: Cell<u64>,
     tickets: RefCell<Vec<Ticket>>,
 }
@@ -81,6 +87,7 @@ impl Worker {
             running: RefCell::new(None),
             doubts: Doubts::default(),
             runs: Cell::new(0),
+            polls: Cell::new(0),
             random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (index as u64 + 1)),
             tickets: RefCell::new(Vec::new()),
         }
@@ -126,6 +133,12 @@ impl Worker {
     pub(crate) fn running(&self) -> Option<&Waiter> {
         // SAFETY: `running` changes in `execute` only, while nobody is on the green thread's stack.
         unsafe { (*self.running.as_ptr()).as_deref() }
+    }
+
+    /// Notes that the green thread that runs has polled in vain. `true` if it evidently spins.
+    pub(crate) fn polled_in_vain(&self) -> bool {
+        self.polls.set(self.polls.get() + 1);
+        self.running().is_some() && self.polls.get().is_multiple_of(SPINNING)
     }
 
     pub(crate) fn timers(&self) -> &Shard<Ticket> {
@@ -357,6 +370,7 @@ impl Worker {
             .running()
             .and_then(Waiter::green)
             .expect("only green threads are queued");
+        self.polls.set(0);
         let arrives = green.home() != Some(self.index);
         if arrives {
             green.set_home(self.index);

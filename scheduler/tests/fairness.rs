@@ -159,3 +159,39 @@ fn what_it_spawned_is_stolen_from_one_that_computes() {
         }
     }
 }
+
+/// One that polls for what another must do gets it, though it keeps the only worker.
+#[test]
+fn those_who_spin_let_the_others_run() {
+    use roving_scheduler::channel::unbounded;
+    use roving_scheduler::sync::{Mutex, OnceLock};
+    use roving_scheduler::thread;
+
+    on_each_worker_count(|| {
+        let (sender, receiver) = unbounded();
+        let (ask, asked) = unbounded();
+        let answers = thread::spawn(move || {
+            for question in asked {
+                sender.send(question).unwrap();
+            }
+        });
+        thread::yield_now();
+        ask.send(1).unwrap();
+        while receiver.try_recv().is_err() {}
+        drop(ask);
+        while !answers.is_finished() {}
+
+        static CELL: OnceLock<u32> = OnceLock::new();
+        thread::spawn(|| CELL.set(1));
+        while CELL.get().is_none() {}
+
+        static LOCK: Mutex<()> = Mutex::new(());
+        let held = thread::spawn(|| {
+            let _held = LOCK.lock().unwrap();
+            thread::yield_now();
+        });
+        thread::yield_now();
+        while LOCK.try_lock().is_err() {}
+        held.join().unwrap();
+    });
+}

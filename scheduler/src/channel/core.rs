@@ -39,6 +39,7 @@ use std::time::Instant;
 
 use crate::primitive::{Guard, Mutex};
 use crate::sync::list::{List, Node};
+use crate::thread;
 use crate::wait::{self, Outcome, Ticket, Wait};
 
 /// How long an operation waits.
@@ -437,6 +438,7 @@ impl<T> Chan<T> {
             }
             drop(locked);
             if let Patience::None = patience {
+                thread::polled_in_vain();
                 return Err((message, NotSent::Full));
             }
             let wait = wait::begin();
@@ -478,6 +480,7 @@ impl<T> Chan<T> {
                 Received::Nothing => {}
             }
             if let Patience::None = patience {
+                thread::polled_in_vain();
                 return Err(NotReceived::Empty);
             }
             let wait = wait::begin();

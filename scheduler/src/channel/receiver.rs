@@ -177,7 +177,10 @@ fn receive_time<T>(clock: &dyn Clock<T>, patience: Patience) -> Result<T, NotRec
         }
         let next = clock.next();
         match patience {
-            Patience::None => return Err(NotReceived::Empty),
+            Patience::None => {
+                thread::polled_in_vain();
+                return Err(NotReceived::Empty);
+            }
             Patience::Until(Some(deadline)) if next.is_none_or(|next| deadline < next) => {
                 wait::begin().block_timed(Some(deadline));
                 // The last message may have come with the deadline.

@@ -1,9 +1,10 @@
 //! [`Select`]: waiting for several operations at once, of which one is done.
 //!
 //! 1. Try the operations, from a random one on: what is possible is claimed.
-//! 2. Begin a wait, and register one ticket of it with all of them.
-//! 3. Block. Whoever completes an operation gives a promise and fires the ticket; only one can.
-//! 4. Take back all registrations. The one that has a promise is the operation that was selected; if
+//! 2. Let others run once, and try again.
+//! 3. Begin a wait, and register one ticket of it with all of them.
+//! 4. Block. Whoever completes an operation gives a promise and fires the ticket; only one can.
+//! 5. Take back all registrations. The one that has a promise is the operation that was selected; if
 //!    none has, one of them may have become possible otherwise: go to 1.
 //!
 //! The registrations are taken back also when the wait unwinds, so losers leave nothing behind.
@@ -22,6 +23,7 @@ use super::error::{
 };
 use super::receiver::Source;
 use super::{Receiver, Sender};
+use crate::thread;
 use crate::wait::{self, Ticket};
 
 /// Something that gets ready, and that a [`Select`] can wait for: a join handle, a socket.
@@ -446,6 +448,7 @@ impl<'a> Select<'a> {
         attempt: impl Fn(&dyn Operation) -> Option<Claimed>,
     ) -> Option<(Arm<'a>, Claimed)> {
         let mut timed_out = matches!(limit, Limit::Now);
+        let mut has_yielded = false;
         loop {
             if !self.biased {
                 shuffle(&mut self.arms);
@@ -456,7 +459,13 @@ impl<'a> Select<'a> {
                 }
             }
             if timed_out {
+                thread::polled_in_vain();
                 return None;
+            }
+            // To register with all is dear, and those who run meanwhile often bring something.
+            if !mem::replace(&mut has_yielded, true) {
+                thread::let_others_run();
+                continue;
             }
             let wait = wait::begin();
             let mut registered = Vec::with_capacity(self.arms.len());

@@ -166,7 +166,10 @@ fn a_notification_passes_one_who_has_timed_out() {
 
 #[test]
 fn readers_share_and_a_writer_excludes() {
-    loom::model(|| {
+    // Three threads take the checker too long with more preemptions.
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
         let lock = Arc::new(RwLock::new(()));
         let data = Watched::new();
         let writer = {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::poison::{Entry, Flag};
 use super::raw_mutex::RawMutex;
+use crate::thread;
 
 /// A mutual exclusion lock, as [`std::sync::Mutex`], that a green thread may hold while it blocks.
 ///
@@ -121,6 +122,7 @@ impl<T: ?Sized> Mutex<T> {
         if self.raw.try_lock() {
             Ok(self.locked()?)
         } else {
+            thread::polled_in_vain();
             Err(TryLockError::WouldBlock)
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::Once;
+use crate::thread;
 
 /// A cell that is written once, as [`std::sync::OnceLock`]. What initialises it may block.
 ///
@@ -57,6 +58,7 @@ impl<T> OnceLock<T> {
             // SAFETY: completed means that nobody writes any more.
             unsafe { (*self.value.get()).as_ref() }
         } else {
+            thread::polled_in_vain();
             None
         }
     }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::poison::{Entry, Flag};
 use super::raw_rwlock::RawRwLock;
+use crate::thread;
 
 /// A reader-writer lock, as [`std::sync::RwLock`], that a green thread may hold while it blocks.
 ///
@@ -106,6 +107,7 @@ impl<T: ?Sized> RwLock<T> {
         if self.raw.try_read() {
             Ok(self.reading()?)
         } else {
+            thread::polled_in_vain();
             Err(TryLockError::WouldBlock)
         }
     }
@@ -144,6 +146,7 @@ impl<T: ?Sized> RwLock<T> {
         if self.raw.try_write() {
             Ok(self.writing()?)
         } else {
+            thread::polled_in_vain();
             Err(TryLockError::WouldBlock)
         }
     }

@@ -141,7 +141,11 @@ impl<T> JoinHandle<T> {
 
     /// Whether the thread has ended, so that [`join`](Self::join) returns at once.
     pub fn is_finished(&self) -> bool {
-        self.green().completion.is_done()
+        let finished = self.green().completion.is_done();
+        if !finished {
+            super::polled_in_vain();
+        }
+        finished
     }
 
     fn green(&self) -> &Green {

@@ -41,6 +41,7 @@ use crate::context;
 use crate::coroutine::Suspend;
 use crate::panicking::{self, Unwinding};
 use crate::wait;
+use crate::worker::Worker;
 
 pub use crate::stack::usage::{StackUsage, stack_usage};
 pub use handle::JoinHandle;
@@ -76,9 +77,24 @@ pub use std::thread::Result;
 pub fn yield_now() {
     if context::is_green() {
         wait::cancellation_point();
+    }
+    let_others_run();
+}
+
+/// The same, but nothing unwinds from it.
+pub(crate) fn let_others_run() {
+    if context::is_green() {
         context::suspend(Suspend::Yielded);
     } else {
         std::thread::yield_now();
+    }
+}
+
+/// Notes that something was tried that does not block, and there was nothing. A green thread that does
+/// nothing else for long lets the others run: what it waits for may be theirs to do.
+pub(crate) fn polled_in_vain() {
+    if context::with_worker(|worker| worker.is_some_and(Worker::polled_in_vain)) {
+        let_others_run();
     }
 }
 
