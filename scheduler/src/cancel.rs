@@ -2,7 +2,7 @@
 //!
 //! A token knows the threads that are subject to it: those that are in its
 //! [`run`](CancelToken::run), and the children that inherited it. Cancelling marks a frame of each
-//! (see [`ambient`](crate::ambient)), so a wait costs nothing for being cancellable.
+//! (see [`ambient`]), so a wait costs nothing for being cancellable.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -121,8 +121,8 @@ fn address(waiter: &Arc<Waiter>) -> usize {
 /// Ends, from outside, what other threads wait for.
 ///
 /// What runs in [`run`](Self::run), and the children that it spawns in a
-/// [`scope`](crate::thread::scope) or a [`Group`](crate::Group), is cancelled with the token: the blocking call that a thread is in, or
-/// else the next one, ends. If it gives an [`io::Result`](std::io::Result), it is an error of kind
+/// [`scope`](crate::thread::scope()) or a [`Group`](crate::Group), is cancelled with the token: the blocking call that a thread is in, or
+/// else the next one, ends. If it gives an [`io::Result`], it is an error of kind
 /// [`Other`](std::io::ErrorKind::Other) with [`Cancelled`] in it; else, and once such an error has been given, the thread unwinds up to `run`,
 /// without calling the panic hook. Destructors run and may block.
 ///

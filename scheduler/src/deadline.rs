@@ -9,7 +9,7 @@ use crate::panicking;
 
 /// Calls `f`, whose blocking calls end when `limit` is over: reads, locks, joins, sleeps, channel
 /// operations, all of them, also in the children that it spawns in a
-/// [`scope`](crate::thread::scope) or a [`Group`](crate::Group).
+/// [`scope`](crate::thread::scope()) or a [`Group`](crate::Group).
 ///
 /// An operation that has an error for a timeout gives it: a read is
 /// [`TimedOut`](std::io::ErrorKind::TimedOut), a `recv_timeout` times out early. All others unwind
@@ -47,11 +47,11 @@ pub fn deadline<T>(limit: Duration, f: impl FnOnce() -> T) -> Result<T, Deadline
     }
 }
 
-/// Like [`deadline`], with the instant at which blocking calls end.
+/// Like [`deadline()`], with the instant at which blocking calls end.
 ///
 /// # Errors
 ///
-/// Those of [`deadline`].
+/// Those of [`deadline()`].
 pub fn deadline_at<T>(at: Instant, f: impl FnOnce() -> T) -> Result<T, DeadlineElapsed> {
     let frame = ambient::enter(Kind::Deadline(at));
     let id = frame.id;
@@ -67,7 +67,7 @@ pub fn deadline_at<T>(at: Instant, f: impl FnOnce() -> T) -> Result<T, DeadlineE
     }
 }
 
-/// A [`deadline`] came while the thread was blocked.
+/// A [`deadline()`] came while the thread was blocked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct DeadlineElapsed {
     /// Which deadline.

@@ -1,6 +1,6 @@
 //! Structured concurrency: [`Group`].
 //!
-//! A group is a [`scope`](crate::thread::scope) within a [`CancelToken`]. The first member that fails
+//! A group is a [`scope`](crate::thread::scope()) within a [`CancelToken`]. The first member that fails
 //! leaves its error, and then cancels the token; so the errors with which the others end come later
 //! and count for nothing.
 

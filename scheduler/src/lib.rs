@@ -10,7 +10,7 @@
 //!                                                          ^           |                          |
 //!                                                          |           | commit            wait::begin, block
 //!                                                          |           v                          |
-//!     driver, timer, unpark, join: Ticket::fire -----------+-------- word  <----------------------+
+//!     driver, timer, lock, channel: Ticket::fire ----------+-------- word  <----------------------+
 //!                                                          |
 //!                                                        idle, parker: who sleeps, who is woken
 //! ```
@@ -18,6 +18,14 @@
 //! | file          | what it is                                                                  |
 //! |---------------|-----------------------------------------------------------------------------|
 //! | `thread/`     | the mirror of `std::thread`: spawn, join, park, sleep, yield                |
+//! | `sync/`       | the mirror of `std::sync`                                                   |
+//! | `channel/`    | channels, and select                                                        |
+//! | `group`       | green threads that succeed or fail together                                 |
+//! | `time`        | intervals                                                                   |
+//! | `ambient`     | what the blocking calls of a thread are subject to                          |
+//! | `deadline`    | deadlines over whatever blocks                                              |
+//! | `cancel`      | tokens that cancel, and shields                                             |
+//! | `local`       | values that children inherit                                                |
 //! | `wait`        | the one door through which everything blocks                                |
 //! | `word`        | the wait word: who may end a wait, and who then may run the waiter           |
 //! | `completion`  | the hand-over from a thread that ends to the one that joins it              |

@@ -78,7 +78,7 @@ impl<T> fmt::Debug for Local<T> {
     }
 }
 
-/// Declares variables whose values children inherit: see [`Local`](crate::local::Local).
+/// Declares variables whose values children inherit: see [`Local`].
 ///
 /// # Examples
 ///

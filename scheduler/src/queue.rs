@@ -79,6 +79,10 @@ impl Local {
         self.lifo.take()
     }
 
+    pub(crate) fn take_lifo(&self) -> Option<Runnable> {
+        self.lifo.take()
+    }
+
     pub(crate) fn pop(&self) -> Option<Runnable> {
         if let Some(runnable) = self.lifo.take() {
             self.lifo_runs.set(self.lifo_runs.get() + 1);

@@ -135,6 +135,13 @@ impl Worker {
         unsafe { (*self.running.as_ptr()).as_deref() }
     }
 
+    /// Lets others steal what the green thread that runs has woken.
+    pub(crate) fn release_lifo(&self) {
+        if let Some(runnable) = self.local.take_lifo() {
+            self.push_back(runnable);
+        }
+    }
+
     /// Notes that the green thread that runs has polled in vain. `true` if it evidently spins.
     pub(crate) fn polled_in_vain(&self) -> bool {
         self.polls.set(self.polls.get() + 1);

@@ -167,7 +167,7 @@ fn those_who_spin_let_the_others_run() {
     use roving_scheduler::sync::{Mutex, OnceLock};
     use roving_scheduler::thread;
 
-    on_each_worker_count(|| {
+    common::on_each_worker_count(|| {
         let (sender, receiver) = unbounded();
         let (ask, asked) = unbounded();
         let answers = thread::spawn(move || {

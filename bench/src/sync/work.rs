@@ -206,7 +206,7 @@ macro_rules! locks {
             let start = Instant::now();
             thread::scope(|scope| {
                 for _ in 0..CONTENDERS {
-                    scope.spawn(|| (0..count).for_each(|_| drop(barrier.wait())));
+                    scope.spawn(|| (0..count).for_each(|_| _ = barrier.wait()));
                 }
             });
             each(start, count)

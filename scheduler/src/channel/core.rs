@@ -42,6 +42,10 @@ use crate::sync::list::{List, Node};
 use crate::thread;
 use crate::wait::{self, Outcome, Ticket, Wait};
 
+/// After so many messages a sender that may never block lets other workers have the receiver that it
+/// has woken.
+const MANY: u32 = 1024;
+
 /// How long an operation waits.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Patience {
@@ -123,6 +127,8 @@ struct State<T> {
     queue: VecDeque<T>,
     promised_messages: usize,
     promised_room: usize,
+    /// Counts messages, up to `MANY`.
+    sent: u32,
     senders_gone: bool,
     receivers_gone: bool,
     senders: List<Waiter<T>>,
@@ -400,6 +406,7 @@ impl<T> Chan<T> {
                 queue: VecDeque::new(),
                 promised_messages: 0,
                 promised_room: 0,
+                sent: 0,
                 senders_gone: false,
                 receivers_gone: false,
                 senders: List::new(),
@@ -434,6 +441,12 @@ impl<T> Chan<T> {
             }
             if locked.has_room() {
                 locked.state.queue.push_back(message);
+                locked.state.sent += 1;
+                if locked.state.sent == MANY {
+                    locked.state.sent = 0;
+                    drop(locked);
+                    thread::share_woken();
+                }
                 return Ok(());
             }
             drop(locked);

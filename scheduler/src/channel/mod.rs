@@ -3,7 +3,7 @@
 //! [`bounded`] and [`unbounded`] make a channel with a [`Sender`] and a [`Receiver`], both of which
 //! can be cloned; a channel of capacity 0 hands messages from thread to thread. [`select!`] and
 //! [`Select`] wait for several operations at once. The clock is a channel too: [`after`], [`at`],
-//! [`tick`] and, for what never happens, [`never`].
+//! [`tick`] and, for what never happens, [`never()`].
 //!
 //! When the senders are gone, receivers get what is left and then an error; when the receivers are
 //! gone, senders get their message back. A message that is being sent by a thread that is cancelled

@@ -1,4 +1,4 @@
-//! Receivers of the clock: [`after`], [`at`], [`tick`] and [`never`]. There is no thread behind them:
+//! Receivers of the clock: [`after`], [`at`], [`tick`] and [`never()`]. There is no thread behind them:
 //! whoever receives waits until the time.
 
 use std::fmt;

@@ -1,5 +1,5 @@
 //! Channels with one receiver, as `std::sync::mpsc` has them: std's names on
-//! [`channel`](crate::channel), of which they are the same channels. The errors are std's own.
+//! [channel](mod@crate::channel), of which they are the same channels. The errors are std's own.
 //!
 //! # Examples
 //!
@@ -35,7 +35,7 @@ pub fn sync_channel<T>(bound: usize) -> (SyncSender<T>, Receiver<T>) {
     (SyncSender(sender), Receiver::new(receiver))
 }
 
-/// The sending side of a [`channel`].
+/// The sending side of a [`channel()`].
 pub struct Sender<T>(channel::Sender<T>);
 
 /// The sending side of a [`sync_channel`].

@@ -1,4 +1,4 @@
-//! A channel for one message: [`channel`].
+//! A channel for one message: [`channel()`].
 //!
 //! # Examples
 //!

@@ -1,4 +1,4 @@
-//! A value that others watch: [`channel`].
+//! A value that others watch: [`channel()`].
 //!
 //! The value lies in an [`Arc`], which readers clone: nobody holds a lock while it looks at a value,
 //! so a look, however long, keeps no sender waiting and no worker from its other green threads.

@@ -117,7 +117,7 @@ impl<T> JoinHandle<T> {
 
     /// Cancels the thread: the blocking call that it is in, or else its next one, ends.
     ///
-    /// If that call gives an [`io::Result`](std::io::Result), it is an error of kind
+    /// If that call gives an [`io::Result`], it is an error of kind
     /// [`Other`](std::io::ErrorKind::Other) with [`Cancelled`](crate::wait::Cancelled) in it; else, and
     /// once such an error has been given, the thread unwinds, without calling the panic hook, and [`join`](Self::join)
     /// gives a `Cancelled`. Destructors run and may block. A thread that catches the unwinding and goes on

@@ -98,6 +98,12 @@ pub(crate) fn polled_in_vain() {
     }
 }
 
+/// Lets other workers have the green thread that the current one has woken last. For operations that
+/// never block, of which a green thread may do any number before it switches.
+pub(crate) fn share_woken() {
+    context::with_worker(|worker| worker.into_iter().for_each(Worker::release_lifo));
+}
+
 /// Blocks the current thread for at least `duration`.
 ///
 /// Timers are as exact as the system's clock and the load let them be; they are not rounded to

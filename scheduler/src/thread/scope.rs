@@ -1,8 +1,8 @@
-//! Threads that borrow: [`scope`].
+//! Threads that borrow: [`scope()`].
 //!
 //! # Why it is sound
 //!
-//! A thread that is spawned in a scope may use what `'scope` borrows until it has ended. [`scope`]
+//! A thread that is spawned in a scope may use what `'scope` borrows until it has ended. [`scope()`]
 //! does not return, and does not unwind, before all of them have:
 //!
 //! - A thread is counted before it exists, and counted off by the worker that has taken its stack
@@ -151,7 +151,7 @@ where
     }
 }
 
-/// Where threads can be spawned that borrow: see [`scope`].
+/// Where threads can be spawned that borrow: see [`scope()`].
 pub struct Scope<'scope, 'env: 'scope> {
     data: Arc<ScopeData>,
     /// Invariant, as in std: `'scope` neither grows nor shrinks.
@@ -212,7 +212,7 @@ impl fmt::Debug for Scope<'_, '_> {
     }
 }
 
-/// The right to join a thread of a [`scope`]. Dropping it leaves that to the end of the scope.
+/// The right to join a thread of a [`scope()`]. Dropping it leaves that to the end of the scope.
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<T>,
     scope: PhantomData<&'scope mut &'scope ()>,
