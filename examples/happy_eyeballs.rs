@@ -1,8 +1,9 @@
-//! Happy eyeballs (after RFC 8305): connect to several addresses of one host, each a little after the last, and keep
-//! the connection that stands first.
+//! Happy eyeballs (after RFC 8305): connect to several addresses of one host, each a little after
+//! the last, and keep the connection that stands first.
 //!
-//! One address never answers, one refuses, and one works. The attempts are green threads; a `select!` waits for
-//! their answers and for the time of the next attempt, and whoever has lost is cancelled.
+//! One address never answers, one refuses, and one works. The attempts are green threads; a
+//! `select!` waits for their answers and for the time of the next attempt, and whoever has lost is
+//! cancelled.
 
 use roving::channel::{Receiver, Sender, after, never, unbounded};
 use roving::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,7 +1,9 @@
-//! A pipeline: stages that are connected by bounded channels, so that a fast one waits for a slow one.
+//! A pipeline: stages that are connected by bounded channels, so that a fast one waits for a slow
+//! one.
 //!
-//! The stages are members of a group. When the last one has seen enough it returns; the channels behind it are
-//! then disconnected, and one stage after the other ends. A stage that fails would cancel all others.
+//! The stages are members of a group. When the last one has seen enough it returns; the channels
+//! behind it are then disconnected, and one stage after the other ends. A stage that fails would
+//! cancel all others.
 
 use roving::Group;
 use roving::channel::bounded;

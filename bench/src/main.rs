@@ -37,8 +37,8 @@ enum Command {
     Connections(connections::Options),
     /// Compares what it costs to switch: futures, coroutines, green threads, OS threads, processes
     Switch(switch::Options),
-    /// Compares locks, channels, select, spawning and timers with those of std, crossbeam, tokio and
-    /// may
+    /// Compares locks, channels, select, spawning and timers with those of std, crossbeam, tokio
+    /// and may
     Sync(sync::Options),
     /// Serves echoes, until its standard input ends
     #[command(hide = true)]

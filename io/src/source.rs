@@ -4,8 +4,8 @@
 //! finds it not ready; one that is always ready, or only used on plain OS threads, never is.
 //! Registrations with several runtimes know nothing of each other: each has its own edges.
 //!
-//! A plain OS thread waits with `poll` on the one descriptor, or, if a deadline or a cancellation may
-//! end that, with the driver of the global runtime.
+//! A plain OS thread waits with `poll` on the one descriptor, or, if a deadline or a cancellation
+//! may end that, with the driver of the global runtime.
 //!
 //! A green thread whose descriptor is always ready never waits, so it would keep its worker.
 //! Therefore every [`TURNS`]th operation lets the others run first.
@@ -199,8 +199,8 @@ impl Source {
         self.first.get().map(|first| &first.registration)
     }
 
-    /// The registration with the runtime of the current green thread; on a plain OS thread, with the
-    /// global one.
+    /// The registration with the runtime of the current green thread; on a plain OS thread, with
+    /// the global one.
     pub(crate) fn current_registration(&self) -> io::Result<Arc<Registration>> {
         self.registration(Handle::current()?.id())
     }
@@ -258,8 +258,8 @@ impl fmt::Debug for Source {
     }
 }
 
-/// The runtime whose driver the current thread waits with. A plain OS thread does so if a deadline or
-/// a cancellation may end the wait, else alone.
+/// The runtime whose driver the current thread waits with. A plain OS thread does so if a deadline
+/// or a cancellation may end the wait, else alone.
 fn runtime_to_wait_with() -> io::Result<Option<RuntimeId>> {
     match RuntimeId::current() {
         None if wait::may_be_interrupted() => Ok(Some(Handle::current()?.id())),

@@ -6,8 +6,8 @@
 //! [`set`](crate::local::Local::set) push one for as long as a closure runs. A green thread begins
 //! with those that it inherited.
 //!
-//! A frame is *visible* if no shield lies above it. A wait ends at the nearest visible deadline, and
-//! when a visible frame is cancelled.
+//! A frame is *visible* if no shield lies above it. A wait ends at the nearest visible deadline,
+//! and when a visible frame is cancelled.
 //!
 //! # Invariants
 //!
@@ -161,8 +161,8 @@ impl Ambient {
         self.lock().cancellation().unwrap_or(FrameId::THREAD)
     }
 
-    /// Notes that an operation returns an error because of the frame `id`. `false` if one has done so
-    /// before.
+    /// Notes that an operation returns an error because of the frame `id`. `false` if one has done
+    /// so before.
     pub(crate) fn tell(&self, id: FrameId) -> bool {
         let mut frames = self.lock();
         let told = match frames.stack.iter_mut().find(|frame| frame.id == id) {

@@ -121,10 +121,11 @@ fn address(waiter: &Arc<Waiter>) -> usize {
 /// Ends, from outside, what other threads wait for.
 ///
 /// What runs in [`run`](Self::run), and the children that it spawns in a
-/// [`scope`](crate::thread::scope()) or a [`Group`](crate::Group), is cancelled with the token: the blocking call that a thread is in, or
-/// else the next one, ends. If it gives an [`io::Result`], it is an error of kind
-/// [`Other`](std::io::ErrorKind::Other) with [`Cancelled`] in it; else, and once such an error has been given, the thread unwinds up to `run`,
-/// without calling the panic hook. Destructors run and may block.
+/// [`scope`](crate::thread::scope()) or a [`Group`](crate::Group), is cancelled with the token: the
+/// blocking call that a thread is in, or else the next one, ends. If it gives an [`io::Result`], it
+/// is an error of kind [`Other`](std::io::ErrorKind::Other) with [`Cancelled`] in it; else, and
+/// once such an error has been given, the thread unwinds up to `run`, without calling the panic
+/// hook. Destructors run and may block.
 ///
 /// Clones are one token; a [`child`](Self::child) is cancelled with its parent, and alone.
 ///

@@ -149,8 +149,8 @@ pub(crate) fn suspend(why: Suspend) {
     }
 }
 
-/// Lends the green thread that this OS thread runs, if it runs one. Safe in a signal handler. `f` must
-/// not suspend.
+/// Lends the green thread that this OS thread runs, if it runs one. Safe in a signal handler. `f`
+/// must not suspend.
 pub(crate) fn with_running_green(f: impl FnOnce(&Waiter)) {
     with_worker(|worker| {
         if let Some(waiter) = worker.and_then(Worker::running) {

@@ -14,8 +14,8 @@ use crate::panicking;
 /// An operation that has an error for a timeout gives it: a read is
 /// [`TimedOut`](std::io::ErrorKind::TimedOut), a `recv_timeout` times out early. All others unwind
 /// up to here, without calling the panic hook; and so does the first that would block after such an
-/// error was given, so that a loop which ignores errors ends too. Destructors run and may block. What does not block is not
-/// ended, however long it takes.
+/// error was given, so that a loop which ignores errors ends too. Destructors run and may block.
+/// What does not block is not ended, however long it takes.
 ///
 /// Deadlines nest: the nearest counts. [`deadline_at`] takes an instant.
 ///

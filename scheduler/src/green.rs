@@ -125,8 +125,8 @@ impl Waiter {
         }
     }
 
-    /// Called by whoever has just moved the word from `Parked` to `Ended`, or has held the thread when
-    /// its wait ended.
+    /// Called by whoever has just moved the word from `Parked` to `Ended`, or has held the thread
+    /// when its wait ended.
     pub(crate) fn run_again(self: &Arc<Self>) {
         match &self.kind {
             Kind::Os(parker) => {

@@ -1,8 +1,8 @@
 //! Structured concurrency: [`Group`].
 //!
-//! A group is a [`scope`](crate::thread::scope()) within a [`CancelToken`]. The first member that fails
-//! leaves its error, and then cancels the token; so the errors with which the others end come later
-//! and count for nothing.
+//! A group is a [`scope`](crate::thread::scope()) within a [`CancelToken`]. The first member that
+//! fails leaves its error, and then cancels the token; so the errors with which the others end come
+//! later and count for nothing.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -21,10 +21,10 @@ use crate::wait::{self, Ticket};
 
 /// Green threads that succeed or fail together.
 ///
-/// Each member gives a [`Result`]. When all have ended, [`run`](Self::run) gives their values in the
-/// order in which they were spawned. The first error or panic cancels all others, is waited for until
-/// they have ended, and goes on in the caller: nothing is left running. Members may borrow, and are
-/// subject to the deadlines and cancellations of the caller.
+/// Each member gives a [`Result`]. When all have ended, [`run`](Self::run) gives their values in
+/// the order in which they were spawned. The first error or panic cancels all others, is waited for
+/// until they have ended, and goes on in the caller: nothing is left running. Members may borrow,
+/// and are subject to the deadlines and cancellations of the caller.
 ///
 /// # Examples
 ///
@@ -245,8 +245,8 @@ where
     ///
     /// # Panics
     ///
-    /// Panics if the system refuses a stack. Unwinds to the group's end if that is cancelled while this
-    /// blocks.
+    /// Panics if the system refuses a stack. Unwinds to the group's end if that is cancelled while
+    /// this blocks.
     #[track_caller]
     pub fn spawn<F>(&self, f: F)
     where
@@ -271,8 +271,8 @@ where
         });
     }
 
-    /// Waits for the next value, in the order in which members end. `None` if no member runs. Values
-    /// that are taken here are not in the result of the group.
+    /// Waits for the next value, in the order in which members end. `None` if no member runs.
+    /// Values that are taken here are not in the result of the group.
     ///
     /// # Panics
     ///

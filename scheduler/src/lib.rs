@@ -57,8 +57,8 @@
 //! - A green thread is in exactly one place: one queue, one worker, or parked (`green`).
 //! - A wait ends once, and whoever ends a parked one queues its thread (`word`).
 //! - Nothing is locked, borrowed or kept from a thread-local across a suspension (`context`).
-//! - A started green thread moves only with its own thread-locals, unless its runtime's builder took
-//!   an unsafe promise (`mode`, `tls`).
+//! - A started green thread moves only with its own thread-locals, unless its runtime's builder
+//!   took an unsafe promise (`mode`, `tls`).
 //! - Nobody sleeps while there is work that nobody is on the way to (`idle`).
 //! - The worker loop never runs on a green stack, and user code never on a worker's (`worker`).
 

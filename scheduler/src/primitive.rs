@@ -1,8 +1,8 @@
 //! The concurrency primitives of the protocols that are model-checked.
 //!
-//! `word`, `idle`, `parker`, `completion`, the locks of `sync` and the channels import from here and from
-//! nowhere else, so that `--cfg roving_loom` runs the real code under loom. Everything else uses `std`
-//! and `parking_lot` by name.
+//! `word`, `idle`, `parker`, `completion`, the locks of `sync` and the channels import from here
+//! and from nowhere else, so that `--cfg roving_loom` runs the real code under loom. Everything
+//! else uses `std` and `parking_lot` by name.
 
 #[cfg(not(roving_loom))]
 mod real {

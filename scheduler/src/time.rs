@@ -7,8 +7,8 @@ use crate::deadline::{DeadlineElapsed, deadline};
 pub use crate::thread::{sleep, sleep_until};
 pub use std::time::{Duration, Instant, SystemTime, SystemTimeError, UNIX_EPOCH};
 
-/// Calls `f`, whose blocking calls end when `duration` is over: [`deadline()`] by the name that it has
-/// elsewhere.
+/// Calls `f`, whose blocking calls end when `duration` is over: [`deadline()`] by the name that it
+/// has elsewhere.
 ///
 /// # Errors
 ///

@@ -24,16 +24,16 @@
 //!
 //! # Cancellation and deadlines
 //!
-//! A thread may be cancelled, by a runtime that shuts down, a [`JoinHandle`], a token or a group, and
-//! be subject to [deadlines](crate::deadline()). The wait that it is in, or else the next one that it
-//! begins, then ends with an [`Interrupt`]. An operation that has an error to give
+//! A thread may be cancelled, by a runtime that shuts down, a [`JoinHandle`], a token or a group,
+//! and be subject to [deadlines](crate::deadline()). The wait that it is in, or else the next one
+//! that it begins, then ends with an [`Interrupt`]. An operation that has an error to give
 //! [asks for it](Interrupt::into_error) and gives it, once; in all other cases the thread unwinds,
 //! without the panic hook, so that destructors run. These may block: waits that are begun while
 //! unwinding, or while the thread's result and thread-locals are dropped, are not interrupted. A
 //! thread that catches the payload and goes on is unwound again at its next wait.
 //!
-//! With `panic = "abort"` nothing can unwind: only operations that [say](begin_interruptible) that they
-//! can give an error are interrupted.
+//! With `panic = "abort"` nothing can unwind: only operations that [say](begin_interruptible) that
+//! they can give an error are interrupted.
 //!
 //! [`JoinHandle`]: crate::thread::JoinHandle
 

@@ -15,7 +15,8 @@
 //! ```
 //!
 //! - Only the waiter itself begins and finishes; only the worker that it switched out to commits,
-//!   and whoever [holds](WaitWord::hold) a parked thread for a moment, which makes it `Armed` again.
+//!   and whoever [holds](WaitWord::hold) a parked thread for a moment, which makes it `Armed`
+//!   again.
 //! - `fire` is one compare-and-swap on (state, epoch). Of all who may end a wait exactly one wins,
 //!   and a ticket of an earlier epoch never ends a later wait: its epoch is gone from the word for
 //!   ever.
@@ -289,8 +290,8 @@ impl WaitWord {
         }
     }
 
-    /// Takes a request back that is not for the thread any more. Called by the thread itself, while it
-    /// is in no wait.
+    /// Takes a request back that is not for the thread any more. Called by the thread itself, while
+    /// it is in no wait.
     pub(crate) fn withdraw_cancel(&self) {
         self.0.fetch_and(!CANCEL, Ordering::AcqRel);
     }

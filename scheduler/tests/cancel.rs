@@ -246,8 +246,8 @@ fn scoped_threads_inherit_and_detached_ones_do_not() {
     });
 }
 
-/// A cancellation races with a wake-up, a deadline and another cancellation: one wins, and the thread
-/// ends.
+/// A cancellation races with a wake-up, a deadline and another cancellation: one wins, and the
+/// thread ends.
 #[test]
 fn stress() {
     each_worker_count(|runtime| {

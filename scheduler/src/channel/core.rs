@@ -4,9 +4,10 @@
 //!
 //! A thread that can go on does so under the lock. One that cannot leaves a node in the list of its
 //! side and blocks, and **the other side completes its operation for it** (as in Go's channels): a
-//! message is put into the node of a receiver, or taken out of that of a sender, and then its ticket is
-//! fired. If that is lost, since the waiter timed out or was cancelled, the message is taken back. So a
-//! message is handed to exactly one who takes it, and none is lost to one who has gone.
+//! message is put into the node of a receiver, or taken out of that of a sender, and then its
+//! ticket is fired. If that is lost, since the waiter timed out or was cancelled, the message is
+//! taken back. So a message is handed to exactly one who takes it, and none is lost to one who has
+//! gone.
 //!
 //! A channel of capacity 0 is the same with no room: every message goes from node to thread.
 //!
@@ -22,10 +23,10 @@
 //!
 //! # Invariants, while the lock is free
 //!
-//! - Messages in the queue and promises of room are no more than the capacity, but for messages that
-//!   are promised themselves.
-//! - `promised_messages` are no more than the messages in the queue and, without capacity, those that
-//!   are to come (`promised_room`). Who waits for one of the latter is in `awaiting`.
+//! - Messages in the queue and promises of room are no more than the capacity, but for messages
+//!   that are promised themselves.
+//! - `promised_messages` are no more than the messages in the queue and, without capacity, those
+//!   that are to come (`promised_room`). Who waits for one of the latter is in `awaiting`.
 //! - If a receiver waits, no message is there that is not promised; if a sender waits, no room.
 //! - A node in a list has its ticket. Whoever takes it out fires the ticket under the lock and does
 //!   not touch the node after that.
@@ -42,8 +43,8 @@ use crate::sync::list::{List, Node};
 use crate::thread;
 use crate::wait::{self, Outcome, Ticket, Wait};
 
-/// After so many messages a sender that may never block lets other workers have the receiver that it
-/// has woken.
+/// After so many messages a sender that may never block lets other workers have the receiver that
+/// it has woken.
 const MANY: u32 = 1024;
 
 /// How long an operation waits.
@@ -150,8 +151,8 @@ unsafe impl<T: Send> Send for Chan<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Chan<T> {}
 
-/// The locked state, and the tickets that were fired. They are dropped after the lock is released: the
-/// last one of a thread can drop anything.
+/// The locked state, and the tickets that were fired. They are dropped after the lock is released:
+/// the last one of a thread can drop anything.
 struct Locked<'a, T> {
     state: Guard<'a, State<T>>,
     fired: Vec<Ticket>,
@@ -185,16 +186,16 @@ impl<T> Locked<'_, T> {
         self.state.capacity == Some(0)
     }
 
-    /// Hands a message to the first receiver who takes it, or promises it; gives it back if there is
-    /// none.
+    /// Hands a message to the first receiver who takes it, or promises it; gives it back if there
+    /// is none.
     fn hand_over(&mut self, mut message: T) -> Option<T> {
         loop {
             let Some(node) = self.state.receivers.take_first(|_| true) else {
                 return Some(message);
             };
             let node: *const Waiting<T> = node;
-            // SAFETY: its owner's wait has not been ended by this thread, and its owner takes the lock
-            // before it leaves otherwise.
+            // SAFETY: its owner's wait has not been ended by this thread, and its owner takes the
+            // lock before it leaves otherwise.
             let waiter = unsafe { &(*node).value };
             let ticket = waiter
                 .ticket
@@ -538,8 +539,8 @@ impl<T> Chan<T> {
         outcome
     }
 
-    /// Takes a message that was promised, when it has come. `None` if it will not: who would have sent
-    /// it has given its promise back.
+    /// Takes a message that was promised, when it has come. `None` if it will not: who would have
+    /// sent it has given its promise back.
     pub(super) fn await_promised(&self) -> Option<T> {
         loop {
             let mut locked = self.lock();

@@ -1,9 +1,9 @@
 //! [`select!`](crate::select!): sugar for [`Select`](super::Select).
 //!
 //! The arms are parsed one by one into a list of `(kind result index handle (arguments) pattern
-//! body)`, where the three names are made at each step, so that they are different for each arm. Then
-//! the list is expanded: add all operations, select, do the one that was selected and keep its result;
-//! and, when nothing is borrowed any more, run its body.
+//! body)`, where the three names are made at each step, so that they are different for each arm.
+//! Then the list is expanded: add all operations, select, do the one that was selected and keep its
+//! result; and, when nothing is borrowed any more, run its body.
 
 /// Waits for several operations at once, does one of them, and runs its body.
 ///
@@ -17,9 +17,10 @@
 /// | `default =>`                     | nothing else is possible at once                           |
 /// | `default(timeout) =>`            | nothing else has been possible for so long                 |
 ///
-/// If several are possible, one is chosen at random; [`select_biased!`](crate::select_biased!) takes the
-/// first. No body runs unless its operation was done, and the other operations leave nothing behind. A
-/// message is evaluated when its arm has been selected. Bodies may `break`, `return` and use `?`.
+/// If several are possible, one is chosen at random; [`select_biased!`](crate::select_biased!)
+/// takes the first. No body runs unless its operation was done, and the other operations leave
+/// nothing behind. A message is evaluated when its arm has been selected. Bodies may `break`,
+/// `return` and use `?`.
 ///
 /// # Examples
 ///

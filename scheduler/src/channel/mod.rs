@@ -65,8 +65,8 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     channel(None)
 }
 
-/// Makes a channel that holds `capacity` messages. With 0 each is handed from the one who sends to the
-/// one who receives, who wait for each other.
+/// Makes a channel that holds `capacity` messages. With 0 each is handed from the one who sends to
+/// the one who receives, who wait for each other.
 ///
 /// # Examples
 ///

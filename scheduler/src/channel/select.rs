@@ -4,8 +4,8 @@
 //! 2. Let others run once, and try again.
 //! 3. Begin a wait, and register one ticket of it with all of them.
 //! 4. Block. Whoever completes an operation gives a promise and fires the ticket; only one can.
-//! 5. Take back all registrations. The one that has a promise is the operation that was selected; if
-//!    none has, one of them may have become possible otherwise: go to 1.
+//! 5. Take back all registrations. The one that has a promise is the operation that was selected;
+//!    if none has, one of them may have become possible otherwise: go to 1.
 //!
 //! The registrations are taken back also when the wait unwinds, so losers leave nothing behind.
 
@@ -221,8 +221,8 @@ struct Arm<'a> {
 
 /// A set of operations of which one is to be done.
 ///
-/// [`select!`](crate::select!) is the same as a macro, for operations that are known when the program
-/// is written.
+/// [`select!`](crate::select!) is the same as a macro, for operations that are known when the
+/// program is written.
 ///
 /// # Examples
 ///
@@ -248,8 +248,8 @@ pub struct Select<'a> {
     biased: bool,
 }
 
-// SAFETY: a select refers to channels, whose state is under their locks, and moves no message out of
-// them: that is done with a `&Sender` or `&Receiver`. A `Selectable` is only added through
+// SAFETY: a select refers to channels, whose state is under their locks, and moves no message out
+// of them: that is done with a `&Sender` or `&Receiver`. A `Selectable` is only added through
 // `Select::ready_of`, which asks for `Sync`.
 unsafe impl Send for Select<'_> {}
 // SAFETY: as above.

@@ -1,5 +1,5 @@
-//! Receivers of the clock: [`after`], [`at`], [`tick`] and [`never()`]. There is no thread behind them:
-//! whoever receives waits until the time.
+//! Receivers of the clock: [`after`], [`at`], [`tick`] and [`never()`]. There is no thread behind
+//! them: whoever receives waits until the time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -103,8 +103,8 @@ pub fn at(when: Instant) -> Receiver<Instant> {
     }))
 }
 
-/// Makes a receiver that gets a message each `duration`. One that is not received in time delays the
-/// next: they do not pile up.
+/// Makes a receiver that gets a message each `duration`. One that is not received in time delays
+/// the next: they do not pile up.
 ///
 /// # Examples
 ///

@@ -1,8 +1,8 @@
 //! A channel whose messages go to all receivers: [`channel()`].
 //!
 //! Messages lie in a ring. Each has a number, and each receiver the number of its next one. Sending
-//! never waits: when the ring is full the oldest message goes, and a receiver that has not had it is
-//! told how many it has missed.
+//! never waits: when the ring is full the oldest message goes, and a receiver that has not had it
+//! is told how many it has missed.
 //!
 //! # Examples
 //!

@@ -17,8 +17,8 @@ use crate::primitive::{AtomicU32, Ordering};
 
 /// A condition variable, as [`std::sync::Condvar`], for [`Mutex`](super::Mutex).
 ///
-/// A thread that is cancelled, or whose deadline comes, while it waits unwinds without its mutex, so
-/// this poisons nothing.
+/// A thread that is cancelled, or whose deadline comes, while it waits unwinds without its mutex,
+/// so this poisons nothing.
 ///
 /// # Examples
 ///

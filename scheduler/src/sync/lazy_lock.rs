@@ -100,8 +100,8 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
                 state.poison();
                 return;
             }
-            // SAFETY: the closure of a once has its data for itself, and the function is there, since
-            // no other closure has run.
+            // SAFETY: the closure of a once has its data for itself, and the function is there,
+            // since no other closure has run.
             let function = unsafe {
                 *self.stage.get() = Stage::Neither;
                 ManuallyDrop::take(&mut (*self.data.get()).function)

@@ -1,8 +1,8 @@
 //! A first-in, first-out list of those who wait, whose nodes lie on their stacks.
 //!
 //! A node is linked and unlinked under the lock of its list, in constant time wherever it is, and
-//! without memory of its own. Whoever takes a node out to wake its owner does so before the wake-up:
-//! once the owner's wait has ended it may return, and the node is gone.
+//! without memory of its own. Whoever takes a node out to wake its owner does so before the
+//! wake-up: once the owner's wait has ended it may return, and the node is gone.
 
 use std::cell::Cell;
 use std::fmt;

@@ -65,8 +65,8 @@ impl<T> Sender<T> {
 }
 
 impl<T> SyncSender<T> {
-    /// Sends a message, blocking the current thread until there is room for it, or, without capacity,
-    /// until it is received.
+    /// Sends a message, blocking the current thread until there is room for it, or, without
+    /// capacity, until it is received.
     ///
     /// # Errors
     ///

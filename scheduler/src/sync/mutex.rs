@@ -16,13 +16,13 @@ use crate::thread;
 /// A mutual exclusion lock, as [`std::sync::Mutex`], that a green thread may hold while it blocks.
 ///
 /// A green thread that waits for it costs no OS thread, so holding it over a read or a `recv` is
-/// fine. It may be shared between green threads and OS threads. The lock is one word: an uncontended
-/// [`lock`](Self::lock) is one compare-and-swap.
+/// fine. It may be shared between green threads and OS threads. The lock is one word: an
+/// uncontended [`lock`](Self::lock) is one compare-and-swap.
 ///
 /// # Fairness
 ///
-/// A running thread may overtake one that has just been woken, but only once: a thread that waits is
-/// woken twice at most, and the second time the lock is already its own.
+/// A running thread may overtake one that has just been woken, but only once: a thread that waits
+/// is woken twice at most, and the second time the lock is already its own.
 ///
 /// # Poisoning
 ///
@@ -105,7 +105,8 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Panics
     ///
-    /// In debug builds, if the current thread holds the lock already. Otherwise that waits for ever.
+    /// In debug builds, if the current thread holds the lock already. Otherwise that waits for
+    /// ever.
     #[inline]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         self.raw.lock();
@@ -166,8 +167,8 @@ impl<T: ?Sized> Mutex<T> {
         }
     }
 
-    /// Locks a mutex of ours, which is held for a moment at a time: nothing interrupts it, and it is never
-    /// left in a bad state.
+    /// Locks a mutex of ours, which is held for a moment at a time: nothing interrupts it, and it
+    /// is never left in a bad state.
     pub(super) fn lock_sure(&self) -> MutexGuard<'_, T> {
         self.lock_uninterruptible()
             .unwrap_or_else(PoisonError::into_inner)

@@ -88,7 +88,8 @@ impl Once {
         }
     }
 
-    /// Calls `f` if no closure has run. When this returns one has, and all that it did is seen here.
+    /// Calls `f` if no closure has run. When this returns one has, and all that it did is seen
+    /// here.
     ///
     /// # Panics
     ///

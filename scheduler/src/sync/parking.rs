@@ -180,8 +180,8 @@ impl Queue<'_> {
         parked.next().map(|node| node.value.kind)
     }
 
-    /// Takes the first one out who `is_wanted`, and wakes it. `None` if there is none; `false` if its
-    /// wait had ended.
+    /// Takes the first one out who `is_wanted`, and wakes it. `None` if there is none; `false` if
+    /// its wait had ended.
     pub(super) fn wake(&mut self, is_wanted: impl Fn(Kind) -> bool, grant: Grant) -> Option<bool> {
         let key = self.key;
         let node = self

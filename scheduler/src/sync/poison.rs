@@ -54,8 +54,8 @@ impl Flag {
     }
 }
 
-/// Whether the current thread is unwinding. std's count, which is shared where thread-locals are, is
-/// right when it is zero.
+/// Whether the current thread is unwinding. std's count, which is shared where thread-locals are,
+/// is right when it is zero.
 #[inline]
 fn panicking() -> bool {
     std::thread::panicking() && crate::thread::panicking()

@@ -7,14 +7,14 @@
 //!     CONTENDED --unlock--> CONTENDED, and the first who is parked has the lock: a hand-off
 //! ```
 //!
-//! A running thread may take the lock before one that has just been woken for it (*barging*): it would
-//! otherwise stay free for the length of a wake-up, at every contended unlock. Against starvation, a
-//! thread that was woken and overtaken parks again in front of all others and is *impatient*: the
-//! next unlock hands the lock to it. **So a thread that waits is woken twice at most: the second
-//! time the lock is its own.**
+//! A running thread may take the lock before one that has just been woken for it (*barging*): it
+//! would otherwise stay free for the length of a wake-up, at every contended unlock. Against
+//! starvation, a thread that was woken and overtaken parks again in front of all others and is
+//! *impatient*: the next unlock hands the lock to it. **So a thread that waits is woken twice at
+//! most: the second time the lock is its own.**
 //!
-//! `CONTENDED` says that somebody may be parked. Whoever parks sets it before, and looks again under
-//! the lock of the waiting list, under which `unlock` leaves the state.
+//! `CONTENDED` says that somebody may be parked. Whoever parks sets it before, and looks again
+//! under the lock of the waiting list, under which `unlock` leaves the state.
 
 use std::time::Instant;
 

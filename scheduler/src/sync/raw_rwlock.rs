@@ -1,21 +1,22 @@
 //! The lock of a [`RwLock`](super::RwLock): one word.
 //!
-//! The word has a count of readers, a bit for a writer, and a bit that says that somebody waits. While
-//! that one is set nobody takes the lock past those who wait: it is handed to them.
+//! The word has a count of readers, a bit for a writer, and a bit that says that somebody waits.
+//! While that one is set nobody takes the lock past those who wait: it is handed to them.
 //!
 //! - The writer that unlocks hands the lock to all readers who wait, or else to the first writer.
 //! - The last reader that unlocks hands it to the first writer, or else to all readers.
 //!
-//! So phases of readers and of one writer alternate while both wait (a *phase-fair* lock, Brandenburg
-//! and Anderson 2009): **a writer waits for at most one phase of readers for each writer before it,
-//! and a reader for at most one writer.** Neither starves.
+//! So phases of readers and of one writer alternate while both wait (a *phase-fair* lock,
+//! Brandenburg and Anderson 2009): **a writer waits for at most one phase of readers for each
+//! writer before it, and a reader for at most one writer.** Neither starves.
 //!
 //! # Invariants
 //!
-//! - Whoever is parked has set `WAITING` before, and looked again under the lock of the waiting list.
+//! - Whoever is parked has set `WAITING` before, and looked again under the lock of the waiting
+//!   list.
 //! - `WAITING` is taken away under that lock only, when nobody is parked.
-//! - While it is set only the one who hands over adds readers or a writer, under that lock, before it
-//!   wakes them: they may unlock as soon as they run.
+//! - While it is set only the one who hands over adds readers or a writer, under that lock, before
+//!   it wakes them: they may unlock as soon as they run.
 
 use std::mem;
 use std::time::Instant;

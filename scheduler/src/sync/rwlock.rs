@@ -238,8 +238,8 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
 /// A lock for reading, released when this is dropped.
 #[must_use = "if unused the RwLock will immediately unlock"]
 pub struct RwLockReadGuard<'a, T: ?Sized + 'a> {
-    /// A pointer, so that the guard is covariant, as std's. It also keeps it on its thread: a lock is
-    /// released by the one that took it.
+    /// A pointer, so that the guard is covariant, as std's. It also keeps it on its thread: a lock
+    /// is released by the one that took it.
     data: NonNull<T>,
     raw: &'a RawRwLock,
 }

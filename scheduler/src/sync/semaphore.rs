@@ -1,8 +1,8 @@
 //! [`Semaphore`]: permits, handed out in the order in which they were asked for.
 //!
 //! Permits that are there go to whoever asks, if nobody waits; else they are kept for the first who
-//! waits, until there are as many as it asked for, and given to it when it is woken. So one who asks
-//! for many is not starved by those who ask for few.
+//! waits, until there are as many as it asked for, and given to it when it is woken. So one who
+//! asks for many is not starved by those who ask for few.
 
 use std::cell::Cell;
 use std::fmt;

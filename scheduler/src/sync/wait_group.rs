@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Condvar, Mutex};
 
-/// Lets a thread wait until others are done, as `crossbeam_utils::sync::WaitGroup`: each has a clone,
-/// and drops it.
+/// Lets a thread wait until others are done, as `crossbeam_utils::sync::WaitGroup`: each has a
+/// clone, and drops it.
 ///
 /// # Examples
 ///

@@ -1,7 +1,8 @@
 //! A value that others watch: [`channel()`].
 //!
-//! The value lies in an [`Arc`], which readers clone: nobody holds a lock while it looks at a value,
-//! so a look, however long, keeps no sender waiting and no worker from its other green threads.
+//! The value lies in an [`Arc`], which readers clone: nobody holds a lock while it looks at a
+//! value, so a look, however long, keeps no sender waiting and no worker from its other green
+//! threads.
 //!
 //! # Examples
 //!
@@ -113,8 +114,8 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Changes the value, whether there is a receiver or not, and gives the last one, unless somebody
-    /// still looks at it.
+    /// Changes the value, whether there is a receiver or not, and gives the last one, unless
+    /// somebody still looks at it.
     pub fn send_replace(&self, value: T) -> Option<T> {
         Arc::into_inner(self.put(Arc::new(value)))
     }
@@ -138,8 +139,8 @@ impl<T> Sender<T> {
         });
     }
 
-    /// Changes the value in place; receivers are told if `modify` says so. Gives what it said. `modify`
-    /// must not block.
+    /// Changes the value in place; receivers are told if `modify` says so. Gives what it said.
+    /// `modify` must not block.
     pub fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) -> bool
     where
         T: Clone,

@@ -118,10 +118,11 @@ impl<T> JoinHandle<T> {
     /// Cancels the thread: the blocking call that it is in, or else its next one, ends.
     ///
     /// If that call gives an [`io::Result`], it is an error of kind
-    /// [`Other`](std::io::ErrorKind::Other) with [`Cancelled`](crate::wait::Cancelled) in it; else, and
-    /// once such an error has been given, the thread unwinds, without calling the panic hook, and [`join`](Self::join)
-    /// gives a `Cancelled`. Destructors run and may block. A thread that catches the unwinding and goes on
-    /// is unwound again at its next blocking call, and one that has not started drops its closure.
+    /// [`Other`](std::io::ErrorKind::Other) with [`Cancelled`](crate::wait::Cancelled) in it; else,
+    /// and once such an error has been given, the thread unwinds, without calling the panic
+    /// hook, and [`join`](Self::join) gives a `Cancelled`. Destructors run and may block. A
+    /// thread that catches the unwinding and goes on is unwound again at its next blocking
+    /// call, and one that has not started drops its closure.
     ///
     /// This does not wait for the thread to end. What has ended is not cancelled any more.
     ///
@@ -154,9 +155,9 @@ impl<T> JoinHandle<T> {
     }
 }
 
-/// A select that waits for a thread gets ready when [`JoinHandle::join`] would not block. If several
-/// selects wait for one thread at once, through references to its handle, all but the first are told so
-/// at once.
+/// A select that waits for a thread gets ready when [`JoinHandle::join`] would not block. If
+/// several selects wait for one thread at once, through references to its handle, all but the first
+/// are told so at once.
 impl<T> Selectable for JoinHandle<T> {
     fn is_ready(&self) -> io::Result<bool> {
         Ok(self.is_finished())

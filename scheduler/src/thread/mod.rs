@@ -1,9 +1,9 @@
 //! Green threads, as `std::thread` has them.
 //!
-//! What std's module does for OS threads, this one does for green threads: [`spawn()`], [`Builder`],
-//! [`JoinHandle`], [`current`], [`park()`], [`sleep`], [`yield_now`] and the rest have std's names,
-//! signatures and meaning. All of it may be called on plain OS threads too, and then blocks just
-//! the OS thread.
+//! What std's module does for OS threads, this one does for green threads: [`spawn()`],
+//! [`Builder`], [`JoinHandle`], [`current`], [`park()`], [`sleep`], [`yield_now`] and the rest have
+//! std's names, signatures and meaning. All of it may be called on plain OS threads too, and then
+//! blocks just the OS thread.
 //!
 //! # Examples
 //!
@@ -90,16 +90,16 @@ pub(crate) fn let_others_run() {
     }
 }
 
-/// Notes that something was tried that does not block, and there was nothing. A green thread that does
-/// nothing else for long lets the others run: what it waits for may be theirs to do.
+/// Notes that something was tried that does not block, and there was nothing. A green thread that
+/// does nothing else for long lets the others run: what it waits for may be theirs to do.
 pub(crate) fn polled_in_vain() {
     if context::with_worker(|worker| worker.is_some_and(Worker::polled_in_vain)) {
         let_others_run();
     }
 }
 
-/// Lets other workers have the green thread that the current one has woken last. For operations that
-/// never block, of which a green thread may do any number before it switches.
+/// Lets other workers have the green thread that the current one has woken last. For operations
+/// that never block, of which a green thread may do any number before it switches.
 pub(crate) fn share_woken() {
     context::with_worker(|worker| worker.into_iter().for_each(Worker::release_lifo));
 }

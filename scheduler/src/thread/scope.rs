@@ -2,8 +2,8 @@
 //!
 //! # Why it is sound
 //!
-//! A thread that is spawned in a scope may use what `'scope` borrows until it has ended. [`scope()`]
-//! does not return, and does not unwind, before all of them have:
+//! A thread that is spawned in a scope may use what `'scope` borrows until it has ended.
+//! [`scope()`] does not return, and does not unwind, before all of them have:
 //!
 //! - A thread is counted before it exists, and counted off by the worker that has taken its stack
 //!   apart. By then its closure has run or been dropped, its result has been given to the handle or
@@ -101,14 +101,14 @@ impl ScopeData {
 /// [`std::thread::scope`] does. When this returns they have all ended.
 ///
 /// They are green threads, as many as you like, of the runtime of the green thread that spawns
-/// them; on a plain OS thread, of the global one. They are subject to the deadlines and cancellations
-/// that the scope is subject to: if one of these ends the scope, its threads are cancelled and waited
-/// for, and then it unwinds.
+/// them; on a plain OS thread, of the global one. They are subject to the deadlines and
+/// cancellations that the scope is subject to: if one of these ends the scope, its threads are
+/// cancelled and waited for, and then it unwinds.
 ///
 /// # Panics
 ///
-/// A panic of `f` goes on after all threads have ended. Panics if one of the threads panicked and was not
-/// joined.
+/// A panic of `f` goes on after all threads have ended. Panics if one of the threads panicked and
+/// was not joined.
 ///
 /// # Examples
 ///

@@ -366,8 +366,8 @@ impl TcpStream {
         self.settings.set_nonblocking(self.as_fd(), nonblocking)
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for until a read would not block: there is
-    /// data, or the end.
+    /// What a [`select!`](roving_scheduler::select!) waits for until a read would not block: there
+    /// is data, or the end.
     ///
     /// # Examples
     ///
