@@ -238,6 +238,8 @@ fn scoped_threads_inherit_and_detached_ones_do_not() {
                         thread::sleep(EVER);
                     });
                 });
+                // Its threads may have ended before the scope had to wait for them.
+                thread::sleep(EVER);
             })
         });
         assert!(result.is_err());
