@@ -34,6 +34,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::cancel::Token;
 use crate::context;
 use crate::green::Waiter;
+use crate::wait;
 use crate::word::{Fire, WaitWord};
 
 /// The number of a frame.
@@ -309,6 +310,9 @@ impl Inheritance {
     }
 
     /// Values, deadlines and tokens: what a thread gets that ends before the one that spawns it.
+    ///
+    /// A thread whose waits are not interrupted, since it unwinds or ends, hands on the values only:
+    /// what it waits for is not interrupted either.
     pub(crate) fn everything() -> Self {
         Self::of_current(true)
     }
@@ -319,6 +323,7 @@ impl Inheritance {
             if !waiter.ambient.any() {
                 return;
             }
+            let everything = everything && wait::is_interruptible(waiter);
             let frames = waiter.ambient.lock();
             let hidden = frames.stack.len() - frames.visible().count();
             for (index, frame) in frames.stack.iter().enumerate() {

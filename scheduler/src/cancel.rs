@@ -47,10 +47,21 @@ impl Token {
         drop(member);
     }
 
+    /// Cancels this token and all below it, one after the other: a chain of them may be long.
     pub(crate) fn cancel(&self) {
+        let mut below = self.cancel_alone();
+        while let Some(child) = below.pop() {
+            if let Some(child) = child.upgrade() {
+                below.append(&mut child.cancel_alone());
+            }
+        }
+    }
+
+    /// Cancels this token, and gives those below it.
+    fn cancel_alone(&self) -> Vec<Weak<Token>> {
         let mut state = self.0.lock();
         if state.cancelled {
-            return;
+            return Vec::new();
         }
         state.cancelled = true;
         for ((_, id), waiter) in &state.members {
@@ -62,9 +73,7 @@ impl Token {
         for ticket in waiting {
             ticket.fire();
         }
-        for child in children.iter().filter_map(Weak::upgrade) {
-            child.cancel();
-        }
+        children
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {

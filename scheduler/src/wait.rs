@@ -68,8 +68,8 @@ pub fn begin() -> Wait {
 pub fn begin_interruptible() -> Wait {
     let waiter = context::current();
     let unwinding = panicking::unwinding(&waiter);
-    let ending = waiter.green().is_some_and(Green::is_ending);
-    let wait = open(waiter, ending || unwinding != Unwinding::No);
+    let masked = is_ending(&waiter) || unwinding != Unwinding::No;
+    let wait = open(waiter, masked);
     if unwinding == Unwinding::Perhaps {
         context::with_worker(|worker| {
             let worker = worker.expect("only green threads of one worker are in doubt");
@@ -77,6 +77,15 @@ pub fn begin_interruptible() -> Wait {
         });
     }
     wait
+}
+
+fn is_ending(current: &Waiter) -> bool {
+    current.green().is_some_and(Green::is_ending)
+}
+
+/// Whether waits of the current thread can be interrupted: it neither unwinds nor ends.
+pub(crate) fn is_interruptible(current: &Waiter) -> bool {
+    !is_ending(current) && panicking::unwinding(current) == Unwinding::No
 }
 
 /// Begins a wait that nothing interrupts.
@@ -98,7 +107,7 @@ fn open(waiter: Arc<Waiter>, masked: bool) -> Wait {
 /// what lets others run without waiting.
 pub(crate) fn cancellation_point() {
     let mut interrupted = false;
-    context::with_running_green(|waiter| {
+    context::with_current(|waiter| {
         interrupted = waiter.word.cancel_requested()
             || waiter
                 .ambient

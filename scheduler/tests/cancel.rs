@@ -295,3 +295,38 @@ fn a_panic_is_no_cancellation() {
         );
     });
 }
+
+#[test]
+fn a_long_chain_of_tokens_is_cancelled() {
+    on_each_worker_count(|| {
+        let first = CancelToken::new();
+        let chain: Vec<_> = std::iter::successors(Some(first.child()), |token| Some(token.child()))
+            .take(20_000)
+            .collect();
+        first.cancel();
+        assert!(chain.last().unwrap().is_cancelled());
+    });
+}
+
+#[test]
+fn a_scope_in_a_destructor_runs_to_its_end() {
+    struct Scopes<'a>(&'a AtomicBool);
+    impl Drop for Scopes<'_> {
+        fn drop(&mut self) {
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    thread::sleep(SHORT);
+                    self.0.store(true, Ordering::Relaxed);
+                });
+            });
+        }
+    }
+    on_each_worker_count(|| {
+        let done = AtomicBool::new(false);
+        let late = deadline(SHORT, || {
+            let _scopes = Scopes(&done);
+            thread::sleep(EVER);
+        });
+        assert!(late.is_err() && done.load(Ordering::Relaxed));
+    });
+}

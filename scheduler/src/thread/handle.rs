@@ -41,10 +41,12 @@ impl<T> Packet<T> {
 
 impl<T> Drop for Packet<T> {
     fn drop(&mut self) {
-        if let (Some(scope), Some(Err(payload))) = (&self.scope, self.result.get_mut())
-            && !wait::is_interrupt(&**payload)
-        {
-            scope.thread_panicked();
+        if let (Some(scope), Some(Err(payload))) = (&self.scope, self.result.get_mut()) {
+            if wait::is_interrupt(&**payload) {
+                scope.thread_interrupted();
+            } else {
+                scope.thread_panicked();
+            }
         }
     }
 }

@@ -75,9 +75,7 @@ pub use std::thread::Result;
 /// }
 /// ```
 pub fn yield_now() {
-    if context::is_green() {
-        wait::cancellation_point();
-    }
+    wait::cancellation_point();
     let_others_run();
 }
 

@@ -7,7 +7,8 @@
 //!
 //! `unpark` is a swap, so exactly one of any number of unparks finds `Waiting` and fires. Swaps of
 //! one word are totally ordered and acquire and release, so what happened before an unpark is seen
-//! after the park that took its token.
+//! after the park that took its token. A park that is interrupted leaves a token that came
+//! meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,14 +55,13 @@ impl Token {
     fn take(&self) {
         self.0.swap(EMPTY, Ordering::AcqRel);
     }
-}
 
-/// Takes the token back when a park ends, also when it unwinds.
-struct Parking<'a>(&'a Token);
-
-impl Drop for Parking<'_> {
-    fn drop(&mut self) {
-        self.0.take();
+    /// Says that the current thread does not wait for the token any more. If it has come, it stays.
+    fn give_up(&self, epoch: Epoch) {
+        let waiting = epoch.to_token();
+        let _came = self
+            .0
+            .compare_exchange(waiting, EMPTY, Ordering::AcqRel, Ordering::Acquire);
     }
 }
 
@@ -98,9 +98,15 @@ pub fn park_timeout(timeout: Duration) {
 
 fn park_until(deadline: Option<Instant>) {
     let wait = wait::begin();
-    let current = wait.waiter().clone();
-    if current.token.wait_for(wait.epoch()) {
-        let _take_back = Parking(&current.token);
-        wait.block(deadline);
+    let (current, epoch) = (wait.waiter().clone(), wait.epoch());
+    if current.token.wait_for(epoch) {
+        match wait.try_block(deadline) {
+            Ok(_) => current.token.take(),
+            Err(interrupt) => {
+                current.token.give_up(epoch);
+                drop(current);
+                interrupt.unwind();
+            }
+        }
     }
 }

@@ -36,6 +36,7 @@ use crate::wait::{self, Interrupt, Ticket};
 pub(crate) struct ScopeData {
     running: AtomicUsize,
     panicked: AtomicBool,
+    interrupted: AtomicBool,
     /// Who waits for the last thread to end.
     waiting: Mutex<Option<Ticket>>,
     /// Cancels the threads.
@@ -52,6 +53,7 @@ impl ScopeData {
         Self {
             running: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
+            interrupted: AtomicBool::new(false),
             waiting: Mutex::new(None),
             token: Arc::default(),
             frame: FrameId::next(),
@@ -72,6 +74,11 @@ impl ScopeData {
     /// A thread has panicked, and nobody has taken the payload.
     pub(crate) fn thread_panicked(&self) {
         self.panicked.store(true, Ordering::Relaxed);
+    }
+
+    /// A thread was cancelled or its deadline came, and nobody has taken the payload.
+    pub(crate) fn thread_interrupted(&self) {
+        self.interrupted.store(true, Ordering::Relaxed);
     }
 
     /// Blocks until no thread is left. Gives what interrupted that: then they have been cancelled.
@@ -147,7 +154,14 @@ where
         (Ok(_), None) if scope.data.panicked.load(Ordering::Relaxed) => {
             panic!("a scoped thread panicked")
         }
-        (Ok(value), None) => value,
+        (Ok(value), None) => {
+            // What has ended one of the threads may be due for this one too, which has not blocked: its
+            // caller must not take a part of the work for the whole.
+            if scope.data.interrupted.load(Ordering::Relaxed) {
+                wait::cancellation_point();
+            }
+            value
+        }
     }
 }
 

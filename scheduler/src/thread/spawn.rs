@@ -199,7 +199,6 @@ where
 }
 
 /// What ties a thread to the one that spawns it.
-#[derive(Default)]
 pub(super) struct Belonging {
     pub(super) inheritance: Inheritance,
     pub(super) scope: Option<Arc<ScopeData>>,
@@ -306,9 +305,13 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
+    let belonging = Belonging {
+        inheritance: Inheritance::everything(),
+        scope: None,
+    };
     // SAFETY: the join below is not cancelled and nothing between can panic, so this call ends
     // after the thread.
-    let spawned = unsafe { spawn_unchecked(runtime, None, None, Belonging::default(), f) };
+    let spawned = unsafe { spawn_unchecked(runtime, None, None, belonging, f) };
     match spawned {
         Ok(handle) => runtime::result_or_unwind(handle.join_masked()),
         Err(error) => panic!("failed to run a green thread: {error}"),

@@ -202,3 +202,21 @@ pub(crate) fn printed(output: &Output) -> String {
         String::from_utf8_lossy(&output.stderr)
     )
 }
+
+/// Runs `test` on green threads of runtimes of every size, and on an OS thread, whose children belong
+/// to the global runtime.
+pub(crate) fn on_every_kind(test: impl Fn() + Send + Sync) {
+    uses_global_runtime();
+    {
+        let _watchdog = watchdog("on an OS thread");
+        test();
+    }
+    on_each_worker_count(test);
+}
+
+/// Gives a panic's message.
+pub(crate) fn message(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no text".to_owned())
+}
