@@ -124,7 +124,9 @@ fn a_watch_waits_for_what_is_asked() {
         let mut waits = sender.subscribe();
         let waits = thread::spawn(move || waits.wait_for(|n| *n == 3).map(|n| *n));
         sender.send(2).unwrap();
-        assert_eq!(sender.send_replace(3), Some(2));
+        // Unless the one who waits looks at it just now.
+        let last = sender.send_replace(3);
+        assert!(last.is_none_or(|last| last == 2));
         assert_eq!(waits.join().unwrap(), Ok(3));
         assert!(!sender.send_if_modified(|_| false));
         assert_eq!(receiver.has_changed(), Ok(true));
