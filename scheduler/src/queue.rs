@@ -10,7 +10,7 @@
 //!
 //! The LIFO slot runs a woken partner at once, while the message that woke it is in the cache (as
 //! Go's `runnext`). Two that wake each other would starve the rest, so after [`LIFO_LIMIT`] such
-//! runs in a row the slot is emptied into the queue's end. `stealable` and `bound` are served in
+//! runs in a row the slot is emptied into the queue's end, if anybody waits there. `stealable` and `bound` are served in
 //! turn, first in first out.
 
 use std::cell::{Cell, RefCell};
@@ -69,10 +69,12 @@ impl Local {
         self.lifo.replace(Some(runnable))
     }
 
-    /// What the LIFO slot holds when its turns are used up; it must be queued at the end.
+    /// What the LIFO slot holds when its turns are used up and others wait for theirs; it must be
+    /// queued at the end.
     #[must_use]
     pub(crate) fn overdue_lifo(&self) -> Option<Runnable> {
-        if self.lifo_runs.get() < LIFO_LIMIT {
+        let is_overdue = self.lifo_runs.get() >= LIFO_LIMIT;
+        if !is_overdue || (self.stealable.is_empty() && self.bound.borrow().is_empty()) {
             return None;
         }
         self.lifo_runs.set(0);

@@ -1,4 +1,6 @@
-//! Long-parked green threads give back what they do not use of their stacks.
+//! Memory that is not used goes back to the system: of long-parked green threads what lies below
+//! their frames, and the pages of free stacks that nobody has needed for a while
+//! ([`Cooling`](crate::stack::Cooling)).
 //!
 //! What lies below the stack pointer of a suspended thread is dead, but its pages stay: a thread
 //! that was deep in its stack once would pay for it as long as it is parked. So a worker that has
@@ -9,8 +11,8 @@
 //! pays nothing.
 //!
 //! A scan is scheduled when a worker goes to sleep after it has run something, and again as long as
-//! it has seen waits that were new. An idle runtime is scanned twice and then left in peace. A scan
-//! is done in slices, between which the worker looks for work.
+//! it has seen waits that were new, or many free stacks. An idle runtime is scanned two or three
+//! times and then left in peace. A scan is done in slices, between which the worker looks for work.
 
 use std::env;
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use parking_lot::Mutex;
 
 use crate::green::{Green, Waiter};
 use crate::registry::{Cursor, Registry};
-use crate::stack;
+use crate::stack::{self, Cooling};
 use crate::word::Commit;
 
 /// How long a wait must last where the environment does not say.
@@ -59,8 +61,11 @@ struct Scan {
     next: Option<Instant>,
     /// Where the next slice begins.
     cursor: Cursor,
-    /// Whether this scan has seen waits that were new.
-    saw_new_waits: bool,
+    /// Whether all threads have been looked at, and free stacks are next.
+    is_cooling: bool,
+    cooling: Cooling,
+    /// Whether this scan has seen waits that were new, or many free stacks.
+    again: bool,
 }
 
 impl Reclaim {
@@ -93,15 +98,23 @@ impl Reclaim {
         let Some(mut scan) = self.scan.try_lock() else {
             return false;
         };
-        let (threads, cursor) = registry.some_from(scan.cursor, SLICE);
-        for waiter in &threads {
-            scan.saw_new_waits |= visit(waiter);
+        if !scan.is_cooling {
+            let (threads, cursor) = registry.some_from(scan.cursor, SLICE);
+            for waiter in &threads {
+                scan.again |= visit(waiter);
+            }
+            scan.cursor = cursor.unwrap_or_default();
+            if cursor.is_some() {
+                return true;
+            }
+            scan.is_cooling = true;
+            scan.again |= scan.cooling.look();
         }
-        scan.cursor = cursor.unwrap_or_default();
-        if cursor.is_some() {
+        if scan.cooling.slice() {
             return true;
         }
-        let again = std::mem::take(&mut scan.saw_new_waits);
+        scan.is_cooling = false;
+        let again = std::mem::take(&mut scan.again);
         scan.next = period()
             .filter(|_| again)
             .map(|period| Instant::now() + period);

@@ -28,6 +28,7 @@ use crate::driver::Driver;
 use crate::mode::{NoOwnThreadLocals, ThreadLocals};
 use crate::panicking;
 use crate::shared::{RuntimeId, Shared};
+use crate::stack;
 use crate::thread::{self, JoinHandle, or_panic, spawn_in};
 
 /// A set of workers, and the green threads that run on them.
@@ -221,6 +222,8 @@ fn stop(shared: &Shared, workers: Vec<os_thread::JoinHandle<()>>) {
         // A worker that panics aborts the process, so it has ended well.
         let _ = worker.join();
     }
+    // No worker of this runtime will do it any more.
+    stack::cool_all();
 }
 
 /// Stops the workers when the last green thread has ended, whenever that is.

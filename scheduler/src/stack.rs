@@ -21,9 +21,10 @@
 //!   hot top lines of thousands of them would compete for the same few sets of the first-level
 //!   cache.
 //! - Free stacks are kept for ever, in a pool of the process and in a small cache per worker
-//!   ([`Cache`]). The first [`WARM`] of a class keep their pages, so that a spawn reuses them without a fault;
-//!   the pages of the others are given back to the system, so that a burst of a million green
-//!   threads leaves address space behind and no memory.
+//!   ([`Cache`]). They keep their pages too, so that a spawn reuses them without a fault; but those
+//!   that nobody has needed for a while ([`Cooling`]), beyond the first [`WARM`] of a class, give
+//!   them back to the system. So a burst of a million green threads leaves address space behind and
+//!   no memory.
 //!
 //! Sizes are powers of two, from 16 KiB to 1 GiB: one free list a [`Class`].
 
@@ -55,7 +56,7 @@ const CLASSES: usize = 2 * SIZES;
 const SLAB_BYTES: usize = 64 << 20;
 /// Free stacks a class whose pages stay.
 const WARM: usize = 1024;
-/// So many stacks give their pages back at a time, if thread-locals are among them.
+/// So many stacks give their pages back at a time.
 const COOLED_AT_ONCE: usize = 256;
 
 /// Tops are staggered over at most so many places, so many bytes apart (two cache lines, which
@@ -289,8 +290,8 @@ static POOL: [Mutex<Pool>; CLASSES] = [const { Mutex::new(Pool::new()) }; CLASSE
 /// The free stacks of one class.
 struct Pool {
     warm: Vec<Stack>,
-    /// About to become cold, many at a time.
-    cooling: Vec<Stack>,
+    /// The fewest that were warm at some moment since it was looked at: so many nobody has needed.
+    fewest_warm: usize,
     /// Without pages.
     cold: Vec<Stack>,
     /// What is not carved yet of the newest slab.
@@ -303,7 +304,7 @@ impl Pool {
     const fn new() -> Self {
         Self {
             warm: Vec::new(),
-            cooling: Vec::new(),
+            fewest_warm: 0,
             cold: Vec::new(),
             slab_next: 0,
             slab_end: 0,
@@ -312,53 +313,29 @@ impl Pool {
     }
 
     fn take(&mut self, class: Class) -> io::Result<Stack> {
-        let free = self.warm.pop().or_else(|| self.cooling.pop());
+        let free = self.warm.pop();
+        self.fewest_warm = self.fewest_warm.min(self.warm.len());
         match free.or_else(|| self.cold.pop()) {
             Some(stack) => Ok(stack.with_block()),
             None => self.carve(class),
         }
     }
 
-    fn give_back(&mut self, stack: Stack) {
-        if self.warm.len() < WARM {
-            self.warm.push(stack);
-            return;
-        }
-        match stack.block {
-            None => {
-                stack.drop_pages();
-                self.cold.push(stack);
-            }
-            // SAFETY: the stack is not in use.
-            Some(block) if unsafe { block.is_forgettable() } => {
-                self.cooling.push(stack);
-                if self.cooling.len() >= COOLED_AT_ONCE {
-                    self.cool();
-                }
-            }
-            Some(_) => {
-                stack.drop_pages();
-                self.cold.push(stack);
-            }
-        }
+    /// Takes up to `count` warm stacks.
+    fn take_warm(&mut self, count: usize) -> impl Iterator<Item = Stack> {
+        let from = self.warm.len() - self.warm.len().min(count);
+        self.fewest_warm = self.fewest_warm.min(from);
+        self.warm.drain(from..)
     }
 
-    /// Takes the thread-locals of those that are cooling back, and gives the pages to the system.
-    fn cool(&mut self) {
-        let blocks: Vec<_> = self
-            .cooling
-            .iter()
-            .filter_map(|stack| stack.block)
-            .collect();
-        // SAFETY: nobody uses these stacks, and `give_back` has asked whether their blocks may be
-        // forgotten.
-        if unsafe { tls::forget(&blocks) } {
-            for mut stack in self.cooling.drain(..) {
-                stack.block = None;
-                stack.drop_pages();
-                self.cold.push(stack);
-            }
-        }
+    fn give_back(&mut self, stack: Stack) {
+        self.warm.push(stack);
+    }
+
+    /// Begins to count anew, and gives how many stacks nobody has needed since the last time.
+    fn surplus(&mut self) -> usize {
+        let fewest = std::mem::replace(&mut self.fewest_warm, self.warm.len());
+        fewest.saturating_sub(WARM)
     }
 
     fn carve(&mut self, class: Class) -> io::Result<Stack> {
@@ -383,8 +360,73 @@ impl Pool {
     }
 
     fn free(&self) -> usize {
-        self.warm.len() + self.cooling.len() + self.cold.len()
+        self.warm.len() + self.cold.len()
     }
+}
+
+/// Gives the pages of stacks that nobody has needed for a while back to the system, some at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Cooling {
+    /// How many are left to do, by class.
+    left: Vec<usize>,
+}
+
+impl Cooling {
+    /// Looks how many stacks of each class nobody has needed since the last time. `true` if there
+    /// are so many free ones that it should be looked again after a while.
+    pub(crate) fn look(&mut self) -> bool {
+        let mut again = false;
+        self.left.clear();
+        for pool in &POOL {
+            let mut pool = pool.lock();
+            self.left.push(pool.surplus());
+            again |= pool.warm.len() > WARM;
+        }
+        again
+    }
+
+    /// Cools some of them. `true` if there are more.
+    pub(crate) fn slice(&mut self) -> bool {
+        let Some(class) = self.left.iter().position(|&left| left > 0) else {
+            return false;
+        };
+        let count = self.left[class].min(COOLED_AT_ONCE);
+        self.left[class] -= count;
+        cool(&POOL[class], count);
+        true
+    }
+}
+
+/// Cools all free stacks but the first [`WARM`] of each class.
+pub(crate) fn cool_all() {
+    for pool in &POOL {
+        loop {
+            let surplus = pool.lock().warm.len().saturating_sub(WARM);
+            if surplus == 0 {
+                break;
+            }
+            cool(pool, surplus.min(COOLED_AT_ONCE));
+        }
+    }
+}
+
+/// Gives the pages of up to `count` free stacks to the system, and their thread-locals first.
+fn cool(pool: &Mutex<Pool>, count: usize) {
+    let stacks: Vec<_> = pool.lock().take_warm(count).collect();
+    let (mut bare, with_block): (Vec<_>, Vec<_>) = stacks.into_iter().partition(|stack| {
+        // SAFETY: the stack is not in use.
+        stack
+            .block
+            .is_none_or(|block| unsafe { block.is_forgettable() })
+    });
+    let blocks: Vec<_> = bare.iter().filter_map(|stack| stack.block).collect();
+    // SAFETY: nobody uses these stacks, and the blocks may be forgotten.
+    if !blocks.is_empty() && unsafe { tls::forget(&blocks) } {
+        bare.iter_mut().for_each(|stack| stack.block = None);
+    }
+    bare.extend(with_block);
+    bare.iter().for_each(Stack::drop_pages);
+    pool.lock().cold.append(&mut bare);
 }
 
 /// Maps a slab and gives its start and size. Takes a smaller one where a full one is refused.
@@ -451,9 +493,7 @@ impl Cache {
         }
         if self.stacks.is_empty() {
             let mut pool = class.pool().lock();
-            let free = pool.warm.len().min(Self::BATCH);
-            let from = pool.warm.len() - free;
-            self.stacks.extend(pool.warm.drain(from..));
+            self.stacks.extend(pool.take_warm(Self::BATCH));
             if self.stacks.is_empty() {
                 return pool.take(class);
             }
@@ -541,6 +581,27 @@ mod tests {
         let bottom = first.bottom;
         drop(first);
         assert_eq!(Stack::new(class).unwrap().bottom, bottom);
+    }
+
+    #[test]
+    fn what_nobody_has_needed_for_a_while_gets_cold() {
+        let class = class(2 << 20);
+        let stacks: Vec<_> = (0..WARM + 600)
+            .map(|_| Stack::new(class).unwrap())
+            .collect();
+        drop(stacks);
+        let mut pool = class.pool().lock();
+        assert_eq!(pool.surplus(), 0, "they have just been needed");
+        // Some of them are needed again.
+        let needed: Vec<_> = pool.take_warm(100).collect();
+        pool.warm.extend(needed);
+        assert_eq!(pool.surplus(), 500);
+        assert_eq!(pool.surplus(), 600);
+        drop(pool);
+        cool(class.pool(), 500);
+        let pool = class.pool().lock();
+        assert_eq!((pool.warm.len(), pool.cold.len()), (WARM + 100, 500));
+        assert_eq!(pool.carved, pool.free());
     }
 
     #[test]

@@ -197,10 +197,10 @@ impl Worker {
         {
             return Some(injected);
         }
+        self.local.take_inbox(self.inbox());
         if let Some(overdue) = self.local.overdue_lifo() {
             self.push_back(overdue);
         }
-        self.local.take_inbox(self.inbox());
         self.local.pop().or_else(|| self.take_injected())
     }
 
