@@ -13,6 +13,7 @@ mod latency;
 mod limits;
 mod load;
 mod machine;
+mod peers;
 mod proc_stats;
 mod process;
 mod protocol;
@@ -40,12 +41,17 @@ enum Command {
     /// Compares locks, channels, select, spawning and timers with those of std, crossbeam, tokio
     /// and may
     Sync(sync::Options),
+    /// Compares Roving with may, tokio, Go, OS threads and what no runtime can beat
+    Peers(peers::Options),
     /// Serves echoes, until its standard input ends
     #[command(hide = true)]
     Serve(server::Options),
     /// Makes load, until its standard input ends
     #[command(hide = true)]
     Load(load::Options),
+    /// Makes streams, short connections or HTTP requests for a while
+    #[command(hide = true)]
+    Wire(peers::WireOptions),
     /// Answers bytes of standard input, until it ends
     #[command(hide = true)]
     Echo(switch::EchoOptions),
@@ -60,6 +66,8 @@ fn main() -> ExitCode {
         Command::Switch(options) => switch::run(options),
         Command::Sync(options) => sync::run(options),
         Command::SyncCell(options) => sync::cell(options),
+        Command::Peers(options) => peers::run(options),
+        Command::Wire(options) => peers::wire(options),
         Command::Serve(options) => server::run(options),
         Command::Load(options) => load::run(options),
         Command::Echo(options) => switch::echo(options),

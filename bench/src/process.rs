@@ -1,4 +1,4 @@
-//! Child processes: this program again, with a hidden subcommand.
+//! Child processes: this program again with a hidden subcommand, or that of a peer.
 //!
 //! None outlives the benchmark. A child is killed when its [`Child`] is dropped; it asks the kernel
 //! to be killed when its parent dies ([`bind_to_parent`]); and it ends when its standard input
@@ -6,6 +6,8 @@
 //! benchmark alone, which then ends them in order.
 
 use anyhow::{Context, Result};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Write};
@@ -29,11 +31,11 @@ pub(crate) enum Said<R> {
 }
 
 impl Child {
-    /// Starts this program with `arguments`; what it says goes to `messages`, as `message` puts it.
+    /// Starts `command`; what it says goes to `messages`, as `message` puts it.
     ///
     /// Call it from the main thread only: a child dies with the thread that started it.
     pub(crate) fn start<R, M>(
-        arguments: &[String],
+        mut command: Command,
         messages: Sender<M>,
         message: impl Fn(Said<R>) -> M + Send + 'static,
     ) -> Result<Child>
@@ -41,10 +43,7 @@ impl Child {
         R: DeserializeOwned,
         M: Send + 'static,
     {
-        let program = std::env::current_exe().context("cannot find the own program file")?;
-        let mut process = Command::new(program)
-            .args(arguments)
-            .env("ROVING_BENCH_PARENT", std::process::id().to_string())
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)
@@ -106,6 +105,52 @@ impl Drop for Child {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// This program with `arguments`.
+pub(crate) fn own(arguments: &[String]) -> Result<Command> {
+    let program = std::env::current_exe().context("cannot find the own program file")?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env("ROVING_BENCH_PARENT", std::process::id().to_string());
+    Ok(command)
+}
+
+/// Some of the CPUs that this process may use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cpus(CpuSet);
+
+impl Cpus {
+    /// All of them.
+    pub(crate) fn all() -> Cpus {
+        Cpus(sched_getaffinity(Pid::from_raw(0)).unwrap_or_default())
+    }
+
+    /// The first half and the second, which are the same where there is but one.
+    pub(crate) fn halves() -> [Cpus; 2] {
+        let Cpus(all) = Cpus::all();
+        let cpus: Vec<usize> = (0..CpuSet::count())
+            .filter(|&cpu| all.is_set(cpu).unwrap_or(false))
+            .collect();
+        let (first, second) = cpus.split_at(cpus.len() / 2);
+        [if first.is_empty() { second } else { first }, second].map(|half| {
+            let mut set = CpuSet::new();
+            for &cpu in half {
+                // It was a member of the set of all.
+                let _ = set.set(cpu);
+            }
+            Cpus(set)
+        })
+    }
+
+    /// Lets `command` run on these only.
+    pub(crate) fn bind(&self, command: &mut Command) {
+        let Cpus(set) = *self;
+        let bind = move || Ok(sched_setaffinity(Pid::from_raw(0), &set)?);
+        // SAFETY: between fork and exec there is but one system call, and no allocation.
+        unsafe { command.pre_exec(bind) };
     }
 }
 

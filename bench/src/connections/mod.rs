@@ -7,13 +7,13 @@
 //! servers are measured once more at a number that it can hold. The rows go to a file (`results`),
 //! a table (`table`) and a picture (`picture`).
 
-mod interrupt;
+pub(crate) mod interrupt;
 mod picture;
-mod plan;
+pub(crate) mod plan;
 mod preflight;
-mod progress;
-mod results;
-mod run;
+pub(crate) mod progress;
+pub(crate) mod results;
+pub(crate) mod run;
 mod sweep;
 mod table;
 

@@ -17,15 +17,15 @@ const IN_FLIGHT_AT_A_SERVER: u64 = 96;
 
 /// What bounds a process on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bounds {
+pub(crate) struct Bounds {
     /// Descriptors that a process may open.
-    pub(super) descriptors: u64,
+    pub(crate) descriptors: u64,
     /// Memory mappings that a process may have, if there is a limit.
-    pub(super) mappings: Option<u64>,
+    pub(crate) mappings: Option<u64>,
     /// Ports that the system gives to outgoing connections of one address to one destination.
-    pub(super) ports: u64,
+    pub(crate) ports: u64,
     /// Cores of the machine.
-    pub(super) cores: u64,
+    pub(crate) cores: u64,
 }
 
 impl Bounds {

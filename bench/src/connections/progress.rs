@@ -7,14 +7,14 @@ use std::io::Write;
 
 /// The bar of one phase.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
     title: String,
 }
 
 impl Progress {
     /// Begins a phase that is over when its position is `length`.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         server: impl Display,
         connections: u64,
         phase: &str,
@@ -32,13 +32,13 @@ impl Progress {
     }
 
     /// Shows how far the phase has come.
-    pub(super) fn set(&self, position: u64, message: impl Display) {
+    pub(crate) fn set(&self, position: u64, message: impl Display) {
         self.bar.set_position(position);
         self.bar.set_message(message.to_string());
     }
 
     /// Ends the phase, and leaves a line that says what came of it.
-    pub(super) fn end(self, outcome: impl Display) {
+    pub(crate) fn end(self, outcome: impl Display) {
         self.bar.finish_and_clear();
         note(format_args!("{} {outcome}", self.title));
     }
@@ -51,12 +51,12 @@ impl Drop for Progress {
 }
 
 /// Tells the person at the terminal something; if nobody reads it, the benchmark goes on.
-pub(super) fn note(text: impl Display) {
+pub(crate) fn note(text: impl Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// A number with its thousands set apart.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.char_indices() {

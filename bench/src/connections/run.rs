@@ -12,7 +12,7 @@ use super::results::{Fairness, Latency, Row, rounded};
 use crate::clock::{cpu_time, machine_cpu_time, now_ns};
 use crate::latency::Latencies;
 use crate::proc_stats::{self, Memory};
-use crate::process::{Child, Said};
+use crate::process::{self, Child, Cpus, Said};
 use crate::protocol::{
     Group, LoadCommand, LoadReport, Loaded, Ramped, Refusal, ServerCommand, ServerReport,
 };
@@ -21,6 +21,8 @@ use crate::{load, server};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -42,22 +44,34 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 /// Rest between the last connection and the measuring of the idle server.
 const SETTLE: Duration = Duration::from_millis(500);
 
+/// A server that is not one of this program's: it is called with `serve echo WORKERS`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Foreign<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) program: &'a Path,
+    pub(crate) environment: &'a [(&'static str, &'static str)],
+}
+
 /// What one run is to do.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Task {
-    pub(super) kind: ServerKind,
-    pub(super) connections: u32,
-    pub(super) active: u32,
-    pub(super) message: u32,
-    pub(super) seconds: u64,
-    pub(super) idle_seconds: u64,
-    pub(super) workers: Option<u64>,
-    pub(super) stack_size: u64,
-    pub(super) bounds: Bounds,
+pub(crate) struct Task<'a> {
+    pub(crate) kind: ServerKind,
+    /// What serves instead of a server of that kind of this program.
+    pub(crate) foreign: Option<Foreign<'a>>,
+    /// Whether servers and clients each have CPUs of their own.
+    pub(crate) apart: bool,
+    pub(crate) connections: u32,
+    pub(crate) active: u32,
+    pub(crate) message: u32,
+    pub(crate) seconds: u64,
+    pub(crate) idle_seconds: u64,
+    pub(crate) workers: Option<u64>,
+    pub(crate) stack_size: u64,
+    pub(crate) bounds: Bounds,
 }
 
 /// Carries out `task`.
-pub(super) fn measure(task: Task, interrupt: &Interrupt) -> Result<Row> {
+pub(crate) fn measure(task: Task<'_>, interrupt: &Interrupt) -> Result<Row> {
     let mut run = Run::start(task, interrupt)?;
     let before = run.memory();
     let slab_before = proc_stats::meminfo("Slab").unwrap_or(0);
@@ -198,7 +212,7 @@ struct Run<'a> {
     clients: Vec<Client>,
     servers: Vec<Server>,
     messages: Receiver<Message>,
-    task: Task,
+    task: Task<'a>,
     plan: Plan,
     interrupt: &'a Interrupt,
     max_threads: u64,
@@ -208,7 +222,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Starts all processes, and returns when every server listens.
-    fn start(task: Task, interrupt: &'a Interrupt) -> Result<Run<'a>> {
+    fn start(task: Task<'a>, interrupt: &'a Interrupt) -> Result<Run<'a>> {
         let plan = Plan::new(task.kind, task.connections, task.workers, task.bounds);
         let (sender, messages) = mpsc::channel();
         let mut run = Run {
@@ -224,8 +238,22 @@ impl<'a> Run<'a> {
         };
         let arguments =
             server::Options::arguments(task.kind, run.plan.workers, task.stack_size, task.message);
+        let cpus = task.apart.then(Cpus::halves);
         for index in 0..run.plan.server_processes as usize {
-            let child = Child::start(&arguments, sender.clone(), move |said| {
+            let mut command = match task.foreign {
+                None => process::own(&arguments)?,
+                Some(foreign) => {
+                    let mut command = Command::new(foreign.program);
+                    command
+                        .args(["serve", "echo", &run.plan.workers.to_string()])
+                        .envs(foreign.environment.iter().copied());
+                    command
+                }
+            };
+            if let Some([servers, _]) = &cpus {
+                servers.bind(&mut command);
+            }
+            let child = Child::start(command, sender.clone(), move |said| {
                 Message::Server(index, said)
             })?;
             run.servers.push(Server {
@@ -239,7 +267,11 @@ impl<'a> Run<'a> {
         let totals: Vec<u32> = run.plan.client_totals().collect();
         for (index, connections) in totals.into_iter().enumerate() {
             let arguments = load::Options::arguments(task.message, run.plan.in_flight, first_id);
-            let child = Child::start(&arguments, sender.clone(), move |said| {
+            let mut command = process::own(&arguments)?;
+            if let Some([_, clients]) = &cpus {
+                clients.bind(&mut command);
+            }
+            let child = Child::start(command, sender.clone(), move |said| {
                 Message::Client(index, said)
             })?;
             run.clients.push(Client {
@@ -373,7 +405,11 @@ impl<'a> Run<'a> {
     }
 
     fn begin(&self, phase: &str, length: u64) -> Progress {
-        Progress::begin(self.task.kind, self.task.connections.into(), phase, length)
+        let name = self
+            .task
+            .foreign
+            .map_or(self.task.kind.name(), |foreign| foreign.name);
+        Progress::begin(name, self.task.connections.into(), phase, length)
     }
 
     /// The memory of all server processes.

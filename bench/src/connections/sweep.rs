@@ -27,6 +27,8 @@ pub(super) fn run(
     let measure = |kind: ServerKind, connections: u32, full: bool| {
         let task = Task {
             kind,
+            foreign: None,
+            apart: false,
             connections,
             active: request.active.unwrap_or(connections).min(connections),
             message: request.message,

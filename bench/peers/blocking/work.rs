@@ -1,0 +1,346 @@
+//! The work as blocking code: one file for green threads and for OS threads, which differ in what
+//! `super` calls `thread`, `mpsc`, `Mutex` and `net`.
+
+use super::{Mutex, TcpListener, TcpStream, mpsc, thread};
+use common::{
+    ASLEEP, CAPACITY, CONTENDERS, LEAF, NEIGHBOURS, Notes, OPEN, PAUSE, Protocol, Responder,
+    SENDERS, Wakes, absent, each, percentiles,
+};
+use serde_json::Value;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Does it, on a thread.
+pub fn work(name: &str, count: usize) -> Value {
+    match name {
+        "spawn_join" => spawn_join(count),
+        "spawn_all" => spawn_all(count),
+        "yield_2" => yields(2, count),
+        "yield_1000" => yields(1_000, count),
+        "yield_100000" => yields(100_000, count),
+        "ping_pong" => ping_pong(count),
+        "mpsc" => many_to_one(count),
+        "skynet" => skynet(count),
+        "mutex" => mutex(count),
+        "tree" => tree(count),
+        "unbalanced" => unbalanced(count),
+        "wake_unpark" => wake_unpark(count),
+        "wake_timer" => wake_timer(count),
+        "wake_socket" => wake_socket(count),
+        "timers" => timers(count),
+        "sleepers" => sleepers(count),
+        "slow_neighbour" => slow_neighbour(count),
+        _ => absent("no such work"),
+    }
+}
+
+fn spawn_join(count: usize) -> Value {
+    let start = Instant::now();
+    for n in 0..count {
+        assert_eq!(thread::spawn(move || n).join().unwrap(), n);
+    }
+    each(start, count)
+}
+
+fn spawn_all(count: usize) -> Value {
+    let all = || {
+        let threads: Vec<_> = (0..count).map(|n| thread::spawn(move || n)).collect();
+        let numbers = threads.into_iter().map(|thread| thread.join().unwrap());
+        assert_eq!(numbers.sum::<usize>(), count * (count - 1) / 2);
+    };
+    all();
+    let start = Instant::now();
+    all();
+    each(start, count)
+}
+
+fn yields(threads: usize, count: usize) -> Value {
+    #[derive(Default)]
+    struct Gate {
+        arrived: AtomicUsize,
+        open: AtomicBool,
+        finished: AtomicUsize,
+        end: std::sync::Mutex<Option<Instant>>,
+    }
+    let times = (count / threads).max(1);
+    let gate = Arc::new(Gate::default());
+    let handles: Vec<_> = (0..threads)
+        .map(|_| {
+            let gate = gate.clone();
+            thread::spawn(move || {
+                gate.arrived.fetch_add(1, Ordering::Relaxed);
+                while !gate.open.load(Ordering::Relaxed) {
+                    thread::yield_now();
+                }
+                for _ in 0..times {
+                    thread::yield_now();
+                }
+                if gate.finished.fetch_add(1, Ordering::Relaxed) + 1 == threads {
+                    *gate.end.lock().unwrap() = Some(Instant::now());
+                }
+            })
+        })
+        .collect();
+    while gate.arrived.load(Ordering::Relaxed) < threads {
+        thread::yield_now();
+    }
+    let start = Instant::now();
+    gate.open.store(true, Ordering::Relaxed);
+    handles
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    let end = gate.end.lock().unwrap().expect("the last has noted it");
+    serde_json::json!({ "ns": (end - start).as_nanos() as f64 / (threads * times) as f64 })
+}
+
+fn ping_pong(count: usize) -> Value {
+    let (to, from_other) = mpsc::sync_channel(1);
+    let (to_other, from) = mpsc::sync_channel(1);
+    let start = Instant::now();
+    let other = thread::spawn(move || from.iter().for_each(|n: usize| to.send(n).unwrap()));
+    for n in 0..count {
+        to_other.send(n).unwrap();
+        assert_eq!(from_other.recv().unwrap(), n);
+    }
+    drop(to_other);
+    other.join().unwrap();
+    each(start, count)
+}
+
+fn many_to_one(count: usize) -> Value {
+    let (sender, receiver) = mpsc::sync_channel(CAPACITY);
+    let start = Instant::now();
+    for _ in 0..SENDERS {
+        let sender = sender.clone();
+        thread::spawn(move || (0..count / SENDERS).for_each(|n| sender.send(n).unwrap()));
+    }
+    drop(sender);
+    assert_eq!(receiver.iter().count(), count / SENDERS * SENDERS);
+    each(start, count)
+}
+
+fn skynet(count: usize) -> Value {
+    fn node(first: usize, size: usize) -> usize {
+        if size == 1 {
+            return first;
+        }
+        let (sender, receiver) = mpsc::sync_channel(10);
+        for child in 0..10 {
+            let sender = sender.clone();
+            let size = size / 10;
+            thread::spawn(move || sender.send(node(first + child * size, size)).unwrap());
+        }
+        drop(sender);
+        receiver.iter().sum()
+    }
+    assert_eq!(node(0, count), count * (count - 1) / 2);
+    let start = Instant::now();
+    assert_eq!(node(0, count), count * (count - 1) / 2);
+    each(start, count)
+}
+
+fn mutex(count: usize) -> Value {
+    let number = Arc::new(Mutex::new(0));
+    let start = Instant::now();
+    let threads: Vec<_> = (0..CONTENDERS)
+        .map(|_| {
+            let number = number.clone();
+            thread::spawn(move || {
+                for _ in 0..count / CONTENDERS {
+                    *number.lock().unwrap() += 1;
+                }
+            })
+        })
+        .collect();
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    let figures = each(start, count);
+    assert_eq!(*number.lock().unwrap(), count / CONTENDERS * CONTENDERS);
+    figures
+}
+
+fn tree(count: usize) -> Value {
+    fn node(first: usize, size: usize) -> u64 {
+        if size == 1 {
+            return common::spin(first, LEAF);
+        }
+        let half = size / 2;
+        let left = thread::spawn(move || node(first, half));
+        let right = node(first + half, half);
+        left.join().unwrap().wrapping_add(right)
+    }
+    let whole = (0..count).fold(0, |sum: u64, n| sum.wrapping_add(common::spin(n, LEAF)));
+    let start = Instant::now();
+    assert_eq!(node(0, count), whole);
+    each(start, count)
+}
+
+fn unbalanced(count: usize) -> Value {
+    let part = |n| common::spin(n, common::unbalanced_steps(n));
+    let whole = (0..count).fold(0, |sum: u64, n| sum.wrapping_add(part(n)));
+    let start = Instant::now();
+    let threads: Vec<_> = (0..count).map(|n| thread::spawn(move || part(n))).collect();
+    let parts = threads.into_iter().map(|thread| thread.join().unwrap());
+    assert_eq!(parts.fold(0, u64::wrapping_add), whole);
+    each(start, count)
+}
+
+fn wake_unpark(count: usize) -> Value {
+    let wakes = Arc::new(Wakes::new());
+    let causes = wakes.clone();
+    let sleeper = thread::current();
+    let waker = std::thread::spawn(move || causes.cause(count, || sleeper.unpark()));
+    let latencies = (0..count)
+        .map(|_| {
+            while !wakes.is_caused() {
+                thread::park();
+            }
+            wakes.see()
+        })
+        .collect();
+    waker.join().unwrap();
+    percentiles(latencies)
+}
+
+fn wake_timer(count: usize) -> Value {
+    let notes = Notes::new(count);
+    for n in 0..count {
+        let start = Instant::now();
+        thread::sleep(PAUSE);
+        notes.note(n, start, PAUSE);
+    }
+    percentiles(notes.latencies())
+}
+
+fn wake_socket(count: usize) -> Value {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let wakes = Arc::new(Wakes::new());
+    let causes = wakes.clone();
+    let waker = std::thread::spawn(move || {
+        let mut socket = std::net::TcpStream::connect(address).unwrap();
+        socket.set_nodelay(true).unwrap();
+        causes.cause(count, || socket.write_all(&[1]).unwrap());
+    });
+    let (mut socket, _) = listener.accept().unwrap();
+    let latencies = (0..count)
+        .map(|_| {
+            socket.read_exact(&mut [0]).unwrap();
+            wakes.see()
+        })
+        .collect();
+    waker.join().unwrap();
+    percentiles(latencies)
+}
+
+fn timers(count: usize) -> Value {
+    let notes = Arc::new(Notes::new(count));
+    let cpu_before = common::cpu_time();
+    let threads: Vec<_> = (0..count)
+        .map(|n| {
+            let notes = notes.clone();
+            thread::spawn(move || {
+                let start = Instant::now();
+                thread::sleep(common::nap(n));
+                notes.note(n, start, common::nap(n));
+            })
+        })
+        .collect();
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    common::timer_figures(&notes, cpu_before)
+}
+
+/// The threads are left to the end of the process.
+fn sleepers(count: usize) -> Value {
+    let before = common::memory();
+    for spawned in 0..count {
+        let sleeper = thread::Builder::new().spawn(|| {
+            ASLEEP.fetch_add(1, Ordering::Relaxed);
+            thread::sleep(Duration::from_secs(3600));
+        });
+        if let Err(error) = sleeper {
+            return serde_json::json!({ "stopped": format!("at {spawned}: {error}") });
+        }
+    }
+    while ASLEEP.load(Ordering::Relaxed) < count as u64 {
+        thread::sleep(10 * PAUSE);
+    }
+    thread::sleep(common::SETTLE);
+    common::bytes_of_sleepers(count, before)
+}
+
+fn slow_neighbour(count: usize) -> Value {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let slow = thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            common::compute_slowly();
+            thread::yield_now();
+        }
+    });
+    let notes = Arc::new(Notes::new((NEIGHBOURS - 1) * count));
+    let others: Vec<_> = (0..NEIGHBOURS - 1)
+        .map(|neighbour| {
+            let notes = notes.clone();
+            thread::spawn(move || {
+                for n in 0..count {
+                    let start = Instant::now();
+                    thread::sleep(PAUSE);
+                    notes.note(neighbour * count + n, start, PAUSE);
+                }
+            })
+        })
+        .collect();
+    others.into_iter().for_each(|other| other.join().unwrap());
+    stop.store(true, Ordering::Relaxed);
+    slow.join().unwrap();
+    percentiles(notes.latencies())
+}
+
+/// Accepts connections, a thread for each, until the process ends.
+pub fn serve(listener: &TcpListener, protocol: Protocol) {
+    loop {
+        let Ok((stream, _)) = listener.accept() else {
+            thread::sleep(PAUSE);
+            continue;
+        };
+        let connection = thread::Builder::new().spawn(move || {
+            OPEN.fetch_add(1, Ordering::Relaxed);
+            // A peer that resets its connection ends it as one that closes it does.
+            let _ = stream.set_nodelay(true).and_then(|()| match protocol {
+                Protocol::Echo => echo(stream),
+                Protocol::Http => http(stream),
+            });
+            OPEN.fetch_sub(1, Ordering::Relaxed);
+        });
+        if connection.is_err() {
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+fn echo(mut stream: TcpStream) -> io::Result<()> {
+    let mut buffer = [0; common::BUFFER];
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            got => stream.write_all(&buffer[..got])?,
+        }
+    }
+}
+
+fn http(mut stream: TcpStream) -> io::Result<()> {
+    let mut responder = Responder::new();
+    loop {
+        let got = stream.read(responder.space())?;
+        match responder.answers(got) {
+            Some(answers) if got > 0 => stream.write_all(answers)?,
+            _ => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What the programs share: the command line, the arithmetic of the work, and the figures.
+
+mod http;
+
+use serde_json::{Value, json};
+use std::io::{self, BufRead, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+pub use http::Responder;
+
+/// Messages that the bounded channel of `mpsc` holds.
+pub const CAPACITY: usize = 1024;
+/// Threads that send to it.
+pub const SENDERS: usize = 4;
+/// Threads that take one mutex.
+pub const CONTENDERS: usize = 8;
+/// Steps of `spin` at a leaf of `tree`.
+pub const LEAF: u32 = 2000;
+/// Threads of `slow_neighbour`.
+pub const NEIGHBOURS: usize = 32;
+/// How long the slow one computes at a time.
+pub const SLOW: Duration = Duration::from_millis(5);
+/// The pause in which a runtime gets idle, and what `wake_timer` sleeps.
+pub const PAUSE: Duration = Duration::from_millis(1);
+/// The buffer of a connection.
+pub const BUFFER: usize = 4096;
+
+/// What a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Echo,
+    Http,
+}
+
+/// A program: what it works at, and how it serves. `serve` does not return before the address has
+/// been told by [`listening`].
+pub fn main(
+    work: impl FnOnce(&str, usize, usize) -> Value,
+    serve: impl FnOnce(Protocol, usize),
+) -> ExitCode {
+    raise_descriptor_limit();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["run", name, count, workers] => {
+            let [count, workers] = [count, workers].map(|n| n.parse().expect("a number"));
+            println!("{}", work(name, count, workers));
+            ExitCode::SUCCESS
+        }
+        ["serve", protocol, workers] => {
+            let protocol = match protocol {
+                "echo" => Protocol::Echo,
+                "http" => Protocol::Http,
+                _ => panic!("no such protocol"),
+            };
+            serve(protocol, workers.parse().expect("a number"));
+            answer_until_stdin_ends();
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("usage: PROGRAM run WORK COUNT WORKERS | PROGRAM serve echo|http WORKERS");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// A work that the peer has no means for.
+pub fn absent(why: &str) -> Value {
+    json!({ "absent": why })
+}
+
+/// Nanoseconds of one, of `count` that were begun at `start`.
+pub fn each(start: Instant, count: usize) -> Value {
+    json!({ "ns": start.elapsed().as_nanos() as f64 / count as f64 })
+}
+
+/// Connections being served.
+pub static OPEN: AtomicU64 = AtomicU64::new(0);
+
+/// Tells where the server listens.
+pub fn listening(address: SocketAddr) {
+    say(&json!({ "Listening": address }));
+}
+
+fn answer_until_stdin_ends() {
+    for line in io::stdin().lock().lines().map_while(Result::ok) {
+        if line.contains("Count") {
+            let open = OPEN.load(Ordering::Relaxed);
+            say(&json!({ "Count": { "open": open, "failed_accepts": 0 } }));
+        }
+    }
+}
+
+fn say(report: &Value) {
+    let mut stdout = io::stdout().lock();
+    // Nobody listens any more when that fails, and standard input ends too.
+    let _ = writeln!(stdout, "{report}").and_then(|()| stdout.flush());
+}
+
+/// Steps of Marsaglia's xorshift, which the compiler cannot leave out.
+pub fn spin(n: usize, times: u32) -> u64 {
+    let mut x = n as u64 * 2 + 1;
+    for _ in 0..times {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+    }
+    x
+}
+
+/// Steps that thread `n` of `unbalanced` takes.
+pub fn unbalanced_steps(n: usize) -> u32 {
+    if n.is_multiple_of(64) { 256_000 } else { 1_000 }
+}
+
+/// How long thread `n` of `timers` sleeps.
+pub fn nap(n: usize) -> Duration {
+    Duration::from_micros(50_000 + spin(n, 3) % 100_000)
+}
+
+/// Computes for [`SLOW`].
+pub fn compute_slowly() {
+    let start = Instant::now();
+    let mut n = 0;
+    while start.elapsed() < SLOW {
+        n = std::hint::black_box(spin(n, 100) as usize);
+    }
+}
+
+/// The figures of waking.
+pub fn percentiles(mut latencies: Vec<Duration>) -> Value {
+    latencies.sort_unstable();
+    let at = |q: usize| latencies[(latencies.len() - 1) * q / 100].as_nanos() as f64 / 1e3;
+    json!({ "p50_us": at(50), "p99_us": at(99) })
+}
+
+/// Latenesses that many threads note, each its own.
+#[derive(Debug)]
+pub struct Notes(Vec<AtomicU32>);
+
+impl Notes {
+    pub fn new(count: usize) -> Self {
+        Self((0..count).map(|_| AtomicU32::new(0)).collect())
+    }
+
+    /// Notes how much longer than `asked` it has taken since `start`.
+    pub fn note(&self, n: usize, start: Instant, asked: Duration) {
+        let late = start.elapsed().saturating_sub(asked);
+        self.0[n].store(late.as_nanos() as u32, Ordering::Relaxed);
+    }
+
+    pub fn latencies(&self) -> Vec<Duration> {
+        let nanos = self.0.iter().map(|note| note.load(Ordering::Relaxed));
+        nanos.map(|n| Duration::from_nanos(n.into())).collect()
+    }
+}
+
+/// The figures of `timers`.
+pub fn timer_figures(notes: &Notes, cpu_before: Duration) -> Value {
+    let mut figures = percentiles(notes.latencies());
+    let used = cpu_time() - cpu_before;
+    json!({
+        "ns": used.as_nanos() as f64 / notes.0.len() as f64,
+        "late_p50_us": figures["p50_us"].take(),
+        "late_p99_us": figures["p99_us"].take(),
+    })
+}
+
+/// The CPU time that this process has used.
+pub fn cpu_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the clock exists and the pointer is to a timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Bytes of memory that this process has: resident, and page tables.
+pub fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("it is readable");
+    let kibibytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let field = line.and_then(|line| line.split_whitespace().next());
+        field.and_then(|n| n.parse::<u64>().ok()).expect("a number")
+    };
+    (kibibytes("VmRSS:") + kibibytes("VmPTE:")) << 10
+}
+
+/// Threads of `sleepers` that have begun to sleep.
+pub static ASLEEP: AtomicU64 = AtomicU64::new(0);
+/// After the last has begun.
+pub const SETTLE: Duration = Duration::from_millis(200);
+
+/// The figures of `sleepers`, when all sleep.
+pub fn bytes_of_sleepers(count: usize, before: u64) -> Value {
+    json!({ "bytes": memory().saturating_sub(before) as f64 / count as f64 })
+}
+
+/// Causes that an OS thread brings about while the runtime is idle, and when they were seen.
+#[derive(Debug)]
+pub struct Wakes {
+    origin: Instant,
+    caused: AtomicU64,
+    seen: AtomicU64,
+}
+
+impl Wakes {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self {
+            origin: Instant::now(),
+            caused: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+        }
+    }
+
+    /// On the OS thread: brings it about `count` times.
+    pub fn cause(&self, count: usize, mut wake: impl FnMut()) {
+        for done in 1..=count as u64 {
+            std::thread::sleep(PAUSE);
+            let now = self.origin.elapsed().as_nanos() as u64;
+            self.caused.store(now, Ordering::SeqCst);
+            wake();
+            while self.seen.load(Ordering::SeqCst) < done {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        }
+    }
+
+    /// Whether the next has been caused.
+    pub fn is_caused(&self) -> bool {
+        self.caused.load(Ordering::SeqCst) != 0
+    }
+
+    /// On the thread that was woken: how long that took.
+    pub fn see(&self) -> Duration {
+        let now = self.origin.elapsed().as_nanos() as u64;
+        let late = now - self.caused.swap(0, Ordering::SeqCst);
+        self.seen.fetch_add(1, Ordering::SeqCst);
+        Duration::from_nanos(late)
+    }
+}
+
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointers are to a limit. Where it cannot be raised, fewer connections are served.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+    }
+}

@@ -1,0 +1,334 @@
+//! The work as tasks.
+
+use common::{
+    ASLEEP, CAPACITY, CONTENDERS, LEAF, NEIGHBOURS, Notes, PAUSE, SENDERS, Wakes, absent, each,
+    percentiles,
+};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::task::yield_now;
+
+pub async fn work(name: &str, count: usize) -> Value {
+    match name {
+        "spawn_join" => spawn_join(count).await,
+        "spawn_all" => spawn_all(count).await,
+        "yield_2" => yields(2, count).await,
+        "yield_1000" => yields(1_000, count).await,
+        "yield_100000" => yields(100_000, count).await,
+        "ping_pong" => ping_pong(count).await,
+        "mpsc" => many_to_one(count).await,
+        "skynet" => skynet(count).await,
+        "mutex" => mutex(count).await,
+        "tree" => tree(count).await,
+        "unbalanced" => unbalanced(count).await,
+        "wake_unpark" => wake_unpark(count).await,
+        "wake_timer" => wake_timer(count).await,
+        "wake_socket" => wake_socket(count).await,
+        "timers" => timers(count).await,
+        "sleepers" => sleepers(count).await,
+        "slow_neighbour" => slow_neighbour(count).await,
+        _ => absent("no such work"),
+    }
+}
+
+async fn spawn_join(count: usize) -> Value {
+    let start = Instant::now();
+    for n in 0..count {
+        assert_eq!(tokio::spawn(async move { n }).await.unwrap(), n);
+    }
+    each(start, count)
+}
+
+async fn spawn_all(count: usize) -> Value {
+    let all = async || {
+        let tasks: Vec<_> = (0..count).map(|n| tokio::spawn(async move { n })).collect();
+        let mut sum = 0;
+        for task in tasks {
+            sum += task.await.unwrap();
+        }
+        assert_eq!(sum, count * (count - 1) / 2);
+    };
+    all().await;
+    let start = Instant::now();
+    all().await;
+    each(start, count)
+}
+
+async fn yields(tasks: usize, count: usize) -> Value {
+    #[derive(Default)]
+    struct Gate {
+        arrived: AtomicUsize,
+        open: AtomicBool,
+        finished: AtomicUsize,
+        end: std::sync::Mutex<Option<Instant>>,
+    }
+    let times = (count / tasks).max(1);
+    let gate = Arc::new(Gate::default());
+    let handles: Vec<_> = (0..tasks)
+        .map(|_| {
+            let gate = gate.clone();
+            tokio::spawn(async move {
+                gate.arrived.fetch_add(1, Ordering::Relaxed);
+                while !gate.open.load(Ordering::Relaxed) {
+                    yield_now().await;
+                }
+                for _ in 0..times {
+                    yield_now().await;
+                }
+                if gate.finished.fetch_add(1, Ordering::Relaxed) + 1 == tasks {
+                    *gate.end.lock().unwrap() = Some(Instant::now());
+                }
+            })
+        })
+        .collect();
+    while gate.arrived.load(Ordering::Relaxed) < tasks {
+        yield_now().await;
+    }
+    let start = Instant::now();
+    gate.open.store(true, Ordering::Relaxed);
+    for task in handles {
+        task.await.unwrap();
+    }
+    let end = gate.end.lock().unwrap().expect("the last has noted it");
+    json!({ "ns": (end - start).as_nanos() as f64 / (tasks * times) as f64 })
+}
+
+async fn ping_pong(count: usize) -> Value {
+    let (to, mut from_other) = mpsc::channel(1);
+    let (to_other, mut from) = mpsc::channel(1);
+    let start = Instant::now();
+    let other = tokio::spawn(async move {
+        while let Some(n) = from.recv().await {
+            to.send(n).await.unwrap();
+        }
+    });
+    for n in 0..count {
+        to_other.send(n).await.unwrap();
+        assert_eq!(from_other.recv().await, Some(n));
+    }
+    drop(to_other);
+    other.await.unwrap();
+    each(start, count)
+}
+
+async fn many_to_one(count: usize) -> Value {
+    let (sender, mut receiver) = mpsc::channel(CAPACITY);
+    let start = Instant::now();
+    for _ in 0..SENDERS {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            for n in 0..count / SENDERS {
+                sender.send(n).await.unwrap();
+            }
+        });
+    }
+    drop(sender);
+    let mut received = 0;
+    while receiver.recv().await.is_some() {
+        received += 1;
+    }
+    assert_eq!(received, count / SENDERS * SENDERS);
+    each(start, count)
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+async fn skynet(count: usize) -> Value {
+    fn node(first: usize, size: usize) -> Boxed<usize> {
+        Box::pin(async move {
+            if size == 1 {
+                return first;
+            }
+            let (sender, mut receiver) = mpsc::channel(10);
+            for child in 0..10 {
+                let sender = sender.clone();
+                let size = size / 10;
+                tokio::spawn(async move {
+                    let sum = node(first + child * size, size).await;
+                    sender.send(sum).await.unwrap();
+                });
+            }
+            drop(sender);
+            let mut sum = 0;
+            while let Some(part) = receiver.recv().await {
+                sum += part;
+            }
+            sum
+        })
+    }
+    assert_eq!(node(0, count).await, count * (count - 1) / 2);
+    let start = Instant::now();
+    assert_eq!(node(0, count).await, count * (count - 1) / 2);
+    each(start, count)
+}
+
+async fn mutex(count: usize) -> Value {
+    let number = Arc::new(Mutex::new(0));
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..CONTENDERS)
+        .map(|_| {
+            let number = number.clone();
+            tokio::spawn(async move {
+                for _ in 0..count / CONTENDERS {
+                    *number.lock().await += 1;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let figures = each(start, count);
+    assert_eq!(*number.lock().await, count / CONTENDERS * CONTENDERS);
+    figures
+}
+
+async fn tree(count: usize) -> Value {
+    fn node(first: usize, size: usize) -> Boxed<u64> {
+        Box::pin(async move {
+            if size == 1 {
+                return common::spin(first, LEAF);
+            }
+            let half = size / 2;
+            let left = tokio::spawn(node(first, half));
+            let right = node(first + half, half).await;
+            left.await.unwrap().wrapping_add(right)
+        })
+    }
+    let whole = (0..count).fold(0, |sum: u64, n| sum.wrapping_add(common::spin(n, LEAF)));
+    let start = Instant::now();
+    assert_eq!(node(0, count).await, whole);
+    each(start, count)
+}
+
+async fn unbalanced(count: usize) -> Value {
+    let part = |n| common::spin(n, common::unbalanced_steps(n));
+    let whole = (0..count).fold(0, |sum: u64, n| sum.wrapping_add(part(n)));
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..count)
+        .map(|n| tokio::spawn(async move { part(n) }))
+        .collect();
+    let mut sum = 0u64;
+    for task in tasks {
+        sum = sum.wrapping_add(task.await.unwrap());
+    }
+    assert_eq!(sum, whole);
+    each(start, count)
+}
+
+async fn wake_unpark(count: usize) -> Value {
+    let wakes = Arc::new(Wakes::new());
+    let causes = wakes.clone();
+    let notify = Arc::new(Notify::new());
+    let notifier = notify.clone();
+    let waker = std::thread::spawn(move || causes.cause(count, || notifier.notify_one()));
+    let mut latencies = Vec::with_capacity(count);
+    for _ in 0..count {
+        notify.notified().await;
+        latencies.push(wakes.see());
+    }
+    waker.join().unwrap();
+    percentiles(latencies)
+}
+
+async fn wake_timer(count: usize) -> Value {
+    let notes = Notes::new(count);
+    for n in 0..count {
+        let start = Instant::now();
+        tokio::time::sleep(PAUSE).await;
+        notes.note(n, start, PAUSE);
+    }
+    percentiles(notes.latencies())
+}
+
+async fn wake_socket(count: usize) -> Value {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let wakes = Arc::new(Wakes::new());
+    let causes = wakes.clone();
+    let waker = std::thread::spawn(move || {
+        let mut socket = std::net::TcpStream::connect(address).unwrap();
+        socket.set_nodelay(true).unwrap();
+        causes.cause(count, || socket.write_all(&[1]).unwrap());
+    });
+    let (mut socket, _) = listener.accept().await.unwrap();
+    let mut latencies = Vec::with_capacity(count);
+    for _ in 0..count {
+        socket.read_exact(&mut [0]).await.unwrap();
+        latencies.push(wakes.see());
+    }
+    waker.join().unwrap();
+    percentiles(latencies)
+}
+
+async fn timers(count: usize) -> Value {
+    let notes = Arc::new(Notes::new(count));
+    let cpu_before = common::cpu_time();
+    let tasks: Vec<_> = (0..count)
+        .map(|n| {
+            let notes = notes.clone();
+            tokio::spawn(async move {
+                let start = Instant::now();
+                tokio::time::sleep(common::nap(n)).await;
+                notes.note(n, start, common::nap(n));
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    common::timer_figures(&notes, cpu_before)
+}
+
+/// The tasks are left to the end of the process.
+async fn sleepers(count: usize) -> Value {
+    let before = common::memory();
+    for _ in 0..count {
+        tokio::spawn(async {
+            ASLEEP.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+        });
+    }
+    while ASLEEP.load(Ordering::Relaxed) < count as u64 {
+        tokio::time::sleep(10 * PAUSE).await;
+    }
+    tokio::time::sleep(common::SETTLE).await;
+    common::bytes_of_sleepers(count, before)
+}
+
+async fn slow_neighbour(count: usize) -> Value {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let slow = tokio::spawn(async move {
+        while !stopped.load(Ordering::Relaxed) {
+            common::compute_slowly();
+            yield_now().await;
+        }
+    });
+    let notes = Arc::new(Notes::new((NEIGHBOURS - 1) * count));
+    let others: Vec<_> = (0..NEIGHBOURS - 1)
+        .map(|neighbour| {
+            let notes = notes.clone();
+            tokio::spawn(async move {
+                for n in 0..count {
+                    let start = Instant::now();
+                    tokio::time::sleep(PAUSE).await;
+                    notes.note(neighbour * count + n, start, PAUSE);
+                }
+            })
+        })
+        .collect();
+    for other in others {
+        other.await.unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    slow.await.unwrap();
+    percentiles(notes.latencies())
+}

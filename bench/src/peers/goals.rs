@@ -1,0 +1,298 @@
+//! The goals that Roving is held to: ratios of figures of the same run.
+
+use super::programs::{Class, Program};
+use super::report::{RowResults, short};
+use serde::Serialize;
+
+/// A goal, and how far it is.
+#[derive(Debug, Serialize)]
+pub(super) struct Goal {
+    pub(super) goal: String,
+    pub(super) measured: String,
+    pub(super) met: bool,
+}
+
+/// The figures of a run, by the names of rows and programs.
+struct Figures<'a> {
+    rows: &'a [RowResults],
+    programs: &'a [Program],
+    goals: Vec<Goal>,
+}
+
+impl Figures<'_> {
+    fn of(&self, program: &str, row: &str, key: &str) -> Option<f64> {
+        let program = self.programs.iter().position(|p| p.name == program)?;
+        let row = self.rows.iter().find(|r| r.name == row)?;
+        row.median(program, key)
+    }
+
+    /// The least figure among the programs of which `is_in` holds, and whose it is.
+    fn least(&self, row: &str, key: &str, is_in: impl Fn(Class) -> bool) -> Option<(f64, &str)> {
+        self.extreme(row, key, is_in, |a, b| a < b)
+    }
+
+    fn extreme(
+        &self,
+        row: &str,
+        key: &str,
+        is_in: impl Fn(Class) -> bool,
+        is_better: impl Fn(f64, f64) -> bool,
+    ) -> Option<(f64, &str)> {
+        let candidates = self.programs.iter().filter(|program| is_in(program.class));
+        candidates
+            .filter_map(|program| Some((self.of(program.name, row, key)?, program.name)))
+            .reduce(|best, other| {
+                if is_better(other.0, best.0) {
+                    other
+                } else {
+                    best
+                }
+            })
+    }
+
+    /// `value` should be at most, or at least, `limit` times `other`.
+    fn ratio(
+        &mut self,
+        goal: String,
+        value: Option<f64>,
+        other: Option<(f64, String)>,
+        limit: f64,
+        at_most: bool,
+    ) {
+        let (Some(value), Some((other, whose))) = (value, other) else {
+            return;
+        };
+        let ratio = value / other;
+        self.goals.push(Goal {
+            goal,
+            measured: format!(
+                "{} : {} of {whose} = {ratio:.2}",
+                short(value),
+                short(other)
+            ),
+            met: if at_most {
+                ratio <= limit
+            } else {
+                ratio >= limit
+            },
+        });
+    }
+
+    /// Roving's figure should be at most `limit` times the least of those in which `is_in` holds.
+    fn at_most(
+        &mut self,
+        ours: &str,
+        row: &str,
+        key: &str,
+        limit: f64,
+        whose: &str,
+        is_in: impl Fn(Class) -> bool,
+    ) {
+        let least = self.least(row, key, is_in);
+        let least = least.map(|(value, name)| (value, name.to_owned()));
+        let value = self.of(ours, row, key);
+        let mode = if ours == "roving-shared" {
+            " (shared)"
+        } else {
+            ""
+        };
+        let goal = format!("{row}{mode}, {}: <= {limit} of {whose}", unit(key));
+        self.ratio(goal, value, least, limit, true);
+    }
+
+    /// A value of Roving's alone.
+    fn plain(&mut self, goal: String, value: Option<f64>, is_met: impl Fn(f64) -> bool) {
+        if let Some(value) = value {
+            self.goals.push(Goal {
+                goal,
+                measured: short(value),
+                met: is_met(value),
+            });
+        }
+    }
+}
+
+fn unit(key: &str) -> &str {
+    match key {
+        "ns" => "ns",
+        "cpu_us" => "CPU us a request",
+        "p50_us" => "p50",
+        "p99_us" => "p99",
+        "per_second" => "a second",
+        key => key,
+    }
+}
+
+const ECHOES: [&str; 7] = [
+    "echo, 1 connection",
+    "echo, 64 connections",
+    "echo, 1,000 connections",
+    "echo, 9,000 connections",
+    "echo, 10,000 connections, 1 % active",
+    "echo, 100,000 connections",
+    "echo, 100,000 connections, 1 % active",
+];
+
+/// All goals of which the figures are there.
+pub(super) fn goals(rows: &[RowResults], programs: &[Program]) -> Vec<Goal> {
+    let mut figures = Figures {
+        rows,
+        programs,
+        goals: Vec::new(),
+    };
+    let f = &mut figures;
+    let is_floor = |class| class == Class::Floor;
+    let is_stackful = |class| class == Class::Stackful;
+
+    for row in &ECHOES[1..4] {
+        let rate = f.of("roving", row, "per_second");
+        let floor = f.of("floor", row, "per_second");
+        let floor = floor.map(|value| (value, "the floor".to_owned()));
+        let best = f.extreme(row, "per_second", Class::is_peer, |a, b| a > b);
+        let best = best.map(|(value, name)| (value, name.to_owned()));
+        f.ratio(
+            format!("{row}, a second: >= 0.93 of the floor"),
+            rate,
+            floor,
+            0.93,
+            false,
+        );
+        f.ratio(
+            format!("{row}, a second: >= 1.05 of every peer"),
+            rate,
+            best,
+            1.05,
+            false,
+        );
+    }
+    for row in &ECHOES[2..4] {
+        f.at_most("roving", row, "p99_us", 1.0, "every peer", Class::is_peer);
+        let share = f.of("roving", row, "slowest_share");
+        f.plain(
+            format!("{row}: slowest >= 0.5 of the mean"),
+            share,
+            |share| share >= 0.5,
+        );
+    }
+    for row in ECHOES {
+        f.at_most("roving", row, "cpu_us", 1.0, "every peer", Class::is_peer);
+        f.at_most("roving", row, "cpu_us", 1.08, "the floor", is_floor);
+    }
+    let short_rate = f.of("roving", "short connections", "per_second");
+    let best = f.extreme("short connections", "per_second", Class::is_peer, |a, b| {
+        a > b
+    });
+    let best = best.map(|(value, name)| (value, name.to_owned()));
+    f.ratio(
+        "short connections, a second: >= every peer".into(),
+        short_rate,
+        best,
+        1.0,
+        false,
+    );
+
+    for workers in ["1 worker", "2 workers"] {
+        let row = format!("spawn and join, {workers}");
+        f.at_most("roving", &row, "ns", 0.8, "every peer", Class::is_peer);
+    }
+    for row in [
+        "yield, 2 threads",
+        "yield, 1,000 threads",
+        "yield, 100,000 threads",
+        "ping-pong, 1 worker",
+        "ping-pong, 2 workers",
+        "mpsc bounded, 4:1, 1 worker",
+        "mpsc bounded, 4:1, 2 workers",
+        "mutex, 8 contenders, 2 workers",
+        "skynet, 100,000 leaves, 1 worker",
+        "skynet, 1,000,000 leaves, 2 workers",
+    ] {
+        f.at_most(
+            "roving-shared",
+            row,
+            "ns",
+            1.0,
+            "every peer",
+            Class::is_peer,
+        );
+        f.at_most("roving", row, "ns", 1.5, "every peer", Class::is_peer);
+        f.at_most("roving", row, "ns", 1.0, "stackful peers", is_stackful);
+    }
+    for cause in ["unpark", "timer", "socket"] {
+        let row = format!("wake-up from idle: {cause}");
+        f.at_most("roving", &row, "p50_us", 1.0, "Go and tokio", |class| {
+            matches!(class, Class::Stackful | Class::Stackless)
+        });
+    }
+    f.at_most(
+        "roving",
+        "slow neighbour",
+        "p99_us",
+        0.5,
+        "tokio",
+        |class| class == Class::Stackless,
+    );
+    for row in ["100,000 sleep", "1,000,000 sleep"] {
+        let bytes = f.of("roving", row, "bytes");
+        f.plain(format!("{row}: <= 4,710 bytes each"), bytes, |bytes| {
+            bytes <= 4710.0
+        });
+    }
+    for row in [
+        "echo, 10,000 connections, 1 % active",
+        "echo, 100,000 connections, 1 % active",
+    ] {
+        f.at_most(
+            "roving",
+            row,
+            "bytes",
+            1.0,
+            "Go and stackful peers",
+            is_stackful,
+        );
+        let idle = f.of("roving", row, "idle_cpu_percent");
+        f.plain(format!("{row}: idle CPU < 0.1 % of a core"), idle, |idle| {
+            idle < 0.1
+        });
+    }
+    let one = f.of("roving", "tree of 16,384 leaves of 3 us, 1 worker", "ns");
+    let two = f.of("roving", "tree of 16,384 leaves of 3 us, 2 workers", "ns");
+    let two = two.map(|two| (two, "two workers".to_owned()));
+    f.ratio(
+        "tree: two workers >= 1.9 of one".into(),
+        one,
+        two,
+        1.9,
+        false,
+    );
+    for work in ["spawn then join all", "sleep", "timers"] {
+        let key = if work == "sleep" { "bytes" } else { "ns" };
+        let costs: Vec<f64> = [1_000, 10_000, 100_000, 1_000_000]
+            .iter()
+            .filter_map(|count| f.of("roving", &format!("growth: {count} {work}"), key))
+            .collect();
+        let least = costs.iter().copied().reduce(f64::min);
+        let most = costs.iter().copied().reduce(f64::max);
+        let least = least.map(|least| (least, "the least".to_owned()));
+        f.ratio(
+            format!("growth of {work}: flat within 1.3"),
+            most,
+            least,
+            1.3,
+            true,
+        );
+    }
+    for work in ["tree", "skynet", "mpsc"] {
+        let on = |workers| f.of("roving", &format!("workers: {work} on {workers}"), "ns");
+        let (two, eight) = (on(2), on(8));
+        let eight = eight.map(|eight| (eight, "eight".to_owned()));
+        f.ratio(
+            format!("{work}: 8 workers >= 0.9 of 2"),
+            two,
+            eight,
+            0.9,
+            false,
+        );
+    }
+    figures.goals
+}

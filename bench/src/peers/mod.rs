@@ -1,0 +1,139 @@
+//! `peers`: the same work for Roving and for everything that a team might take instead.
+//!
+//! The programs of `bench/peers/` are built and run in turn ([`programs`]); [`rows`] says what is
+//! measured, [`cell`] measures a row of one program once. The rounds of all cells are interleaved,
+//! so that a noisy moment meets all alike, and a figure is the median of its rounds. What comes of
+//! it goes to a table, a file and a picture ([`report`], [`picture`]), with the goals that Roving is
+//! held to ([`goals`]).
+
+mod cell;
+mod goals;
+mod picture;
+mod programs;
+mod report;
+mod rows;
+mod wire;
+
+use crate::connections::interrupt::Interrupt;
+use crate::connections::progress::note;
+use crate::limits;
+use crate::machine::Machine;
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use report::{Results, RowResults};
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+pub(crate) use wire::{Options as WireOptions, run as wire};
+
+/// The arguments of `peers`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Rounds, of which each figure is the median
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// One round, with less of everything
+    #[arg(long)]
+    quick: bool,
+    /// Measure the rows whose names contain this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+    /// Measure these programs [default: all that can be built]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    programs: Vec<String>,
+    /// Directory for the table, the file of results and the picture
+    #[arg(long, value_name = "DIRECTORY", default_value = "bench/results")]
+    results: PathBuf,
+}
+
+pub(crate) fn run(options: Options) -> Result<()> {
+    let descriptors = limits::raise_descriptor_limit();
+    fs::create_dir_all(&options.results)
+        .with_context(|| format!("cannot make {}", options.results.display()))?;
+    let rows: Vec<_> = rows::rows(options.quick)
+        .into_iter()
+        .filter(|row| row.name.contains(&options.only))
+        .collect();
+    if rows.is_empty() {
+        bail!("no row's name contains {:?}", options.only);
+    }
+    let interrupt = Interrupt::listen()?;
+    let mut programs = programs::build()?;
+    programs.retain(|program| {
+        options.programs.is_empty() || options.programs.iter().any(|name| name == program.name)
+    });
+    if programs.is_empty() {
+        bail!("none of the programs {:?} is there", options.programs);
+    }
+
+    let rounds = if options.quick { 1 } else { options.rounds };
+    let mut results: Vec<RowResults> = rows
+        .iter()
+        .map(|row| RowResults::new(row, programs.len()))
+        .collect();
+    let cells = |round: u32| {
+        let rows = rows.iter().enumerate();
+        let rows = rows.filter(move |(_, row)| round == 0 || !row.once);
+        rows.flat_map(|(index, _)| (0..programs.len()).map(move |program| (index, program)))
+    };
+    let total: usize = (0..rounds).map(|round| cells(round).count()).sum();
+    let progress = ProgressBar::new(total as u64);
+    progress.set_style(ProgressStyle::with_template(
+        "{bar:30} {pos}/{len} {elapsed_precise} {msg}",
+    )?);
+    for round in 0..rounds {
+        for (row, program) in cells(round) {
+            interrupt.check()?;
+            let (row, result) = (&rows[row], &mut results[row]);
+            let program_index = program;
+            let program = &programs[program_index];
+            progress.set_message(format!("{}: {}", row.name, program.name));
+            // What could not be done in one round is not tried in the next.
+            if row.is_for(program) && result.notes[program_index].is_none() {
+                let measured = cell::measure(row, program, &interrupt)
+                    .with_context(|| format!("measuring {}: {}", row.name, program.name))?;
+                result.add(program_index, measured);
+            }
+            progress.inc(1);
+            if progress.is_hidden() {
+                note(format_args!(
+                    "{}/{total} {}: {} {}",
+                    progress.position(),
+                    row.name,
+                    program.name,
+                    result.latest(program_index)
+                ));
+            }
+        }
+    }
+    progress.finish_and_clear();
+
+    let results = Results {
+        schema: 1,
+        benchmark: "peers",
+        date: report::today()?,
+        machine: Machine::look(descriptors),
+        rounds,
+        programs: programs
+            .iter()
+            .map(|program| (program.name.to_owned(), program.version.clone()))
+            .collect(),
+        goals: goals::goals(&results, &programs),
+        rows: results,
+    };
+    let markdown = report::markdown(&results);
+    let stem = options.results.join(format!("peers-{}", results.date));
+    let json = serde_json::to_string_pretty(&results)? + "\n";
+    for (extension, text) in [("md", &markdown), ("json", &json)] {
+        let path = stem.with_extension(extension);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let picture = stem.with_extension("svg");
+    picture::draw(&results, &picture)
+        .with_context(|| format!("cannot write {}", picture.display()))?;
+    let mut stdout = std::io::stdout();
+    write!(stdout, "{markdown}")?;
+    writeln!(stdout, "\nKept as {}.{{md,json,svg}}", stem.display())?;
+    Ok(())
+}
