@@ -7,7 +7,7 @@ EXAMPLES := hello echo http chat fetch primes million philosophers pipeline jobs
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned shared stress soundness loom examples sanitize bench bench-quick bench-switch bench-sync peers clean
+.PHONY: help test tools check unit pinned shared stress soundness loom examples sanitize bench bench-quick bench-switch bench-sync bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -72,6 +72,9 @@ bench-switch:         ## what a switch costs: futures, coroutines, green threads
 
 bench-sync:           ## locks, channels, select, spawning, timers, beside std, crossbeam, tokio and may
 	$(CARGO) run --release --locked -p roving-bench -- sync $(ARGS)
+
+bench-check:          ## instructions of the hot paths, by callgrind, against the stored baseline; needs valgrind
+	$(CARGO) run --release --locked -p roving-bench -- check $(ARGS)
 
 peers:                ## the same work for Roving, tokio, may, Go, OS threads and a bare event loop, side by side
 	$(CARGO) run --release --locked -p roving-bench -- peers $(ARGS)

@@ -6,6 +6,7 @@
 //! not, 2 when the command made no sense (nothing has been started then), and 130 when it was
 //! interrupted.
 
+mod check;
 mod clock;
 mod connections;
 mod fail;
@@ -43,6 +44,11 @@ enum Command {
     Sync(sync::Options),
     /// Compares Roving with may, tokio, Go, OS threads and what no runtime can beat
     Peers(peers::Options),
+    /// Counts the instructions of the hot paths, and compares them with a baseline
+    Check(check::Options),
+    /// Runs a hot path of `check`
+    #[command(hide = true)]
+    CheckPath(check::PathOptions),
     /// Serves echoes, until its standard input ends
     #[command(hide = true)]
     Serve(server::Options),
@@ -66,6 +72,8 @@ fn main() -> ExitCode {
         Command::Switch(options) => switch::run(options),
         Command::Sync(options) => sync::run(options),
         Command::SyncCell(options) => sync::cell(options),
+        Command::Check(options) => check::run(&options),
+        Command::CheckPath(options) => check::path(&options),
         Command::Peers(options) => peers::run(options),
         Command::Wire(options) => peers::wire(options),
         Command::Serve(options) => server::run(options),

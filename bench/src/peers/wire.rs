@@ -3,6 +3,7 @@
 //!
 //! - `stream`: each connection keeps [`WINDOW`] bytes under way; 64 of them count as a request, and
 //!   the latency is that of a window.
+//! - `ping`: each connection has 64 bytes echoed, again and again: to look at a server by hand.
 //! - `short`: each of so many slots connects, has 64 bytes echoed, closes, and begins anew.
 //! - `http`: each connection sends a request, and the next when it is answered.
 
@@ -41,6 +42,7 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Mode {
     Stream,
+    Ping,
     Short,
     Http,
 }
@@ -59,7 +61,7 @@ impl Connection {
     fn send(&mut self, mode: Mode, pattern: &[u8]) -> Result<()> {
         let request = match mode {
             Mode::Http => HTTP_REQUEST,
-            Mode::Short => at(pattern, 0, REQUEST),
+            Mode::Ping | Mode::Short => at(pattern, 0, REQUEST),
             Mode::Stream => at(pattern, self.sent, WINDOW - (self.sent - self.received)),
         };
         self.socket.write_all(request).context("sending")?;
@@ -185,7 +187,7 @@ impl Client {
                 self.answered(index, answered, windows > 0);
                 self.connections[index].send(self.options.mode, &self.pattern)?;
             }
-            Mode::Short => {
+            Mode::Ping | Mode::Short => {
                 ensure!(
                     received + got <= REQUEST
                         && self.buffer[..got] == *at(&self.pattern, received, got),
@@ -193,7 +195,13 @@ impl Client {
                 );
                 if received + got == REQUEST {
                     self.answered(index, 1, true);
-                    self.connections[index] = self.open(index)?;
+                    if self.options.mode == Mode::Short {
+                        self.connections[index] = self.open(index)?;
+                    } else {
+                        let connection = &mut self.connections[index];
+                        connection.received = 0;
+                        connection.send(Mode::Ping, &self.pattern)?;
+                    }
                 }
             }
             Mode::Http => {
