@@ -1,17 +1,16 @@
-//! The hot paths whose instructions are counted.
+//! The hot paths: their instructions are counted by `check`, their time is taken by `cargo bench`.
 
-use anyhow::{Result, bail};
 use roving::channel::{self, bounded, unbounded};
 use roving::net::{TcpListener, TcpStream};
 use roving::sync::{Mutex, RwLock};
-use roving::{Builder, select, thread};
+use roving::{select, thread};
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-pub(super) const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 12] = [
     "channel, bounded: send and receive",
     "channel, ping-pong of two",
     "channel, unbounded: send and receive",
@@ -26,18 +25,9 @@ pub(super) const NAMES: [&str; 12] = [
     "yield",
 ];
 
-/// How many operations are enough for a steady count.
-pub(super) fn operations(name: &str) -> usize {
-    match name {
-        "mutex: lock and unlock" | "rwlock: read and unlock" => 200_000,
-        "echo of 64 bytes" => 5_000,
-        _ => 20_000,
-    }
-}
-
-/// Runs a path so many times, on one worker.
-pub(super) fn run(name: &str, count: usize) -> Result<()> {
-    let path: fn(usize) = match name {
+/// What runs a path so many times, on a green thread.
+pub(crate) fn find(name: &str) -> Option<fn(usize)> {
+    Some(match name {
         "channel, bounded: send and receive" => |count| passes(bounded(1024), count),
         "channel, ping-pong of two" => ping_pong,
         "channel, unbounded: send and receive" => |count| passes(unbounded(), count),
@@ -50,13 +40,8 @@ pub(super) fn run(name: &str, count: usize) -> Result<()> {
         "spawn and join" => spawn,
         "timer: a ping-pong with a timeout" => timer,
         "yield" => yields,
-        _ => bail!("there is no path {name:?}"),
-    };
-    // SAFETY: the paths hold nothing of a thread-local, nor what is not `Send`, across a
-    // suspension.
-    let runtime = unsafe { Builder::new().workers(1).shared_thread_locals() }.build()?;
-    runtime.run(|| path(count));
-    Ok(())
+        _ => return None,
+    })
 }
 
 fn spawn(count: usize) {
