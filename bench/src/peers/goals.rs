@@ -220,9 +220,12 @@ pub(super) fn goals(rows: &[RowResults], programs: &[Program]) -> Vec<Goal> {
     }
     for cause in ["unpark", "timer", "socket"] {
         let row = format!("wake-up from idle: {cause}");
-        f.at_most("roving", &row, "p50_us", 1.0, "Go and tokio", |class| {
-            matches!(class, Class::Stackful | Class::Stackless)
-        });
+        let value = f.of("roving", &row, "p50_us");
+        for peer in ["go", "tokio"] {
+            let other = f.of(peer, &row, "p50_us");
+            let other = other.map(|other| (other, peer.to_owned()));
+            f.ratio(format!("{row}, p50: <= {peer}'s"), value, other, 1.0, true);
+        }
     }
     f.at_most(
         "roving",

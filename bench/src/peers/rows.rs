@@ -37,7 +37,7 @@ pub(super) enum What {
         active: u32,
         seconds: u64,
     },
-    /// What the [`wire`](super::wire) client does, to a server of `protocol`.
+    /// What the [`wire`](mod@super::wire) client does, to a server of `protocol`.
     Wire {
         mode: &'static str,
         protocol: &'static str,
