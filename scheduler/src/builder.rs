@@ -6,9 +6,6 @@ use std::io;
 use std::str::FromStr;
 use std::thread;
 
-use crossbeam_deque::Stealer;
-
-use crate::green::Runnable;
 use crate::mode::{Mode, ThreadLocals};
 use crate::overflow;
 use crate::panicking;
@@ -207,8 +204,8 @@ impl Builder {
 
 fn start(mode: Mode, class: Class, workers: usize, name: &str) -> io::Result<Runtime> {
     let locals: Vec<Local> = (0..workers).map(|_| Local::new()).collect();
-    let stealers: Vec<Stealer<Runnable>> = locals.iter().map(Local::stealer).collect();
-    let shared = Arc::new(Shared::new(mode, class, stealers));
+    let stealable = locals.iter().map(Local::stealable).collect();
+    let shared = Arc::new(Shared::new(mode, class, stealable));
     if shared.mode.report_stacks {
         usage::report_at_exit(&shared);
     }

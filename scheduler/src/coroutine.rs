@@ -32,9 +32,8 @@ use corosensei::{CoroutineResult, Yielder};
 
 use crate::stack::Stack;
 
-/// Closures up to this size lie on the stack of their coroutine; a larger one is boxed, so that
-/// none can reach past the stack.
-const MAX_INLINE: usize = 512;
+/// What a coroutine does.
+pub(crate) type Body = Box<dyn FnOnce(Suspender) + Send>;
 
 /// Why a coroutine gave control back to its worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,24 +67,10 @@ unsafe impl Sync for Coroutine {}
 
 impl Coroutine {
     /// Makes a coroutine that will call `body` on `stack`.
-    ///
-    /// # Safety
-    ///
-    /// What `body` borrows stays borrowed until the coroutine has returned, and for ever if it
-    /// never does.
-    pub(crate) unsafe fn new<F>(stack: Stack, body: F) -> Self
-    where
-        F: FnOnce(Suspender) + Send,
-    {
-        if size_of::<F>() > MAX_INLINE {
-            let body: Box<dyn FnOnce(Suspender) + Send + '_> = Box::new(body);
-            // SAFETY: passes the caller's promise on.
-            return unsafe { Self::new(stack, body) };
-        }
+    pub(crate) fn new(stack: Stack, body: Body) -> Self {
         let main =
             move |yielder: &Yielder<(), Suspend>, ()| body(Suspender(NonNull::from(yielder)));
-        // SAFETY: the caller's promise is what this asks for.
-        let inner = unsafe { corosensei::Coroutine::with_stack_unchecked(stack, main) };
+        let inner = corosensei::Coroutine::with_stack(stack, main);
         Self {
             inner: UnsafeCell::new(ManuallyDrop::new(inner)),
         }

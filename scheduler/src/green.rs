@@ -10,27 +10,29 @@
 //!
 //! | state of the wait word | where it is                                              | who owns the stack   |
 //! |------------------------|----------------------------------------------------------|----------------------|
+//! | `Idle`, fresh          | one run queue, as a [`Runnable`]; it has no stack yet     |                      |
 //! | `Idle`, queued         | one run queue (local, inbox, injector), as a [`Runnable`] | that queue           |
 //! | `Idle`, running        | a worker's stack, below its `resume`                     | itself               |
 //! | `Armed`                | still with its worker, which is about to commit          | itself, the worker   |
 //! | `Parked`               | in no queue                                              | whoever fires its wait |
 //! | `Ended`                | on the way to a queue, or still with its worker          | the firer, the worker |
 
+use std::cell::UnsafeCell;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::ambient::{Ambient, FrameId};
 use crate::completion::Completion;
-use crate::coroutine::{Coroutine, Suspender};
+use crate::coroutine::{Body, Coroutine, Suspender};
 use crate::mode::ThreadLocals;
 use crate::parker::{Parker, Rouse};
 use crate::registry;
 use crate::shared::Shared;
-use crate::stack::Bounds;
+use crate::stack::{Bounds, Promise, Stack};
 use crate::thread::park::Token;
 use crate::thread::scope::ScopeData;
 use crate::wait::Ticket;
@@ -110,7 +112,14 @@ impl Waiter {
         }
     }
 
-    /// The same for what runs in the frame `id`, which is there.
+    /// Asks the thread, which its worker or itself holds, to unwind at its next wait, or out of the
+    /// one that it has begun.
+    pub(crate) fn cancel_running(&self) {
+        // Nobody has to queue it: whoever holds it goes on with it.
+        let _: Fire = self.ambient.cancel_thread(&self.word, true);
+    }
+
+    /// Cancels what runs in the frame `id`, which is there.
     pub(crate) fn cancel_frame(self: &Arc<Self>, id: FrameId) {
         if self.ambient.cancel_frame(&self.word, id) == Fire::Parked {
             self.run_again();
@@ -155,13 +164,11 @@ impl fmt::Debug for Waiter {
 /// What only green threads have.
 pub(crate) struct Green {
     pub(crate) runtime: Arc<Shared>,
-    pub(crate) coroutine: Coroutine,
-    pub(crate) stack: Bounds,
-    /// That of its own thread-locals, if it has any.
-    pub(crate) thread_pointer: Option<NonZeroUsize>,
+    stage: UnsafeCell<Stage>,
     /// Where it was spawned.
     pub(crate) site: &'static Location<'static>,
-    pub(crate) key: registry::Key,
+    /// Where it is in the registry, if it is: it comes there with its first suspension.
+    key: OnceLock<registry::Key>,
     /// Whoever joins it.
     pub(crate) completion: Completion<Ticket>,
     /// The scope that it must not outlive.
@@ -176,6 +183,25 @@ pub(crate) struct Green {
     ending: AtomicBool,
 }
 
+/// How far a green thread has come. It changes once, by whoever has the right to run it.
+enum Stage {
+    /// It has not run: it is what it will do, and the promise of a stack to do it on.
+    Fresh(Option<(Body, Promise)>),
+    Started(Started),
+}
+
+/// What a green thread has from its first run on.
+pub(crate) struct Started {
+    pub(crate) coroutine: Coroutine,
+    pub(crate) stack: Bounds,
+    /// That of its own thread-locals, if it has any.
+    pub(crate) thread_pointer: Option<NonZeroUsize>,
+}
+
+// SAFETY: the stage is written by whoever has the right to run the green thread, before it runs, and
+// read by those for whom that has happened: see `started`. The rest is `Sync` by itself.
+unsafe impl Sync for Green {}
+
 impl Green {
     const NOWHERE: usize = usize::MAX;
     /// The bit of `scanned` that says that the wait was long, and all has been given back.
@@ -183,20 +209,16 @@ impl Green {
 
     pub(crate) fn new(
         runtime: Arc<Shared>,
-        coroutine: Coroutine,
-        stack: Bounds,
-        thread_pointer: Option<NonZeroUsize>,
+        body: Body,
+        stack: Promise,
         site: &'static Location<'static>,
-        key: registry::Key,
         scope: Option<Arc<ScopeData>>,
     ) -> Self {
         Self {
             runtime,
-            coroutine,
-            stack,
-            thread_pointer,
+            stage: UnsafeCell::new(Stage::Fresh(Some((body, stack)))),
             site,
-            key,
+            key: OnceLock::new(),
             completion: Completion::new(),
             scope,
             suspender: AtomicPtr::new(ptr::null_mut()),
@@ -206,6 +228,51 @@ impl Green {
             unwinding: AtomicBool::new(false),
             ending: AtomicBool::new(false),
         }
+    }
+
+    /// Starts it if it is fresh, on the stack that `redeem` gives for the promise.
+    ///
+    /// # Safety
+    ///
+    /// The caller has the right to run it.
+    pub(crate) unsafe fn start(&self, redeem: impl FnOnce(Promise) -> Stack) {
+        // SAFETY: only whoever has the right to run it gets here, and nobody else reads the stage
+        // before it has started.
+        if let Stage::Fresh(fresh) = unsafe { &mut *self.stage.get() } {
+            let (body, promise) = fresh.take().expect("it starts once");
+            let stack = redeem(promise);
+            let started = Started {
+                stack: stack.bounds(),
+                thread_pointer: stack.thread_pointer(),
+                coroutine: Coroutine::new(stack, body),
+            };
+            // SAFETY: as above.
+            unsafe { *self.stage.get() = Stage::Started(started) };
+        }
+    }
+
+    /// What it runs on.
+    ///
+    /// # Safety
+    ///
+    /// The caller is this green thread, or has the right to run it, or has found it in the registry;
+    /// and it has started.
+    pub(crate) unsafe fn started(&self) -> &Started {
+        // SAFETY: it has started, so nobody writes to the stage any more; and that happened before
+        // what the caller has come by.
+        match unsafe { &*self.stage.get() } {
+            Stage::Started(started) => started,
+            Stage::Fresh(_) => unreachable!("the green thread has not started"),
+        }
+    }
+
+    /// Where it is in the registry, if it is.
+    pub(crate) fn key(&self) -> Option<registry::Key> {
+        self.key.get().copied()
+    }
+
+    pub(crate) fn set_key(&self, key: registry::Key) {
+        self.key.set(key).expect("it is registered once");
     }
 
     /// The worker on which it has run last; `None` before the first.
@@ -238,7 +305,7 @@ impl Green {
 
     /// Whether its thread-locals move with it.
     pub(crate) fn owns_thread_locals(&self) -> bool {
-        self.thread_pointer.is_some()
+        self.runtime.mode.thread_locals == ThreadLocals::Own
     }
 
     /// Whether it is unwinding, as far as is known (see [`panicking`](crate::panicking)).

@@ -40,8 +40,8 @@ use crate::wait::{self, Ticket};
 /// });
 /// assert_eq!(lengths, Ok(vec![3, 3, 5]));
 ///
-/// let failed = Group::new().map(1.., |n| if n < 5 { Ok(n) } else { Err(n) });
-/// assert_eq!(failed, Err(5));
+/// let failed = Group::new().map(1.., |n| if n < 5 { Ok(n) } else { Err("too large") });
+/// assert_eq!(failed, Err("too large"));
 /// ```
 #[derive(Debug, Clone, Default)]
 #[must_use]

@@ -15,7 +15,7 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use crate::context;
-use crate::green::Waiter;
+use crate::green::{Green, Waiter};
 use crate::stack;
 
 struct Previous {
@@ -61,9 +61,11 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     let address = unsafe { (*info).si_addr() }.addr();
     context::with_running_green(|waiter| {
         if let Some(green) = waiter.green()
-            && stack::is_guard(green.stack.bottom, address)
+            // SAFETY: a worker starts a green thread before it runs it.
+            && let stack = unsafe { green.started() }.stack
+            && stack::is_guard(stack.bottom, address)
         {
-            report(waiter);
+            report(waiter, green, stack.size);
             // SAFETY: abort may be called in a signal handler.
             unsafe { libc::abort() };
         }
@@ -105,18 +107,16 @@ fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::
     }
 }
 
-fn report(waiter: &Waiter) {
+fn report(waiter: &Waiter, green: &Green, stack_size: usize) {
     let mut line = Line::new();
     let name = waiter.name().unwrap_or("<unnamed>");
     let _ = writeln!(line, "\ngreen thread '{name}' has overflowed its stack");
-    if let Some(green) = waiter.green() {
-        let kib = green.stack.size >> 10;
-        let _ = writeln!(
-            line,
-            "it was spawned at {} with a stack of {kib} KiB",
-            green.site
-        );
-    }
+    let _ = writeln!(
+        line,
+        "it was spawned at {} with a stack of {} KiB",
+        green.site,
+        stack_size >> 10
+    );
     let _ = writeln!(
         line,
         "help: give it more: go!(stack_size = .., ..) for this one, roving::Builder::stack_size or ROVING_STACK_SIZE for all"

@@ -3,15 +3,22 @@
 //! | queue      | whose           | who pushes             | who pops                 | what is in it                              |
 //! |------------|-----------------|------------------------|--------------------------|--------------------------------------------|
 //! | LIFO slot  | a worker's      | the worker             | the worker               | what the running green thread woke last    |
-//! | `stealable`| a worker's      | the worker             | the worker, all thieves  | what any worker may run                    |
+//! | `fresh`    | a worker's      | the worker             | the worker, all thieves  | what was spawned here and has not run      |
+//! | `woken`    | a worker's      | the worker             | the worker, all thieves  | what any worker may run                    |
 //! | `bound`    | a worker's      | the worker             | the worker               | what only this worker may run              |
 //! | inbox      | a worker's      | everybody else         | the worker               | what only this worker may run, woken elsewhere |
 //! | injector   | the runtime's   | everybody              | all workers              | what was spawned or woken outside the workers |
 //!
 //! The LIFO slot runs a woken partner at once, while the message that woke it is in the cache (as
 //! Go's `runnext`). Two that wake each other would starve the rest, so after [`LIFO_LIMIT`] such
-//! runs in a row the slot is emptied into the queue's end, if anybody waits there. `stealable` and `bound` are served in
-//! turn, first in first out.
+//! runs in a row the slot is emptied into the queue's end, if anybody waits there.
+//!
+//! `fresh`, `woken` and `bound` are served in turn. `woken` and `bound` are first in, first out.
+//! `fresh` is a stack for its worker and a queue for thieves, as in Cilk (Blumofe and Leiserson,
+//! "Scheduling multithreaded computations by work stealing", 1999): a tree of green threads is walked
+//! depth first, so that few of its nodes are alive at a time and those are in the cache, while thieves
+//! get the oldest, which have the most work below them. So that nobody starves at the bottom of the
+//! stack, every [`OLDEST`]th comes from there.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -26,6 +33,9 @@ use crate::green::Runnable;
 /// So many green threads run from the LIFO slot in a row.
 const LIFO_LIMIT: u32 = 3;
 
+/// Of so many fresh green threads that a worker takes from its own, one is the oldest.
+const OLDEST: u32 = 61;
+
 /// A thief takes half of the queue, but at most this many.
 const STEAL_LIMIT: usize = 256;
 
@@ -33,9 +43,19 @@ const STEAL_LIMIT: usize = 256;
 pub(crate) struct Local {
     lifo: Cell<Option<Runnable>>,
     lifo_runs: Cell<u32>,
-    stealable: Deque<Runnable>,
+    fresh: Deque<Runnable>,
+    fresh_runs: Cell<u32>,
+    woken: Deque<Runnable>,
     bound: RefCell<VecDeque<Runnable>>,
-    bound_is_next: Cell<bool>,
+    turn: Cell<Turn>,
+}
+
+/// Which queue is looked into first.
+#[derive(Debug, Clone, Copy)]
+enum Turn {
+    Fresh,
+    Woken,
+    Bound,
 }
 
 impl Local {
@@ -43,19 +63,29 @@ impl Local {
         Self {
             lifo: Cell::new(None),
             lifo_runs: Cell::new(0),
-            stealable: Deque::new_fifo(),
+            fresh: Deque::new_lifo(),
+            fresh_runs: Cell::new(0),
+            woken: Deque::new_fifo(),
             bound: RefCell::new(VecDeque::new()),
-            bound_is_next: Cell::new(false),
+            turn: Cell::new(Turn::Fresh),
         }
     }
 
-    pub(crate) fn stealer(&self) -> Stealer<Runnable> {
-        self.stealable.stealer()
+    pub(crate) fn stealable(&self) -> Stealable {
+        Stealable {
+            fresh: self.fresh.stealer(),
+            woken: self.woken.stealer(),
+        }
     }
 
-    /// Queues what any worker may run.
-    pub(crate) fn push_stealable(&self, runnable: Runnable) {
-        self.stealable.push(runnable);
+    /// Queues what was spawned and any worker may run.
+    pub(crate) fn push_fresh(&self, runnable: Runnable) {
+        self.fresh.push(runnable);
+    }
+
+    /// Queues what has run and any worker may run.
+    pub(crate) fn push_woken(&self, runnable: Runnable) {
+        self.woken.push(runnable);
     }
 
     /// Queues what only this worker may run.
@@ -74,7 +104,7 @@ impl Local {
     #[must_use]
     pub(crate) fn overdue_lifo(&self) -> Option<Runnable> {
         let is_overdue = self.lifo_runs.get() >= LIFO_LIMIT;
-        if !is_overdue || (self.stealable.is_empty() && self.bound.borrow().is_empty()) {
+        if !is_overdue || !self.has_stealable() && self.bound.borrow().is_empty() {
             return None;
         }
         self.lifo_runs.set(0);
@@ -91,35 +121,83 @@ impl Local {
             return Some(runnable);
         }
         self.lifo_runs.set(0);
-        let bound_first = self.bound_is_next.replace(!self.bound_is_next.get());
-        if bound_first {
-            self.pop_bound().or_else(|| self.stealable.pop())
-        } else {
-            self.stealable.pop().or_else(|| self.pop_bound())
+        let fresh = || self.pop_fresh();
+        let woken = || self.woken.pop();
+        let bound = || self.bound.borrow_mut().pop_front();
+        match self.turn.get() {
+            Turn::Fresh => {
+                self.turn.set(Turn::Woken);
+                fresh().or_else(woken).or_else(bound)
+            }
+            Turn::Woken => {
+                self.turn.set(Turn::Bound);
+                woken().or_else(bound).or_else(fresh)
+            }
+            Turn::Bound => {
+                self.turn.set(Turn::Fresh);
+                bound().or_else(fresh).or_else(woken)
+            }
         }
     }
 
-    fn pop_bound(&self) -> Option<Runnable> {
-        self.bound.borrow_mut().pop_front()
+    fn pop_fresh(&self) -> Option<Runnable> {
+        let newest = self.fresh.pop()?;
+        self.fresh_runs.set(self.fresh_runs.get() + 1);
+        if self.fresh_runs.get() < OLDEST || self.fresh.is_empty() {
+            return Some(newest);
+        }
+        self.fresh_runs.set(0);
+        match persist(|| self.fresh.stealer().steal()) {
+            None => Some(newest),
+            oldest => {
+                self.fresh.push(newest);
+                oldest
+            }
+        }
     }
 
     /// Moves all that others left for this worker into its queue.
     pub(crate) fn take_inbox(&self, inbox: &Inbox) {
-        inbox.drain_into(&mut self.bound.borrow_mut());
+        if !inbox.is_empty() {
+            inbox.drain_into(&mut self.bound.borrow_mut());
+        }
     }
 
     /// Takes a batch from the injector and pops one.
     pub(crate) fn take_injected(&self, injector: &Injector<Runnable>) -> Option<Runnable> {
-        persist(|| injector.steal_batch_and_pop(&self.stealable))
+        if injector.is_empty() {
+            return None;
+        }
+        persist(|| injector.steal_batch_and_pop(&self.woken))
     }
 
-    /// Steals half of another worker's queue and pops one.
-    pub(crate) fn steal_from(&self, victim: &Stealer<Runnable>) -> Option<Runnable> {
-        persist(|| victim.steal_batch_with_limit_and_pop(&self.stealable, STEAL_LIMIT))
+    /// Steals half of another worker's queues and pops one.
+    pub(crate) fn steal_from(&self, victim: &Stealable) -> Option<Runnable> {
+        let steal = |from: &Stealer<Runnable>, to| {
+            persist(|| from.steal_batch_with_limit_and_pop(to, STEAL_LIMIT))
+        };
+        steal(&victim.fresh, &self.fresh).or_else(|| steal(&victim.woken, &self.woken))
     }
 
     pub(crate) fn has_stealable(&self) -> bool {
-        !self.stealable.is_empty()
+        !self.fresh.is_empty() || !self.woken.is_empty()
+    }
+}
+
+/// The thieves' side of a worker's queues.
+#[derive(Debug)]
+pub(crate) struct Stealable {
+    fresh: Stealer<Runnable>,
+    woken: Stealer<Runnable>,
+}
+
+impl Stealable {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.woken.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.fresh.len() + self.woken.len()
     }
 }
 
@@ -156,10 +234,8 @@ impl Inbox {
     }
 
     fn drain_into(&self, queue: &mut VecDeque<Runnable>) {
-        if !self.is_empty() {
-            let mut inbox = self.queue.lock();
-            queue.extend(inbox.drain(..));
-            self.len.store(0, Ordering::Release);
-        }
+        let mut inbox = self.queue.lock();
+        queue.extend(inbox.drain(..));
+        self.len.store(0, Ordering::Release);
     }
 }

@@ -141,7 +141,7 @@ fn visit(waiter: &Arc<Waiter>) -> bool {
     if waiter.word.hold(epoch) {
         let dead_end = green.suspended_at().saturating_sub(MARGIN);
         // SAFETY: the thread is held, so it is suspended; nothing of it is below `dead_end`.
-        unsafe { stack::give_back_pages(green.stack.bottom, dead_end) };
+        unsafe { stack::give_back_pages(green.started().stack.bottom, dead_end) };
         if waiter.word.commit() == Commit::Ended {
             waiter.run_again();
         }

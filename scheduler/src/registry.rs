@@ -1,13 +1,21 @@
-//! The green threads that are alive, so that a shutdown finds those that are parked and in no
-//! queue.
+//! The green threads that are alive: how many, and, so that a shutdown finds those that are parked
+//! and in no queue, which of them have suspended.
 //!
-//! The list is in shards, each a slab under its own lock, so that spawning and ending on different
-//! workers do not meet. A green thread stays in the shard of whoever spawned it. Invariant: once
-//! [`close`](Registry::close) has returned, every green thread that will ever be is in the list,
-//! since `insert` looks at the flag under the lock of the shard that `close` then takes.
+//! A green thread is counted when it is spawned and entered at its first suspension, by the worker
+//! that ran it: one that ends without having waited never is. Both are done in shards, one a worker,
+//! so that workers do not meet; the list of a shard is a slab under its own lock.
+//!
+//! # Invariants once the registry is [closed](Registry::close)
+//!
+//! - **Nothing is counted any more.** `count` adds first and looks at the flag afterwards, `close` sets
+//!   the flag first and whoever waits for the end reads the counts afterwards, all sequentially
+//!   consistent: one of the two sees the other.
+//! - **Every green thread that is alive is told of it**: by `close` if it has been entered, since
+//!   `enter` looks at the flag under the lock that `close` then takes; by `enter` if it has not; and
+//!   if it has not even started, by its start.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -33,50 +41,66 @@ pub(crate) struct Cursor {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Closed;
 
-type Shard = CachePadded<Mutex<Slab<Arc<Waiter>>>>;
+#[derive(Debug, Default)]
+struct Shard {
+    /// How many were counted here, less how many ended here.
+    alive: AtomicIsize,
+    entered: Mutex<Slab<Arc<Waiter>>>,
+}
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Registry {
-    shards: Box<[Shard]>,
+    shards: Box<[CachePadded<Shard>]>,
     closed: AtomicBool,
 }
 
 impl Registry {
     pub(crate) fn new(shards: usize) -> Self {
         Self {
-            shards: (0..shards).map(|_| Shard::default()).collect(),
+            shards: (0..shards).map(|_| CachePadded::default()).collect(),
             closed: AtomicBool::new(false),
         }
     }
 
-    /// Adds the green thread that `make` makes to a shard.
-    pub(crate) fn insert(
-        &self,
-        shard: usize,
-        make: impl FnOnce(Key) -> Arc<Waiter>,
-    ) -> Result<Arc<Waiter>, Closed> {
-        let mut threads = self.shards[shard].lock();
+    /// Counts a green thread that is about to be spawned. It must be counted [off](Self::ended) even
+    /// if the registry is closed.
+    pub(crate) fn count(&self, shard: usize) -> Result<(), Closed> {
+        self.shards[shard].alive.fetch_add(1, Ordering::SeqCst);
         if self.is_closed() {
-            return Err(Closed);
+            Err(Closed)
+        } else {
+            Ok(())
         }
-        let entry = threads.vacant_entry();
-        let key = Key {
-            shard: u32::try_from(shard).expect("shards are workers"),
-            slot: u32::try_from(entry.key()).expect("no machine holds four billion threads"),
-        };
-        let waiter = make(key);
-        entry.insert(waiter.clone());
-        Ok(waiter)
     }
 
-    /// Some of the green threads that are alive, and where to go on; `None` if these are the last.
+    /// Counts a green thread off. `true` if nobody is alive and nobody will be.
+    #[must_use]
+    pub(crate) fn ended(&self, shard: usize) -> bool {
+        self.shards[shard].alive.fetch_sub(1, Ordering::SeqCst);
+        self.is_closed() && self.len() == 0
+    }
+
+    /// Enters a green thread that suspends for the first time.
+    pub(crate) fn enter(&self, shard: usize, waiter: &Arc<Waiter>) -> (Key, Result<(), Closed>) {
+        let mut entered = self.shards[shard].entered.lock();
+        let slot = entered.insert(waiter.clone());
+        let key = Key {
+            shard: u32::try_from(shard).expect("shards are workers"),
+            slot: u32::try_from(slot).expect("no machine holds four billion threads"),
+        };
+        let closed = self.is_closed();
+        (key, if closed { Err(Closed) } else { Ok(()) })
+    }
+
+    /// Some of the green threads that have been entered, and where to go on; `None` if these are the
+    /// last.
     pub(crate) fn some_from(
         &self,
         Cursor { shard, slot }: Cursor,
         limit: usize,
     ) -> (Vec<Arc<Waiter>>, Option<Cursor>) {
-        let threads = self.shards[shard].lock();
+        let threads = self.shards[shard].entered.lock();
         let end = threads.capacity().min(slot + limit);
         let found = (slot..end).filter_map(|slot| threads.get(slot).cloned());
         let next = if end < threads.capacity() {
@@ -90,30 +114,34 @@ impl Registry {
 
     pub(crate) fn remove(&self, key: Key) {
         let waiter = self.shards[key.shard as usize]
+            .entered
             .lock()
             .remove(key.slot as usize);
         drop(waiter);
     }
 
-    /// How many green threads are alive.
+    /// How many green threads are alive. While some are spawned and others end, it is about right;
+    /// once the registry is closed, the counts only fall, and then 0 is none.
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().len()).sum()
+        let alive = self.shards.iter().map(|shard| &shard.alive);
+        let alive: isize = alive.map(|count| count.load(Ordering::SeqCst)).sum();
+        usize::try_from(alive).unwrap_or(0)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Refuses new green threads from now on, and gives those that are alive.
+    /// Refuses new green threads from now on, and gives those that have been entered.
     pub(crate) fn close(&self) -> Vec<Arc<Waiter>> {
         self.closed.store(true, Ordering::SeqCst);
-        let alive = self.shards.iter().flat_map(|shard| {
-            let shard = shard.lock();
-            shard
+        let entered = self.shards.iter().flat_map(|shard| {
+            let entered = shard.entered.lock();
+            entered
                 .iter()
                 .map(|(_, waiter)| waiter.clone())
                 .collect::<Vec<_>>()
         });
-        alive.collect()
+        entered.collect()
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use crossbeam_deque::{Injector, Stealer};
+use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
@@ -21,7 +21,7 @@ use crate::idle::Idle;
 use crate::mode::Mode;
 use crate::monitor::Monitor;
 use crate::parker::{Parker, Rouse};
-use crate::queue::Inbox;
+use crate::queue::{Inbox, Stealable};
 use crate::reclaim::Reclaim;
 use crate::registry::Registry;
 use crate::stack::Class;
@@ -49,7 +49,7 @@ impl RuntimeId {
 
 /// What the other threads reach of a worker.
 pub(crate) struct Remote {
-    pub(crate) stealer: Stealer<Runnable>,
+    pub(crate) stealable: Stealable,
     pub(crate) inbox: Inbox,
     pub(crate) parker: Parker,
     pub(crate) timers: Shard<Ticket>,
@@ -76,18 +76,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(mode: Mode, stack_class: Class, stealers: Vec<Stealer<Runnable>>) -> Self {
-        let workers = stealers.len();
+    pub(crate) fn new(mode: Mode, stack_class: Class, stealable: Vec<Stealable>) -> Self {
+        let workers = stealable.len();
         Self {
             id: RuntimeId::next(),
             mode,
             stack_class,
             injector: Injector::new(),
-            workers: stealers
+            workers: stealable
                 .into_iter()
-                .map(|stealer| {
+                .map(|stealable| {
                     CachePadded::new(Remote {
-                        stealer,
+                        stealable,
                         inbox: Inbox::default(),
                         parker: Parker::new(),
                         timers: Shard::new(),
@@ -161,7 +161,11 @@ impl Shared {
     }
 
     pub(crate) fn has_work_for_any(&self) -> bool {
-        !self.injector.is_empty() || self.workers.iter().any(|worker| !worker.stealer.is_empty())
+        !self.injector.is_empty()
+            || self
+                .workers
+                .iter()
+                .any(|worker| !worker.stealable.is_empty())
     }
 
     pub(crate) fn driver(&self) -> Option<&dyn Driver> {
@@ -189,9 +193,9 @@ impl Shared {
             .map_err(|_| io::Error::other("the runtime has a driver of another kind"))
     }
 
-    /// A green thread has left the registry.
-    pub(crate) fn thread_ended(&self) {
-        if self.registry.is_closed() && self.registry.len() == 0 {
+    /// A green thread has ended, or was counted and not spawned.
+    pub(crate) fn thread_ended(&self, shard: usize) {
+        if self.registry.ended(shard) {
             let awaiting = mem::take(&mut *self.awaiting_end.lock());
             for ticket in awaiting {
                 ticket.fire();

@@ -20,6 +20,11 @@
 //! - Tops are staggered by cache lines. If all stacks began at one offset within their pages, the
 //!   hot top lines of thousands of them would compete for the same few sets of the first-level
 //!   cache.
+//! - **A [`Promise`] is a stack.** A green thread takes its stack when it starts, and not when it is
+//!   spawned: so a million that wait for their turn, and end in their first, share a few stacks that
+//!   stay in the processor's caches. But whoever spawns must be told if there is none. Therefore
+//!   spawning takes a promise, and there are never more promises than stacks have been carved: see
+//!   `promised` in [`Pool`].
 //! - Free stacks are kept for ever, in a pool of the process and in a small cache per worker
 //!   ([`Cache`]). They keep their pages too, so that a spawn reuses them without a fault; but those
 //!   that nobody has needed for a while ([`Cooling`]), beyond the first [`WARM`] of a class, give
@@ -33,6 +38,7 @@ pub(crate) mod usage;
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::num::NonZeroUsize;
 use std::ptr;
 use std::sync::OnceLock;
@@ -149,6 +155,39 @@ pub(crate) struct Bounds {
     pub(crate) size: usize,
 }
 
+/// The right to a stack, which is there when it is [asked for](Cache::redeem). Dropping it gives it
+/// up.
+#[derive(Debug)]
+pub(crate) struct Promise {
+    class: Class,
+}
+
+impl Promise {
+    /// Takes a promise from the pool.
+    ///
+    /// # Errors
+    ///
+    /// There are not enough stacks, and the system refuses another one.
+    pub(crate) fn new(class: Class) -> io::Result<Self> {
+        class.pool().lock().promise(class, 1)?;
+        Ok(Self { class })
+    }
+
+    /// Takes a stack for it from the pool.
+    fn redeem(self) -> Stack {
+        let class = self.class;
+        // The stack is the promise from now on.
+        mem::forget(self);
+        class.pool().lock().take()
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.class.pool().lock().promised -= 1;
+    }
+}
+
 /// A guarded stack. Dropping it gives it back to the pool.
 pub(crate) struct Stack {
     bottom: NonZeroUsize,
@@ -160,11 +199,6 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Takes a stack from the pool, or makes one.
-    pub(crate) fn new(class: Class) -> io::Result<Self> {
-        class.pool().lock().take(class)
-    }
-
     pub(crate) fn bounds(&self) -> Bounds {
         Bounds {
             bottom: self.bottom.get(),
@@ -256,7 +290,9 @@ pub(crate) unsafe fn give_back_pages(bottom: usize, end: usize) {
 impl Drop for Stack {
     fn drop(&mut self) {
         let stack = Self { ..*self };
-        self.class.pool().lock().give_back(stack);
+        let mut pool = self.class.pool().lock();
+        pool.warm.push(stack);
+        pool.promised -= 1;
     }
 }
 
@@ -298,6 +334,11 @@ struct Pool {
     slab_next: usize,
     slab_end: usize,
     carved: usize,
+    /// Each stack in use, each [`Promise`] and each that a [`Cache`] holds is one; they are never
+    /// more than have been carved. A cache keeps no more free stacks than it holds promises. So
+    /// whoever has a promise finds a stack in the pool, or, if it is a cache, in itself: all others
+    /// that are elsewhere have promises of their own.
+    promised: usize,
 }
 
 impl Pool {
@@ -309,16 +350,26 @@ impl Pool {
             slab_next: 0,
             slab_end: 0,
             carved: 0,
+            promised: 0,
         }
     }
 
-    fn take(&mut self, class: Class) -> io::Result<Stack> {
+    /// Promises `count` stacks.
+    fn promise(&mut self, class: Class, count: usize) -> io::Result<()> {
+        while self.promised + count > self.carved {
+            let stack = self.carve(class)?;
+            self.cold.push(stack);
+        }
+        self.promised += count;
+        Ok(())
+    }
+
+    /// Takes a stack that has been promised.
+    fn take(&mut self) -> Stack {
         let free = self.warm.pop();
         self.fewest_warm = self.fewest_warm.min(self.warm.len());
-        match free.or_else(|| self.cold.pop()) {
-            Some(stack) => Ok(stack.with_block()),
-            None => self.carve(class),
-        }
+        let stack = free.or_else(|| self.cold.pop());
+        stack.expect("a promise is a stack").with_block()
     }
 
     /// Takes up to `count` warm stacks.
@@ -328,13 +379,9 @@ impl Pool {
         self.warm.drain(from..)
     }
 
-    fn give_back(&mut self, stack: Stack) {
-        self.warm.push(stack);
-    }
-
     /// Begins to count anew, and gives how many stacks nobody has needed since the last time.
     fn surplus(&mut self) -> usize {
-        let fewest = std::mem::replace(&mut self.fewest_warm, self.warm.len());
+        let fewest = mem::replace(&mut self.fewest_warm, self.warm.len());
         fewest.saturating_sub(WARM)
     }
 
@@ -350,13 +397,12 @@ impl Pool {
         self.slab_next += class.slot_bytes();
         self.carved += 1;
         let top = bottom + class.slot_bytes() - stagger;
-        let stack = Stack {
+        Ok(Stack {
             bottom: NonZeroUsize::new(bottom).expect("mmap gave an address"),
             top: NonZeroUsize::new(top).expect("above the bottom"),
             class,
             block: None,
-        };
-        Ok(stack.with_block())
+        })
     }
 
     fn free(&self) -> usize {
@@ -401,7 +447,11 @@ impl Cooling {
 pub(crate) fn cool_all() {
     for pool in &POOL {
         loop {
-            let surplus = pool.lock().warm.len().saturating_sub(WARM);
+            let surplus = {
+                let pool = pool.lock();
+                let unpromised = pool.carved - pool.promised;
+                pool.warm.len().saturating_sub(WARM).min(unpromised)
+            };
             if surplus == 0 {
                 break;
             }
@@ -412,7 +462,15 @@ pub(crate) fn cool_all() {
 
 /// Gives the pages of up to `count` free stacks to the system, and their thread-locals first.
 fn cool(pool: &Mutex<Pool>, count: usize) {
-    let stacks: Vec<_> = pool.lock().take_warm(count).collect();
+    let stacks: Vec<_> = {
+        let mut pool = pool.lock();
+        // While they are out of the pool, they are promised.
+        let unpromised = pool.carved - pool.promised;
+        let stacks: Vec<_> = pool.take_warm(count.min(unpromised)).collect();
+        pool.promised += stacks.len();
+        stacks
+    };
+    let promised = stacks.len();
     let (mut bare, with_block): (Vec<_>, Vec<_>) = stacks.into_iter().partition(|stack| {
         // SAFETY: the stack is not in use.
         stack
@@ -426,7 +484,9 @@ fn cool(pool: &Mutex<Pool>, count: usize) {
     }
     bare.extend(with_block);
     bare.iter().for_each(Stack::drop_pages);
-    pool.lock().cold.append(&mut bare);
+    let mut pool = pool.lock();
+    pool.cold.append(&mut bare);
+    pool.promised -= promised;
 }
 
 /// Maps a slab and gives its start and size. Takes a smaller one where a full one is refused.
@@ -469,11 +529,15 @@ fn map_slab(class: Class) -> io::Result<(usize, usize)> {
     }
 }
 
-/// The stacks that one worker keeps at hand, all of one class, without a lock.
+/// What one worker keeps at hand, without a lock: free stacks of one class, and promises of them.
 #[derive(Debug)]
 pub(crate) struct Cache {
     class: Class,
     stacks: Vec<Stack>,
+    /// Never fewer than `stacks`: see [`Pool`].
+    promises: usize,
+    /// How many promises to take at a time. It grows with their use.
+    batch: usize,
 }
 
 impl Cache {
@@ -483,35 +547,81 @@ impl Cache {
     pub(crate) fn new(class: Class) -> Self {
         Self {
             class,
-            stacks: Vec::with_capacity(Self::CAPACITY),
+            stacks: Vec::with_capacity(Self::CAPACITY + 1),
+            promises: 0,
+            batch: 1,
         }
     }
 
-    pub(crate) fn take(&mut self, class: Class) -> io::Result<Stack> {
-        if class.index() != self.class.index() {
-            return Stack::new(class);
+    fn keeps(&self, class: Class) -> bool {
+        class.index() == self.class.index()
+    }
+
+    /// See [`Promise::new`].
+    pub(crate) fn promise(&mut self, class: Class) -> io::Result<Promise> {
+        if !self.keeps(class) {
+            return Promise::new(class);
+        }
+        if self.promises == self.stacks.len() {
+            let mut pool = class.pool().lock();
+            let more = match pool.promise(class, self.batch) {
+                Ok(()) => self.batch,
+                // So many may be too many.
+                Err(_) => pool.promise(class, 1).map(|()| 1)?,
+            };
+            self.promises += more;
+            self.batch = (2 * self.batch).min(Self::BATCH);
+        }
+        self.promises -= 1;
+        Ok(Promise { class })
+    }
+
+    /// Gives the stack that was promised.
+    pub(crate) fn redeem(&mut self, promise: Promise) -> Stack {
+        if !self.keeps(promise.class) {
+            return promise.redeem();
         }
         if self.stacks.is_empty() {
-            let mut pool = class.pool().lock();
-            self.stacks.extend(pool.take_warm(Self::BATCH));
-            if self.stacks.is_empty() {
-                return pool.take(class);
-            }
+            let mut pool = self.class.pool().lock();
+            self.stacks
+                .extend(pool.take_warm(self.promises.min(Self::BATCH)));
         }
-        Ok(self.stacks.pop().expect("just filled"))
+        match self.stacks.pop() {
+            Some(stack) => {
+                // The stack is the promise from now on.
+                mem::forget(promise);
+                stack
+            }
+            None => promise.redeem(),
+        }
     }
 
+    /// Takes the stack of a thread that has ended.
     pub(crate) fn give_back(&mut self, stack: Stack) {
-        if stack.class.index() != self.class.index() {
+        if !self.keeps(stack.class) {
             return;
         }
-        if self.stacks.len() == Self::CAPACITY {
-            let mut pool = self.class.pool().lock();
-            for stack in self.stacks.drain(..Self::BATCH) {
-                pool.give_back(stack);
-            }
-        }
+        // The stack was a promise, which is the cache's now.
+        self.promises += 1;
         self.stacks.push(stack);
+        let too_many = self.stacks.len() > Self::CAPACITY;
+        let too_promising = self.promises - self.stacks.len() > Self::CAPACITY;
+        if too_many || too_promising {
+            let mut pool = self.class.pool().lock();
+            if too_many {
+                pool.warm.extend(self.stacks.drain(..Self::BATCH));
+            }
+            pool.promised -= Self::BATCH;
+            self.promises -= Self::BATCH;
+        }
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        // Each stack gives one promise back.
+        let others = self.promises - self.stacks.len();
+        self.class.pool().lock().promised -= others;
     }
 }
 
@@ -536,6 +646,10 @@ mod tests {
         Class::of(size, None).unwrap()
     }
 
+    fn stack(class: Class) -> Stack {
+        Promise::new(class).unwrap().redeem()
+    }
+
     #[test]
     fn sizes_are_rounded_up_and_bounded() {
         assert_eq!(class(0).size(), MIN_SIZE);
@@ -549,7 +663,7 @@ mod tests {
     #[test]
     fn the_promised_size_is_usable_and_stacks_do_not_overlap() {
         let class = class(32 << 10);
-        let stacks: Vec<_> = (0..100).map(|_| Stack::new(class).unwrap()).collect();
+        let stacks: Vec<_> = (0..100).map(|_| stack(class)).collect();
         let mut ranges: Vec<_> = stacks
             .iter()
             .map(|s| (s.limit().get(), s.base().get()))
@@ -577,18 +691,16 @@ mod tests {
     #[test]
     fn a_stack_given_back_is_used_again() {
         let class = class(4 << 20);
-        let first = Stack::new(class).unwrap();
+        let first = stack(class);
         let bottom = first.bottom;
         drop(first);
-        assert_eq!(Stack::new(class).unwrap().bottom, bottom);
+        assert_eq!(stack(class).bottom, bottom);
     }
 
     #[test]
     fn what_nobody_has_needed_for_a_while_gets_cold() {
         let class = class(2 << 20);
-        let stacks: Vec<_> = (0..WARM + 600)
-            .map(|_| Stack::new(class).unwrap())
-            .collect();
+        let stacks: Vec<_> = (0..WARM + 600).map(|_| stack(class)).collect();
         drop(stacks);
         let mut pool = class.pool().lock();
         assert_eq!(pool.surplus(), 0, "they have just been needed");
@@ -601,24 +713,51 @@ mod tests {
         cool(class.pool(), 500);
         let pool = class.pool().lock();
         assert_eq!((pool.warm.len(), pool.cold.len()), (WARM + 100, 500));
-        assert_eq!(pool.carved, pool.free());
+        assert_eq!((pool.free(), pool.promised), (pool.carved, 0));
     }
 
     #[test]
     fn a_cache_returns_what_it_cannot_keep() {
         let class = class(64 << 10);
         let mut cache = Cache::new(class);
-        let stacks: Vec<_> = (0..3 * Cache::CAPACITY)
-            .map(|_| cache.take(class).unwrap())
+        let promises: Vec<_> = (0..3 * Cache::CAPACITY)
+            .map(|_| cache.promise(class).unwrap())
+            .collect();
+        let stacks: Vec<_> = promises
+            .into_iter()
+            .map(|promise| cache.redeem(promise))
             .collect();
         for stack in stacks {
             cache.give_back(stack);
             assert!(cache.stacks.len() <= Cache::CAPACITY);
+            assert!(cache.promises >= cache.stacks.len());
         }
-        let kept = cache.stacks.len();
+        assert!(!cache.stacks.is_empty());
         drop(cache);
         let pool = class.pool().lock();
-        assert!(kept > 0);
-        assert_eq!(pool.carved, pool.free());
+        assert_eq!((pool.free(), pool.promised), (pool.carved, 0));
+    }
+
+    #[test]
+    fn a_promise_is_kept_whoever_holds_the_others() {
+        let class = class(128 << 10);
+        let (mut spawns, mut runs) = (Cache::new(class), Cache::new(class));
+        for round in 1..500 {
+            let promises: Vec<_> = (0..round % 70)
+                .map(|_| spawns.promise(class).unwrap())
+                .collect();
+            let stacks: Vec<_> = promises
+                .into_iter()
+                .map(|promise| runs.redeem(promise))
+                .collect();
+            stacks.into_iter().for_each(|stack| runs.give_back(stack));
+            let pool = class.pool().lock();
+            let held = spawns.promises + runs.promises;
+            assert!(held <= 3 * Cache::CAPACITY, "{held} promises are held");
+            assert_eq!(pool.promised, held);
+            assert!(pool.promised <= pool.carved);
+        }
+        drop((spawns, runs));
+        assert_eq!(class.pool().lock().promised, 0);
     }
 }

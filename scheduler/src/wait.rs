@@ -48,7 +48,7 @@ use crate::ambient::FrameId;
 use crate::context;
 use crate::coroutine::Suspend;
 use crate::deadline::DeadlineElapsed;
-use crate::green::{Green, Kind, Waiter};
+use crate::green::{Green, Kind, Runnable, Waiter};
 use crate::panicking::{self, Unwinding};
 use crate::parker::Parker;
 use crate::timer::TimerKey;
@@ -413,6 +413,22 @@ impl Ticket {
     /// Ends the wait and lets its thread run again. `true` for the one who did; never blocks.
     pub fn fire(&self) -> bool {
         self.waiter.fire(self.epoch, By::Ticket)
+    }
+
+    /// Ends the wait, and gives its green thread to the caller, who must queue it.
+    #[must_use]
+    pub(crate) fn fire_and_take(self) -> Option<Runnable> {
+        match (
+            self.waiter.word.fire(self.epoch, By::Ticket),
+            &self.waiter.kind,
+        ) {
+            (Fire::Parked, Kind::Green(_)) => Some(Runnable(self.waiter)),
+            (Fire::Parked, Kind::Os(_)) => {
+                self.waiter.run_again();
+                None
+            }
+            _ => None,
+        }
     }
 
     /// Whether both are of one wait.

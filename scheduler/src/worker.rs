@@ -28,6 +28,7 @@
 //!   a defect in the runtime: the process is aborted.
 
 use std::cell::{Cell, RefCell};
+use std::hint;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::process;
@@ -41,7 +42,7 @@ use crate::panicking::Doubts;
 use crate::parker::Parker;
 use crate::queue::{Inbox, Local};
 use crate::shared::Shared;
-use crate::stack::{Cache, Class, Stack, usage};
+use crate::stack::{Cache, Class, Promise, usage};
 use crate::timer::Shard;
 use crate::tls;
 use crate::wait::Ticket;
@@ -54,6 +55,11 @@ const LOOK_AROUND: u32 = 61;
 /// A green thread that has polled so often without a switch, and never found anything, waits for
 /// something that perhaps nobody can do while it keeps this worker.
 const SPINNING: u32 = 1000;
+
+/// A thief looks so often whether a green thread that waits alone is still there, each time after so
+/// many pauses of the processor: in all some microseconds.
+const LONE_LOOKS: u32 = 4;
+const PAUSES_A_LOOK: u32 = 32;
 
 /// One worker. Everything in it is touched by its own OS thread only, be it from the loop or from
 /// the green thread on it.
@@ -156,8 +162,8 @@ impl Worker {
         &self.shared.workers[worker].timers
     }
 
-    pub(crate) fn take_stack(&self, class: Class) -> std::io::Result<Stack> {
-        self.stacks.borrow_mut().take(class)
+    pub(crate) fn promise_stack(&self, class: Class) -> std::io::Result<Promise> {
+        self.stacks.borrow_mut().promise(class)
     }
 
     /// Queues a green thread that was spawned or woken on this OS thread.
@@ -165,16 +171,33 @@ impl Worker {
         let is_fresh = runnable.green().home().is_none();
         if is_fresh || self.running().is_none() {
             self.push_back(runnable);
-        } else if runnable
-            .green()
-            .bound_to()
-            .is_none_or(|home| home == self.index)
-        {
-            if let Some(displaced) = self.local.push_lifo(runnable) {
-                self.push_back(displaced);
-            }
         } else {
-            self.push_back(runnable);
+            self.push_next(runnable);
+        }
+    }
+
+    /// Ends a wait, and queues its green thread with `push` if it is one of this runtime.
+    fn wake(&self, ticket: Ticket, push: fn(&Self, Runnable)) {
+        if let Some(runnable) = ticket.fire_and_take() {
+            let runtime = &runnable.green().runtime;
+            if runtime.id == self.shared.id {
+                push(self, runnable);
+            } else {
+                let runtime = runtime.clone();
+                runtime.schedule(runnable);
+            }
+        }
+    }
+
+    /// Queues a green thread that has run before all that wait here, or at its home.
+    fn push_next(&self, runnable: Runnable) {
+        match runnable.green().bound_to() {
+            Some(home) if home != self.index => self.shared.push_inbox(home, runnable),
+            _ => {
+                if let Some(displaced) = self.local.push_lifo(runnable) {
+                    self.push_back(displaced);
+                }
+            }
         }
     }
 
@@ -182,7 +205,10 @@ impl Worker {
     fn push_back(&self, runnable: Runnable) {
         match runnable.green().bound_to() {
             None => {
-                self.local.push_stealable(runnable);
+                match runnable.green().home() {
+                    None => self.local.push_fresh(runnable),
+                    Some(_) => self.local.push_woken(runnable),
+                }
                 self.shared.wake_for_work();
             }
             Some(home) if home == self.index => self.local.push_bound(runnable),
@@ -253,7 +279,7 @@ impl Worker {
             die(&format!("the IO driver failed: {error}"));
         }
         for ticket in ready.drain(..) {
-            ticket.fire();
+            self.wake(ticket, Self::push_back);
         }
         self.tickets.replace(ready);
         true
@@ -292,12 +318,38 @@ impl Worker {
         if mine.is_some() || !searching {
             return mine;
         }
+        self.steal(2).or_else(|| self.steal_lone())
+    }
+
+    /// Steals from some worker that has so many to steal, or more.
+    fn steal(&self, least: usize) -> Option<Runnable> {
         let workers = &self.shared.workers;
         let start = self.next_random() as usize % workers.len();
         let victims = workers[start..].iter().chain(&workers[..start]);
         victims
-            .filter(|victim| !victim.stealer.is_empty())
-            .find_map(|victim| self.local.steal_from(&victim.stealer))
+            .map(|victim| &victim.stealable)
+            .filter(|stealable| stealable.len() >= least)
+            .find_map(|stealable| self.local.steal_from(stealable))
+    }
+
+    /// Steals what waits alone for its worker, if it still does after a moment.
+    ///
+    /// Most often its worker gets to it at once: what was spawned is joined, what has yielded goes
+    /// on. To take it then would cost both workers more than it saves. Go's thieves leave its
+    /// `runnext` alone for a while for the same reason.
+    fn steal_lone(&self) -> Option<Runnable> {
+        for _ in 0..LONE_LOOKS {
+            if self.shared.workers.iter().all(|w| w.stealable.is_empty()) {
+                return None;
+            }
+            for _ in 0..PAUSES_A_LOOK {
+                hint::spin_loop();
+            }
+            if let Some(runnable) = self.steal(2) {
+                return Some(runnable);
+            }
+        }
+        self.steal(1)
     }
 
     /// Sleeps, having announced it, unless there is work after all. Gives whether the worker now
@@ -371,20 +423,27 @@ impl Worker {
     }
 
     /// Runs a green thread until it gives the worker back, and does what it asked for.
-    fn execute(&self, Runnable(waiter): Runnable) {
-        self.running.replace(Some(waiter));
+    fn execute(&self, runnable: Runnable) {
+        // SAFETY: the runnable is the right to run it.
+        unsafe {
+            let redeem = |promise| self.stacks.borrow_mut().redeem(promise);
+            runnable.green().start(redeem);
+        }
+        self.running.replace(Some(runnable.0));
         let green = self
             .running()
             .and_then(Waiter::green)
             .expect("only green threads are queued");
+        // SAFETY: it has just been started if it was not.
+        let started = unsafe { green.started() };
         self.polls.set(0);
         let arrives = green.home() != Some(self.index);
         if arrives {
             green.set_home(self.index);
         }
         // SAFETY: the runnable was the right to run it.
-        let resume = || unsafe { green.coroutine.resume() };
-        let resumed = match green.thread_pointer {
+        let resume = || unsafe { started.coroutine.resume() };
+        let resumed = match started.thread_pointer {
             None => resume(),
             Some(pointer) => {
                 if arrives {
@@ -396,13 +455,28 @@ impl Worker {
         };
         let waiter = self.running.take().expect("it was put there above");
         self.doubts.look();
+        if let Resumed::Suspended(_) = resumed {
+            self.see_to_entry(&waiter);
+        }
         match resumed {
             Resumed::Suspended(Suspend::Yielded) => self.push_back(Runnable(waiter)),
             Resumed::Suspended(Suspend::Waiting) => match waiter.word.commit() {
                 Commit::Parked => {}
-                Commit::Ended => self.requeue(Runnable(waiter)),
+                Commit::Ended => self.push_next(Runnable(waiter)),
             },
             Resumed::Returned => self.bury(&waiter),
+        }
+    }
+
+    /// Enters a green thread that has suspended into the registry, if it is not there.
+    fn see_to_entry(&self, waiter: &Arc<Waiter>) {
+        let green = waiter.green().expect("only green threads are run");
+        if green.key().is_none() {
+            let (key, entered) = self.shared.registry.enter(self.index, waiter);
+            green.set_key(key);
+            if entered.is_err() && cfg!(panic = "unwind") {
+                waiter.cancel_running();
+            }
         }
     }
 
@@ -413,41 +487,33 @@ impl Worker {
         }
     }
 
-    /// Queues a green thread whose wait ended while it was switching out.
-    fn requeue(&self, runnable: Runnable) {
-        match runnable.green().bound_to() {
-            Some(home) if home != self.index => self.shared.push_inbox(home, runnable),
-            _ => {
-                if let Some(displaced) = self.local.push_lifo(runnable) {
-                    self.push_back(displaced);
-                }
-            }
-        }
-    }
-
     /// Takes a green thread that has returned apart, and then tells whoever joins it: so after a
     /// join its stack is free and it is not counted any more.
     fn bury(&self, waiter: &Arc<Waiter>) {
         let green = waiter.green().expect("only green threads are run");
         // SAFETY: it has just returned, here.
-        let stack = unsafe { green.coroutine.take_stack() };
+        let (stack, bounds) = unsafe {
+            let started = green.started();
+            (started.coroutine.take_stack(), started.stack)
+        };
         if self.shared.mode.report_stacks {
-            let used = usage::high_water(green.stack);
-            usage::record(green, used);
+            let used = usage::high_water(bounds);
+            usage::record(green.site, bounds.size, used);
             // SAFETY: nobody runs on it any more.
             unsafe { stack.wipe(used) };
         }
         // SAFETY: nobody runs on it any more.
         unsafe { stack.renew() };
         self.stacks.borrow_mut().give_back(stack);
-        self.shared.registry.remove(green.key);
-        if let Some(joiner) = green.completion.complete() {
-            joiner.fire();
+        if let Some(key) = green.key() {
+            self.shared.registry.remove(key);
         }
-        if let Some(scope) = &green.scope {
-            scope.thread_ended();
+        self.shared.thread_ended(self.index);
+        let of_scope = green.scope.as_ref().and_then(|scope| scope.thread_ended());
+        let waiting = [green.completion.complete(), of_scope];
+        for ticket in waiting.into_iter().flatten() {
+            self.wake(ticket, Self::push_next);
         }
-        self.shared.thread_ended();
     }
 }
 

@@ -16,7 +16,6 @@ use parking_lot::Mutex;
 
 use super::{Bounds, MIN_SIZE, page};
 use crate::context;
-use crate::green::Green;
 use crate::registry::Cursor;
 use crate::shared::Shared;
 
@@ -45,9 +44,13 @@ pub struct StackUsage {
 pub fn stack_usage() -> Option<StackUsage> {
     let mut usage = None;
     context::with_running_green(|waiter| {
-        usage = waiter.green().map(|green| StackUsage {
-            size: green.stack.size,
-            high_water: high_water(green.stack),
+        usage = waiter.green().map(|green| {
+            // SAFETY: it is the current one.
+            let stack = unsafe { green.started() }.stack;
+            StackUsage {
+                size: stack.size,
+                high_water: high_water(stack),
+            }
         });
     });
     usage
@@ -112,14 +115,15 @@ type Sites = HashMap<&'static Location<'static>, Site>;
 static ENDED: Mutex<Option<Sites>> = Mutex::new(None);
 static RUNTIMES: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 
-/// Records what a green thread that has ended has used.
-pub(crate) fn record(green: &Green, used: usize) {
+/// Records what a green thread that has ended, and was spawned at `site`, has used.
+pub(crate) fn record(site: &'static Location<'static>, size: usize, used: usize) {
     let mut sites = ENDED.lock();
-    let site = sites.get_or_insert_default().entry(green.site).or_default();
-    site.add(green.stack.size, used);
+    let site = sites.get_or_insert_default().entry(site).or_default();
+    site.add(size, used);
 }
 
-/// Prints the table when the process exits, with the green threads of `runtime` that are alive then.
+/// Prints the table when the process exits, with the green threads of `runtime` that are alive then
+/// and have ever waited.
 pub(crate) fn report_at_exit(runtime: &Arc<Shared>) {
     static REGISTERED: Once = Once::new();
     RUNTIMES.lock().push(Arc::downgrade(runtime));
@@ -136,8 +140,10 @@ extern "C" fn report() {
         while let Some(from) = cursor {
             let (threads, next) = runtime.registry.some_from(from, 1024);
             for green in threads.iter().filter_map(|waiter| waiter.green()) {
+                // SAFETY: it was found in the registry.
+                let stack = unsafe { green.started() }.stack;
                 let site = sites.entry(green.site).or_default();
-                site.add(green.stack.size, high_water(green.stack));
+                site.add(stack.size, high_water(stack));
             }
             cursor = next;
         }

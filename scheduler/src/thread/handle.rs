@@ -1,12 +1,11 @@
 //! Joining: [`JoinHandle`].
 
+use std::cell::UnsafeCell;
 use std::fmt;
 use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-use parking_lot::Mutex;
 
 use super::scope::ScopeData;
 use super::{Result, Thread};
@@ -15,27 +14,41 @@ use crate::context;
 use crate::green::Green;
 use crate::wait::{self, Ticket, Wait};
 
-/// Where a thread leaves its result.
+/// Where a thread leaves its result: it has the slot until it has ended, and then whoever joins it.
 pub(super) struct Packet<T> {
-    result: Mutex<Option<Result<T>>>,
+    result: UnsafeCell<Option<Result<T>>>,
     /// The scope that is told of a panic that nobody takes.
     scope: Option<Arc<ScopeData>>,
 }
 
+// SAFETY: the slot is only touched by its owner of the moment (see above), so a result is moved
+// between threads and never shared; and the thread was spawned with a `T` that is `Send`.
+unsafe impl<T> Send for Packet<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Packet<T> {}
+
 impl<T> Packet<T> {
     pub(super) fn new(scope: Option<Arc<ScopeData>>) -> Self {
         Self {
-            result: Mutex::new(None),
+            result: UnsafeCell::new(None),
             scope,
         }
     }
 
-    pub(super) fn put(&self, result: Result<T>) {
-        *self.result.lock() = Some(result);
+    /// # Safety
+    ///
+    /// The caller is the thread, which has not ended.
+    pub(super) unsafe fn put(&self, result: Result<T>) {
+        // SAFETY: the slot is the caller's.
+        unsafe { *self.result.get() = Some(result) };
     }
 
-    fn take(&self) -> Option<Result<T>> {
-        self.result.lock().take()
+    /// # Safety
+    ///
+    /// The thread has ended, the caller knows it by its completion, and joins it alone.
+    unsafe fn take(&self) -> Option<Result<T>> {
+        // SAFETY: the slot is the caller's, and what the thread did happened before.
+        unsafe { (*self.result.get()).take() }
     }
 }
 
@@ -112,9 +125,8 @@ impl<T> JoinHandle<T> {
                 wait.block(None);
             }
         }
-        self.packet
-            .take()
-            .expect("a thread leaves its result before it ends")
+        // SAFETY: it is done, and this is the only handle.
+        unsafe { self.packet.take() }.expect("a thread leaves its result before it ends")
     }
 
     /// Cancels the thread: the blocking call that it is in, or else its next one, ends.

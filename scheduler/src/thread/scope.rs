@@ -60,14 +60,14 @@ impl ScopeData {
         }
     }
 
-    /// A thread, whose stack is gone, has ended.
-    pub(crate) fn thread_ended(&self) {
+    /// A thread, whose stack is gone, has ended. Gives whoever must be told.
+    #[must_use]
+    pub(crate) fn thread_ended(&self) -> Option<Ticket> {
         // Release and acquire: what the threads did happens before the end of the scope.
         if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let waiting = self.waiting.lock().take();
-            if let Some(ticket) = waiting {
-                ticket.fire();
-            }
+            self.waiting.lock().take()
+        } else {
+            None
         }
     }
 
@@ -207,7 +207,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
 
     /// Counts a thread off that could not be spawned.
     pub(super) fn dismiss(&self) {
-        self.data.thread_ended();
+        if let Some(ticket) = self.data.thread_ended() {
+            ticket.fire();
+        }
     }
 }
 
@@ -308,7 +310,9 @@ mod models {
                 loom::thread::spawn(move || {
                     // SAFETY: this thread's own, until it has ended.
                     borrowed[thread].0.with_mut(|value| unsafe { *value = 1 });
-                    data.thread_ended();
+                    if let Some(ticket) = data.thread_ended() {
+                        ticket.fire();
+                    }
                 });
             }
             assert!(data.wait_for_all().is_none());

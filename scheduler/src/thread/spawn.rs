@@ -1,6 +1,7 @@
 //! The life of a green thread, from the closure to the result.
 
 use std::io;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
 
@@ -9,11 +10,11 @@ use super::scope::ScopeData;
 use super::{JoinHandle, Scope, ScopedJoinHandle, Thread};
 use crate::ambient::Inheritance;
 use crate::context;
-use crate::coroutine::{Coroutine, Suspender};
+use crate::coroutine::{Body, Suspender};
 use crate::green::{Green, Kind, Runnable, Waiter};
 use crate::runtime::{self, Handle};
 use crate::shared::Shared;
-use crate::stack::{Class, Stack};
+use crate::stack::{Class, Promise};
 use crate::tls;
 use crate::wait;
 use crate::worker::die;
@@ -224,43 +225,34 @@ where
         Some(bytes) => runtime.stack_class.resized(bytes)?,
         None => runtime.stack_class,
     };
-    let stack = take_stack(class)?;
-    let bounds = stack.bounds();
-    let thread_pointer = stack.thread_pointer();
-    let packet: Arc<Packet<T>> = Arc::new(Packet::new(scope.clone()));
-    let result = packet.clone();
-    let body = move |suspender| live(suspender, f, result);
-    let inserted = runtime.registry.insert(runtime.home_shard(), |key| {
-        // SAFETY: the thread leaves the registry when the coroutine has returned, so this is our
-        // caller's promise.
-        let coroutine = unsafe { Coroutine::new(stack, body) };
-        let green = Green::new(
-            runtime.clone(),
-            coroutine,
-            bounds,
-            thread_pointer,
-            site,
-            key,
-            scope,
-        );
-        Arc::new(Waiter::new(name, Kind::Green(green)))
-    });
-    let Ok(waiter) = inserted else {
+    let stack = promise_stack(class)?;
+    let shard = runtime.home_shard();
+    if runtime.registry.count(shard).is_err() {
+        runtime.thread_ended(shard);
         // A green thread that spawns while its own runtime ends need not be told so by an error.
         wait::cancellation_point();
         return Err(io::Error::other(
             "the runtime of this green thread has been shut down",
         ));
-    };
+    }
+    let packet: Arc<Packet<T>> = Arc::new(Packet::new(scope.clone()));
+    let result = packet.clone();
+    let body: Box<dyn FnOnce(Suspender) + Send + '_> =
+        Box::new(move |suspender| live(suspender, f, result));
+    // SAFETY: only the lifetime changes. The body is called or dropped, and its result dropped or
+    // handed over, before the thread has ended; until then our caller keeps borrowed what it borrows.
+    let body = unsafe { mem::transmute::<Box<dyn FnOnce(Suspender) + Send + '_>, Body>(body) };
+    let green = Green::new(runtime.clone(), body, stack, site, scope);
+    let waiter = Arc::new(Waiter::new(name, Kind::Green(green)));
     inheritance.give_to(&waiter);
     runtime.schedule(Runnable(waiter.clone()));
     Ok(JoinHandle::new(Thread::new(waiter), packet))
 }
 
-fn take_stack(class: Class) -> io::Result<Stack> {
+fn promise_stack(class: Class) -> io::Result<Promise> {
     context::with_worker(|worker| match worker {
-        Some(worker) => worker.take_stack(class),
-        None => Stack::new(class),
+        Some(worker) => worker.promise_stack(class),
+        None => Promise::new(class),
     })
 }
 
@@ -269,14 +261,19 @@ fn live<F, T>(suspender: Suspender, f: F, packet: Arc<Packet<T>>)
 where
     F: FnOnce() -> T,
 {
-    let current = context::current_green().expect("a green thread is one");
-    current
-        .green()
-        .expect("a green thread is one")
-        .set_suspender(suspender);
-    let cancelled = cfg!(panic = "unwind") && current.word.cancel_requested();
-    let owns_thread_locals = current.green().is_some_and(Green::owns_thread_locals);
-    drop(current);
+    let mut cancelled = false;
+    let mut owns_thread_locals = false;
+    context::with_running_green(|waiter| {
+        let green = waiter.green().expect("a green thread is one");
+        green.set_suspender(suspender);
+        owns_thread_locals = green.owns_thread_locals();
+        if cfg!(panic = "unwind") {
+            if green.runtime.registry.is_closed() {
+                waiter.cancel_running();
+            }
+            cancelled = waiter.word.cancel_requested();
+        }
+    });
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         if cancelled {
             drop(f);
@@ -284,11 +281,17 @@ where
         }
         f()
     }));
-    packet.put(result);
-    let current = context::current_green().expect("a green thread is one");
-    current.green().expect("a green thread is one").set_ending();
-    current.ambient.clear(&current);
-    drop(current);
+    // SAFETY: the thread has not ended, and this is it.
+    unsafe { packet.put(result) };
+    let mut has_frames = false;
+    context::with_running_green(|waiter| {
+        waiter.green().expect("a green thread is one").set_ending();
+        has_frames = waiter.ambient.any();
+    });
+    if has_frames {
+        let current = context::current();
+        current.ambient.clear(&current);
+    }
     // If nobody will join, the result is dropped here, where its destructor may block.
     if panic::catch_unwind(AssertUnwindSafe(|| drop(packet))).is_err() {
         die("the result of a green thread panicked when it was dropped");
