@@ -89,7 +89,7 @@ fn destructors_block_while_unwinding() {
         let thread = thread::spawn(move || {
             let _sleeps = sleeps;
             begins.notify_one();
-            deadline(Duration::from_secs(100), || thread::sleep(EVER))
+            deadline(Duration::from_secs(3600), || thread::sleep(EVER))
         });
         begun.wait();
         thread.cancel();

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::*;
 use crate::readiness::{Direction, Tick, Woken};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(600);
 
 fn connection() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
