@@ -223,6 +223,8 @@ macro_rules! script {
                 s.step("shutdown both", other.shutdown(Shutdown::Both));
                 s.step("read after it", other.read(&mut buffer));
                 s.step("write after it", other.write(b"x"));
+                // Until the other's end has arrived.
+                while one.peer_addr().is_ok() {}
                 s.step("shutdown of what is over", one.shutdown(Shutdown::Both));
                 s.step("its peer", one.peer_addr().map(|_| ()));
 
@@ -238,9 +240,10 @@ macro_rules! script {
                     let (one, mut other) = connection();
                     other.write_all(b"from the other").unwrap();
                     (&one).write_all(b"unread").unwrap();
-                    // What is written has arrived: the loopback delivers before it returns.
                     assert_eq!(other.peek(&mut [0; 6]).unwrap(), 6);
                     drop(other);
+                    // Until the reset has arrived.
+                    while one.peer_addr().is_ok() {}
                     one
                 };
                 let mut one = reset();

@@ -13,6 +13,8 @@ mod old_kernel;
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{child_with_limits, is_child, run, stacks_returned, watchdog};
 use roving_scheduler::thread::{self, Builder};
@@ -28,12 +30,25 @@ fn with_limits(name: &str, limits: &str, test: impl FnOnce()) {
     }
 }
 
+/// Waits on a green thread until the other one of two workers runs: an OS thread that starts needs
+/// room itself.
+fn until_both_workers_run() {
+    let runs = Arc::new(AtomicBool::new(false));
+    let other = runs.clone();
+    let other = thread::spawn(move || other.store(true, Ordering::Release));
+    while !runs.load(Ordering::Acquire) {
+        std::thread::yield_now();
+    }
+    other.join().unwrap();
+}
+
 #[test]
 fn no_room_for_another_stack() {
     with_limits("no_room_for_another_stack", "ulimit -v 800000", || {
         let _stacks = stacks_returned();
         let runtime = common::runtime(2);
         let (reached, message) = runtime.run(|| {
+            until_both_workers_run();
             let mut parked = Vec::new();
             let error = loop {
                 let next = Builder::new().stack_size(4 << 20).spawn(thread::park);
@@ -147,6 +162,7 @@ fn no_memory_mapping_for_another_guard() {
             .build()
             .unwrap();
         let (handles, error) = runtime.run(|| {
+            until_both_workers_run();
             // Room for all, since a vector that grows may need a mapping too.
             let mut handles = Vec::with_capacity(ENOUGH);
             let mut error = None;

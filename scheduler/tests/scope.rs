@@ -3,7 +3,7 @@
 mod common;
 
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{each_worker_count, on_each_worker_count, uses_global_runtime};
@@ -117,15 +117,19 @@ fn a_scope_that_is_cancelled_ends_its_threads() {
         });
         assert!(late.is_err());
         assert!(ended.load(Ordering::Relaxed) <= 10);
-        let inner = AtomicUsize::new(0);
+        let (begun, inner) = (AtomicBool::new(false), AtomicUsize::new(0));
         thread::scope(|outer| {
             let scopes = outer.spawn(|| {
                 thread::scope(|scope| {
                     let _counts = Counts(&inner);
+                    begun.store(true, Ordering::Relaxed);
                     scope.spawn(|| thread::sleep(EVER));
                     thread::sleep(EVER);
                 });
             });
+            while !begun.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
             thread::sleep(Duration::from_millis(1));
             scopes.cancel();
             assert!(scopes.join().unwrap_err().is::<Cancelled>());
@@ -227,7 +231,10 @@ fn a_group_that_is_cancelled_gives_what_came() {
             group.spawn(|| Ok::<_, ()>(1));
             let cancels = group.clone();
             group.spawn(move || {
-                thread::sleep(Duration::from_millis(1));
+                // Until the first has ended.
+                while cancels.running() > 1 {
+                    thread::yield_now();
+                }
                 cancels.cancel();
                 thread::sleep(EVER);
                 Ok(2)

@@ -165,20 +165,30 @@ fn a_notification_is_kept_for_one() {
         notify.notify_all();
         assert!(!notify.wait_timeout(SHORT), "nobody waited");
         assert!(deadline(SHORT, || notify.wait()).is_err());
-        let waiting: Vec<_> = (0..5)
+        let woken = Arc::new(AtomicUsize::new(0));
+        let mut waiting: Vec<_> = (0..5)
             .map(|_| {
-                let notify = notify.clone();
-                thread::spawn(move || notify.wait())
+                let (notify, woken) = (notify.clone(), woken.clone());
+                thread::spawn(move || {
+                    notify.wait();
+                    woken.fetch_add(1, Ordering::Relaxed);
+                })
             })
             .collect();
         thread::sleep(SHORT);
-        waiting[0].cancel();
-        for _ in 0..4 {
+        let cancelled = waiting.remove(0);
+        cancelled.cancel();
+        for n in 1..=4 {
             notify.notify_one();
-            thread::yield_now();
+            // One that does not wait yet must have the permit before it is given again.
+            while woken.load(Ordering::Relaxed) < n {
+                thread::yield_now();
+            }
         }
-        let ended = waiting.into_iter().filter(|_| true);
-        let woken = ended.map(|t| t.join()).filter(Result::is_ok).count();
-        assert!(woken >= 4 || notify.wait_timeout(SHORT));
+        if cancelled.join().is_ok() {
+            notify.notify_one();
+        }
+        waiting.into_iter().for_each(|t| t.join().unwrap());
+        assert!(!notify.wait_timeout(SHORT), "each has woken one");
     });
 }

@@ -4,7 +4,7 @@ mod common;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{each_worker_count, on_each_worker_count};
@@ -116,16 +116,20 @@ fn poison() {
 fn cancel() {
     on_each_worker_count(|| {
         let cell = Arc::new(OnceLock::new());
+        let begun = Arc::new(AtomicBool::new(false));
         let stuck = {
-            let cell = cell.clone();
+            let (cell, begun) = (cell.clone(), begun.clone());
             thread::spawn(move || {
                 cell.get_or_init(|| {
+                    begun.store(true, Ordering::Relaxed);
                     thread::sleep(Duration::MAX);
                     1
                 });
             })
         };
-        thread::sleep(Duration::from_millis(1));
+        while !begun.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
         let waits = {
             let cell = cell.clone();
             thread::spawn(move || *cell.get_or_init(|| 2))

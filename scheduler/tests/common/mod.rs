@@ -105,7 +105,9 @@ pub(crate) fn watchdog(what: impl Display) -> Watchdog {
     let test = thread::current().name().unwrap_or("unnamed").to_owned();
     let what = format!("{test} {what}");
     let (done, waiting) = mpsc::channel::<()>();
+    let (starts, started) = mpsc::channel::<()>();
     thread::spawn(move || {
+        drop(starts);
         if waiting.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
             // Not `eprintln`, whose output is captured and would die with the process.
             let _ = writeln!(
@@ -115,6 +117,8 @@ pub(crate) fn watchdog(what: impl Display) -> Watchdog {
             std::process::abort();
         }
     });
+    // An OS thread that starts needs memory, of which a test may leave it none.
+    let _ = started.recv();
     Watchdog { _done: done }
 }
 
@@ -122,6 +126,8 @@ static GLOBAL_RUNTIME_IS_USED: AtomicBool = AtomicBool::new(false);
 
 /// See the [module](self).
 pub(crate) fn uses_global_runtime() {
+    // So that nobody who counts the stacks has asked before.
+    let _tests = tests_with_stacks();
     GLOBAL_RUNTIME_IS_USED.store(true, Ordering::Release);
 }
 
