@@ -26,30 +26,30 @@ check: tools          ## format, lints and documentation, all warnings denied
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
 unit:                 ## all tests, in debug
-	timeout 900 $(CARGO) test --workspace --exclude roving-soundness --locked
+	timeout 1800 $(CARGO) test --workspace --exclude roving-soundness --locked
 
 # The tests again with the other two modes. The benchmark and the io crate's own tests do not depend on the mode.
 pinned:               ## the tests with green threads that stay on their worker
-	ROVING_THREAD_LOCALS=pinned timeout 600 $(CARGO) test --locked -p roving-scheduler -p roving --tests
+	ROVING_THREAD_LOCALS=pinned timeout 1200 $(CARGO) test --locked -p roving-scheduler -p roving --tests
 
 shared:               ## the tests with green threads that share thread-locals and move
 	RUSTFLAGS="--cfg roving_shared" CARGO_TARGET_DIR=target/shared \
-		timeout 600 $(CARGO) test --locked -p roving-scheduler -p roving --tests
+		timeout 1200 $(CARGO) test --locked -p roving-scheduler -p roving --tests
 
 soundness:            ## what safe code may rely on, with every suspension resumed on another OS thread
-	timeout 900 $(CARGO) test --locked --profile soundness -p roving-soundness
+	timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness
 
 stress:               ## the stress tests, in release
-	timeout 600 $(CARGO) test --release --locked -p roving-scheduler -p roving --test 'stress*' --test 'many*'
+	timeout 1200 $(CARGO) test --release --locked -p roving-scheduler -p roving --test 'stress*' --test 'many*'
 
 loom:                 ## the wait, idle and join protocols under the model checker
 	LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg roving_loom" CARGO_TARGET_DIR=target/loom \
-		timeout 600 $(CARGO) test --release --locked -p roving-scheduler --lib
+		timeout 1200 $(CARGO) test --release --locked -p roving-scheduler --lib
 
 examples:             ## every example, run to its end
 	$(CARGO) build --release --locked --examples
 	@for example in $(EXAMPLES); do \
-		echo "== $$example"; timeout 60 target/release/examples/$$example || exit 1; \
+		echo "== $$example"; timeout 300 target/release/examples/$$example || exit 1; \
 	done
 
 # The sanitizers are unstable options of the compiler; their run-time libraries come with the stable toolchain.
