@@ -267,7 +267,11 @@ where
         };
         self.scope.spawn(move || {
             let mut ends = ends;
-            ends.result = Some(panic::catch_unwind(AssertUnwindSafe(f)));
+            match panic::catch_unwind(AssertUnwindSafe(f)) {
+                // The scope must know: what has ended the member may be due for the caller too.
+                Err(payload) if wait::is_interrupt(&*payload) => panicking::resume(payload),
+                result => ends.result = Some(result),
+            }
         });
     }
 

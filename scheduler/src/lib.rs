@@ -6,7 +6,7 @@
 //! # The way through the house
 //!
 //! ```text
-//!     thread::spawn ---> stack (pool) ---> registry ---> queue ---> worker ---> coroutine ---> your code
+//!     thread::spawn ---> promise of a stack ---> queue ---> worker ---> stack, coroutine ---> your code
 //!                                                          ^           |                          |
 //!                                                          |           | commit            wait::begin, block
 //!                                                          |           v                          |
@@ -44,7 +44,7 @@
 //! | `monitor`     | sees to it that events do not wait for a busy worker                        |
 //! | `blocking`    | calls that block in the system, off the workers                             |
 //! | `shared`      | what all threads of one runtime reach                                       |
-//! | `registry`    | the green threads that are alive                                            |
+//! | `registry`    | how many green threads are alive, and which of them have suspended          |
 //! | `runtime`     | runtimes from outside: the global one, those of one's own, and their end    |
 //! | `builder`     | how a runtime is configured                                                 |
 //! | `mode`        | whose thread-locals a green thread uses, and so where it may go on          |

@@ -4,7 +4,7 @@ mod common;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{each_worker_count, on_each_worker_count, uses_global_runtime};
 use roving_scheduler::wait::Cancelled;
@@ -252,5 +252,29 @@ fn a_group_that_is_cancelled_gives_what_came() {
             })
         });
         assert!(late.is_err());
+    });
+}
+
+#[test]
+fn a_deadline_that_ends_a_member_ends_the_group_that_has_not_waited() {
+    on_each_worker_count(|| {
+        let mut ended = false;
+        let late = deadline(Duration::from_millis(1), || {
+            Group::new().run(|group| {
+                group.spawn(|| {
+                    thread::sleep(EVER);
+                    Ok::<_, ()>(())
+                });
+                let patience = Instant::now() + Duration::from_millis(100);
+                // Without a blocking call, which the deadline would end; on one worker the member
+                // has no turn before that.
+                while group.running() > 0 && Instant::now() < patience {
+                    std::thread::yield_now();
+                }
+                ended = group.running() == 0;
+                Ok(())
+            })
+        });
+        assert!(late.is_err(), "the member had ended: {ended}");
     });
 }
