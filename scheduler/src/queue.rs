@@ -140,7 +140,11 @@ impl Local {
         }
     }
 
+    #[inline]
     fn pop_fresh(&self) -> Option<Runnable> {
+        if self.fresh.is_empty() {
+            return None;
+        }
         let newest = self.fresh.pop()?;
         self.fresh_runs.set(self.fresh_runs.get() + 1);
         if self.fresh_runs.get() < OLDEST || self.fresh.is_empty() {

@@ -30,7 +30,6 @@
 use std::cell::{Cell, RefCell};
 use std::hint;
 use std::io::Write;
-use std::num::NonZeroUsize;
 use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -209,10 +208,17 @@ impl Worker {
                     None => self.local.push_fresh(runnable),
                     Some(_) => self.local.push_woken(runnable),
                 }
-                self.shared.wake_for_work();
+                self.wake_others();
             }
             Some(home) if home == self.index => self.local.push_bound(runnable),
             Some(home) => self.shared.push_inbox(home, runnable),
+        }
+    }
+
+    /// Something was queued here that others may run.
+    fn wake_others(&self) {
+        if self.shared.workers.len() > 1 {
+            self.shared.wake_for_work();
         }
     }
 
@@ -237,7 +243,7 @@ impl Worker {
     fn take_injected(&self) -> Option<Runnable> {
         let injected = self.local.take_injected(&self.shared.injector)?;
         if self.local.has_stealable() {
-            self.shared.wake_for_work();
+            self.wake_others();
         }
         Some(injected)
     }
@@ -424,31 +430,23 @@ impl Worker {
 
     /// Runs a green thread until it gives the worker back, and does what it asked for.
     fn execute(&self, runnable: Runnable) {
-        // SAFETY: the runnable is the right to run it.
-        unsafe {
-            let redeem = |promise| self.stacks.borrow_mut().redeem(promise);
-            runnable.green().start(redeem);
+        let arrives = runnable.green().home() != Some(self.index);
+        if arrives {
+            self.welcome(&runnable);
         }
         self.running.replace(Some(runnable.0));
         let green = self
             .running()
             .and_then(Waiter::green)
             .expect("only green threads are queued");
-        // SAFETY: it has just been started if it was not.
+        // SAFETY: it has been started when it arrived.
         let started = unsafe { green.started() };
         self.polls.set(0);
-        let arrives = green.home() != Some(self.index);
-        if arrives {
-            green.set_home(self.index);
-        }
         // SAFETY: the runnable was the right to run it.
         let resume = || unsafe { started.coroutine.resume() };
         let resumed = match started.thread_pointer {
             None => resume(),
             Some(pointer) => {
-                if arrives {
-                    self.lend_allocator(pointer);
-                }
                 // SAFETY: the right to run it is the right to its thread-locals.
                 unsafe { context::with_thread_locals(pointer, self, arrives, resume) }
             }
@@ -480,10 +478,18 @@ impl Worker {
         }
     }
 
-    /// Lets a green thread with its own thread-locals use this worker's cache of the allocator.
-    fn lend_allocator(&self, to: NonZeroUsize) {
-        if let Ok(own) = tls::own() {
-            own.lend_allocator(self.thread_pointer, to.get());
+    /// Takes in a green thread that has not run here last, and starts it if it is fresh.
+    fn welcome(&self, runnable: &Runnable) {
+        let green = runnable.green();
+        // SAFETY: the runnable is the right to run it.
+        let pointer = unsafe {
+            green.start(|promise| self.stacks.borrow_mut().redeem(promise));
+            green.started().thread_pointer
+        };
+        green.set_home(self.index);
+        if let (Some(pointer), Ok(own)) = (pointer, tls::own()) {
+            // It uses this worker's cache of the allocator from now on.
+            own.lend_allocator(self.thread_pointer, pointer.get());
         }
     }
 

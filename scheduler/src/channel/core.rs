@@ -481,6 +481,7 @@ impl<T> Chan<T> {
         }
     }
 
+    #[inline]
     pub(super) fn receive(&self, patience: Patience) -> Result<T, NotReceived> {
         loop {
             let received = self.lock().receive(None);
