@@ -536,8 +536,6 @@ pub(crate) struct Cache {
     stacks: Vec<Stack>,
     /// Never fewer than `stacks`: see [`Pool`].
     promises: usize,
-    /// How many promises to take at a time. It grows with their use.
-    batch: usize,
 }
 
 impl Cache {
@@ -549,7 +547,6 @@ impl Cache {
             class,
             stacks: Vec::with_capacity(Self::CAPACITY + 1),
             promises: 0,
-            batch: 1,
         }
     }
 
@@ -564,13 +561,10 @@ impl Cache {
         }
         if self.promises == self.stacks.len() {
             let mut pool = class.pool().lock();
-            let more = match pool.promise(class, self.batch) {
-                Ok(()) => self.batch,
-                // So many may be too many.
-                Err(_) => pool.promise(class, 1).map(|()| 1)?,
-            };
+            // A batch of what there is, but no stack is carved that nobody has asked for.
+            let more = (pool.carved - pool.promised).clamp(1, Self::BATCH);
+            pool.promise(class, more)?;
             self.promises += more;
-            self.batch = (2 * self.batch).min(Self::BATCH);
         }
         self.promises -= 1;
         Ok(Promise { class })
