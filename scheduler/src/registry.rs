@@ -10,9 +10,10 @@
 //! - **Nothing is counted any more.** `count` adds first and looks at the flag afterwards, `close` sets
 //!   the flag first and whoever waits for the end reads the counts afterwards, all sequentially
 //!   consistent: one of the two sees the other.
-//! - **Every green thread that is alive is told of it**: by `close` if it has been entered, since
-//!   `enter` looks at the flag under the lock that `close` then takes; by `enter` if it has not; and
-//!   if it has not even started, by its start.
+//! - **Every green thread that is alive is told of it**: by `close` if it has been entered before
+//!   `close` took the lock of its shard; else by the worker that has entered it and looks at the flag
+//!   afterwards, which was set before that lock was taken; and if it has not even started, by its
+//!   start.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
@@ -81,16 +82,14 @@ impl Registry {
         self.is_closed() && self.len() == 0
     }
 
-    /// Enters a green thread that suspends for the first time.
-    pub(crate) fn enter(&self, shard: usize, waiter: &Arc<Waiter>) -> (Key, Result<(), Closed>) {
-        let mut entered = self.shards[shard].entered.lock();
-        let slot = entered.insert(waiter.clone());
-        let key = Key {
+    /// Enters a green thread that suspends for the first time. The caller must then look whether the
+    /// registry is closed.
+    pub(crate) fn enter(&self, shard: usize, waiter: &Arc<Waiter>) -> Key {
+        let slot = self.shards[shard].entered.lock().insert(waiter.clone());
+        Key {
             shard: u32::try_from(shard).expect("shards are workers"),
             slot: u32::try_from(slot).expect("no machine holds four billion threads"),
-        };
-        let closed = self.is_closed();
-        (key, if closed { Err(Closed) } else { Ok(()) })
+        }
     }
 
     /// Some of the green threads that have been entered, and where to go on; `None` if these are the

@@ -364,6 +364,11 @@ impl Pool {
         Ok(())
     }
 
+    /// How many more can be promised without carving.
+    fn unpromised(&self) -> usize {
+        self.carved - self.promised
+    }
+
     /// Takes a stack that has been promised.
     fn take(&mut self) -> Stack {
         let free = self.warm.pop();
@@ -449,8 +454,8 @@ pub(crate) fn cool_all() {
         loop {
             let surplus = {
                 let pool = pool.lock();
-                let unpromised = pool.carved - pool.promised;
-                pool.warm.len().saturating_sub(WARM).min(unpromised)
+                let surplus = pool.warm.len().saturating_sub(WARM);
+                surplus.min(pool.unpromised())
             };
             if surplus == 0 {
                 break;
@@ -465,8 +470,8 @@ fn cool(pool: &Mutex<Pool>, count: usize) {
     let stacks: Vec<_> = {
         let mut pool = pool.lock();
         // While they are out of the pool, they are promised.
-        let unpromised = pool.carved - pool.promised;
-        let stacks: Vec<_> = pool.take_warm(count.min(unpromised)).collect();
+        let count = count.min(pool.unpromised());
+        let stacks: Vec<_> = pool.take_warm(count).collect();
         pool.promised += stacks.len();
         stacks
     };
@@ -562,7 +567,7 @@ impl Cache {
         if self.promises == self.stacks.len() {
             let mut pool = class.pool().lock();
             // A batch of what there is, but no stack is carved that nobody has asked for.
-            let more = (pool.carved - pool.promised).clamp(1, Self::BATCH);
+            let more = pool.unpromised().clamp(1, Self::BATCH);
             pool.promise(class, more)?;
             self.promises += more;
         }

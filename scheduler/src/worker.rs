@@ -8,7 +8,7 @@
 //! 2. The LIFO slot, the local queues, the inbox, the injector.
 //! 3. Timers that are due, also those of workers that are too busy to look.
 //! 4. The queues of the others, half of one, from a random start; unless half of the workers are
-//!    doing that.
+//!    doing that. What waits alone for its worker is stolen only if it still does after a moment.
 //! 5. Dead pages of long-parked green threads, which are given back ([`reclaim`](crate::reclaim)).
 //! 6. Sleep (see [`idle`](crate::idle)): as the leader in the driver if nobody is there, else on
 //!    the parker; in both cases at most until the next timer of this worker or the next reclaim.
@@ -470,9 +470,9 @@ impl Worker {
     fn see_to_entry(&self, waiter: &Arc<Waiter>) {
         let green = waiter.green().expect("only green threads are run");
         if green.key().is_none() {
-            let (key, entered) = self.shared.registry.enter(self.index, waiter);
-            green.set_key(key);
-            if entered.is_err() && cfg!(panic = "unwind") {
+            let registry = &self.shared.registry;
+            green.set_key(registry.enter(self.index, waiter));
+            if registry.is_closed() && cfg!(panic = "unwind") {
                 waiter.cancel_running();
             }
         }
