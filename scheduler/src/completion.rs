@@ -60,10 +60,11 @@ impl<T> Completion<T> {
     /// Takes the joiner back; `false` if the thread has ended, in which case the finisher may still
     /// be using it.
     pub(crate) fn retract(&self) -> bool {
-        let taken = self
-            .state
-            .compare_exchange(JOINED, RUNNING, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok();
+        let taken = !self.is_done()
+            && self
+                .state
+                .compare_exchange(JOINED, RUNNING, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok();
         if taken {
             // SAFETY: the state is `Running` again, and only the one joiner moves it from there to
             // `Joined`.

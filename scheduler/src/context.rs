@@ -17,6 +17,7 @@ use crate::green::{Kind, Waiter};
 use crate::panicking::{self, Unwinding};
 use crate::parker::Parker;
 use crate::primitive;
+use crate::shared::Shared;
 use crate::tls;
 use crate::worker::Worker;
 
@@ -115,6 +116,14 @@ pub(crate) fn with_current(f: impl FnOnce(&Waiter)) {
 /// The current green thread.
 pub(crate) fn current_green() -> Option<Arc<Waiter>> {
     with_worker(|worker| worker?.current())
+}
+
+/// The runtime of the current green thread.
+pub(crate) fn runtime() -> Option<Arc<Shared>> {
+    with_worker(|worker| {
+        let worker = worker.filter(|worker| worker.running().is_some())?;
+        Some(worker.shared().clone())
+    })
 }
 
 #[inline(never)]

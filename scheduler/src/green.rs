@@ -10,12 +10,12 @@
 //!
 //! | state of the wait word | where it is                                              | who owns the stack   |
 //! |------------------------|----------------------------------------------------------|----------------------|
-//! | `Idle`, fresh          | one run queue, as a [`Runnable`]; it has no stack yet     |                      |
-//! | `Idle`, queued         | one run queue (local, inbox, injector), as a [`Runnable`] | that queue           |
-//! | `Idle`, running        | a worker's stack, below its `resume`                     | itself               |
+//! | no open wait, fresh    | one run queue, as a [`Runnable`]; it has no stack yet     |                      |
+//! | no open wait, queued   | one run queue (local, inbox, injector), as a [`Runnable`] | that queue           |
+//! | no open wait, running  | a worker's stack, below its `resume`                     | itself               |
 //! | `Armed`                | still with its worker, which is about to commit          | itself, the worker   |
 //! | `Parked`               | in no queue                                              | whoever fires its wait |
-//! | `Ended`                | on the way to a queue, or still with its worker          | the firer, the worker |
+//! | just `Ended`           | on the way to a queue, or still with its worker          | the firer, the worker |
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -31,7 +31,7 @@ use crate::coroutine::{Body, Coroutine, Suspender};
 use crate::mode::ThreadLocals;
 use crate::parker::{Parker, Rouse};
 use crate::registry;
-use crate::shared::Shared;
+use crate::shared::{self, Shared};
 use crate::stack::{Bounds, Promise, Stack};
 use crate::thread::park::Token;
 use crate::thread::scope::ScopeData;
@@ -95,13 +95,11 @@ impl Waiter {
         }
     }
 
-    /// Ends the wait `epoch`; `false` if it had ended.
-    pub(crate) fn fire(self: &Arc<Self>, epoch: Epoch, by: By) -> bool {
-        let fire = self.word.fire(epoch, by);
-        if fire == Fire::Parked {
+    /// Ends the wait `epoch`, if it has not ended.
+    pub(crate) fn fire(self: &Arc<Self>, epoch: Epoch, by: By) {
+        if self.word.fire(epoch, by) == Fire::Parked {
             self.run_again();
         }
-        fire != Fire::Lost
     }
 
     /// Asks the thread to end, and ends the wait that it is in. It will be told by unwinding if it
@@ -142,7 +140,7 @@ impl Waiter {
                 // An OS thread is never in the driver.
                 let _: Rouse = parker.unpark();
             }
-            Kind::Green(green) => green.runtime.schedule(Runnable(self.clone())),
+            Kind::Green(_) => shared::schedule(Runnable(self.clone())),
         }
     }
 }

@@ -248,10 +248,6 @@ fn on_worker_of(shared: &Shared) -> bool {
 pub struct Handle(Arc<Shared>);
 
 impl Handle {
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.0
-    }
-
     /// The runtime of the current green thread; on a plain OS thread the global runtime, which this
     /// starts if need be.
     ///
@@ -259,16 +255,12 @@ impl Handle {
     ///
     /// The global runtime cannot be started: see [`Builder::build`].
     pub fn current() -> io::Result<Self> {
-        match Self::try_current() {
-            Some(handle) => Ok(handle),
-            None => global(),
-        }
+        current().map(Self)
     }
 
     /// The runtime of the current green thread, if it is one.
     pub fn try_current() -> Option<Self> {
-        let current = context::current_green()?;
-        Some(Self(current.green()?.runtime.clone()))
+        context::runtime().map(Self)
     }
 
     /// Which runtime this is.
@@ -287,7 +279,7 @@ impl Handle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        or_panic(spawn_in(&self.0, None, None, f))
+        or_panic(spawn_in(self.0.clone(), None, None, f))
     }
 
     /// The runtime's IO driver, made by `make` if it has none yet.
@@ -311,7 +303,15 @@ static GLOBAL: OnceLock<Runtime> = OnceLock::new();
 /// Held while the global runtime starts.
 static STARTING: Mutex<()> = Mutex::new(());
 
-fn global() -> io::Result<Handle> {
+/// See [`Handle::current`].
+pub(crate) fn current() -> io::Result<Arc<Shared>> {
+    match context::runtime() {
+        Some(runtime) => Ok(runtime),
+        None => global(),
+    }
+}
+
+fn global() -> io::Result<Arc<Shared>> {
     if GLOBAL.get().is_none() {
         let _one_at_a_time = STARTING.lock();
         if GLOBAL.get().is_none() {
@@ -319,7 +319,7 @@ fn global() -> io::Result<Handle> {
             GLOBAL.get_or_init(|| runtime);
         }
     }
-    Ok(GLOBAL.get().expect("just started").handle())
+    Ok(GLOBAL.get().expect("just started").shared.clone())
 }
 
 pub(crate) fn start_global(builder: Builder) -> io::Result<()> {

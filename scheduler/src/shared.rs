@@ -106,22 +106,13 @@ impl Shared {
         }
     }
 
-    /// Queues a green thread that has been spawned or woken, and sees to it that somebody runs it.
-    pub(crate) fn schedule(&self, runnable: Runnable) {
-        let here = context::with_worker(|worker| match worker {
-            Some(worker) if worker.shared().id == self.id => {
-                worker.schedule(runnable);
-                None
-            }
-            _ => Some(runnable),
-        });
-        if let Some(runnable) = here {
-            match runnable.green().bound_to() {
-                Some(home) => self.push_inbox(home, runnable),
-                None => {
-                    self.injector.push(runnable);
-                    self.wake_for_work();
-                }
+    /// Queues a green thread of this runtime from outside of its workers.
+    pub(crate) fn inject(&self, runnable: Runnable) {
+        match runnable.green().bound_to() {
+            Some(home) => self.push_inbox(home, runnable),
+            None => {
+                self.injector.push(runnable);
+                self.wake_for_work();
             }
         }
     }
@@ -241,6 +232,18 @@ impl Shared {
             Some(worker) if worker.shared().id == self.id => worker.index(),
             _ => 0,
         })
+    }
+}
+
+/// Queues a green thread that has been spawned or woken, and sees to it that somebody runs it.
+pub(crate) fn schedule(runnable: Runnable) {
+    let elsewhere = context::with_worker(|worker| match worker {
+        Some(worker) => worker.schedule(runnable),
+        None => Some(runnable),
+    });
+    if let Some(runnable) = elsewhere {
+        let runtime = runnable.green().runtime.clone();
+        runtime.inject(runnable);
     }
 }
 

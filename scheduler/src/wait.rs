@@ -51,6 +51,7 @@ use crate::deadline::DeadlineElapsed;
 use crate::green::{Green, Kind, Runnable, Waiter};
 use crate::panicking::{self, Unwinding};
 use crate::parker::Parker;
+use crate::shared;
 use crate::timer::TimerKey;
 use crate::word::{By, Commit, Epoch, Fire};
 
@@ -411,23 +412,16 @@ pub struct Ticket {
 
 impl Ticket {
     /// Ends the wait and lets its thread run again. `true` for the one who did; never blocks.
-    pub fn fire(&self) -> bool {
-        self.waiter.fire(self.epoch, By::Ticket)
+    pub fn fire(self) -> bool {
+        self.end(By::Ticket).is_first()
     }
 
-    /// Ends the wait, and gives its green thread to the caller, who must queue it.
-    #[must_use]
-    pub(crate) fn fire_and_take(self) -> Option<Runnable> {
-        match (
-            self.waiter.word.fire(self.epoch, By::Ticket),
-            &self.waiter.kind,
-        ) {
-            (Fire::Parked, Kind::Green(_)) => Some(Runnable(self.waiter)),
-            (Fire::Parked, Kind::Os(_)) => {
-                self.waiter.run_again();
-                None
-            }
-            _ => None,
+    /// Ends the wait. Its thread runs again when what this gives is dropped.
+    pub(crate) fn end(self, by: By) -> Fired {
+        let fire = self.waiter.word.fire(self.epoch, by);
+        Fired {
+            waiter: Some(self.waiter),
+            fire,
         }
     }
 
@@ -440,11 +434,6 @@ impl Ticket {
     pub fn is_stale(&self) -> bool {
         self.waiter.word.is_stale(self.epoch)
     }
-
-    /// Ends the wait because its deadline has come.
-    pub(crate) fn time_out(&self) -> bool {
-        self.waiter.fire(self.epoch, By::Timer)
-    }
 }
 
 impl fmt::Debug for Ticket {
@@ -453,5 +442,67 @@ impl fmt::Debug for Ticket {
             .field("thread", &self.waiter)
             .field("stale", &self.is_stale())
             .finish()
+    }
+}
+
+/// A ticket that has been fired. Dropping this lets the thread run again, if the ticket ended its
+/// wait: for who fires under a lock, and lets the thread run when the lock is free.
+///
+/// It must not be dropped under a lock: it may be the last that is left of a thread, and anything is
+/// dropped with that.
+#[must_use]
+pub(crate) struct Fired {
+    /// `None` once the thread has been given away.
+    waiter: Option<Arc<Waiter>>,
+    fire: Fire,
+}
+
+impl Fired {
+    /// Whether this ticket ended the wait.
+    pub(crate) fn is_first(&self) -> bool {
+        self.fire != Fire::Lost
+    }
+
+    /// The green thread, if the caller has to queue it.
+    pub(crate) fn into_runnable(mut self) -> Option<Runnable> {
+        let waiter = self
+            .waiter
+            .take_if(|waiter| self.fire == Fire::Parked && matches!(waiter.kind, Kind::Green(_)))?;
+        Some(Runnable(waiter))
+    }
+}
+
+impl Drop for Fired {
+    fn drop(&mut self) {
+        if self.fire == Fire::Parked
+            && let Some(waiter) = self.waiter.take()
+        {
+            match waiter.kind {
+                Kind::Os(_) => waiter.run_again(),
+                Kind::Green(_) => shared::schedule(Runnable(waiter)),
+            }
+        }
+    }
+}
+
+/// The tickets that were fired while a lock was held. Dropping this lets the threads run again, in
+/// the order in which they were woken: see [`Fired`].
+#[derive(Default)]
+pub(crate) struct Woken {
+    first: Option<Fired>,
+    others: Vec<Fired>,
+}
+
+impl Woken {
+    /// Ends a wait; `false` if it had ended.
+    pub(crate) fn fire(&mut self, ticket: Ticket) -> bool {
+        let fired = ticket.end(By::Ticket);
+        let is_first = fired.is_first();
+        if self.first.is_none() {
+            self.first = Some(fired);
+        } else {
+            self.others.push(fired);
+        }
+        is_first
     }
 }

@@ -4,19 +4,18 @@
 //! and passes through these states:
 //!
 //! ```text
-//!             begin                 commit (after the switch out)
-//!     Idle ----------> Armed(e) ----------------------------------> Parked(e)
-//!      ^                 |                                              |
-//!      |                 | fire: the waiter is still on a stack,        | fire: the winner queues the waiter,
-//!      |                 | commit finds out and runs it on              | nobody else may
-//!      |                 v                                              v
-//!      +------------- Ended(e, by whom) <-------------------------------+
-//!          finish
+//!                          begin                 commit (after the switch out)
+//!     Idle, or an earlier ----------> Armed(e) -------------------------------> Parked(e)
+//!     wait that has ended              |                                           |
+//!                                      | fire: the waiter is still on a stack,     | fire: the winner queues the waiter,
+//!                                      | commit finds out and runs it on           | nobody else may
+//!                                      v                                           |
+//!                                   Ended(e, by whom) <----------------------------+
 //! ```
 //!
-//! - Only the waiter itself begins and finishes; only the worker that it switched out to commits,
-//!   and whoever [holds](WaitWord::hold) a parked thread for a moment, which makes it `Armed`
-//!   again.
+//! - Only the waiter itself begins, and finishes: that makes a wait `Idle` which has not ended, and
+//!   of one that has, it tells by whom. Only the worker that it switched out to commits, and
+//!   whoever [holds](WaitWord::hold) a parked thread for a moment, which makes it `Armed` again.
 //! - `fire` is one compare-and-swap on (state, epoch). Of all who may end a wait exactly one wins,
 //!   and a ticket of an earlier epoch never ends a later wait: its epoch is gone from the word for
 //!   ever.
@@ -116,12 +115,12 @@ impl WaitWord {
         Self(AtomicU64::new(IDLE))
     }
 
-    /// Begins the next wait. Called by the waiter, in `Idle`. An unmasked wait of a cancelled
+    /// Begins the next wait. Called by the waiter, in no open wait. An unmasked wait of a cancelled
     /// thread has ended already when this returns.
     pub(crate) fn begin(&self, masked: bool) -> Epoch {
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
-            debug_assert_eq!(seen & STATE, IDLE, "a wait inside a wait");
+            debug_assert!(matches!(seen & STATE, IDLE | ENDED), "a wait inside a wait");
             let epoch = (seen & EPOCH).wrapping_add(EPOCH_UNIT);
             let cancel = seen & CANCEL;
             let next = match (masked, cancel != 0) {
@@ -211,19 +210,21 @@ impl WaitWord {
         }
     }
 
-    /// Closes the wait, ended or not, and tells who ended it. Called by the waiter.
+    /// Closes the wait if it has not ended, else tells who ended it. Called by the waiter.
     pub(crate) fn finish(&self) -> Option<By> {
-        let mut seen = self.0.load(Ordering::Relaxed);
+        let mut seen = self.0.load(Ordering::Acquire);
         loop {
-            if seen & STATE == IDLE {
-                return None;
+            match seen & STATE {
+                IDLE => return None,
+                ENDED => return Some(By::from_bits(seen)),
+                _ => {}
             }
             let next = (seen & (EPOCH | CANCEL)) | IDLE;
             match self
                 .0
-                .compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed)
+                .compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire)
             {
-                Ok(_) => return (seen & STATE == ENDED).then(|| By::from_bits(seen)),
+                Ok(_) => return None,
                 Err(now) => seen = now,
             }
         }

@@ -40,12 +40,12 @@ use crate::green::{Runnable, Waiter};
 use crate::panicking::Doubts;
 use crate::parker::Parker;
 use crate::queue::{Inbox, Local};
-use crate::shared::Shared;
+use crate::shared::{self, Shared};
 use crate::stack::{Cache, Class, Promise, usage};
 use crate::timer::Shard;
 use crate::tls;
 use crate::wait::Ticket;
-use crate::word::Commit;
+use crate::word::{By, Commit};
 
 /// A busy worker looks for events, timers and injected green threads after so many runs. A prime,
 /// so that it does not keep step with the program's own periods (as in Go).
@@ -165,26 +165,31 @@ impl Worker {
         self.stacks.borrow_mut().promise(class)
     }
 
-    /// Queues a green thread that was spawned or woken on this OS thread.
-    pub(crate) fn schedule(&self, runnable: Runnable) {
+    /// Queues a green thread that was spawned or woken on this OS thread, or gives it back if it is
+    /// one of another runtime.
+    pub(crate) fn schedule(&self, runnable: Runnable) -> Option<Runnable> {
+        if !self.is_of_its_runtime(&runnable) {
+            return Some(runnable);
+        }
         let is_fresh = runnable.green().home().is_none();
         if is_fresh || self.running().is_none() {
             self.push_back(runnable);
         } else {
             self.push_next(runnable);
         }
+        None
+    }
+
+    fn is_of_its_runtime(&self, runnable: &Runnable) -> bool {
+        Arc::ptr_eq(&runnable.green().runtime, &self.shared)
     }
 
     /// Ends a wait, and queues its green thread with `push` if it is one of this runtime.
     fn wake(&self, ticket: Ticket, push: fn(&Self, Runnable)) {
-        if let Some(runnable) = ticket.fire_and_take() {
-            let runtime = &runnable.green().runtime;
-            if runtime.id == self.shared.id {
-                push(self, runnable);
-            } else {
-                let runtime = runtime.clone();
-                runtime.schedule(runnable);
-            }
+        match ticket.end(By::Ticket).into_runnable() {
+            Some(runnable) if self.is_of_its_runtime(&runnable) => push(self, runnable),
+            Some(runnable) => shared::schedule(runnable),
+            None => {}
         }
     }
 
@@ -263,7 +268,7 @@ impl Worker {
         let mut due = self.tickets.take();
         timers.expire(Instant::now(), &mut due);
         for ticket in due.drain(..) {
-            ticket.time_out();
+            drop(ticket.end(By::Timer));
         }
         self.tickets.replace(due);
     }

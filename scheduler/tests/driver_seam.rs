@@ -313,7 +313,7 @@ fn a_shutdown_ends_waits_for_events() {
         }
         for ticket in kept.lock().unwrap().drain(..) {
             assert!(ticket.is_stale());
-            assert!(!ticket.fire());
+            assert!(!ticket.clone().fire());
             mailbox.post(ticket);
         }
     }

@@ -26,7 +26,7 @@ fn a_ticket_fired_before_the_block_is_not_lost() {
         let wait = wait::begin();
         let ticket = wait.ticket();
         assert!(!ticket.is_stale());
-        assert!(ticket.fire());
+        assert!(ticket.clone().fire());
         assert!(ticket.is_stale());
         assert_eq!(wait.block(None), Outcome::Fired);
         assert!(!ticket.fire());
@@ -38,7 +38,8 @@ fn one_ticket_wins() {
     on_every_kind(|| {
         let wait = wait::begin();
         let tickets = [wait.ticket(), wait.ticket(), wait.ticket().clone()];
-        let won = tickets.iter().filter(|ticket| ticket.fire()).count();
+        let won = tickets.map(Ticket::fire);
+        let won = won.into_iter().filter(|won| *won).count();
         assert_eq!(won, 1);
         assert_eq!(wait.block(None), Outcome::Fired);
     });
@@ -54,7 +55,7 @@ fn a_stale_ticket_ends_nothing() {
         let second = timed_out.ticket();
         assert_eq!(timed_out.block(Some(Instant::now())), Outcome::TimedOut);
         let wait = wait::begin();
-        for stale in [&first, &second] {
+        for stale in [first, second] {
             assert!(stale.is_stale());
             assert!(!stale.fire());
         }

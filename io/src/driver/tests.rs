@@ -326,8 +326,8 @@ fn an_event_hands_out_the_tickets_once() {
                 .wait(Some(Duration::from_millis(1)), &mut ready)
                 .unwrap();
         }
-        for ticket in &ready {
-            assert!(ticket.fire());
+        for ticket in ready {
+            assert!(ticket.clone().fire());
             assert!(!ticket.fire());
         }
         assert_eq!(reader.join().unwrap(), Woken::Ready { hung_up: false });

@@ -41,7 +41,7 @@ use std::time::Instant;
 use crate::primitive::{Guard, Mutex};
 use crate::sync::list::{List, Node};
 use crate::thread;
-use crate::wait::{self, Outcome, Ticket, Wait};
+use crate::wait::{self, Outcome, Ticket, Wait, Woken};
 
 /// After so many messages a sender that may never block lets other workers have the receiver that
 /// it has woken.
@@ -151,22 +151,16 @@ unsafe impl<T: Send> Send for Chan<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Chan<T> {}
 
-/// The locked state, and the tickets that were fired. They are dropped after the lock is released:
-/// the last one of a thread can drop anything.
+/// The locked state, and whom to let run when the lock has been released.
 struct Locked<'a, T> {
     state: Guard<'a, State<T>>,
-    fired: Vec<Ticket>,
-    last_fired: Option<Ticket>,
+    woken: Woken,
 }
 
 impl<T> Locked<'_, T> {
     /// Tells the owner of a node that has been taken out of its list.
     fn fire(&mut self, ticket: Ticket) -> bool {
-        let won = ticket.fire();
-        if let Some(earlier) = self.last_fired.replace(ticket) {
-            self.fired.push(earlier);
-        }
-        won
+        self.woken.fire(ticket)
     }
 
     fn available(&self) -> usize {
@@ -423,8 +417,7 @@ impl<T> Chan<T> {
     fn lock(&self) -> Locked<'_, T> {
         Locked {
             state: self.state.lock(),
-            fired: Vec::new(),
-            last_fired: None,
+            woken: Woken::default(),
         }
     }
 
@@ -450,29 +443,18 @@ impl<T> Chan<T> {
                 }
                 return Ok(());
             }
-            drop(locked);
             if let Patience::None = patience {
+                drop(locked);
                 thread::polled_in_vain();
                 return Err((message, NotSent::Full));
             }
             let wait = wait::begin();
             let node = Waiter::node(wait.ticket(), Role::Plain, Some(message));
-            let mut locked = self.lock();
-            let can_go_on = locked.state.receivers_gone
-                || locked.has_room()
-                || !locked.state.receivers.is_empty();
-            if !can_go_on {
-                // SAFETY: `block` takes it out, unless it is out when the wait has ended.
-                unsafe { locked.state.senders.push_back(&node) };
-                locked.tell_observers(Side::Send);
-            }
+            // SAFETY: `block` takes it out, unless it is out when the wait has ended.
+            unsafe { locked.state.senders.push_back(&node) };
+            locked.tell_observers(Side::Send);
             drop(locked);
-            let outcome = if can_go_on {
-                drop(wait);
-                Outcome::Fired
-            } else {
-                self.block(wait, &node, Side::Send, patience)
-            };
+            let outcome = self.block(wait, &node, Side::Send, patience);
             match (node.into_value().message.into_inner(), outcome) {
                 (None, _) => return Ok(()),
                 (Some(back), Outcome::Fired) => message = back,
@@ -484,26 +466,26 @@ impl<T> Chan<T> {
     #[inline]
     pub(super) fn receive(&self, patience: Patience) -> Result<T, NotReceived> {
         loop {
-            let received = self.lock().receive(None);
-            match received {
+            let mut locked = self.lock();
+            match locked.receive(None) {
                 Received::Message(message) => return Ok(message),
-                Received::Promise => match self.await_promised() {
-                    Some(message) => return Ok(message),
-                    None => continue,
-                },
+                Received::Promise => {
+                    drop(locked);
+                    match self.await_promised() {
+                        Some(message) => return Ok(message),
+                        None => continue,
+                    }
+                }
                 Received::Disconnected => return Err(NotReceived::Disconnected),
                 Received::Nothing => {}
             }
             if let Patience::None = patience {
+                drop(locked);
                 thread::polled_in_vain();
                 return Err(NotReceived::Empty);
             }
             let wait = wait::begin();
             let node = Waiter::node(wait.ticket(), Role::Plain, None);
-            let mut locked = self.lock();
-            if locked.can_receive(None) {
-                continue;
-            }
             // SAFETY: `block` takes it out, unless it is out when the wait has ended.
             unsafe { locked.state.receivers.push_back(&node) };
             locked.tell_observers(Side::Receive);
@@ -554,18 +536,12 @@ impl<T> Chan<T> {
                 locked.state.promised_messages -= 1;
                 return None;
             }
-            drop(locked);
             let wait = wait::begin_masked();
             let node = Waiter::node(wait.ticket(), Role::Plain, None);
-            let mut locked = self.lock();
-            let has_come = !locked.state.queue.is_empty()
-                || locked.state.promised_messages > locked.state.promised_room;
-            if !has_come {
-                // SAFETY: `block` takes it out, unless it is out when the wait has ended.
-                unsafe { locked.state.awaiting.push_back(&node) };
-                drop(locked);
-                self.block(wait, &node, Side::Await, Patience::Forever);
-            }
+            // SAFETY: `block` takes it out, unless it is out when the wait has ended.
+            unsafe { locked.state.awaiting.push_back(&node) };
+            drop(locked);
+            self.block(wait, &node, Side::Await, Patience::Forever);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::wait::{self, Outcome, Ticket, Wait};
+use crate::wait::{self, Outcome, Ticket, Wait, Woken};
 
 /// Lets a thread tell another that something has happened, without data.
 ///
@@ -48,17 +48,16 @@ impl Notify {
     /// Wakes the thread that has waited longest, or leaves a permit for the next. There is at most
     /// one permit.
     pub fn notify_one(&self) {
-        let mut passed_over = Vec::new();
+        let mut woken = Woken::default();
         let mut state = self.state.lock();
-        let mut woken = false;
-        while !woken && !state.waiting.is_empty() {
+        let mut is_taken = false;
+        while !is_taken && !state.waiting.is_empty() {
             let ticket = state.waiting.remove(0);
-            woken = ticket.fire();
-            passed_over.push(ticket);
+            is_taken = woken.fire(ticket);
         }
-        state.permit |= !woken;
+        state.permit |= !is_taken;
         drop(state);
-        drop(passed_over);
+        drop(woken);
     }
 
     /// Wakes all threads that wait.

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use super::list::{List, Node};
 use crate::primitive::Mutex;
-use crate::wait::{self, Interrupt, Outcome, Ticket};
+use crate::wait::{self, Interrupt, Outcome, Ticket, Woken};
 
 /// For what one waits: the meaning is the primitive's.
 pub(super) type Kind = u8;
@@ -143,30 +143,23 @@ impl Drop for Leave<'_> {
 /// Lends those who are parked at `key`. What `f` does to the word is atomic with respect to parking
 /// there.
 pub(super) fn with_parked<R>(key: usize, f: impl FnOnce(&mut Queue<'_>) -> R) -> R {
-    let mut fired = Fired::default();
+    let mut woken = Woken::default();
     let mut list = table::bucket(key).lock();
     let result = f(&mut Queue {
         key,
         list: &mut list,
-        fired: &mut fired,
+        woken: &mut woken,
     });
     drop(list);
-    // Tickets are dropped without the lock: the last one of a thread can drop anything.
-    drop(fired);
+    drop(woken);
     result
-}
-
-#[derive(Default)]
-struct Fired {
-    first: Option<Ticket>,
-    others: Vec<Ticket>,
 }
 
 /// Those who are parked at one address.
 pub(super) struct Queue<'a> {
     key: usize,
     list: &'a mut List<Parked>,
-    fired: &'a mut Fired,
+    woken: &'a mut Woken,
 }
 
 impl Queue<'_> {
@@ -193,13 +186,8 @@ impl Queue<'_> {
             .ticket
             .take()
             .expect("a parked thread is woken once");
-        let woken = ticket.fire();
-        // Its owner may be gone from here on.
-        match &mut self.fired.first {
-            none @ None => *none = Some(ticket),
-            Some(_) => self.fired.others.push(ticket),
-        }
-        Some(woken)
+        // With that the node's owner may be gone.
+        Some(self.woken.fire(ticket))
     }
 
     /// Wakes the first one who `is_wanted` and whose wait has not ended. `false` if there is none.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::list::{List, Node};
 use crate::primitive::Mutex;
-use crate::wait::{self, Outcome, Ticket, Wait};
+use crate::wait::{self, Outcome, Ticket, Wait, Woken};
 
 /// A number of permits: a limit on how many threads do something at once.
 ///
@@ -104,15 +104,15 @@ impl Semaphore {
 
     /// Adds permits.
     pub fn add_permits(&self, permits: usize) {
-        let mut used = Vec::new();
+        let mut woken = Woken::default();
         let mut state = self.state.lock();
         state.permits = state
             .permits
             .checked_add(permits)
             .expect("there are at most usize::MAX permits");
-        state.hand_out(&mut used);
+        state.hand_out(&mut woken);
         drop(state);
-        drop(used);
+        drop(woken);
     }
 
     fn permit(&self, permits: usize) -> SemaphorePermit<'_> {
@@ -163,7 +163,7 @@ impl Semaphore {
 
 impl State {
     /// Gives permits to those who wait, first come, first served.
-    fn hand_out(&mut self, used: &mut Vec<Ticket>) {
+    fn hand_out(&mut self, woken: &mut Woken) {
         loop {
             let first = self.waiting.iter().next().map(|node| node.value.permits);
             let Some(permits) = first.filter(|permits| *permits <= self.permits) else {
@@ -175,10 +175,9 @@ impl State {
                 .ticket
                 .take()
                 .expect("one who waits is woken once");
-            if ticket.fire() {
+            if woken.fire(ticket) {
                 self.permits -= permits;
             }
-            used.push(ticket);
         }
     }
 }
@@ -191,13 +190,13 @@ struct Leaves<'a> {
 
 impl Drop for Leaves<'_> {
     fn drop(&mut self) {
-        let mut used = Vec::new();
+        let mut woken = Woken::default();
         let mut state = self.semaphore.state.lock();
         // SAFETY: it is in this list or in none.
         unsafe { state.waiting.remove(self.node) };
-        state.hand_out(&mut used);
+        state.hand_out(&mut woken);
         drop(state);
-        drop(used);
+        drop(woken);
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -111,8 +112,12 @@ impl<T> JoinHandle<T> {
     }
 
     fn join_with(self, begin: fn() -> Wait) -> Result<T> {
+        let mut is_itself = false;
+        context::with_current(|current| {
+            is_itself = ptr::eq(&raw const **self.thread.waiter(), current)
+        });
         assert!(
-            !Arc::ptr_eq(self.thread.waiter(), &context::current()),
+            !is_itself,
             "a green thread cannot join itself: it would wait for ever"
         );
         let completion = &self.green().completion;

@@ -12,8 +12,8 @@ use crate::ambient::Inheritance;
 use crate::context;
 use crate::coroutine::{Body, Suspender};
 use crate::green::{Green, Kind, Runnable, Waiter};
-use crate::runtime::{self, Handle};
-use crate::shared::Shared;
+use crate::runtime;
+use crate::shared::{self, Shared};
 use crate::stack::{Class, Promise};
 use crate::tls;
 use crate::wait;
@@ -131,7 +131,7 @@ impl Builder {
         T: Send + 'static,
     {
         let (name, stack_size) = self.into_parts();
-        spawn_in(Handle::current()?.shared(), name, stack_size, f)
+        spawn_in(runtime::current()?, name, stack_size, f)
     }
 
     /// Spawns a thread that does not outlive a [`scope`](super::scope()), and may borrow from
@@ -155,10 +155,10 @@ impl Builder {
         T: Send + 'scope,
     {
         let (name, stack_size) = self.into_parts();
-        let runtime = Handle::current()?;
+        let runtime = runtime::current()?;
         let belonging = scope.admit();
         // SAFETY: the scope has counted the thread, and ends after it; `'scope` is what it borrows.
-        let spawned = unsafe { spawn_unchecked(runtime.shared(), name, stack_size, belonging, f) };
+        let spawned = unsafe { spawn_unchecked(runtime, name, stack_size, belonging, f) };
         match spawned {
             Ok(handle) => Ok(ScopedJoinHandle::new(handle)),
             Err(error) => {
@@ -182,7 +182,7 @@ impl Builder {
 
 #[track_caller]
 pub(crate) fn spawn_in<F, T>(
-    runtime: &Arc<Shared>,
+    runtime: Arc<Shared>,
     name: Option<Box<str>>,
     stack_size: Option<usize>,
     f: F,
@@ -210,7 +210,7 @@ pub(super) struct Belonging {
 /// What `f` and `T` borrow must stay borrowed until the thread has ended.
 #[track_caller]
 unsafe fn spawn_unchecked<F, T>(
-    runtime: &Arc<Shared>,
+    runtime: Arc<Shared>,
     name: Option<Box<str>>,
     stack_size: Option<usize>,
     Belonging { inheritance, scope }: Belonging,
@@ -242,10 +242,10 @@ where
     // SAFETY: only the lifetime changes. The body is called or dropped, and its result dropped or
     // handed over, before the thread has ended; until then our caller keeps borrowed what it borrows.
     let body = unsafe { mem::transmute::<Box<dyn FnOnce(Suspender) + Send + '_>, Body>(body) };
-    let green = Green::new(runtime.clone(), body, stack, site, scope);
+    let green = Green::new(runtime, body, stack, site, scope);
     let waiter = Arc::new(Waiter::new(name, Kind::Green(green)));
     inheritance.give_to(&waiter);
-    runtime.schedule(Runnable(waiter.clone()));
+    shared::schedule(Runnable(waiter.clone()));
     Ok(JoinHandle::new(Thread::new(waiter), packet))
 }
 
@@ -314,7 +314,7 @@ where
     };
     // SAFETY: the join below is not cancelled and nothing between can panic, so this call ends
     // after the thread.
-    let spawned = unsafe { spawn_unchecked(runtime, None, None, belonging, f) };
+    let spawned = unsafe { spawn_unchecked(runtime.clone(), None, None, belonging, f) };
     match spawned {
         Ok(handle) => runtime::result_or_unwind(handle.join_masked()),
         Err(error) => panic!("failed to run a green thread: {error}"),
