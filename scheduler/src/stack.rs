@@ -17,6 +17,10 @@
 //!   error.
 //! - A green thread with [thread-locals of its own](crate::tls) has them above its stack, and they
 //!   are pooled with it.
+//! - What a switch touches, which is the frames of a thread that does little and the thread-locals
+//!   that lie next to them, is in one page, so that thousands of threads need few entries in the
+//!   processor's buffers for translations. What lies above them and is hardly used (most of the C
+//!   library's `struct pthread`) is in the page above.
 //! - Tops are staggered by cache lines. If all stacks began at one offset within their pages, the
 //!   hot top lines of thousands of them would compete for the same few sets of the first-level
 //!   cache.
@@ -119,7 +123,8 @@ impl Class {
 
     fn slot_bytes(self) -> usize {
         // What lies above the stack is added, so that the promised size is usable at every stagger.
-        let above = self.block_bytes() + STAGGER_PLACES * STAGGER_BYTES;
+        let stagger = self.stagger_places() * STAGGER_BYTES;
+        let above = self.lift() + self.block_bytes() + stagger;
         page() + self.size() + above.next_multiple_of(page())
     }
 
@@ -128,9 +133,20 @@ impl Class {
         self.own.map_or(0, tls::Own::block_bytes)
     }
 
+    /// What of the thread-locals lies above all that a switch touches.
+    fn cold_bytes(self) -> usize {
+        self.own.map_or(0, tls::Own::cold_bytes)
+    }
+
+    /// How far below the end of a slot the highest top is, so that what a switch touches ends with a
+    /// page.
+    fn lift(self) -> usize {
+        self.cold_bytes().next_multiple_of(page()) - self.cold_bytes()
+    }
+
     /// Over how many places tops are staggered.
     fn stagger_places(self) -> usize {
-        let used = self.block_bytes() + SHALLOW;
+        let used = self.block_bytes() - self.cold_bytes() + SHALLOW;
         let slack = used.next_multiple_of(page()) - used;
         (slack / STAGGER_BYTES + 1).min(STAGGER_PLACES)
     }
@@ -401,7 +417,7 @@ impl Pool {
         let stagger = self.carved % class.stagger_places() * STAGGER_BYTES;
         self.slab_next += class.slot_bytes();
         self.carved += 1;
-        let top = bottom + class.slot_bytes() - stagger;
+        let top = bottom + class.slot_bytes() - class.lift() - stagger;
         Ok(Stack {
             bottom: NonZeroUsize::new(bottom).expect("mmap gave an address"),
             top: NonZeroUsize::new(top).expect("above the bottom"),

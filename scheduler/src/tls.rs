@@ -14,6 +14,7 @@
 //! | `libc_layout`    | what the C library tells of itself                                  |
 //! | `pattern`        | two threads that never ran: what a block of a new thread looks like |
 //! | `block`          | one block: made, linked, renewed                                    |
+//! | `surplus`        | the room in a block for libraries that are loaded later             |
 //! | `end`            | what a thread does with its thread-locals at its end                |
 //! | `everybody`      | the C library's signal to all threads                               |
 //! | `glibc`          | all the above together                                              |

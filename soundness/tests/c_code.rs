@@ -147,6 +147,26 @@ fn libraries_are_loaded_before_green_threads_start_and_while_they_are_parked() {
 }
 
 #[test]
+fn a_library_is_new_to_each_thread_that_gets_the_memory_of_another() {
+    for file in [LAZY, STATIC] {
+        on_moving_threads(|runtime| {
+            let library = Arc::new(Library::load(file));
+            for _ in 0..20 {
+                let threads: Vec<_> = (0..THREADS)
+                    .map(|_| {
+                        let library = library.clone();
+                        runtime.spawn(move || use_it(&library))
+                    })
+                    .collect();
+                threads
+                    .into_iter()
+                    .for_each(|thread| thread.join().unwrap());
+            }
+        });
+    }
+}
+
+#[test]
 fn green_threads_load_libraries_themselves() {
     for file in [LAZY, STATIC] {
         on_moving_threads(|runtime| {

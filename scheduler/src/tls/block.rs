@@ -30,8 +30,8 @@ impl Block {
     ///
     /// # Safety
     ///
-    /// The [`block_bytes`](Own::block_bytes) below `end` are mapped, and are the block's from now on
-    /// until [`forget`] has taken it back, for ever else.
+    /// The [`block_bytes`](Own::block_bytes) below `end` are mapped, hold zeroes or a block that was
+    /// forgotten, and are the block's from now on until [`forget`] has taken it back, for ever else.
     pub(crate) unsafe fn new(own: &'static Own, end: usize, stack: Range<usize>) -> Self {
         let layout = &own.layout;
         let highest = end.wrapping_add_signed(-layout.block.end);
@@ -43,7 +43,7 @@ impl Block {
         for (offset, &image) in layout.pthread.clone().step_by(8).zip(&own.pthread_image) {
             this.word(offset).store(image, Ordering::Relaxed);
         }
-        this.copy_locals(layout.locals.clone());
+        this.copy_locals(layout.used.clone());
         let distance = thread_pointer.wrapping_sub(own.models[0]);
         for &offset in &own.relative {
             let model = word(own.models[0], offset).load(Ordering::Relaxed);
@@ -86,22 +86,28 @@ impl Block {
     ///
     /// No thread uses it.
     pub(crate) unsafe fn renew(self) {
-        let Range { start, end } = self.own.layout.locals;
-        let kept = &self.own.layout.libc_locals;
+        let layout = &self.own.layout;
+        let Range { start, end } = layout.used;
+        let kept = &layout.libc_locals;
+        let mut locals = [start..kept.start, kept.end..end, layout.surplus.clone()];
+        if self.own.surplus.is_unused() {
+            locals[2] = 0..0;
+        }
         loop {
-            self.copy_locals(start..kept.start);
-            self.copy_locals(kept.end..end);
+            locals
+                .iter()
+                .for_each(|part| self.copy_locals(part.clone()));
             // A library that is being loaded gives its thread-locals their initial values in the
             // first model and then here. If the model has not changed by now, what comes later will
             // not be overwritten here.
             fence(Ordering::SeqCst);
-            if self.has_locals_of_model(start..kept.start)
-                && self.has_locals_of_model(kept.end..end)
+            if locals
+                .iter()
+                .all(|part| self.has_locals_of_model(part.clone()))
             {
                 break;
             }
         }
-        let layout = &self.own.layout;
         let flags = (layout.cancelhandling - layout.pthread.start) & !7;
         self.word(layout.pthread.start + flags).store(
             self.own.pthread_image[flags.unsigned_abs() / 8],
@@ -222,8 +228,11 @@ fn new_vector(own: &Own, distance: usize) -> usize {
     word(vector, -16).store(own.modules, Ordering::Relaxed);
     let model = word(own.models[0], pointer::DTV).load(Ordering::Relaxed);
     for module in 1..=own.modules.cast_signed() {
-        let locals = word(model, module * 16).load(Ordering::Relaxed);
-        word(vector, module * 16).store(locals.wrapping_add(distance), Ordering::Relaxed);
+        let mut locals = word(model, module * 16).load(Ordering::Relaxed);
+        if locals != UNALLOCATED {
+            locals = locals.wrapping_add(distance);
+        }
+        word(vector, module * 16).store(locals, Ordering::Relaxed);
     }
     vector
 }

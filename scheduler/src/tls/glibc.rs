@@ -6,6 +6,7 @@ mod everybody;
 mod libc_layout;
 mod pattern;
 mod pointer;
+mod surplus;
 
 pub(crate) use block::{Block, forget};
 pub(crate) use end::end_thread;

@@ -20,9 +20,15 @@ pub(super) type Refusal = Cow<'static, str>;
 pub(super) struct Layout {
     /// The whole block.
     pub(super) block: Range<isize>,
-    /// The part of it that holds thread-locals.
+    /// The part of it that is for thread-locals.
     pub(super) locals: Range<isize>,
-    /// The part of that which holds the C library's own.
+    /// The part of that which holds some.
+    pub(super) used: Range<isize>,
+    /// The part which is kept for libraries that are loaded later.
+    pub(super) surplus: Range<isize>,
+    /// The ids of the modules whose thread-locals these are.
+    pub(super) modules: Vec<usize>,
+    /// The part that holds the C library's own.
     pub(super) libc_locals: Range<isize>,
     /// `struct pthread`.
     pub(super) pthread: Range<isize>,
@@ -89,9 +95,18 @@ impl Layout {
         {
             return Err("the C library lists its threads in an unknown way".into());
         }
+        let modules = Modules::loaded();
+        let used = modules.used(&locals);
         Ok(Self {
             block: pthread.start.min(locals.start)..pthread.end.max(locals.end),
-            libc_locals: libc_locals(&locals)?,
+            libc_locals: modules.libc_locals(&locals)?,
+            surplus: if pointer::STRUCT_IS_ABOVE {
+                locals.start..used.start
+            } else {
+                used.end..locals.end
+            },
+            used,
+            modules: modules.ids,
             align,
             tid: field(c"_thread_db_pthread_tid")?,
             list: field(c"_thread_db_pthread_list")?,
@@ -213,46 +228,81 @@ fn rseq(pthread: &Range<isize>) -> Option<Range<isize>> {
     contained.then_some(start..start + 32)
 }
 
-/// Where the C library's own thread-locals are: in the module that has `errno`.
-fn libc_locals(locals: &Range<isize>) -> Result<Range<isize>, Refusal> {
-    struct Search {
-        errno: usize,
-        found: Option<(usize, usize)>,
-    }
+/// The program and its libraries, as far as they have thread-locals. Where those are is seen from the
+/// current thread.
+struct Modules {
+    ids: Vec<usize>,
+    locals: Vec<Range<usize>>,
+}
 
-    unsafe extern "C" fn visit(
-        module: *mut libc::dl_phdr_info,
-        _size: usize,
-        search: *mut c_void,
-    ) -> c_int {
-        // SAFETY: dl_iterate_phdr passes a module, and what it was given.
-        let (module, search) = unsafe { (&*module, &mut *search.cast::<Search>()) };
-        let start = module.dlpi_tls_data.addr();
-        for index in 0..module.dlpi_phnum {
-            // SAFETY: the module has so many headers.
-            let header = unsafe { &*module.dlpi_phdr.add(index as usize) };
-            if header.p_type == libc::PT_TLS && start != 0 {
-                let end = start + header.p_memsz as usize;
-                if (start..end).contains(&search.errno) {
-                    search.found = Some((start, end));
+impl Modules {
+    fn loaded() -> Self {
+        unsafe extern "C" fn visit(
+            module: *mut libc::dl_phdr_info,
+            _size: usize,
+            found: *mut c_void,
+        ) -> c_int {
+            // SAFETY: dl_iterate_phdr passes a module, and what it was given.
+            let (module, found) = unsafe { (&*module, &mut *found.cast::<Modules>()) };
+            let start = module.dlpi_tls_data.addr();
+            for index in 0..module.dlpi_phnum {
+                // SAFETY: the module has so many headers.
+                let header = unsafe { &*module.dlpi_phdr.add(index as usize) };
+                if header.p_type == libc::PT_TLS {
+                    found.ids.push(module.dlpi_tls_modid);
+                    if start != 0 {
+                        found.locals.push(start..start + header.p_memsz as usize);
+                    }
                 }
             }
+            0
         }
-        c_int::from(search.found.is_some())
+
+        let mut found = Self {
+            ids: Vec::new(),
+            locals: Vec::new(),
+        };
+        // SAFETY: `visit` takes what it is given here.
+        unsafe { libc::dl_iterate_phdr(Some(visit), ptr::from_mut(&mut found).cast()) };
+        found.ids.sort_unstable();
+        found
     }
 
-    let mut search = Search {
+    /// The thread-locals that lie within `block`, from the thread pointer.
+    fn within(&self, block: &Range<isize>) -> impl Iterator<Item = Range<isize>> {
+        let pointer = pointer::current();
+        let offset = move |address: usize| address.wrapping_sub(pointer).cast_signed();
+        let locals = self.locals.iter();
+        locals
+            .map(move |locals| offset(locals.start)..offset(locals.end))
+            .filter(|locals| locals.start >= block.start && locals.end <= block.end)
+    }
+
+    /// The part of `block` that holds thread-locals of modules.
+    fn used(&self, block: &Range<isize>) -> Range<isize> {
+        if pointer::STRUCT_IS_ABOVE {
+            let lowest = self.within(block).map(|locals| locals.start).min();
+            lowest.unwrap_or(block.end) & !7..block.end
+        } else {
+            let highest = self.within(block).map(|locals| locals.end).max();
+            block.start..(highest.unwrap_or(block.start) + 7) & !7
+        }
+    }
+
+    /// The C library's own: those with `errno`.
+    fn libc_locals(&self, block: &Range<isize>) -> Result<Range<isize>, Refusal> {
         // SAFETY: it has no preconditions.
-        errno: unsafe { libc::__errno_location() }.addr(),
-        found: None,
-    };
-    // SAFETY: `visit` takes what it is given here.
-    unsafe { libc::dl_iterate_phdr(Some(visit), ptr::from_mut(&mut search).cast()) };
-    let pointer = pointer::current();
-    let found = search.found.map(|(start, end)| {
-        start.wrapping_sub(pointer).cast_signed()..end.wrapping_sub(pointer).cast_signed()
-    });
-    found
-        .filter(|found| found.start >= locals.start && found.end <= locals.end)
-        .ok_or_else(|| "the C library's own thread-locals are not where they were expected".into())
+        let errno = unsafe { libc::__errno_location() }.addr();
+        let errno = errno.wrapping_sub(pointer::current()).cast_signed();
+        self.within(block)
+            .find(|locals| locals.contains(&errno))
+            .ok_or_else(|| {
+                "the C library's own thread-locals are not where they were expected".into()
+            })
+    }
+}
+
+/// The ids of the modules that have thread-locals now.
+pub(super) fn modules_with_locals() -> Vec<usize> {
+    Modules::loaded().ids
 }

@@ -34,6 +34,7 @@ use parking_lot::Mutex;
 use super::everybody;
 use super::libc_layout::{Layout, Refusal};
 use super::pointer;
+use super::surplus::Surplus;
 
 /// The stack of a model, larger than the least that the C library takes on any processor. No other
 /// word of a `struct pthread` is likely to have this value.
@@ -58,7 +59,8 @@ pub(crate) struct Own {
     pub(super) relative: Box<[isize]>,
     /// `pthread.stackblock`, which `pthread.stackblock_size` follows.
     pub(super) stack_bounds: isize,
-    /// How many modules had thread-locals when the program started.
+    pub(super) surplus: Surplus,
+    /// The highest id of the modules that had static thread-locals when the models were made.
     pub(super) modules: usize,
     /// The allocator's words of the C library.
     allocator: Box<[isize]>,
@@ -87,13 +89,15 @@ impl Own {
             .map(|offset| word(first, offset).load(Ordering::Relaxed))
             .collect();
         let allocator = models.allocator_words(&layout);
+        let modules = static_modules(first);
         everybody::wrap_handler()?;
         Ok(Self {
             models: [first, second],
             pthread_image,
             relative,
             stack_bounds,
-            modules: modules(first),
+            surplus: Surplus::watch(&layout, [first, second], &modules),
+            modules: modules.last().copied().unwrap_or(0),
             allocator,
             layout,
             links: Mutex::new(()),
@@ -104,6 +108,18 @@ impl Own {
     /// How many bytes a block takes at most, with what its alignment costs.
     pub(crate) fn block_bytes(&self) -> usize {
         self.layout.block.len() + self.layout.align
+    }
+
+    /// How many of them lie above all that a switch touches, which is the thread-locals and what a
+    /// compiler finds at the thread pointer.
+    pub(crate) fn cold_bytes(&self) -> usize {
+        let layout = &self.layout;
+        let end = if pointer::STRUCT_IS_ABOVE {
+            layout.pthread.start + pointer::HEAD
+        } else {
+            layout.used.end
+        };
+        (layout.block.end - end).unsigned_abs()
     }
 
     /// Lets the thread of the block `to` use the allocator's cache of the thread of the block
@@ -238,15 +254,15 @@ fn wait_until_gone(tid: usize) {
     }
 }
 
-/// How many modules have static thread-locals in the vector of a model.
-fn modules(model: usize) -> usize {
+/// The modules that have static thread-locals in the vector of a model.
+fn static_modules(model: usize) -> Vec<usize> {
     let vector = word(model, pointer::DTV).load(Ordering::Relaxed);
     let element = |index: isize| word(vector, index * 16).load(Ordering::Relaxed);
     let length = element(-1).cast_signed();
     (1..=length)
-        .rev()
-        .find(|&module| element(module) != UNALLOCATED && element(module) != 0)
-        .map_or(0, isize::unsigned_abs)
+        .filter(|&module| element(module) != UNALLOCATED && element(module) != 0)
+        .map(isize::unsigned_abs)
+        .collect()
 }
 
 /// The value of an element of the vector whose module's thread-locals were not yet needed.

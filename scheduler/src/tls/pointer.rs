@@ -11,7 +11,7 @@
 //!       loaded later                   struct pthread
 //! ```
 
-pub(super) use arch::{DTV, STRUCT_IS_ABOVE, refusal};
+pub(super) use arch::{DTV, HEAD, STRUCT_IS_ABOVE, refusal};
 pub(crate) use arch::{current, load};
 
 #[cfg(target_arch = "x86_64")]
@@ -22,6 +22,9 @@ mod arch {
     pub(crate) const STRUCT_IS_ABOVE: bool = true;
     /// Where the pointer to the vector of dynamic thread-locals is, from the thread pointer.
     pub(crate) const DTV: isize = 8;
+    /// So many bytes at the thread pointer are for compilers: the pointer itself, the vector, what
+    /// guards stacks and pointers.
+    pub(crate) const HEAD: isize = 64;
 
     /// `HWCAP2_FSGSBASE`: the kernel lets programs write the FS base.
     const FSGSBASE: u64 = 1 << 1;
@@ -69,6 +72,8 @@ mod arch {
     pub(crate) const STRUCT_IS_ABOVE: bool = false;
     /// Where the pointer to the vector of dynamic thread-locals is, from the thread pointer.
     pub(crate) const DTV: isize = 0;
+    /// So many bytes at the thread pointer are for compilers, among them the vector.
+    pub(crate) const HEAD: isize = 16;
 
     pub(crate) fn refusal() -> Option<&'static str> {
         None

@@ -19,6 +19,10 @@ impl Own {
         match *self {}
     }
 
+    pub(crate) fn cold_bytes(&self) -> usize {
+        match *self {}
+    }
+
     pub(crate) fn lend_allocator(&self, _from: usize, _to: usize) {
         match *self {}
     }
