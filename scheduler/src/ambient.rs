@@ -319,7 +319,7 @@ impl Inheritance {
 
     fn of_current(everything: bool) -> Self {
         let mut inherited = Vec::new();
-        context::with_current(|waiter: &Waiter| {
+        context::with_current(|waiter| {
             if !waiter.ambient.any() {
                 return;
             }

@@ -105,12 +105,11 @@ pub(crate) fn current() -> Arc<Waiter> {
 }
 
 /// Lends the current thread, green or not. `f` must not suspend.
-pub(crate) fn with_current(f: impl FnOnce(&Waiter)) {
-    let mut f = Some(f);
-    with_running_green(|waiter| f.take().expect("called once")(waiter));
-    if let Some(f) = f {
-        f(&os_thread());
-    }
+pub(crate) fn with_current<R>(f: impl FnOnce(&Waiter) -> R) -> R {
+    with_worker(|worker| match worker.and_then(Worker::running) {
+        Some(waiter) => f(waiter),
+        None => f(&os_thread()),
+    })
 }
 
 /// The current green thread.
@@ -134,8 +133,9 @@ fn os_thread() -> Arc<Waiter> {
         .unwrap_or_else(|_| os_waiter())
 }
 
-/// Switches from the current green thread to its worker.
-pub(crate) fn suspend(why: Suspend) {
+/// Switches from the current green thread to its worker. `may_unwind` is whether it may be unwinding;
+/// then it is found out.
+pub(crate) fn suspend(why: Suspend, may_unwind: bool) {
     let here = &raw const why;
     let (suspender, counted) = with_worker(|worker| {
         let worker = worker.expect("green threads run on workers");
@@ -143,7 +143,8 @@ pub(crate) fn suspend(why: Suspend) {
             .running()
             .and_then(Waiter::green)
             .expect("only green threads suspend");
-        let unwinding = !green.owns_thread_locals() && panicking::note(green) != Unwinding::No;
+        let unwinding =
+            may_unwind && !green.owns_thread_locals() && panicking::note(green) != Unwinding::No;
         green.set_suspended_at(here.addr());
         let counted = unwinding.then(|| worker.doubts.enter());
         (green.suspender(), counted)
@@ -160,10 +161,6 @@ pub(crate) fn suspend(why: Suspend) {
 
 /// Lends the green thread that this OS thread runs, if it runs one. Safe in a signal handler. `f`
 /// must not suspend.
-pub(crate) fn with_running_green(f: impl FnOnce(&Waiter)) {
-    with_worker(|worker| {
-        if let Some(waiter) = worker.and_then(Worker::running) {
-            f(waiter);
-        }
-    });
+pub(crate) fn with_running_green<R>(f: impl FnOnce(&Waiter) -> R) -> Option<R> {
+    with_worker(|worker| worker.and_then(Worker::running).map(f))
 }

@@ -48,8 +48,7 @@ impl<T: Send + Sync + 'static> Local<T> {
 
     /// Calls `f` with the value, if there is one.
     pub fn with<R>(&'static self, f: impl FnOnce(Option<&T>) -> R) -> R {
-        let mut value = None;
-        context::with_current(|waiter| value = waiter.ambient.value(self.key()));
+        let value = context::with_current(|waiter| waiter.ambient.value(self.key()));
         f(value.as_deref().and_then(|value| value.downcast_ref()))
     }
 

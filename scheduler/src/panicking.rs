@@ -62,7 +62,7 @@ pub(crate) fn note(current: &Green) -> Unwinding {
     let clear = context::with_worker(|worker| {
         let worker = worker.expect("green threads run on workers");
         if !somebody {
-            worker.doubts.clear();
+            worker.doubts.settle();
         }
         worker.doubts.are_none()
     });
@@ -135,10 +135,15 @@ impl Doubts {
 
     /// Nobody on this worker is unwinding, since std's count is zero: what was masked in doubt need
     /// not be.
-    pub(crate) fn clear(&self) {
-        if self.are_none() && self.masked.borrow().is_empty() {
-            return;
+    #[inline]
+    fn settle(&self) {
+        if !self.are_none() || !self.masked.borrow().is_empty() {
+            self.clear();
         }
+    }
+
+    #[cold]
+    fn clear(&self) {
         self.suspended.set(0);
         self.cleared.set(self.cleared.get() + 1);
         for (waiter, epoch) in self.masked.take() {
@@ -147,6 +152,7 @@ impl Doubts {
     }
 
     /// Looks whether things have become clear, after a green thread has run.
+    #[inline]
     pub(crate) fn look(&self) {
         if !self.are_none() && !thread::panicking() {
             self.clear();

@@ -102,6 +102,7 @@ impl Local {
     /// What the LIFO slot holds when its turns are used up and others wait for theirs; it must be
     /// queued at the end.
     #[must_use]
+    #[inline]
     pub(crate) fn overdue_lifo(&self) -> Option<Runnable> {
         let is_overdue = self.lifo_runs.get() >= LIFO_LIMIT;
         if !is_overdue || !self.has_stealable() && self.bound.borrow().is_empty() {
@@ -161,6 +162,7 @@ impl Local {
     }
 
     /// Moves all that others left for this worker into its queue.
+    #[inline]
     pub(crate) fn take_inbox(&self, inbox: &Inbox) {
         if !inbox.is_empty() {
             inbox.drain_into(&mut self.bound.borrow_mut());
@@ -237,6 +239,7 @@ impl Inbox {
         self.len.load(Ordering::Acquire) == 0
     }
 
+    #[cold]
     fn drain_into(&self, queue: &mut VecDeque<Runnable>) {
         let mut inbox = self.queue.lock();
         queue.extend(inbox.drain(..));

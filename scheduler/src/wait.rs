@@ -41,6 +41,7 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -107,13 +108,9 @@ fn open(waiter: Arc<Waiter>, masked: bool) -> Wait {
 /// Unwinds the current thread if it has been cancelled, or a deadline of its has come. The door of
 /// what lets others run without waiting.
 pub(crate) fn cancellation_point() {
-    let mut interrupted = false;
-    context::with_current(|waiter| {
-        interrupted = waiter.word.cancel_requested()
-            || waiter
-                .ambient
-                .deadline()
-                .is_some_and(|(at, _)| at <= Instant::now());
+    let interrupted = context::with_current(|waiter| {
+        let deadline = waiter.ambient.deadline();
+        waiter.word.cancel_requested() || deadline.is_some_and(|(at, _)| at <= Instant::now())
     });
     if interrupted {
         let wait = begin();
@@ -132,9 +129,7 @@ pub(crate) fn unwind_cancelled() -> ! {
 
 /// Whether a deadline or a token may end the waits of the current thread.
 pub fn may_be_interrupted() -> bool {
-    let mut subject = false;
-    context::with_current(|waiter| subject = waiter.ambient.any());
-    subject
+    context::with_current(|waiter| waiter.ambient.any())
 }
 
 /// An open wait. Dropping it abandons the wait; its tickets are worthless then.
@@ -253,7 +248,7 @@ impl Wait {
     fn block_green(&self, deadline: Option<Instant>) {
         let timer = deadline.and_then(|deadline| Timer::arm(deadline, self.ticket()));
         if !self.waiter.word.has_ended() {
-            context::suspend(Suspend::Waiting);
+            context::suspend(Suspend::Waiting, self.masked);
         }
         if let Some(timer) = timer {
             timer.cancel();
@@ -488,9 +483,11 @@ impl Drop for Fired {
 /// The tickets that were fired while a lock was held. Dropping this lets the threads run again, in
 /// the order in which they were woken: see [`Fired`].
 #[derive(Default)]
-pub(crate) struct Woken {
-    first: Option<Fired>,
-    others: Vec<Fired>,
+pub(crate) enum Woken {
+    #[default]
+    Nobody,
+    One(Fired),
+    Many(Vec<Fired>),
 }
 
 impl Woken {
@@ -498,10 +495,14 @@ impl Woken {
     pub(crate) fn fire(&mut self, ticket: Ticket) -> bool {
         let fired = ticket.end(By::Ticket);
         let is_first = fired.is_first();
-        if self.first.is_none() {
-            self.first = Some(fired);
-        } else {
-            self.others.push(fired);
+        match self {
+            Self::Nobody => *self = Self::One(fired),
+            Self::Many(all) => all.push(fired),
+            Self::One(_) => {
+                if let Self::One(earlier) = mem::replace(self, Self::Many(Vec::new())) {
+                    *self = Self::Many(vec![earlier, fired]);
+                }
+            }
         }
         is_first
     }

@@ -71,6 +71,7 @@ pub(crate) struct Worker {
     stacks: RefCell<Cache>,
     running: RefCell<Option<Arc<Waiter>>>,
     pub(crate) doubts: Doubts,
+    /// Since it has looked around.
     runs: Cell<u32>,
     /// How often the green thread that runs has polled in vain.
     polls: Cell<u32>,
@@ -228,8 +229,9 @@ impl Worker {
     }
 
     fn next(&self) -> Option<Runnable> {
-        self.runs.set(self.runs.get().wrapping_add(1));
-        if self.runs.get().is_multiple_of(LOOK_AROUND)
+        let runs = self.runs.get() + 1;
+        self.runs.set(runs);
+        if runs >= LOOK_AROUND
             && let Some(injected) = self.look_around()
         {
             return Some(injected);
@@ -254,7 +256,9 @@ impl Worker {
     }
 
     /// What a busy worker does now and then, so that nothing starves.
+    #[cold]
     fn look_around(&self) -> Option<Runnable> {
+        self.runs.set(0);
         self.expire(self.timers());
         self.poll_driver(Some(Duration::ZERO));
         self.take_injected()

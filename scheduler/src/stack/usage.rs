@@ -42,18 +42,15 @@ pub struct StackUsage {
 /// assert!((1..usage.size).contains(&usage.high_water));
 /// ```
 pub fn stack_usage() -> Option<StackUsage> {
-    let mut usage = None;
     context::with_running_green(|waiter| {
-        usage = waiter.green().map(|green| {
-            // SAFETY: it is the current one.
-            let stack = unsafe { green.started() }.stack;
-            StackUsage {
-                size: stack.size,
-                high_water: high_water(stack),
-            }
-        });
-    });
-    usage
+        let green = waiter.green()?;
+        // SAFETY: it is the current one.
+        let stack = unsafe { green.started() }.stack;
+        Some(StackUsage {
+            size: stack.size,
+            high_water: high_water(stack),
+        })
+    })?
 }
 
 /// The bytes from the lowest word that has been written to the base of a stack.

@@ -183,9 +183,7 @@ mod holder {
     }
 
     fn me() -> usize {
-        let mut me = 0;
-        context::with_current(|waiter| me = std::ptr::from_ref(waiter).addr());
-        me
+        context::with_current(|waiter| std::ptr::from_ref(waiter).addr())
     }
 
     impl RawMutex {

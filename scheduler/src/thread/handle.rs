@@ -112,10 +112,8 @@ impl<T> JoinHandle<T> {
     }
 
     fn join_with(self, begin: fn() -> Wait) -> Result<T> {
-        let mut is_itself = false;
-        context::with_current(|current| {
-            is_itself = ptr::eq(&raw const **self.thread.waiter(), current)
-        });
+        let is_itself =
+            context::with_current(|current| ptr::eq(&raw const **self.thread.waiter(), current));
         assert!(
             !is_itself,
             "a green thread cannot join itself: it would wait for ever"

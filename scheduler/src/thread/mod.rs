@@ -82,7 +82,7 @@ pub fn yield_now() {
 /// The same, but nothing unwinds from it.
 pub(crate) fn let_others_run() {
     if context::is_green() {
-        context::suspend(Suspend::Yielded);
+        context::suspend(Suspend::Yielded, true);
     } else {
         std::thread::yield_now();
     }

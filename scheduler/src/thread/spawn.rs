@@ -261,21 +261,9 @@ fn live<F, T>(suspender: Suspender, f: F, packet: Arc<Packet<T>>)
 where
     F: FnOnce() -> T,
 {
-    let mut cancelled = false;
-    let mut owns_thread_locals = false;
-    context::with_running_green(|waiter| {
-        let green = waiter.green().expect("a green thread is one");
-        green.set_suspender(suspender);
-        owns_thread_locals = green.owns_thread_locals();
-        if cfg!(panic = "unwind") {
-            if green.runtime.registry.is_closed() {
-                waiter.cancel_running();
-            }
-            cancelled = waiter.word.cancel_requested();
-        }
-    });
+    let is_cancelled = begin(suspender);
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
-        if cancelled {
+        if is_cancelled {
             drop(f);
             wait::unwind_cancelled();
         }
@@ -283,15 +271,7 @@ where
     }));
     // SAFETY: the thread has not ended, and this is it.
     unsafe { packet.put(result) };
-    let mut has_frames = false;
-    context::with_running_green(|waiter| {
-        waiter.green().expect("a green thread is one").set_ending();
-        has_frames = waiter.ambient.any();
-    });
-    if has_frames {
-        let current = context::current();
-        current.ambient.clear(&current);
-    }
+    let owns_thread_locals = begin_to_end();
     // If nobody will join, the result is dropped here, where its destructor may block.
     if panic::catch_unwind(AssertUnwindSafe(|| drop(packet))).is_err() {
         die("the result of a green thread panicked when it was dropped");
@@ -299,6 +279,35 @@ where
     if owns_thread_locals {
         tls::end_thread();
     }
+}
+
+/// The first thing that a green thread does. `true` if it has been cancelled.
+fn begin(suspender: Suspender) -> bool {
+    let is_cancelled = context::with_running_green(|waiter| {
+        let green = waiter.green().expect("a green thread is one");
+        green.set_suspender(suspender);
+        if green.runtime.registry.is_closed() && cfg!(panic = "unwind") {
+            waiter.cancel_running();
+        }
+        waiter.word.cancel_requested() && cfg!(panic = "unwind")
+    });
+    is_cancelled.expect("a green thread runs this")
+}
+
+/// What a green thread does when it has its result. From now on nothing interrupts it. `true` if it
+/// has thread-locals that it must take leave of.
+fn begin_to_end() -> bool {
+    let of_it = context::with_running_green(|waiter| {
+        let green = waiter.green().expect("a green thread is one");
+        green.set_ending();
+        (waiter.ambient.any(), green.owns_thread_locals())
+    });
+    let (has_frames, owns_thread_locals) = of_it.expect("a green thread runs this");
+    if has_frames {
+        let current = context::current();
+        current.ambient.clear(&current);
+    }
+    owns_thread_locals
 }
 
 /// Calls `f` on a green thread of `runtime` and waits for its result.

@@ -87,33 +87,33 @@ impl Block {
     /// No thread uses it.
     pub(crate) unsafe fn renew(self) {
         let layout = &self.own.layout;
-        let Range { start, end } = layout.used;
         let kept = &layout.libc_locals;
-        let mut locals = [start..kept.start, kept.end..end, layout.surplus.clone()];
-        if self.own.surplus.is_unused() {
-            locals[2] = 0..0;
+        self.copy_locals(layout.used.start..kept.start);
+        self.copy_locals(kept.end..layout.used.end);
+        if !self.own.surplus.is_unused() {
+            self.renew_surplus();
         }
+        let changed = [Some(layout.cancelhandling & !7), self.own.keys_used];
+        for offset in changed.into_iter().flatten() {
+            let image = self.own.image(offset);
+            self.word(offset).store(image, Ordering::Relaxed);
+        }
+        self.free_lazy_locals();
+    }
+
+    #[cold]
+    fn renew_surplus(self) {
+        let surplus = &self.own.layout.surplus;
         loop {
-            locals
-                .iter()
-                .for_each(|part| self.copy_locals(part.clone()));
+            self.copy_locals(surplus.clone());
             // A library that is being loaded gives its thread-locals their initial values in the
             // first model and then here. If the model has not changed by now, what comes later will
             // not be overwritten here.
             fence(Ordering::SeqCst);
-            if locals
-                .iter()
-                .all(|part| self.has_locals_of_model(part.clone()))
-            {
+            if self.has_locals_of_model(surplus.clone()) {
                 break;
             }
         }
-        let flags = (layout.cancelhandling - layout.pthread.start) & !7;
-        self.word(layout.pthread.start + flags).store(
-            self.own.pthread_image[flags.unsigned_abs() / 8],
-            Ordering::Relaxed,
-        );
-        self.free_lazy_locals();
     }
 
     /// Whether nothing is lost if the block is forgotten: neither the allocator nor anything else of

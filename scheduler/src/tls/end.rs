@@ -6,9 +6,7 @@
 
 use std::ffi::c_void;
 use std::mem;
-use std::ops::Range;
 use std::ptr;
-use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::pattern::{Own, word};
@@ -28,7 +26,7 @@ pub(crate) fn end_thread() {
     // SAFETY: at the end of a thread, once, under its own thread pointer.
     unsafe { (own.layout.call_tls_dtors)() };
     let thread_pointer = pointer::current();
-    if has_had_key_values(own, thread_pointer) {
+    if may_have_key_values(own, thread_pointer) {
         for _ in 0..KEY_ROUNDS {
             if !destroy_key_values(own, thread_pointer) {
                 break;
@@ -54,31 +52,11 @@ fn arrays(own: &Own, thread_pointer: usize) -> impl Iterator<Item = (usize, &Ato
     })
 }
 
-/// Whether the thread has had values, be it in the first array, which is in the block, or in one that
-/// was allocated for them.
-fn has_had_key_values(own: &Own, thread_pointer: usize) -> bool {
-    let keys = &own.layout.keys;
-    let arrays = thread_pointer.wrapping_add_signed(keys.specific);
-    let first = word(arrays, 0).load(Ordering::Relaxed);
-    let others = arrays + 8..arrays + 8 * keys.arrays;
-    // SAFETY: both are in the block. A thread's values are changed by the thread only, which is the
-    // current one.
-    unsafe { !is_zero(first..first + 16 * keys.values_an_array) || !is_zero(others) }
-}
-
-/// Whether memory holds nothing but zeroes.
-///
-/// # Safety
-///
-/// It is readable, and nobody writes to it.
-unsafe fn is_zero(memory: Range<usize>) -> bool {
-    let start = ptr::with_exposed_provenance::<u8>(memory.start);
-    // SAFETY: the caller's promise.
-    let bytes = unsafe { slice::from_raw_parts(start, memory.len()) };
-    // SAFETY: any bytes are integers.
-    let (before, words, after) = unsafe { bytes.align_to::<u64>() };
-    words.iter().fold(0, |all, word| all | word) == 0
-        && before.iter().chain(after).all(|byte| *byte == 0)
+/// Whether the thread has had values, as far as is known.
+fn may_have_key_values(own: &Own, thread_pointer: usize) -> bool {
+    own.keys_used.is_none_or(|offset| {
+        word(thread_pointer, offset).load(Ordering::Relaxed) != own.image(offset)
+    })
 }
 
 /// Calls the destructors of keys that have a value. Gives whether there was one.

@@ -58,24 +58,8 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: 
     let wrapped = unsafe { mem::transmute::<usize, Handler>(WRAPPED.load(Ordering::SeqCst)) };
     match context::own_thread_pointer() {
         // SAFETY: this OS thread's own pointer, as long as the C library's handler runs.
-        Some(own) => unsafe { call_as(own, || wrapped(signal, info, context)) },
+        Some(own) => unsafe { pointer::call_as(own, || wrapped(signal, info, context)) },
         // SAFETY: what the kernel has passed.
         None => unsafe { wrapped(signal, info, context) },
-    }
-}
-
-/// Calls the C library under another thread pointer.
-///
-/// # Safety
-///
-/// That of [`pointer::load`], with `call`.
-#[inline(never)]
-unsafe fn call_as(pointer: usize, call: impl FnOnce()) {
-    let loaded = pointer::current();
-    // SAFETY: the caller's promise, and the pointer that was loaded.
-    unsafe {
-        pointer::load(pointer);
-        call();
-        pointer::load(loaded);
     }
 }

@@ -22,9 +22,11 @@ pub(super) struct Layout {
     pub(super) block: Range<isize>,
     /// The part of it that is for thread-locals.
     pub(super) locals: Range<isize>,
-    /// The part of that which holds some.
+    /// The words of that which hold some when the models are made.
     pub(super) used: Range<isize>,
-    /// The part which is kept for libraries that are loaded later.
+    /// Whether all of them are in there, and not some in a word that begins or ends in the surplus.
+    pub(super) is_aligned: bool,
+    /// The rest, which is kept for libraries that are loaded later.
     pub(super) surplus: Range<isize>,
     /// The ids of the modules whose thread-locals these are.
     pub(super) modules: Vec<usize>,
@@ -96,7 +98,8 @@ impl Layout {
             return Err("the C library lists its threads in an unknown way".into());
         }
         let modules = Modules::loaded();
-        let used = modules.used(&locals);
+        let exact = modules.used(&locals);
+        let used = (exact.start + 7) & !7..exact.end & !7;
         Ok(Self {
             block: pthread.start.min(locals.start)..pthread.end.max(locals.end),
             libc_locals: modules.libc_locals(&locals)?,
@@ -105,6 +108,7 @@ impl Layout {
             } else {
                 used.end..locals.end
             },
+            is_aligned: used == exact,
             used,
             modules: modules.ids,
             align,
@@ -282,10 +286,10 @@ impl Modules {
     fn used(&self, block: &Range<isize>) -> Range<isize> {
         if pointer::STRUCT_IS_ABOVE {
             let lowest = self.within(block).map(|locals| locals.start).min();
-            lowest.unwrap_or(block.end) & !7..block.end
+            lowest.unwrap_or(block.end)..block.end
         } else {
             let highest = self.within(block).map(|locals| locals.end).max();
-            block.start..(highest.unwrap_or(block.start) + 7) & !7
+            block.start..highest.unwrap_or(block.start)
         }
     }
 

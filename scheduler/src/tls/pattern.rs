@@ -62,6 +62,9 @@ pub(crate) struct Own {
     pub(super) surplus: Surplus,
     /// The highest id of the modules that had static thread-locals when the models were made.
     pub(super) modules: usize,
+    /// The word of `struct pthread` that says whether the thread has had values of pthread keys, if
+    /// that is known: it differs from the image's then.
+    pub(super) keys_used: Option<isize>,
     /// The allocator's words of the C library.
     allocator: Box<[isize]>,
     /// Guards the links between the models.
@@ -89,6 +92,7 @@ impl Own {
             .map(|offset| word(first, offset).load(Ordering::Relaxed))
             .collect();
         let allocator = models.allocator_words(&layout);
+        let keys_used = models.keys_used_word(&layout);
         let modules = static_modules(first);
         everybody::wrap_handler()?;
         Ok(Self {
@@ -99,6 +103,7 @@ impl Own {
             surplus: Surplus::watch(&layout, [first, second], &modules),
             modules: modules.last().copied().unwrap_or(0),
             allocator,
+            keys_used,
             layout,
             links: Mutex::new(()),
             next_tid: AtomicU32::new(FIRST_TID),
@@ -120,6 +125,11 @@ impl Own {
             layout.used.end
         };
         (layout.block.end - end).unsigned_abs()
+    }
+
+    /// A word of the `struct pthread` of a thread that never ran.
+    pub(super) fn image(&self, offset: isize) -> usize {
+        self.pthread_image[(offset - self.layout.pthread.start).unsigned_abs() / 8]
     }
 
     /// Lets the thread of the block `to` use the allocator's cache of the thread of the block
@@ -335,42 +345,50 @@ impl Models {
         }
     }
 
-    /// Finds the words of the C library that a thread's first `malloc` writes, with the second model
-    /// as the thread.
-    #[inline(never)]
+    /// Finds the words of the C library that a thread's first `malloc` writes.
     fn allocator_words(&self, layout: &Layout) -> Box<[isize]> {
-        let snapshot = || -> Vec<usize> {
-            layout
-                .libc_locals
-                .clone()
-                .step_by(8)
-                .map(|offset| word(self.second, offset).load(Ordering::Relaxed))
-                .collect()
-        };
-        let before = snapshot();
-        allocate_as(self.second);
-        let after = snapshot();
-        layout
-            .libc_locals
-            .clone()
-            .step_by(8)
-            .zip(before.iter().zip(&after))
-            .filter(|(_, (before, after))| before != after)
-            .map(|(offset, _)| offset)
-            .collect()
+        let words = self.written_by(&layout.libc_locals, || {
+            // SAFETY: a plain allocation. Without the black box, the compiler removes the pair.
+            unsafe { libc::free(hint::black_box(libc::malloc(64))) };
+        });
+        words.into()
     }
-}
 
-/// Lets malloc make the cache of the thread of a block.
-#[inline(never)]
-fn allocate_as(thread_pointer: usize) {
-    let own = pointer::current();
-    // SAFETY: `Layout::find` has asked for a refusal; the model's thread is gone, and only `Own::new`
-    // knows of it; this function uses no thread-local, and malloc is called under one pointer.
-    unsafe {
-        pointer::load(thread_pointer);
-        // Without the black box, the compiler removes the pair.
-        libc::free(hint::black_box(libc::malloc(64)));
-        pointer::load(own);
+    /// Finds the word that a thread's first value of a key writes beside the value. `None` if it is
+    /// not there, or something else is in its place.
+    fn keys_used_word(&self, layout: &Layout) -> Option<isize> {
+        let mut key = 0;
+        // SAFETY: makes a key without a destructor.
+        if unsafe { libc::pthread_key_create(&mut key, None) } != 0 {
+            return None;
+        }
+        let written = self.written_by(&layout.pthread, || {
+            // SAFETY: the key is there until it is deleted.
+            unsafe { libc::pthread_setspecific(key, ptr::without_provenance(1)) };
+        });
+        // SAFETY: nobody else knows of the key.
+        unsafe { libc::pthread_key_delete(key) };
+        let values = word(self.second, layout.keys.specific).load(Ordering::Relaxed);
+        let values = values.wrapping_sub(self.second).cast_signed();
+        let value = values + 16 * isize::try_from(key).ok()?;
+        // The sequence number, the value, and what was looked for.
+        let [sequence, data, used] = written.try_into().ok()?;
+        ([sequence, data] == [value, value + 8]).then_some(used)
+    }
+
+    /// Calls `write` with the second model as the current thread, and gives the words within `part`
+    /// of its block that this has changed.
+    #[inline(never)]
+    fn written_by(&self, part: &Range<isize>, write: impl FnOnce()) -> Vec<isize> {
+        let words = || part.clone().step_by(8);
+        let load = |offset| word(self.second, offset).load(Ordering::Relaxed);
+        let before: Vec<usize> = words().map(load).collect();
+        // SAFETY: `Layout::find` has asked for a refusal; the model's thread is gone, and only `Own::new`
+        // knows of it.
+        unsafe { pointer::call_as(self.second, write) };
+        let changed = words()
+            .zip(before)
+            .filter(|(offset, was)| load(*offset) != *was);
+        changed.map(|(offset, _)| offset).collect()
     }
 }

@@ -14,6 +14,22 @@
 pub(super) use arch::{DTV, HEAD, STRUCT_IS_ABOVE, refusal};
 pub(crate) use arch::{current, load};
 
+/// Calls the C library under another thread pointer.
+///
+/// # Safety
+///
+/// That of [`load`], with `call`.
+#[inline(never)]
+pub(super) unsafe fn call_as(pointer: usize, call: impl FnOnce()) {
+    let loaded = current();
+    // SAFETY: the caller's promise, and the pointer that was loaded.
+    unsafe {
+        load(pointer);
+        call();
+        load(loaded);
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod arch {
     use std::arch::asm;

@@ -49,7 +49,9 @@ impl Surplus {
         }
         // What is loaded from now on overwrites marks. What was loaded before, and after the layout
         // was looked at, is seen here, and so is what the C library does not tell of.
-        let is_known = layout.modules == modules && layout.modules == modules_with_locals();
+        let is_known = layout.is_aligned
+            && layout.modules == modules
+            && layout.modules == modules_with_locals();
         if !is_known || !this.is_unused() {
             this.watched = None;
         }
@@ -60,10 +62,12 @@ impl Surplus {
     pub(super) fn is_unused(&self) -> bool {
         let [first, second] = self.models;
         self.watched.clone().is_some_and(|watched| {
-            watched.step_by(8).all(|offset| {
-                word(first, offset).load(Ordering::Relaxed) == 0
-                    && word(second, offset).load(Ordering::Relaxed) == MARK
-            })
+            let changed = watched.step_by(8).fold(0, |changed, offset| {
+                let unmarked = word(first, offset).load(Ordering::Relaxed);
+                let marked = word(second, offset).load(Ordering::Relaxed);
+                changed | unmarked | (marked ^ MARK)
+            });
+            changed == 0
         })
     }
 }
