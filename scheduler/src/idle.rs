@@ -36,6 +36,16 @@
 //! worker, which wakes the next when it has found work, and so on: as in Go's scheduler and in
 //! tokio's. At most half of the workers search by their own choice.
 //!
+//! **No busy worker is alone with what it should look for.** One that runs a green thread for long
+//! looks neither at its timers nor for events. So while some are busy and some asleep, one of the
+//! latter *watches*: it does not sleep for longer than a while, nor beyond the next timer of those
+//! that are busy. Who falls asleep while anybody is busy watches, if nobody does. Who has slept and is
+//! about to be busy wakes another one if nobody watches. Of one that falls asleep and one that gets
+//! busy at the same time, either the first sees that the other is not asleep, or the other sees its
+//! bit, by the same fences. A watcher goes on for some time when all are asleep, so that a runtime
+//! that is busy now and then need not wake one each time; then nobody watches, and an idle runtime uses
+//! no time. (Go has a thread of its own for this, sysmon.)
+//!
 //! Rejected: a list of sleepers under a lock (every push of a green thread to its own worker would
 //! take it), and one word that packs both counts (a claim must name a worker, so the bits are
 //! needed anyway).
@@ -50,6 +60,8 @@ const BITS: usize = u64::BITS as usize;
 #[derive(Debug)]
 pub(crate) struct Idle {
     searching: CachePadded<AtomicUsize>,
+    /// 1 if somebody watches, else 0.
+    watching: CachePadded<AtomicUsize>,
     asleep: Box<[CachePadded<AtomicU64>]>,
     workers: usize,
 }
@@ -58,6 +70,7 @@ impl Idle {
     pub(crate) fn new(workers: usize) -> Self {
         Self {
             searching: CachePadded::new(AtomicUsize::new(0)),
+            watching: CachePadded::new(AtomicUsize::new(0)),
             asleep: (0..workers.div_ceil(BITS))
                 .map(|_| CachePadded::new(AtomicU64::new(0)))
                 .collect(),
@@ -136,6 +149,37 @@ impl Idle {
         self.claim_first()
     }
 
+    /// A worker that has announced sleep is about to park: whether it must watch. It
+    /// [ends](Self::end_watch) that when it is awake. `anyhow` is whether to watch though all are
+    /// asleep.
+    #[must_use]
+    pub(crate) fn begin_watch(&self, anyhow: bool) -> bool {
+        let somebody_is_busy = || (0..self.workers).any(|worker| !self.is_asleep(worker));
+        self.workers > 1
+            && (anyhow || somebody_is_busy())
+            && self.watching.swap(1, Ordering::SeqCst) == 0
+    }
+
+    pub(crate) fn end_watch(&self) {
+        self.watching.store(0, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_asleep(&self, worker: usize) -> bool {
+        let (word, bit) = self.place(worker);
+        word.load(Ordering::SeqCst) & bit != 0
+    }
+
+    /// A worker that has slept is about to be busy. The caller must unpark the worker that this names,
+    /// which will watch.
+    #[must_use]
+    pub(crate) fn claim_watcher(&self) -> Option<usize> {
+        fence(Ordering::SeqCst);
+        if self.watching.load(Ordering::SeqCst) == 1 {
+            return None;
+        }
+        self.claim_first()
+    }
+
     fn claim_first(&self) -> Option<usize> {
         for (index, word) in self.asleep.iter().enumerate() {
             loop {
@@ -189,6 +233,27 @@ mod tests {
         assert!(idle.search_found());
         assert_eq!(idle.claim_for_work(), Some(129));
         assert!(!idle.retract_sleep(129));
+    }
+
+    #[test]
+    fn somebody_watches_while_others_are_busy_or_were() {
+        let idle = Idle::new(3);
+        idle.announce_sleep(0, false);
+        assert!(idle.begin_watch(false));
+        assert_eq!(idle.claim_watcher(), None);
+        idle.announce_sleep(1, false);
+        assert!(!idle.begin_watch(false));
+        idle.announce_sleep(2, false);
+        idle.end_watch();
+        assert!(!idle.begin_watch(false));
+        assert!(idle.begin_watch(true));
+        assert!(idle.retract_sleep(0));
+        idle.end_watch();
+        assert_eq!(idle.claim_watcher(), Some(1));
+
+        let alone = Idle::new(1);
+        alone.announce_sleep(0, false);
+        assert!(!alone.begin_watch(true));
     }
 
     #[test]
@@ -384,6 +449,25 @@ mod models {
             model.push_private(0);
             leader.join().unwrap();
             event.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn one_that_gets_busy_meets_one_that_falls_asleep() {
+        loom::model(|| {
+            let model = Model::new(2);
+            model.idle.announce_sleep(0, false);
+            let falls_asleep = {
+                let model = model.clone();
+                thread::spawn(move || {
+                    model.idle.announce_sleep(1, false);
+                    model.idle.begin_watch(false)
+                })
+            };
+            assert!(model.idle.retract_sleep(0));
+            let claims = model.idle.claim_watcher().is_some();
+            let watches = falls_asleep.join().unwrap();
+            assert!(watches || claims);
         });
     }
 

@@ -41,7 +41,6 @@
 //! | `parker`      | how a worker sleeps                                                         |
 //! | `timer`       | deadlines                                                                   |
 //! | `driver`      | the seam to IO                                                              |
-//! | `monitor`     | sees to it that events do not wait for a busy worker                        |
 //! | `blocking`    | calls that block in the system, off the workers                             |
 //! | `shared`      | what all threads of one runtime reach                                       |
 //! | `registry`    | how many green threads are alive, and which of them have suspended          |
@@ -79,7 +78,6 @@ mod hammer;
 mod idle;
 pub mod local;
 mod mode;
-mod monitor;
 mod overflow;
 mod panicking;
 mod parker;

@@ -286,8 +286,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// Those of `make`; no OS thread for the driver's monitor can be had; or the runtime has a
-    /// driver of another type.
+    /// Those of `make`, or the runtime has a driver of another type.
     pub fn driver<D: Driver>(&self, make: impl FnOnce() -> io::Result<D>) -> io::Result<Arc<D>> {
         self.0.driver_or_install(make)
     }

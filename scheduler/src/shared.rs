@@ -19,7 +19,6 @@ use crate::driver::Driver;
 use crate::green::Runnable;
 use crate::idle::Idle;
 use crate::mode::Mode;
-use crate::monitor::Monitor;
 use crate::parker::{Parker, Rouse};
 use crate::queue::{Inbox, Stealable};
 use crate::reclaim::Reclaim;
@@ -68,7 +67,6 @@ pub(crate) struct Shared {
     driver: OnceLock<Arc<dyn Driver>>,
     /// The right to call the driver's `wait`.
     pub(crate) leader: Mutex<()>,
-    pub(crate) monitor: Monitor,
     installing: Mutex<()>,
     stopping: AtomicBool,
     /// Whoever waits for the last green thread of a closed runtime to end.
@@ -99,7 +97,6 @@ impl Shared {
             reclaim: Reclaim::default(),
             driver: OnceLock::new(),
             leader: Mutex::new(()),
-            monitor: Monitor::new(),
             installing: Mutex::new(()),
             stopping: AtomicBool::new(false),
             awaiting_end: Mutex::new(Vec::new()),
@@ -139,6 +136,13 @@ impl Shared {
         }
     }
 
+    /// A worker that has slept is about to be busy: wakes another one to watch, if nobody does.
+    pub(crate) fn wake_watcher(&self) {
+        if let Some(worker) = self.idle.claim_watcher() {
+            self.unpark(worker);
+        }
+    }
+
     /// Unparks a worker that the caller has claimed.
     pub(crate) fn unpark(&self, worker: usize) {
         if self.workers[worker].parker.unpark() == Rouse::WakeDriver {
@@ -172,7 +176,6 @@ impl Shared {
             let _one_at_a_time = self.installing.lock();
             if self.driver.get().is_none() {
                 let driver = make()?;
-                Monitor::start(self)?;
                 self.driver.get_or_init(|| Arc::new(driver));
                 // Somebody must wait in it, and those who sleep do not know of it.
                 self.wake_any();
@@ -215,7 +218,7 @@ impl Shared {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    /// Makes all workers and helpers end. No green thread is alive.
+    /// Makes all workers end. No green thread is alive.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         for worker in 0..self.workers.len() {
@@ -223,7 +226,6 @@ impl Shared {
                 self.unpark(worker);
             }
         }
-        self.monitor.stop();
     }
 
     /// The registry's shard for threads spawned here.

@@ -11,7 +11,8 @@
 //!    doing that. What waits alone for its worker is stolen only if it still does after a moment.
 //! 5. Dead pages of long-parked green threads, which are given back ([`reclaim`](crate::reclaim)).
 //! 6. Sleep (see [`idle`](crate::idle)): as the leader in the driver if nobody is there, else on
-//!    the parker; in both cases at most until the next timer of this worker or the next reclaim.
+//!    the parker; in both cases at most until the next timer of this worker or the next reclaim, and
+//!    if it watches, that of a busy one.
 //!
 //! So with a run queue that never empties, events, timers and injected threads wait for at most
 //! [`LOOK_AROUND`] runs of green threads on some worker. That is the fairness that the crate
@@ -59,6 +60,11 @@ const SPINNING: u32 = 1000;
 /// many pauses of the processor: in all some microseconds.
 const LONE_LOOKS: u32 = 4;
 const PAUSES_A_LOOK: u32 = 32;
+
+/// How long events and timers may go unattended because who should look for them is busy.
+const WATCH_PERIOD: Duration = Duration::from_millis(10);
+/// So many times in a row a worker that has nothing to do watches though all are asleep.
+const WATCHES: u32 = 100;
 
 /// One worker. Everything in it is touched by its own OS thread only, be it from the loop or from
 /// the green thread on it.
@@ -289,7 +295,6 @@ impl Worker {
         let mut ready = self.tickets.take();
         let polled = driver.wait(timeout, &mut ready);
         drop(leading);
-        self.shared.monitor.driver_polled();
         if let Err(error) = polled {
             die(&format!("the IO driver failed: {error}"));
         }
@@ -304,6 +309,7 @@ impl Worker {
     fn search_and_sleep(&self) -> Option<Runnable> {
         let mut searching = self.shared.idle.start_search();
         self.shared.reclaim.threads_have_run();
+        let mut sleeps = 0;
         loop {
             for worker in &self.shared.workers {
                 self.expire(&worker.timers);
@@ -313,6 +319,9 @@ impl Worker {
                 if searching && self.shared.idle.search_found() && self.shared.has_work_for_any() {
                     self.shared.wake_any();
                 }
+                if sleeps > 0 {
+                    self.shared.wake_watcher();
+                }
                 return found;
             }
             if self.shared.reclaim.slice(&self.shared.registry) {
@@ -320,7 +329,8 @@ impl Worker {
                 continue;
             }
             self.shared.idle.announce_sleep(self.index, searching);
-            searching = self.sleep();
+            searching = self.sleep(sleeps < WATCHES);
+            sleeps += 1;
             if self.shared.is_stopping() {
                 return None;
             }
@@ -369,7 +379,7 @@ impl Worker {
 
     /// Sleeps, having announced it, unless there is work after all. Gives whether the worker now
     /// counts as searching.
-    fn sleep(&self) -> bool {
+    fn sleep(&self, watches_anyhow: bool) -> bool {
         let shared = &self.shared;
         if shared.has_work_for(self.index) {
             if shared.idle.retract_sleep(self.index) {
@@ -382,14 +392,20 @@ impl Worker {
         if shared.is_stopping() {
             return false;
         }
+        let watches = shared.idle.begin_watch(watches_anyhow);
+        let until = self.wake_at(watches);
         let unparked = self
-            .lead()
-            .unwrap_or_else(|| self.parker().park(self.wake_at()));
+            .lead(until)
+            .unwrap_or_else(|| self.parker().park(until));
+        if watches {
+            shared.idle.end_watch();
+        }
         if unparked {
             return true;
         }
         if shared.idle.retract_sleep(self.index) {
-            return false;
+            // Timers are due. What they let run is its own to do, and nobody need be woken for it.
+            return shared.idle.start_search();
         }
         self.parker().absorb();
         true
@@ -397,7 +413,7 @@ impl Worker {
 
     /// Sleeps in the driver. `None` if there is none or another worker leads; else whether the
     /// worker was unparked.
-    fn lead(&self) -> Option<bool> {
+    fn lead(&self, until: Option<Instant>) -> Option<bool> {
         self.shared.driver()?;
         if self.shared.leader.is_locked() {
             return None;
@@ -405,9 +421,7 @@ impl Worker {
         if !self.parker().enter_driver() {
             return Some(true);
         }
-        let timeout = self
-            .wake_at()
-            .map(|next| next.saturating_duration_since(Instant::now()));
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         let led = self.poll_driver(timeout);
         let unparked = self.parker().leave_driver();
         if led || unparked {
@@ -418,9 +432,17 @@ impl Worker {
     }
 
     /// When it must not sleep any more.
-    fn wake_at(&self) -> Option<Instant> {
-        let times = [self.timers().next(), self.shared.reclaim.next()];
-        times.into_iter().flatten().min()
+    fn wake_at(&self, watches: bool) -> Option<Instant> {
+        let own = [self.timers().next(), self.shared.reclaim.next()];
+        let own = own.into_iter().flatten();
+        if !watches {
+            return own.min();
+        }
+        let is_busy = |worker: &usize| !self.shared.idle.is_asleep(*worker);
+        let busy = (0..self.shared.workers.len()).filter(is_busy);
+        let of_the_busy = busy.filter_map(|worker| self.timers_of(worker).next());
+        let a_period = Instant::now() + WATCH_PERIOD;
+        own.chain(of_the_busy).chain([a_period]).min()
     }
 
     fn parker(&self) -> &Parker {

@@ -16,7 +16,7 @@ use common::{
     watchdog,
 };
 use roving_scheduler::thread::{self, JoinHandle};
-use roving_scheduler::{Runtime, blocking};
+use roving_scheduler::{Runtime, ThreadLocals, blocking};
 
 /// Everything that must go on: a little of each, some of it on green threads, some from this OS
 /// thread.
@@ -130,6 +130,34 @@ fn one_computes_for_ever() {
         let runtime = runtime(workers);
         for _ in 0..5 {
             beside_one_that_computes(&runtime, || everything_goes_on(&runtime));
+        }
+    }
+}
+
+/// One sleeps, and its worker, whose timer that is, computes until the sleep is over.
+#[test]
+fn sleep_ends_though_its_worker_computes() {
+    let _stacks = stacks_returned();
+    for workers in [2, 8] {
+        let _watchdog = watchdog(workers);
+        let runtime = runtime(workers);
+        if runtime.thread_locals() == ThreadLocals::Pinned {
+            return;
+        }
+        for _ in 0..20 {
+            runtime.run(|| {
+                let is_over = Arc::new(AtomicBool::new(false));
+                let over = is_over.clone();
+                let sleeps = thread::spawn(move || {
+                    thread::sleep(Duration::from_millis(2));
+                    over.store(true, Ordering::Release);
+                });
+                thread::yield_now();
+                while !is_over.load(Ordering::Acquire) {
+                    std::hint::spin_loop();
+                }
+                sleeps.join().unwrap();
+            });
         }
     }
 }
