@@ -143,8 +143,9 @@ pub(crate) fn suspend(why: Suspend, may_unwind: bool) {
             .running()
             .and_then(Waiter::green)
             .expect("only green threads suspend");
-        let unwinding =
-            may_unwind && !green.owns_thread_locals() && panicking::note(green) != Unwinding::No;
+        let unwinding = may_unwind
+            && !green.owns_thread_locals()
+            && panicking::note(green, &worker.doubts) != Unwinding::No;
         green.set_suspended_at(here.addr());
         let counted = unwinding.then(|| worker.doubts.enter());
         (green.suspender(), counted)

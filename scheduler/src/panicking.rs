@@ -40,32 +40,40 @@ pub(crate) enum Unwinding {
     Perhaps,
 }
 
-/// Whether the current thread, whose waiter this is, is unwinding.
-pub(crate) fn unwinding(current: &Waiter) -> Unwinding {
-    match current.green() {
-        Some(green) => note(green),
-        None if thread::panicking() => Unwinding::Yes,
-        None => Unwinding::No,
+impl Unwinding {
+    /// For one whose count of panics is its own.
+    pub(crate) fn by_count() -> Self {
+        if thread::panicking() {
+            Self::Yes
+        } else {
+            Self::No
+        }
     }
 }
 
-/// Finds out and notes whether the current green thread is unwinding.
-pub(crate) fn note(current: &Green) -> Unwinding {
-    let somebody = thread::panicking();
-    if current.owns_thread_locals() {
-        return if somebody {
-            Unwinding::Yes
-        } else {
-            Unwinding::No
-        };
+/// Whether the current thread, whose waiter this is, is unwinding.
+pub(crate) fn unwinding(current: &Waiter) -> Unwinding {
+    match current.green() {
+        Some(green) => context::with_worker(|worker| {
+            let worker = worker.expect("green threads run on workers");
+            note(green, &worker.doubts)
+        }),
+        None => Unwinding::by_count(),
     }
-    let clear = context::with_worker(|worker| {
-        let worker = worker.expect("green threads run on workers");
-        if !somebody {
-            worker.doubts.settle();
-        }
-        worker.doubts.are_none()
-    });
+}
+
+/// Finds out and notes whether the current green thread, on the worker that has these doubts, is
+/// unwinding.
+#[inline]
+pub(crate) fn note(current: &Green, doubts: &Doubts) -> Unwinding {
+    if current.owns_thread_locals() {
+        return Unwinding::by_count();
+    }
+    let somebody = thread::panicking();
+    if !somebody {
+        doubts.settle();
+    }
+    let clear = doubts.are_none();
     if clear {
         current.set_unwinding(somebody);
     }

@@ -73,8 +73,9 @@ const COOLED_AT_ONCE: usize = 256;
 /// prefetchers fetch in pairs).
 const STAGGER_PLACES: usize = 16;
 const STAGGER_BYTES: usize = 128;
-/// What a green thread that does little uses of its stack. No stagger makes it need another page.
-const SHALLOW: usize = 768;
+/// What a green thread that does little uses of its stack beside its buffers. No stagger makes it need
+/// another page.
+const SHALLOW: usize = 1344;
 
 /// The size of a page of memory.
 fn page() -> usize {

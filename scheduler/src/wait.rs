@@ -68,17 +68,18 @@ pub fn begin() -> Wait {
 /// Begins a wait for an operation that can give an error when it is interrupted: one that ends with
 /// [`Wait::try_block`] and [`Interrupt::into_error`].
 pub fn begin_interruptible() -> Wait {
-    let waiter = context::current();
-    let unwinding = panicking::unwinding(&waiter);
-    let masked = is_ending(&waiter) || unwinding != Unwinding::No;
-    let wait = open(waiter, masked);
-    if unwinding == Unwinding::Perhaps {
-        context::with_worker(|worker| {
-            let worker = worker.expect("only green threads of one worker are in doubt");
+    let of_green = context::with_worker(|worker| {
+        let (worker, waiter) = worker.and_then(|worker| Some((worker, worker.current()?)))?;
+        let green = waiter.green().expect("only green threads run on workers");
+        let unwinding = panicking::note(green, &worker.doubts);
+        let masked = green.is_ending() || unwinding != Unwinding::No;
+        let wait = open(waiter, masked);
+        if unwinding == Unwinding::Perhaps {
             worker.doubts.masked(wait.waiter.clone(), wait.epoch);
-        });
-    }
-    wait
+        }
+        Some(wait)
+    });
+    of_green.unwrap_or_else(|| open(context::current(), Unwinding::by_count() != Unwinding::No))
 }
 
 fn is_ending(current: &Waiter) -> bool {
