@@ -195,7 +195,8 @@ impl Promise {
         let class = self.class;
         // The stack is the promise from now on.
         mem::forget(self);
-        class.pool().lock().take()
+        let stack = class.pool().lock().take();
+        stack.with_block()
     }
 }
 
@@ -252,7 +253,8 @@ impl Stack {
         }
     }
 
-    /// Makes the thread-locals if they should be there and are not.
+    /// Makes the thread-locals if they should be there and are not. That touches new memory, so it is
+    /// not for who has a lock.
     fn with_block(mut self) -> Self {
         if let (Some(own), None) = (self.class.own, self.block) {
             let stack = self.usable()..self.top.get();
@@ -386,12 +388,12 @@ impl Pool {
         self.carved - self.promised
     }
 
-    /// Takes a stack that has been promised.
+    /// Takes a stack that has been promised. It may have no [block](Stack::with_block) yet.
     fn take(&mut self) -> Stack {
         let free = self.warm.pop();
         self.fewest_warm = self.fewest_warm.min(self.warm.len());
         let stack = free.or_else(|| self.cold.pop());
-        stack.expect("a promise is a stack").with_block()
+        stack.expect("a promise is a stack")
     }
 
     /// Takes up to `count` warm stacks.
