@@ -28,6 +28,7 @@
 //! | `local`       | values that children inherit                                                |
 //! | `wait`        | the one door through which everything blocks                                |
 //! | `word`        | the wait word: who may end a wait, and who then may run the waiter           |
+//! | `fired`       | what a fired ticket leaves to do when a lock is free                        |
 //! | `completion`  | the hand-over from a thread that ends to the one that joins it              |
 //! | `green`       | the control block of a thread                                               |
 //! | `coroutine`   | the one file that knows the coroutine library                               |
@@ -71,6 +72,7 @@ mod context;
 mod coroutine;
 mod deadline;
 pub mod driver;
+mod fired;
 mod green;
 mod group;
 #[cfg(all(test, not(roving_loom)))]

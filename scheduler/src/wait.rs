@@ -41,7 +41,6 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,10 +48,10 @@ use crate::ambient::FrameId;
 use crate::context;
 use crate::coroutine::Suspend;
 use crate::deadline::DeadlineElapsed;
-use crate::green::{Green, Kind, Runnable, Waiter};
+use crate::fired::Fired;
+use crate::green::{Green, Kind, Waiter};
 use crate::panicking::{self, Unwinding};
 use crate::parker::Parker;
-use crate::shared;
 use crate::timer::TimerKey;
 use crate::word::{By, Commit, Epoch, Fire};
 
@@ -415,10 +414,7 @@ impl Ticket {
     /// Ends the wait. Its thread runs again when what this gives is dropped.
     pub(crate) fn end(self, by: By) -> Fired {
         let fire = self.waiter.word.fire(self.epoch, by);
-        Fired {
-            waiter: Some(self.waiter),
-            fire,
-        }
+        Fired::new(self.waiter, fire)
     }
 
     /// Whether both are of one wait.
@@ -438,73 +434,5 @@ impl fmt::Debug for Ticket {
             .field("thread", &self.waiter)
             .field("stale", &self.is_stale())
             .finish()
-    }
-}
-
-/// A ticket that has been fired. Dropping this lets the thread run again, if the ticket ended its
-/// wait: for who fires under a lock, and lets the thread run when the lock is free.
-///
-/// It must not be dropped under a lock: it may be the last that is left of a thread, and anything is
-/// dropped with that.
-#[must_use]
-pub(crate) struct Fired {
-    /// `None` once the thread has been given away.
-    waiter: Option<Arc<Waiter>>,
-    fire: Fire,
-}
-
-impl Fired {
-    /// Whether this ticket ended the wait.
-    pub(crate) fn is_first(&self) -> bool {
-        self.fire != Fire::Lost
-    }
-
-    /// The green thread, if the caller has to queue it.
-    pub(crate) fn into_runnable(mut self) -> Option<Runnable> {
-        let waiter = self
-            .waiter
-            .take_if(|waiter| self.fire == Fire::Parked && matches!(waiter.kind, Kind::Green(_)))?;
-        Some(Runnable(waiter))
-    }
-}
-
-impl Drop for Fired {
-    fn drop(&mut self) {
-        if self.fire == Fire::Parked
-            && let Some(waiter) = self.waiter.take()
-        {
-            match waiter.kind {
-                Kind::Os(_) => waiter.run_again(),
-                Kind::Green(_) => shared::schedule(Runnable(waiter)),
-            }
-        }
-    }
-}
-
-/// The tickets that were fired while a lock was held. Dropping this lets the threads run again, in
-/// the order in which they were woken: see [`Fired`].
-#[derive(Default)]
-pub(crate) enum Woken {
-    #[default]
-    Nobody,
-    One(Fired),
-    Many(Vec<Fired>),
-}
-
-impl Woken {
-    /// Ends a wait; `false` if it had ended.
-    pub(crate) fn fire(&mut self, ticket: Ticket) -> bool {
-        let fired = ticket.end(By::Ticket);
-        let is_first = fired.is_first();
-        match self {
-            Self::Nobody => *self = Self::One(fired),
-            Self::Many(all) => all.push(fired),
-            Self::One(_) => {
-                if let Self::One(earlier) = mem::replace(self, Self::Many(Vec::new())) {
-                    *self = Self::Many(vec![earlier, fired]);
-                }
-            }
-        }
-        is_first
     }
 }

@@ -64,7 +64,7 @@ const PAUSES_A_LOOK: u32 = 32;
 /// How long events and timers may go unattended because who should look for them is busy.
 const WATCH_PERIOD: Duration = Duration::from_millis(10);
 /// So many times in a row a worker that has nothing to do watches though all are asleep.
-const WATCHES: u32 = 100;
+const WATCHES: u32 = 30;
 
 /// One worker. Everything in it is touched by its own OS thread only, be it from the loop or from
 /// the green thread on it.

@@ -38,10 +38,11 @@ use std::mem::{self, ManuallyDrop};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use crate::fired::Woken;
 use crate::primitive::{Guard, Mutex};
 use crate::sync::list::{List, Node};
 use crate::thread;
-use crate::wait::{self, Outcome, Ticket, Wait, Woken};
+use crate::wait::{self, Outcome, Ticket, Wait};
 
 /// After so many messages a sender that may never block lets other workers have the receiver that
 /// it has woken.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::wait::{self, Outcome, Ticket, Wait, Woken};
+use crate::fired::Woken;
+use crate::wait::{self, Outcome, Ticket, Wait};
 
 /// Lets a thread tell another that something has happened, without data.
 ///

@@ -18,8 +18,9 @@ use std::mem;
 use std::time::Instant;
 
 use super::list::{List, Node};
+use crate::fired::Woken;
 use crate::primitive::Mutex;
-use crate::wait::{self, Interrupt, Outcome, Ticket, Woken};
+use crate::wait::{self, Interrupt, Outcome, Ticket};
 
 /// For what one waits: the meaning is the primitive's.
 pub(super) type Kind = u8;

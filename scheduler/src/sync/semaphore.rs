@@ -10,8 +10,9 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::list::{List, Node};
+use crate::fired::Woken;
 use crate::primitive::Mutex;
-use crate::wait::{self, Outcome, Ticket, Wait, Woken};
+use crate::wait::{self, Outcome, Ticket, Wait};
 
 /// A number of permits: a limit on how many threads do something at once.
 ///
