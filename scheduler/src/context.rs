@@ -117,11 +117,11 @@ pub(crate) fn current_green() -> Option<Arc<Waiter>> {
     with_worker(|worker| worker?.current())
 }
 
-/// The runtime of the current green thread.
-pub(crate) fn runtime() -> Option<Arc<Shared>> {
+/// Lends the runtime of the current green thread, if this is one. `f` must not suspend.
+pub(crate) fn with_runtime<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R> {
     with_worker(|worker| {
         let worker = worker.filter(|worker| worker.running().is_some())?;
-        Some(worker.shared().clone())
+        Some(f(worker.shared()))
     })
 }
 

@@ -260,7 +260,7 @@ impl Handle {
 
     /// The runtime of the current green thread, if it is one.
     pub fn try_current() -> Option<Self> {
-        context::runtime().map(Self)
+        context::with_runtime(Arc::clone).map(Self)
     }
 
     /// Which runtime this is.
@@ -304,7 +304,7 @@ static STARTING: Mutex<()> = Mutex::new(());
 
 /// See [`Handle::current`].
 pub(crate) fn current() -> io::Result<Arc<Shared>> {
-    match context::runtime() {
+    match context::with_runtime(Arc::clone) {
         Some(runtime) => Ok(runtime),
         None => global(),
     }

@@ -35,9 +35,7 @@ pub struct RuntimeId(NonZeroU64);
 impl RuntimeId {
     /// The runtime of the current green thread; `None` on a plain OS thread.
     pub fn current() -> Option<Self> {
-        context::with_worker(|worker| {
-            worker.and_then(|worker| worker.running().map(|_| worker.shared().id))
-        })
+        context::with_runtime(|runtime| runtime.id)
     }
 
     fn next() -> Self {

@@ -81,13 +81,10 @@ pub fn begin_interruptible() -> Wait {
     of_green.unwrap_or_else(|| open(context::current(), Unwinding::by_count() != Unwinding::No))
 }
 
-fn is_ending(current: &Waiter) -> bool {
-    current.green().is_some_and(Green::is_ending)
-}
-
 /// Whether waits of the current thread can be interrupted: it neither unwinds nor ends.
 pub(crate) fn is_interruptible(current: &Waiter) -> bool {
-    !is_ending(current) && panicking::unwinding(current) == Unwinding::No
+    let is_ending = current.green().is_some_and(Green::is_ending);
+    !is_ending && panicking::unwinding(current) == Unwinding::No
 }
 
 /// Begins a wait that nothing interrupts.

@@ -84,9 +84,12 @@ pub fn many_moving_threads(body: impl Fn(usize) + Send + Sync + Copy + 'static) 
 }
 
 /// Runs many threads with `body` at a time.
-pub fn many(runtime: &Runtime, body: impl Fn(usize) + Send + Sync + Copy + 'static) {
+pub fn many(runtime: &Runtime, body: impl Fn(usize) + Send + Sync + Clone + 'static) {
     let threads: Vec<_> = (0..THREADS)
-        .map(|number| runtime.spawn(move || body(number)))
+        .map(|number| {
+            let body = body.clone();
+            runtime.spawn(move || body(number))
+        })
         .collect();
     for thread in threads {
         if let Err(payload) = thread.join() {

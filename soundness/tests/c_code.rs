@@ -152,15 +152,8 @@ fn a_library_is_new_to_each_thread_that_gets_the_memory_of_another() {
         on_moving_threads(|runtime| {
             let library = Arc::new(Library::load(file));
             for _ in 0..20 {
-                let threads: Vec<_> = (0..THREADS)
-                    .map(|_| {
-                        let library = library.clone();
-                        runtime.spawn(move || use_it(&library))
-                    })
-                    .collect();
-                threads
-                    .into_iter()
-                    .for_each(|thread| thread.join().unwrap());
+                let library = library.clone();
+                many(runtime, move |_| use_it(&library));
             }
         });
     }
@@ -213,15 +206,7 @@ fn use_again(library: &Library) {
 fn more_libraries_than_a_thread_was_made_for() {
     on_moving_threads(|runtime| {
         let libraries: Arc<Vec<_>> = Arc::new((0..40).map(|_| Library::load(LAZY)).collect());
-        let threads: Vec<_> = (0..THREADS)
-            .map(|_| {
-                let libraries = libraries.clone();
-                runtime.spawn(move || libraries.iter().for_each(use_it))
-            })
-            .collect();
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
+        many(runtime, move |_| libraries.iter().for_each(use_it));
     });
 }
 

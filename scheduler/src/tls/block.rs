@@ -65,8 +65,7 @@ impl Block {
             .store(new_vector(own, distance), Ordering::Relaxed);
         this.link();
         // What was loaded between the copy and the link has not reached this block.
-        // SAFETY: nobody knows of it yet.
-        unsafe { this.renew() };
+        this.renew_surplus();
         this
     }
 
@@ -90,9 +89,7 @@ impl Block {
         let kept = &layout.libc_locals;
         self.copy_locals(layout.used.start..kept.start);
         self.copy_locals(kept.end..layout.used.end);
-        if !self.own.surplus.is_unused() {
-            self.renew_surplus();
-        }
+        self.renew_surplus();
         let changed = [Some(layout.cancelhandling & !7), self.own.keys_used];
         for offset in changed.into_iter().flatten() {
             let image = self.own.image(offset);
@@ -101,8 +98,11 @@ impl Block {
         self.free_lazy_locals();
     }
 
-    #[cold]
+    /// Gives thread-locals of libraries that were loaded later their initial values.
     fn renew_surplus(self) {
+        if self.own.surplus.is_unused() {
+            return;
+        }
         let surplus = &self.own.layout.surplus;
         loop {
             self.copy_locals(surplus.clone());

@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 
 use super::libc_layout::{Layout, modules_with_locals};
 use super::pattern::word;
+use super::pointer;
 
 const WATCHED: isize = 64;
 const MARK: usize = 0xa5a5_a5a5_a5a5_a5a5;
@@ -35,7 +36,7 @@ impl Surplus {
     /// `modules` are those that have static thread-locals in a model.
     pub(super) fn watch(layout: &Layout, models: [usize; 2], modules: &[usize]) -> Self {
         let surplus = &layout.surplus;
-        let watched = if surplus.start < layout.used.start {
+        let watched = if pointer::STRUCT_IS_ABOVE {
             surplus.start.max(surplus.end - WATCHED)..surplus.end
         } else {
             surplus.start..surplus.end.min(surplus.start + WATCHED)
