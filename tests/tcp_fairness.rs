@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{
-    beside_one_that_computes, connection, each_worker_count, on_each_worker_count, runtime,
-    stacks_returned, watchdog,
+    beside_one_that_computes, connection, each_plural_worker_count, each_worker_count,
+    on_each_worker_count,
 };
 use roving::{Runtime, go, thread};
 
@@ -89,15 +89,12 @@ fn beside_some_that_wake_each_other_for_ever() {
 
 #[test]
 fn beside_one_that_computes_for_ever() {
-    let _stacks = stacks_returned();
-    for workers in [2, 8] {
-        let _watchdog = watchdog(workers);
-        let runtime = runtime(workers);
+    each_plural_worker_count(|runtime| {
         for _ in 0..3 {
             // What starts now starts on another worker, and stays there.
-            beside_one_that_computes(&runtime, || converse_while(&runtime, Vec::new()));
+            beside_one_that_computes(runtime, || converse_while(runtime, Vec::new()));
         }
-    }
+    });
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn workers_sleep_and_are_woken_until_all_is_done() {
         for _ in 0..ROUNDS {
             pool.queued.fetch_add(1, Ordering::Release);
             pool.idle
-                .claim_for_work()
+                .claim_for_work(|| false)
                 .into_iter()
                 .for_each(|worker| pool.unpark(worker));
         }

@@ -46,6 +46,14 @@
 //! that is busy now and then need not wake one each time; then nobody watches, and an idle runtime uses
 //! no time. (Go has a thread of its own for this, sysmon.)
 //!
+//! **Nobody is woken again and again for what is gone when it comes.** What waits alone in the queues of
+//! its worker is most often taken by that worker at once: what was spawned is joined. A worker that has
+//! been woken for nothing *naps*: it sleeps as others do, but only for a moment, and looks again by
+//! itself. While one naps, lone work wakes nobody, and does not keep others from falling asleep in step
+//! 4. That loses nothing, for who has napped says so and searches, and finds work or falls asleep as
+//! above: if its S comes before P, the pusher sees that nobody naps. At worst lone work waits as long as
+//! a nap.
+//!
 //! Rejected: a list of sleepers under a lock (every push of a green thread to its own worker would
 //! take it), and one word that packs both counts (a claim must name a worker, so the bits are
 //! needed anyway).
@@ -62,6 +70,8 @@ pub(crate) struct Idle {
     searching: CachePadded<AtomicUsize>,
     /// 1 if somebody watches, else 0.
     watching: CachePadded<AtomicUsize>,
+    /// 1 if somebody naps, else 0.
+    napping: CachePadded<AtomicUsize>,
     asleep: Box<[CachePadded<AtomicU64>]>,
     workers: usize,
 }
@@ -71,6 +81,7 @@ impl Idle {
         Self {
             searching: CachePadded::new(AtomicUsize::new(0)),
             watching: CachePadded::new(AtomicUsize::new(0)),
+            napping: CachePadded::new(AtomicUsize::new(0)),
             asleep: (0..workers.div_ceil(BITS))
                 .map(|_| CachePadded::new(AtomicU64::new(0)))
                 .collect(),
@@ -119,12 +130,12 @@ impl Idle {
         self.searching.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Steps 2 and 3 of pushing work that any worker can do. The caller must unpark the worker that
-    /// this names.
+    /// Steps 2 and 3 of pushing work that any worker can do; `is_lone` is whether it waits alone where
+    /// its own worker will look for it. The caller must unpark the worker that this names.
     #[must_use]
-    pub(crate) fn claim_for_work(&self) -> Option<usize> {
+    pub(crate) fn claim_for_work(&self, is_lone: impl FnOnce() -> bool) -> Option<usize> {
         fence(Ordering::SeqCst);
-        if self.searching.load(Ordering::SeqCst) > 0 {
+        if self.searching.load(Ordering::SeqCst) > 0 || self.somebody_naps() && is_lone() {
             return None;
         }
         self.claim_first()
@@ -162,6 +173,26 @@ impl Idle {
 
     pub(crate) fn end_watch(&self) {
         self.watching.store(0, Ordering::SeqCst);
+    }
+
+    /// A worker that is about to announce sleep wants to nap. `false` if another one does.
+    #[must_use]
+    pub(crate) fn begin_nap(&self) -> bool {
+        self.workers > 1 && self.napping.swap(1, Ordering::SeqCst) == 0
+    }
+
+    /// A worker that has napped is awake. It searches, however many others do; if it was `called`, it is
+    /// counted already.
+    pub(crate) fn end_nap(&self, called: bool) {
+        if !called {
+            self.resume_search();
+        }
+        self.napping.store(0, Ordering::SeqCst);
+    }
+
+    /// Whether lone work is left to one that naps.
+    pub(crate) fn somebody_naps(&self) -> bool {
+        self.napping.load(Ordering::SeqCst) == 1
     }
 
     pub(crate) fn is_asleep(&self, worker: usize) -> bool {
@@ -225,13 +256,13 @@ mod tests {
     #[test]
     fn a_push_claims_one_sleeper_and_none_while_somebody_searches() {
         let idle = Idle::new(130);
-        assert_eq!(idle.claim_for_work(), None);
+        assert_eq!(idle.claim_for_work(|| false), None);
         idle.announce_sleep(3, false);
         idle.announce_sleep(129, false);
-        assert_eq!(idle.claim_for_work(), Some(3));
-        assert_eq!(idle.claim_for_work(), None);
+        assert_eq!(idle.claim_for_work(|| false), Some(3));
+        assert_eq!(idle.claim_for_work(|| false), None);
         assert!(idle.search_found());
-        assert_eq!(idle.claim_for_work(), Some(129));
+        assert_eq!(idle.claim_for_work(|| false), Some(129));
         assert!(!idle.retract_sleep(129));
     }
 
@@ -328,7 +359,16 @@ mod models {
 
         fn push_shared(&self) {
             self.shared.fetch_add(1, Ordering::Release);
-            if let Some(worker) = self.idle.claim_for_work() {
+            if let Some(worker) = self.idle.claim_for_work(|| false) {
+                self.unpark(worker);
+            }
+        }
+
+        /// Pushes what is lone if nothing else is there.
+        fn push_lone(&self) {
+            self.shared.fetch_add(1, Ordering::Release);
+            let is_lone = || self.shared.load(Ordering::Acquire) < 2;
+            if let Some(worker) = self.idle.claim_for_work(is_lone) {
                 self.unpark(worker);
             }
         }
@@ -357,7 +397,11 @@ mod models {
 
         fn sees_work(&self, worker: usize) -> bool {
             self.private[worker].load(Ordering::Acquire) > 0
-                || self.shared.load(Ordering::Acquire) > 0
+                || match self.shared.load(Ordering::Acquire) {
+                    0 => false,
+                    1 => !self.idle.somebody_naps(),
+                    _ => true,
+                }
         }
 
         fn park(&self, worker: usize) -> bool {
@@ -376,6 +420,11 @@ mod models {
         /// A worker that ends when it has done one piece of work. It sleeps in `sleep`, which tells
         /// whether it was unparked.
         fn work_once(&self, worker: usize, sleep: fn(&Self, usize) -> bool) {
+            self.nap_and_work_once(worker, 0, sleep);
+        }
+
+        /// The same by one that has missed something, and naps before it sleeps. A nap ends at once.
+        fn nap_and_work_once(&self, worker: usize, mut naps: u32, sleep: fn(&Self, usize) -> bool) {
             let mut searching = self.idle.start_search();
             loop {
                 if self.find(worker) {
@@ -389,9 +438,12 @@ mod models {
                     }
                     return;
                 }
+                let does_nap = naps > 0 && self.idle.begin_nap();
+                naps = naps.saturating_sub(1);
                 self.idle.announce_sleep(worker, searching);
                 let sees_work = self.sees_work(worker);
-                if !sees_work && sleep(self, worker) {
+                let unparked = !sees_work && !does_nap && sleep(self, worker);
+                if unparked {
                     searching = true;
                 } else if !self.idle.retract_sleep(worker) {
                     self.parkers[worker].absorb();
@@ -401,6 +453,10 @@ mod models {
                     searching = true;
                 } else {
                     searching = false;
+                }
+                if does_nap {
+                    self.idle.end_nap(searching);
+                    searching = true;
                 }
             }
         }
@@ -481,6 +537,41 @@ mod models {
             };
             model.push_private(1);
             worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_push_of_lone_work_meets_the_end_of_a_nap() {
+        loom::model(|| {
+            let model = Model::new(2);
+            let worker = {
+                let model = model.clone();
+                thread::spawn(move || model.nap_and_work_once(0, 1, Model::park))
+            };
+            model.push_lone();
+            worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn one_falls_asleep_beside_one_that_naps() {
+        let mut bounded = loom::model::Builder::new();
+        bounded.preemption_bound = Some(2);
+        bounded.check(|| {
+            let model = Model::new(2);
+            let workers: Vec<_> = [1, 0]
+                .into_iter()
+                .enumerate()
+                .map(|(worker, naps)| {
+                    let model = model.clone();
+                    thread::spawn(move || model.nap_and_work_once(worker, naps, Model::park))
+                })
+                .collect();
+            model.push_lone();
+            model.push_lone();
+            for worker in workers {
+                worker.join().unwrap();
+            }
         });
     }
 

@@ -80,6 +80,7 @@ mod hammer;
 mod idle;
 pub mod local;
 mod mode;
+mod nap;
 mod overflow;
 mod panicking;
 mod parker;

@@ -188,6 +188,11 @@ impl Local {
     pub(crate) fn has_stealable(&self) -> bool {
         !self.fresh.is_empty() || !self.woken.is_empty()
     }
+
+    /// Whether thieves would find one green thread here, or none.
+    pub(crate) fn is_lone(&self) -> bool {
+        self.fresh.len() + self.woken.len() < 2
+    }
 }
 
 /// The thieves' side of a worker's queues.

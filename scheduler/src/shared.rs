@@ -107,7 +107,7 @@ impl Shared {
             Some(home) => self.push_inbox(home, runnable),
             None => {
                 self.injector.push(runnable);
-                self.wake_for_work();
+                self.wake_for_work(|| false);
             }
         }
     }
@@ -120,9 +120,10 @@ impl Shared {
         }
     }
 
-    /// Something was queued that any worker may run.
-    pub(crate) fn wake_for_work(&self) {
-        if let Some(worker) = self.idle.claim_for_work() {
+    /// Something was queued that any worker may run; `is_lone` is whether it waits alone for the worker
+    /// that queued it.
+    pub(crate) fn wake_for_work(&self, is_lone: impl FnOnce() -> bool) {
+        if let Some(worker) = self.idle.claim_for_work(is_lone) {
             self.unpark(worker);
         }
     }
@@ -148,9 +149,10 @@ impl Shared {
         }
     }
 
-    /// Whether there is work in sight that `worker` could do.
+    /// Whether there is work in sight for which `worker` must not sleep.
     pub(crate) fn has_work_for(&self, worker: usize) -> bool {
-        !self.workers[worker].inbox.is_empty() || self.has_work_for_any()
+        !self.workers[worker].inbox.is_empty()
+            || self.has_work_for_any() && !(self.idle.somebody_naps() && self.all_work_is_lone())
     }
 
     pub(crate) fn has_work_for_any(&self) -> bool {
@@ -159,6 +161,10 @@ impl Shared {
                 .workers
                 .iter()
                 .any(|worker| !worker.stealable.is_empty())
+    }
+
+    fn all_work_is_lone(&self) -> bool {
+        self.injector.is_empty() && self.workers.iter().all(|worker| worker.stealable.len() < 2)
     }
 
     pub(crate) fn driver(&self) -> Option<&dyn Driver> {

@@ -38,6 +38,7 @@ use std::time::{Duration, Instant};
 use crate::context;
 use crate::coroutine::{Resumed, Suspend};
 use crate::green::{Runnable, Waiter};
+use crate::nap::Naps;
 use crate::panicking::Doubts;
 use crate::parker::Parker;
 use crate::queue::{Inbox, Local};
@@ -230,7 +231,7 @@ impl Worker {
     /// Something was queued here that others may run.
     fn wake_others(&self) {
         if self.shared.workers.len() > 1 {
-            self.shared.wake_for_work();
+            self.shared.wake_for_work(|| self.local.is_lone());
         }
     }
 
@@ -309,12 +310,14 @@ impl Worker {
     fn search_and_sleep(&self) -> Option<Runnable> {
         let mut searching = self.shared.idle.start_search();
         self.shared.reclaim.threads_have_run();
+        let mut naps = Naps::new();
+        let mut missed = false;
         let mut sleeps = 0;
         loop {
             for worker in &self.shared.workers {
                 self.expire(&worker.timers);
             }
-            let found = self.find_anywhere(searching);
+            let found = self.find_anywhere(searching, &mut missed);
             if found.is_some() {
                 if searching && self.shared.idle.search_found() && self.shared.has_work_for_any() {
                     self.shared.wake_any();
@@ -328,22 +331,34 @@ impl Worker {
                 self.poll_driver(Some(Duration::ZERO));
                 continue;
             }
+            if missed {
+                naps.missed();
+            }
+            let nap = naps.next().filter(|_| self.shared.idle.begin_nap());
             self.shared.idle.announce_sleep(self.index, searching);
-            searching = self.sleep(sleeps < WATCHES);
+            let awoken = self.sleep(nap, sleeps < WATCHES);
             sleeps += 1;
             if self.shared.is_stopping() {
                 return None;
             }
+            missed = awoken == Awoken::Called;
+            searching = if nap.is_some() {
+                self.shared.idle.end_nap(missed);
+                true
+            } else {
+                missed || self.shared.idle.start_search()
+            };
         }
     }
 
-    fn find_anywhere(&self, searching: bool) -> Option<Runnable> {
+    /// Sets `missed` if it sees work that is gone before it is stolen.
+    fn find_anywhere(&self, searching: bool, missed: &mut bool) -> Option<Runnable> {
         self.local.take_inbox(self.inbox());
         let mine = self.local.pop().or_else(|| self.take_injected());
         if mine.is_some() || !searching {
             return mine;
         }
-        self.steal(2).or_else(|| self.steal_lone())
+        self.steal(2).or_else(|| self.steal_lone(missed))
     }
 
     /// Steals from some worker that has so many to steal, or more.
@@ -362,11 +377,12 @@ impl Worker {
     /// Most often its worker gets to it at once: what was spawned is joined, what has yielded goes
     /// on. To take it then would cost both workers more than it saves. Go's thieves leave its
     /// `runnext` alone for a while for the same reason.
-    fn steal_lone(&self) -> Option<Runnable> {
+    fn steal_lone(&self, missed: &mut bool) -> Option<Runnable> {
         for _ in 0..LONE_LOOKS {
             if self.shared.workers.iter().all(|w| w.stealable.is_empty()) {
                 return None;
             }
+            *missed = true;
             for _ in 0..PAUSES_A_LOOK {
                 hint::spin_loop();
             }
@@ -377,9 +393,8 @@ impl Worker {
         self.steal(1)
     }
 
-    /// Sleeps, having announced it, unless there is work after all. Gives whether the worker now
-    /// counts as searching.
-    fn sleep(&self, watches_anyhow: bool) -> bool {
+    /// Sleeps, having announced it, unless there is work after all.
+    fn sleep(&self, nap: Option<Duration>, watches_anyhow: bool) -> Awoken {
         let shared = &self.shared;
         if shared.has_work_for(self.index) {
             if shared.idle.retract_sleep(self.index) {
@@ -387,13 +402,13 @@ impl Worker {
             } else {
                 self.parker().absorb();
             }
-            return true;
+            return Awoken::Called;
         }
         if shared.is_stopping() {
-            return false;
+            return Awoken::ByItself;
         }
         let watches = shared.idle.begin_watch(watches_anyhow);
-        let until = self.wake_at(watches);
+        let until = self.wake_at(nap, watches);
         let unparked = self
             .lead(until)
             .unwrap_or_else(|| self.parker().park(until));
@@ -401,14 +416,14 @@ impl Worker {
             shared.idle.end_watch();
         }
         if unparked {
-            return true;
+            return Awoken::Called;
         }
         if shared.idle.retract_sleep(self.index) {
             // Timers are due. What they let run is its own to do, and nobody need be woken for it.
-            return shared.idle.start_search();
+            return Awoken::ByItself;
         }
         self.parker().absorb();
-        true
+        Awoken::Called
     }
 
     /// Sleeps in the driver. `None` if there is none or another worker leads; else whether the
@@ -432,8 +447,9 @@ impl Worker {
     }
 
     /// When it must not sleep any more.
-    fn wake_at(&self, watches: bool) -> Option<Instant> {
-        let own = [self.timers().next(), self.shared.reclaim.next()];
+    fn wake_at(&self, nap: Option<Duration>, watches: bool) -> Option<Instant> {
+        let end_of_nap = nap.map(|nap| Instant::now() + nap);
+        let own = [self.timers().next(), self.shared.reclaim.next(), end_of_nap];
         let own = own.into_iter().flatten();
         if !watches {
             return own.min();
@@ -552,6 +568,15 @@ impl Worker {
             self.wake(ticket, Self::push_next);
         }
     }
+}
+
+/// Why a worker does not sleep any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awoken {
+    /// There was work, or somebody has unparked it. It counts as searching.
+    Called,
+    /// Its time has come, there are events, or the runtime stops.
+    ByItself,
 }
 
 /// Ends the process if the worker loop unwinds.

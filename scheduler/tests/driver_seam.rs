@@ -13,7 +13,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use common::{
-    WORKER_COUNTS, beside_some_that_yield, each_worker_count, runtime, stacks_returned, watchdog,
+    WORKER_COUNTS, beside_some_that_yield, each_plural_worker_count, each_worker_count, runtime,
+    stacks_returned, watchdog,
 };
 use roving_scheduler::driver::Driver;
 use roving_scheduler::wait::{self, Cancelled, Outcome, Ticket};
@@ -145,11 +146,8 @@ fn events_are_served_while_the_queues_are_full() {
 /// next.
 #[test]
 fn events_are_served_while_the_leader_computes() {
-    let _stacks = stacks_returned();
-    for workers in [2, 8] {
-        let _watchdog = watchdog(workers);
-        let runtime = runtime(workers);
-        let mailbox = mailbox(&runtime);
+    each_plural_worker_count(|runtime| {
+        let mailbox = mailbox(runtime);
         for _ in 0..10 {
             let (fired, computing) = (
                 Arc::new(AtomicBool::new(false)),
@@ -172,7 +170,7 @@ fn events_are_served_while_the_leader_computes() {
             fired.store(true, Ordering::Release);
             computes.join().unwrap();
         }
-    }
+    });
 }
 
 #[test]

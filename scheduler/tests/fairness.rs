@@ -12,8 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{
-    beside_one_that_computes, beside_some_that_yield, each_worker_count, runtime, stacks_returned,
-    watchdog,
+    beside_one_that_computes, beside_some_that_yield, each_plural_worker_count, each_worker_count,
 };
 use roving_scheduler::thread::{self, JoinHandle};
 use roving_scheduler::{Runtime, ThreadLocals, blocking};
@@ -124,23 +123,24 @@ fn a_ring_goes_round_for_ever() {
 
 #[test]
 fn one_computes_for_ever() {
-    let _stacks = stacks_returned();
-    for workers in [2, 8] {
-        let _watchdog = watchdog(workers);
-        let runtime = runtime(workers);
+    each_plural_worker_count(|runtime| {
         for _ in 0..5 {
-            beside_one_that_computes(&runtime, || everything_goes_on(&runtime));
+            beside_one_that_computes(runtime, || everything_goes_on(runtime));
         }
+    });
+}
+
+/// Computes until `done`, and is of no use to anybody else meanwhile.
+fn compute_until(done: &AtomicBool) {
+    while !done.load(Ordering::Acquire) {
+        std::hint::spin_loop();
     }
 }
 
 /// One sleeps, and its worker, whose timer that is, computes until the sleep is over.
 #[test]
 fn sleep_ends_though_its_worker_computes() {
-    let _stacks = stacks_returned();
-    for workers in [2, 8] {
-        let _watchdog = watchdog(workers);
-        let runtime = runtime(workers);
+    each_plural_worker_count(|runtime| {
         if runtime.thread_locals() == ThreadLocals::Pinned {
             return;
         }
@@ -153,21 +153,16 @@ fn sleep_ends_though_its_worker_computes() {
                     over.store(true, Ordering::Release);
                 });
                 thread::yield_now();
-                while !is_over.load(Ordering::Acquire) {
-                    std::hint::spin_loop();
-                }
+                compute_until(&is_over);
                 sleeps.join().unwrap();
             });
         }
-    }
+    });
 }
 
 #[test]
 fn what_it_spawned_is_stolen_from_one_that_computes() {
-    let _stacks = stacks_returned();
-    for workers in [2, 8] {
-        let _watchdog = watchdog(workers);
-        let runtime = runtime(workers);
+    each_plural_worker_count(|runtime| {
         for _ in 0..20 {
             runtime.run(|| {
                 let done = Arc::new(AtomicBool::new(false));
@@ -180,12 +175,29 @@ fn what_it_spawned_is_stolen_from_one_that_computes() {
                         }
                     });
                 }
-                while !done.load(Ordering::Acquire) {
-                    std::hint::spin_loop();
-                }
+                compute_until(&done);
             });
         }
-    }
+    });
+}
+
+/// Thieves that have come for nothing many times come once more.
+#[test]
+fn one_alone_is_stolen_after_many_that_were_joined_at_once() {
+    each_plural_worker_count(|runtime| {
+        for _ in 0..20 {
+            runtime.run(|| {
+                for n in 0..1000 {
+                    assert_eq!(thread::spawn(move || n).join().unwrap(), n);
+                }
+                let done = Arc::new(AtomicBool::new(false));
+                let seen = done.clone();
+                let alone = thread::spawn(move || seen.store(true, Ordering::Release));
+                compute_until(&done);
+                alone.join().unwrap();
+            });
+        }
+    });
 }
 
 /// One that polls for what another must do gets it, though it keeps the only worker.

@@ -33,8 +33,17 @@ pub(crate) fn runtime(workers: usize) -> Runtime {
 
 /// Runs `test` on a runtime of each size, which must then end without a green thread that is alive.
 pub(crate) fn each_worker_count(test: impl Fn(&Runtime)) {
+    each_of_worker_counts(&WORKER_COUNTS, test);
+}
+
+/// The same with runtimes in which another worker can do what one does not get to.
+pub(crate) fn each_plural_worker_count(test: impl Fn(&Runtime)) {
+    each_of_worker_counts(&WORKER_COUNTS[1..], test);
+}
+
+fn each_of_worker_counts(worker_counts: &[usize], test: impl Fn(&Runtime)) {
     let _stacks = stacks_returned();
-    for workers in WORKER_COUNTS {
+    for &workers in worker_counts {
         let _watchdog = watchdog(format_args!("with {workers} workers"));
         let runtime = runtime(workers);
         test(&runtime);
