@@ -15,6 +15,8 @@
 //! instructions, but for the batch, which belongs to the one who waits.
 
 #[cfg(target_os = "linux")]
+mod alarm;
+#[cfg(target_os = "linux")]
 mod epoll;
 #[cfg(any(not(target_os = "linux"), test))]
 mod portable;

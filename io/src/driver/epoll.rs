@@ -21,18 +21,21 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
+use super::alarm::Alarm;
 use super::{Event, Key, Poll};
 
 /// The events of one wait, at most. What does not fit comes with the next one.
 const BATCH: usize = 1024;
 
-/// What the wake-up's events carry. No slot has this key, so they find no registration.
-const WAKE: EventData = EventData::new_u64(u64::MAX);
+/// What the events of the wake-up and of the alarm carry. No slot has this key, so they find no
+/// registration.
+const NOBODY: EventData = EventData::new_u64(u64::MAX);
 
 /// See the [module](self).
 pub(super) struct Epoll {
     poller: Poller,
     wake: OwnedFd,
+    alarm: Alarm,
     /// The kernel has no `epoll_pwait2`, or a sandbox refuses it.
     coarse: AtomicBool,
 }
@@ -45,10 +48,12 @@ impl Poll for Epoll {
     fn new() -> io::Result<Self> {
         let poller = Poller::new()?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        epoll::add(&poller, &wake, WAKE, EventFlags::IN | EventFlags::ET)?;
+        epoll::add(&poller, &wake, NOBODY, EventFlags::IN | EventFlags::ET)?;
+        let alarm = Alarm::new(&poller, NOBODY)?;
         Ok(Self {
             poller,
             wake,
+            alarm,
             coarse: AtomicBool::new(false),
         })
     }
@@ -72,6 +77,10 @@ impl Poll for Epoll {
     fn wait(&self, batch: &mut Self::Batch, timeout: Option<Duration>) -> io::Result<()> {
         batch.clear();
         let result = match timeout {
+            Some(timeout) if timeout >= Alarm::NEAREST => {
+                self.alarm.set(timeout)?;
+                self.wait_coarsely(batch, None)
+            }
             Some(timeout) if !timeout.is_zero() && !self.coarse.load(Ordering::Relaxed) => {
                 match self.wait_precisely(batch, timeout) {
                     Err(Errno::NOSYS | Errno::PERM) => {
@@ -188,6 +197,7 @@ impl fmt::Debug for Epoll {
         f.debug_struct("Epoll")
             .field("fd", &self.poller.as_fd())
             .field("wake", &self.wake)
+            .field("alarm", &self.alarm)
             .finish_non_exhaustive()
     }
 }

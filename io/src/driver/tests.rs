@@ -149,6 +149,18 @@ mod contract {
             poller.wait(&mut batch, Some(timeout)).unwrap();
             assert!(start.elapsed() >= timeout);
         }
+        // Long ones may end early, but not again and again, nor late or never.
+        for timeout in [200, 300, 150].map(Duration::from_millis) {
+            poller.wake();
+            poller.wait(&mut batch, Some(2 * timeout)).unwrap();
+            let deadline = Instant::now() + timeout;
+            let waits = (1..).take_while(|_| {
+                let left = deadline.saturating_duration_since(Instant::now());
+                poller.wait(&mut batch, Some(left)).unwrap();
+                !left.is_zero()
+            });
+            assert!(waits.count() < 10);
+        }
         // It must not overflow to something short, or to an error.
         poller.wake();
         poller.wait(&mut batch, Some(Duration::MAX)).unwrap();
