@@ -13,7 +13,9 @@
 //! Go's `runnext`). Two that wake each other would starve the rest, so after [`LIFO_LIMIT`] such
 //! runs in a row the slot is emptied into the queue's end, if anybody waits there.
 //!
-//! `fresh`, `woken` and `bound` are served in turn. `woken` and `bound` are first in, first out.
+//! `fresh`, `woken` and `bound` are served in turn, [`TURN`] at a time; those whose turn finds them empty give
+//! it to what has begun rather than to what has not, so that a flood of fresh threads does not hold up those
+//! that sleep and come back. `woken` and `bound` are first in, first out.
 //! `fresh` is a stack for its worker and a queue for thieves, as in Cilk (Blumofe and Leiserson,
 //! "Scheduling multithreaded computations by work stealing", 1999): a tree of green threads is walked
 //! depth first, so that few of its nodes are alive at a time and those are in the cache, while thieves
@@ -36,6 +38,10 @@ const LIFO_LIMIT: u32 = 3;
 /// Of so many fresh green threads that a worker takes from its own, one is the oldest.
 const OLDEST: u32 = 61;
 
+/// So many green threads run in the turn of one queue, so that those which were spawned or woken together
+/// stay together, and what they share is in the cache.
+const TURN: u32 = 8;
+
 /// A thief takes half of the queue, but at most this many.
 const STEAL_LIMIT: usize = 256;
 
@@ -47,15 +53,8 @@ pub(crate) struct Local {
     fresh_runs: Cell<u32>,
     woken: Deque<Runnable>,
     bound: RefCell<VecDeque<Runnable>>,
-    turn: Cell<Turn>,
-}
-
-/// Which queue is looked into first.
-#[derive(Debug, Clone, Copy)]
-enum Turn {
-    Fresh,
-    Woken,
-    Bound,
+    /// How many have run since the turn of `fresh` began.
+    turn_runs: Cell<u32>,
 }
 
 impl Local {
@@ -67,7 +66,7 @@ impl Local {
             fresh_runs: Cell::new(0),
             woken: Deque::new_fifo(),
             bound: RefCell::new(VecDeque::new()),
-            turn: Cell::new(Turn::Fresh),
+            turn_runs: Cell::new(0),
         }
     }
 
@@ -125,19 +124,12 @@ impl Local {
         let fresh = || self.pop_fresh();
         let woken = || self.woken.pop();
         let bound = || self.bound.borrow_mut().pop_front();
-        match self.turn.get() {
-            Turn::Fresh => {
-                self.turn.set(Turn::Woken);
-                fresh().or_else(woken).or_else(bound)
-            }
-            Turn::Woken => {
-                self.turn.set(Turn::Bound);
-                woken().or_else(bound).or_else(fresh)
-            }
-            Turn::Bound => {
-                self.turn.set(Turn::Fresh);
-                bound().or_else(fresh).or_else(woken)
-            }
+        let runs = self.turn_runs.get();
+        self.turn_runs.set((runs + 1) % (3 * TURN));
+        match runs / TURN {
+            0 => fresh().or_else(woken).or_else(bound),
+            1 => woken().or_else(bound).or_else(fresh),
+            _ => bound().or_else(woken).or_else(fresh),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Deadlines: which waits end when.
 //!
-//! Each worker has a shard: a 4-ary min-heap of deadlines over a slab that remembers where in the
+//! Each worker has a shard: a 4-ary min-heap of deadlines beside a slab that remembers where in the
 //! heap each timer is, so that a cancelled timer leaves at once (a read timeout that is armed and
 //! cancelled a million times holds one slot, and not a million until they expire). Arming costs
 //! O(1) when deadlines come in order, which timeouts of one length do, and O(log n) at worst; so
@@ -50,11 +50,25 @@ pub(crate) struct TimerKey {
 
 #[derive(Debug)]
 struct Entry<T> {
-    at: u64,
     sequence: u64,
-    /// Where in the heap this entry's slot number is.
+    /// Where in the heap this entry's node is.
     position: usize,
     value: T,
+}
+
+/// What the heap is ordered by, beside the slot of the entry: so that of many timers few cache lines are
+/// looked at.
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    at: u64,
+    sequence: u64,
+    slot: usize,
+}
+
+impl Node {
+    fn is_before(&self, other: &Self) -> bool {
+        (self.at, self.sequence) < (other.at, other.sequence)
+    }
 }
 
 /// A heap of timers, earliest first. Timers of the same instant expire in the order in which they
@@ -62,8 +76,8 @@ struct Entry<T> {
 #[derive(Debug)]
 struct Heap<T> {
     entries: Slab<Entry<T>>,
-    /// Slot numbers. Each is not earlier than its parent at `(index - 1) / ARITY`.
-    heap: Vec<usize>,
+    /// Each is not earlier than its parent at `(index - 1) / ARITY`.
+    nodes: Vec<Node>,
     next_sequence: u64,
 }
 
@@ -71,29 +85,27 @@ impl<T> Heap<T> {
     fn new() -> Self {
         Self {
             entries: Slab::new(),
-            heap: Vec::new(),
+            nodes: Vec::new(),
             next_sequence: 0,
         }
     }
 
     fn next(&self) -> u64 {
-        self.heap
-            .first()
-            .map_or(NEVER, |slot| self.entries[*slot].at)
+        self.nodes.first().map_or(NEVER, |node| node.at)
     }
 
     fn arm(&mut self, at: u64, value: T) -> TimerKey {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let position = self.heap.len();
+        let position = self.nodes.len();
         let slot = self.entries.insert(Entry {
-            at,
             sequence,
             position,
             value,
         });
-        self.heap.push(slot);
-        self.sift_up(position);
+        let node = Node { at, sequence, slot };
+        self.nodes.push(node);
+        self.sift_up(position, node);
         TimerKey { slot, sequence }
     }
 
@@ -110,50 +122,51 @@ impl<T> Heap<T> {
     }
 
     fn remove(&mut self, position: usize) -> T {
-        let slot = self.heap.swap_remove(position);
-        if position < self.heap.len() {
-            self.entries[self.heap[position]].position = position;
-            self.sift_down(position);
-            self.sift_up(position);
+        let removed = self.nodes.swap_remove(position);
+        if let Some(&last) = self.nodes.get(position) {
+            if last.is_before(&removed) {
+                self.sift_up(position, last);
+            } else {
+                self.sift_down(position, last);
+            }
         }
-        self.entries.remove(slot).value
+        self.entries.remove(removed.slot).value
     }
 
-    fn order(&self, position: usize) -> (u64, u64) {
-        let entry = &self.entries[self.heap[position]];
-        (entry.at, entry.sequence)
+    fn put(&mut self, position: usize, node: Node) {
+        self.nodes[position] = node;
+        self.entries[node.slot].position = position;
     }
 
-    fn swap(&mut self, a: usize, b: usize) {
-        self.heap.swap(a, b);
-        self.entries[self.heap[a]].position = a;
-        self.entries[self.heap[b]].position = b;
-    }
-
-    fn sift_up(&mut self, mut position: usize) {
+    /// Puts `node` at `position` or above, and moves those down that it passes.
+    fn sift_up(&mut self, mut position: usize, node: Node) {
         while position > 0 {
             let parent = (position - 1) / ARITY;
-            if self.order(parent) <= self.order(position) {
+            if !node.is_before(&self.nodes[parent]) {
                 break;
             }
-            self.swap(parent, position);
+            self.put(position, self.nodes[parent]);
             position = parent;
         }
+        self.put(position, node);
     }
 
-    fn sift_down(&mut self, mut position: usize) {
+    /// Puts `node` at `position` or below, and moves those up that it passes.
+    fn sift_down(&mut self, mut position: usize, node: Node) {
         loop {
             let first = position * ARITY + 1;
-            let children = first..(first + ARITY).min(self.heap.len());
-            let Some(least) = children.min_by_key(|child| self.order(*child)) else {
+            let children = first..(first + ARITY).min(self.nodes.len());
+            let key = |child: &usize| (self.nodes[*child].at, self.nodes[*child].sequence);
+            let Some(least) = children.min_by_key(key) else {
                 break;
             };
-            if self.order(position) <= self.order(least) {
+            if !self.nodes[least].is_before(&node) {
                 break;
             }
-            self.swap(position, least);
+            self.put(position, self.nodes[least]);
             position = least;
         }
+        self.put(position, node);
     }
 }
 
@@ -244,10 +257,12 @@ mod tests {
     }
 
     fn check_shape(heap: &Heap<usize>) {
-        assert_eq!(heap.heap.len(), heap.entries.len());
-        for position in 0..heap.heap.len() {
-            assert_eq!(heap.entries[heap.heap[position]].position, position);
-            assert!(position == 0 || heap.order((position - 1) / ARITY) <= heap.order(position));
+        assert_eq!(heap.nodes.len(), heap.entries.len());
+        for (position, node) in heap.nodes.iter().enumerate() {
+            let entry = &heap.entries[node.slot];
+            assert_eq!((entry.position, entry.sequence), (position, node.sequence));
+            let parent = position.checked_sub(1).map(|above| above / ARITY);
+            assert!(parent.is_none_or(|parent| heap.nodes[parent].is_before(node)));
         }
     }
 

@@ -8,11 +8,12 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use common::{
     beside_one_that_computes, beside_some_that_yield, each_plural_worker_count, each_worker_count,
+    runtime, stacks_returned, watchdog,
 };
 use roving_scheduler::thread::{self, JoinHandle};
 use roving_scheduler::{Runtime, ThreadLocals, blocking};
@@ -198,6 +199,33 @@ fn one_alone_is_stolen_after_many_that_were_joined_at_once() {
             });
         }
     });
+}
+
+/// A flood of fresh threads does not hold up those that have begun, nor the other way round.
+#[test]
+fn what_has_begun_goes_on_before_all_have_begun() {
+    const THREADS: i64 = 1000;
+    let _stacks = stacks_returned();
+    let _watchdog = watchdog("with one worker");
+    let runtime = runtime(1);
+    let (begun, most) = runtime.run(|| {
+        let (begun, most) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                let (begun, most) = (begun.clone(), most.clone());
+                thread::spawn(move || {
+                    let now = begun.fetch_add(1, Ordering::Relaxed) + 1;
+                    most.fetch_max(now, Ordering::Relaxed);
+                    thread::yield_now();
+                    begun.fetch_sub(1, Ordering::Relaxed);
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        (begun.load(Ordering::Relaxed), most.load(Ordering::Relaxed))
+    });
+    assert_eq!(begun, 0);
+    assert!((2..THREADS / 10).contains(&most), "{most} at a time");
 }
 
 /// One that polls for what another must do gets it, though it keeps the only worker.
