@@ -50,9 +50,9 @@
 //! its worker is most often taken by that worker at once: what was spawned is joined. A worker that has
 //! been woken for nothing *naps*: it sleeps as others do, but only for a moment, and looks again by
 //! itself. While one naps, lone work wakes nobody, and does not keep others from falling asleep in step
-//! 4. That loses nothing, for who has napped says so and searches, and finds work or falls asleep as
-//! above: if its S comes before P, the pusher sees that nobody naps. At worst lone work waits as long as
-//! a nap.
+//! 4. At worst it waits as long as a nap. It is not lost: who has napped first says so, and then
+//! searches. It finds work, and looks for what it leaves behind, or it falls asleep as above; and a
+//! pusher whose P comes after the fence of either sees that nobody naps.
 //!
 //! Rejected: a list of sleepers under a lock (every push of a green thread to its own worker would
 //! take it), and one word that packs both counts (a claim must name a worker, so the bits are
