@@ -357,20 +357,20 @@ mod models {
             }
         }
 
-        fn push_shared(&self) {
+        fn push(&self, is_lone: impl FnOnce() -> bool) {
             self.shared.fetch_add(1, Ordering::Release);
-            if let Some(worker) = self.idle.claim_for_work(|| false) {
+            if let Some(worker) = self.idle.claim_for_work(is_lone) {
                 self.unpark(worker);
             }
         }
 
+        fn push_shared(&self) {
+            self.push(|| false);
+        }
+
         /// Pushes what is lone if nothing else is there.
         fn push_lone(&self) {
-            self.shared.fetch_add(1, Ordering::Release);
-            let is_lone = || self.shared.load(Ordering::Acquire) < 2;
-            if let Some(worker) = self.idle.claim_for_work(is_lone) {
-                self.unpark(worker);
-            }
+            self.push(|| self.shared.load(Ordering::Acquire) < 2);
         }
 
         fn push_private(&self, worker: usize) {
@@ -396,12 +396,9 @@ mod models {
         }
 
         fn sees_work(&self, worker: usize) -> bool {
+            let most_to_ignore = usize::from(self.idle.somebody_naps());
             self.private[worker].load(Ordering::Acquire) > 0
-                || match self.shared.load(Ordering::Acquire) {
-                    0 => false,
-                    1 => !self.idle.somebody_naps(),
-                    _ => true,
-                }
+                || self.shared.load(Ordering::Acquire) > most_to_ignore
         }
 
         fn park(&self, worker: usize) -> bool {
@@ -417,14 +414,9 @@ mod models {
             self.parkers[worker].leave_driver()
         }
 
-        /// A worker that ends when it has done one piece of work. It sleeps in `sleep`, which tells
-        /// whether it was unparked.
-        fn work_once(&self, worker: usize, sleep: fn(&Self, usize) -> bool) {
-            self.nap_and_work_once(worker, 0, sleep);
-        }
-
-        /// The same by one that has missed something, and naps before it sleeps. A nap ends at once.
-        fn nap_and_work_once(&self, worker: usize, mut naps: u32, sleep: fn(&Self, usize) -> bool) {
+        /// A worker that ends when it has done one piece of work. Of its sleeps so many are naps, which
+        /// end at once; then it sleeps in `sleep`, which tells whether it was unparked.
+        fn work_once(&self, worker: usize, mut naps: u32, sleep: fn(&Self, usize) -> bool) {
             let mut searching = self.idle.start_search();
             loop {
                 if self.find(worker) {
@@ -462,14 +454,40 @@ mod models {
         }
     }
 
+    /// Starts a worker that [works once](Model::work_once).
+    fn start(
+        model: &Arc<Model>,
+        worker: usize,
+        naps: u32,
+        sleep: fn(&Model, usize) -> bool,
+    ) -> thread::JoinHandle<()> {
+        let model = model.clone();
+        thread::spawn(move || model.work_once(worker, naps, sleep))
+    }
+
+    /// Explores with so many preemptions at most.
+    fn check_with(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+        let mut bounded = loom::model::Builder::new();
+        bounded.preemption_bound = Some(preemptions);
+        bounded.check(model);
+    }
+
+    /// Two pushes, and two workers that nap so often before they sleep.
+    fn two_pushes_wake_two(naps: [u32; 2], push: fn(&Model)) {
+        let model = Model::new(2);
+        let workers = [0, 1].map(|worker| start(&model, worker, naps[worker], Model::park));
+        push(&model);
+        push(&model);
+        for worker in workers {
+            worker.join().unwrap();
+        }
+    }
+
     #[test]
     fn a_push_meets_a_worker_that_falls_asleep() {
         loom::model(|| {
             let model = Model::new(1);
-            let worker = {
-                let model = model.clone();
-                thread::spawn(move || model.work_once(0, Model::park))
-            };
+            let worker = start(&model, 0, 0, Model::park);
             model.push_shared();
             worker.join().unwrap();
         });
@@ -479,10 +497,7 @@ mod models {
     fn a_push_meets_a_leader_that_enters_the_driver() {
         loom::model(|| {
             let model = Model::new(1);
-            let leader = {
-                let model = model.clone();
-                thread::spawn(move || model.work_once(0, Model::lead))
-            };
+            let leader = start(&model, 0, 0, Model::lead);
             model.push_shared();
             leader.join().unwrap();
         });
@@ -490,14 +505,9 @@ mod models {
 
     #[test]
     fn an_event_and_a_push_meet_a_leader() {
-        let mut bounded = loom::model::Builder::new();
-        bounded.preemption_bound = Some(3);
-        bounded.check(|| {
+        check_with(3, || {
             let model = Model::new(1);
-            let leader = {
-                let model = model.clone();
-                thread::spawn(move || model.work_once(0, Model::lead))
-            };
+            let leader = start(&model, 0, 0, Model::lead);
             let event = {
                 let model = model.clone();
                 thread::spawn(move || model.driver.wake())
@@ -531,10 +541,7 @@ mod models {
     fn a_push_to_one_worker_meets_its_falling_asleep() {
         loom::model(|| {
             let model = Model::new(2);
-            let worker = {
-                let model = model.clone();
-                thread::spawn(move || model.work_once(1, Model::park))
-            };
+            let worker = start(&model, 1, 0, Model::park);
             model.push_private(1);
             worker.join().unwrap();
         });
@@ -544,10 +551,7 @@ mod models {
     fn a_push_of_lone_work_meets_the_end_of_a_nap() {
         loom::model(|| {
             let model = Model::new(2);
-            let worker = {
-                let model = model.clone();
-                thread::spawn(move || model.nap_and_work_once(0, 1, Model::park))
-            };
+            let worker = start(&model, 0, 1, Model::park);
             model.push_lone();
             worker.join().unwrap();
         });
@@ -555,43 +559,11 @@ mod models {
 
     #[test]
     fn one_falls_asleep_beside_one_that_naps() {
-        let mut bounded = loom::model::Builder::new();
-        bounded.preemption_bound = Some(2);
-        bounded.check(|| {
-            let model = Model::new(2);
-            let workers: Vec<_> = [1, 0]
-                .into_iter()
-                .enumerate()
-                .map(|(worker, naps)| {
-                    let model = model.clone();
-                    thread::spawn(move || model.nap_and_work_once(worker, naps, Model::park))
-                })
-                .collect();
-            model.push_lone();
-            model.push_lone();
-            for worker in workers {
-                worker.join().unwrap();
-            }
-        });
+        check_with(2, || two_pushes_wake_two([1, 0], Model::push_lone));
     }
 
     #[test]
     fn two_pushes_wake_two_workers() {
-        let mut bounded = loom::model::Builder::new();
-        bounded.preemption_bound = Some(3);
-        bounded.check(|| {
-            let model = Model::new(2);
-            let workers: Vec<_> = (0..2)
-                .map(|worker| {
-                    let model = model.clone();
-                    thread::spawn(move || model.work_once(worker, Model::park))
-                })
-                .collect();
-            model.push_shared();
-            model.push_shared();
-            for worker in workers {
-                worker.join().unwrap();
-            }
-        });
+        check_with(3, || two_pushes_wake_two([0, 0], Model::push_shared));
     }
 }

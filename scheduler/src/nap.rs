@@ -4,6 +4,7 @@
 //! tells little, and one that finds nothing at all tells little too. A miss is worth several naps, and
 //! each miss makes them longer, so that a thief takes next to nothing of the time of whom it looks at.
 
+use std::mem;
 use std::time::Duration;
 
 /// So many naps follow a miss, if no other one comes.
@@ -14,6 +15,8 @@ const LONGEST: Duration = Duration::from_micros(512);
 /// The naps of a worker that has nothing to do.
 #[derive(Debug)]
 pub(crate) struct Naps {
+    /// Whether there was a miss since the last sleep.
+    missed: bool,
     left: u32,
     length: Duration,
 }
@@ -21,6 +24,7 @@ pub(crate) struct Naps {
 impl Naps {
     pub(crate) fn new() -> Self {
         Self {
+            missed: false,
             left: 0,
             length: SHORTEST,
         }
@@ -28,14 +32,17 @@ impl Naps {
 
     /// What the worker has come for was gone.
     pub(crate) fn missed(&mut self) {
-        if self.left > 0 {
-            self.length = LONGEST.min(2 * self.length);
-        }
-        self.left = NAPS;
+        self.missed = true;
     }
 
     /// How long the next sleep may be, if it is a nap.
     pub(crate) fn next(&mut self) -> Option<Duration> {
+        if mem::take(&mut self.missed) {
+            if self.left > 0 {
+                self.length = LONGEST.min(2 * self.length);
+            }
+            self.left = NAPS;
+        }
         if self.left == 0 {
             self.length = SHORTEST;
             return None;

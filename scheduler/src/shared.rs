@@ -152,7 +152,11 @@ impl Shared {
     /// Whether there is work in sight for which `worker` must not sleep.
     pub(crate) fn has_work_for(&self, worker: usize) -> bool {
         !self.workers[worker].inbox.is_empty()
-            || self.has_work_for_any() && !(self.idle.somebody_naps() && self.all_work_is_lone())
+            || if self.idle.somebody_naps() {
+                !self.all_work_is_lone()
+            } else {
+                self.has_work_for_any()
+            }
     }
 
     pub(crate) fn has_work_for_any(&self) -> bool {
@@ -164,7 +168,7 @@ impl Shared {
     }
 
     fn all_work_is_lone(&self) -> bool {
-        self.injector.is_empty() && self.workers.iter().all(|worker| worker.stealable.len() < 2)
+        self.injector.is_empty() && self.workers.iter().all(|worker| worker.stealable.is_lone())
     }
 
     pub(crate) fn driver(&self) -> Option<&dyn Driver> {

@@ -50,7 +50,6 @@ pub(crate) struct TimerKey {
 
 #[derive(Debug)]
 struct Entry<T> {
-    sequence: u64,
     /// Where in the heap this entry's node is.
     position: usize,
     value: T,
@@ -66,8 +65,12 @@ struct Node {
 }
 
 impl Node {
+    fn order(&self) -> (u64, u64) {
+        (self.at, self.sequence)
+    }
+
     fn is_before(&self, other: &Self) -> bool {
-        (self.at, self.sequence) < (other.at, other.sequence)
+        self.order() < other.order()
     }
 }
 
@@ -98,11 +101,7 @@ impl<T> Heap<T> {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let position = self.nodes.len();
-        let slot = self.entries.insert(Entry {
-            sequence,
-            position,
-            value,
-        });
+        let slot = self.entries.insert(Entry { position, value });
         let node = Node { at, sequence, slot };
         self.nodes.push(node);
         self.sift_up(position, node);
@@ -110,11 +109,8 @@ impl<T> Heap<T> {
     }
 
     fn cancel(&mut self, key: TimerKey) -> Option<T> {
-        let entry = self.entries.get(key.slot)?;
-        if entry.sequence != key.sequence {
-            return None;
-        }
-        Some(self.remove(entry.position))
+        let position = self.entries.get(key.slot)?.position;
+        (self.nodes[position].sequence == key.sequence).then(|| self.remove(position))
     }
 
     fn pop_due(&mut self, now: u64) -> Option<T> {
@@ -156,8 +152,7 @@ impl<T> Heap<T> {
         loop {
             let first = position * ARITY + 1;
             let children = first..(first + ARITY).min(self.nodes.len());
-            let key = |child: &usize| (self.nodes[*child].at, self.nodes[*child].sequence);
-            let Some(least) = children.min_by_key(key) else {
+            let Some(least) = children.min_by_key(|child| self.nodes[*child].order()) else {
                 break;
             };
             if !self.nodes[least].is_before(&node) {
@@ -259,8 +254,7 @@ mod tests {
     fn check_shape(heap: &Heap<usize>) {
         assert_eq!(heap.nodes.len(), heap.entries.len());
         for (position, node) in heap.nodes.iter().enumerate() {
-            let entry = &heap.entries[node.slot];
-            assert_eq!((entry.position, entry.sequence), (position, node.sequence));
+            assert_eq!(heap.entries[node.slot].position, position);
             let parent = position.checked_sub(1).map(|above| above / ARITY);
             assert!(parent.is_none_or(|parent| heap.nodes[parent].is_before(node)));
         }

@@ -311,13 +311,12 @@ impl Worker {
         let mut searching = self.shared.idle.start_search();
         self.shared.reclaim.threads_have_run();
         let mut naps = Naps::new();
-        let mut missed = false;
         let mut sleeps = 0;
         loop {
             for worker in &self.shared.workers {
                 self.expire(&worker.timers);
             }
-            let found = self.find_anywhere(searching, &mut missed);
+            let found = self.find_anywhere(searching, &mut naps);
             if found.is_some() {
                 if searching && self.shared.idle.search_found() && self.shared.has_work_for_any() {
                     self.shared.wake_any();
@@ -331,34 +330,32 @@ impl Worker {
                 self.poll_driver(Some(Duration::ZERO));
                 continue;
             }
-            if missed {
-                naps.missed();
-            }
             let nap = naps.next().filter(|_| self.shared.idle.begin_nap());
             self.shared.idle.announce_sleep(self.index, searching);
-            let awoken = self.sleep(nap, sleeps < WATCHES);
+            let called = self.sleep(nap, sleeps < WATCHES) == Awoken::Called;
             sleeps += 1;
             if self.shared.is_stopping() {
                 return None;
             }
-            missed = awoken == Awoken::Called;
             searching = if nap.is_some() {
-                self.shared.idle.end_nap(missed);
+                self.shared.idle.end_nap(called);
                 true
             } else {
-                missed || self.shared.idle.start_search()
+                called || self.shared.idle.start_search()
             };
+            if called {
+                naps.missed();
+            }
         }
     }
 
-    /// Sets `missed` if it sees work that is gone before it is stolen.
-    fn find_anywhere(&self, searching: bool, missed: &mut bool) -> Option<Runnable> {
+    fn find_anywhere(&self, searching: bool, naps: &mut Naps) -> Option<Runnable> {
         self.local.take_inbox(self.inbox());
         let mine = self.local.pop().or_else(|| self.take_injected());
         if mine.is_some() || !searching {
             return mine;
         }
-        self.steal(2).or_else(|| self.steal_lone(missed))
+        self.steal(2).or_else(|| self.steal_lone(naps))
     }
 
     /// Steals from some worker that has so many to steal, or more.
@@ -377,12 +374,12 @@ impl Worker {
     /// Most often its worker gets to it at once: what was spawned is joined, what has yielded goes
     /// on. To take it then would cost both workers more than it saves. Go's thieves leave its
     /// `runnext` alone for a while for the same reason.
-    fn steal_lone(&self, missed: &mut bool) -> Option<Runnable> {
+    fn steal_lone(&self, naps: &mut Naps) -> Option<Runnable> {
         for _ in 0..LONE_LOOKS {
             if self.shared.workers.iter().all(|w| w.stealable.is_empty()) {
                 return None;
             }
-            *missed = true;
+            naps.missed();
             for _ in 0..PAUSES_A_LOOK {
                 hint::spin_loop();
             }

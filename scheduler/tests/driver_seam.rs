@@ -13,8 +13,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use common::{
-    WORKER_COUNTS, beside_some_that_yield, each_plural_worker_count, each_worker_count, runtime,
-    stacks_returned, watchdog,
+    WORKER_COUNTS, beside_some_that_yield, compute_until, each_plural_worker_count,
+    each_worker_count, runtime, stacks_returned, watchdog,
 };
 use roving_scheduler::driver::Driver;
 use roving_scheduler::wait::{self, Cancelled, Outcome, Ticket};
@@ -157,9 +157,7 @@ fn events_are_served_while_the_leader_computes() {
             let computes = runtime.spawn(move || {
                 assert_eq!(wait_for_post(&events, None), Outcome::Fired);
                 busy.store(true, Ordering::Release);
-                while !seen.load(Ordering::Acquire) {
-                    std::hint::spin_loop();
-                }
+                compute_until(&seen);
             });
             while !computing.load(Ordering::Acquire) {
                 std::thread::yield_now();

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use common::{
-    beside_one_that_computes, beside_some_that_yield, each_plural_worker_count, each_worker_count,
-    runtime, stacks_returned, watchdog,
+    beside_one_that_computes, beside_some_that_yield, compute_until, each_plural_worker_count,
+    each_worker_count, runtime, stacks_returned, watchdog,
 };
 use roving_scheduler::thread::{self, JoinHandle};
 use roving_scheduler::{Runtime, ThreadLocals, blocking};
@@ -129,13 +129,6 @@ fn one_computes_for_ever() {
             beside_one_that_computes(runtime, || everything_goes_on(runtime));
         }
     });
-}
-
-/// Computes until `done`, and is of no use to anybody else meanwhile.
-fn compute_until(done: &AtomicBool) {
-    while !done.load(Ordering::Acquire) {
-        std::hint::spin_loop();
-    }
 }
 
 /// One sleeps, and its worker, whose timer that is, computes until the sleep is over.

@@ -2,8 +2,7 @@
 //!
 //! A busy server waits a short time for its next request, thousands of times a second, and with it for a
 //! deadline that is seconds away: the time limit of a connection, say. Given to each wait, that
-//! deadline has the kernel set a timer and take it back each time, which costs more than the wait's own
-//! work. The alarm is a `timerfd` among the descriptors that are waited for. It is set once, and stays
+//! deadline has the kernel set a timer and take it back each time. The alarm is a `timerfd` among the descriptors that are waited for. It is set once, and stays
 //! set while the deadlines of the waits move away from it; when it goes off, the wait ends early, and the
 //! next one sets it anew.
 

@@ -65,6 +65,13 @@ pub(crate) fn os_thread_name() -> String {
     name.trim_end().to_owned()
 }
 
+/// Computes until `done`, and is of no use to anybody else meanwhile.
+pub(crate) fn compute_until(done: &AtomicBool) {
+    while !done.load(Ordering::Acquire) {
+        std::hint::spin_loop();
+    }
+}
+
 /// Runs `test` while one green thread computes, which it has begun to do.
 pub(crate) fn beside_one_that_computes(runtime: &Runtime, test: impl FnOnce()) {
     let (started, stop) = (
@@ -74,9 +81,7 @@ pub(crate) fn beside_one_that_computes(runtime: &Runtime, test: impl FnOnce()) {
     let (start, seen) = (started.clone(), stop.clone());
     let computes = runtime.spawn(move || {
         start.store(true, Ordering::Release);
-        while !seen.load(Ordering::Acquire) {
-            std::hint::spin_loop();
-        }
+        compute_until(&seen);
     });
     while !started.load(Ordering::Acquire) {
         thread::yield_now();
