@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::context;
-use crate::panicking;
+use crate::run::context;
+use crate::run::panicking;
 use crate::wait;
 
 const MAX_HELPERS: usize = 16;
@@ -58,7 +58,7 @@ static HELPERS: Helpers = Helpers {
 /// # Examples
 ///
 /// ```
-/// let sum = roving_scheduler::blocking::run(|| (1..=10).sum::<u32>())?;
+/// let sum = roving::blocking(|| (1..=10).sum::<u32>())?;
 /// assert_eq!(sum, 55);
 /// # Ok::<(), std::io::Error>(())
 /// ```

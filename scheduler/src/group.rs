@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::cancel::CancelToken;
-use crate::panicking;
+use crate::run::panicking;
 use crate::thread::{self, Scope};
+use crate::wait::cancel::CancelToken;
 use crate::wait::{self, Ticket};
 
 /// Green threads that succeed or fail together.
@@ -29,7 +29,7 @@ use crate::wait::{self, Ticket};
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::Group;
+/// use roving::Group;
 ///
 /// let words = ["one", "two", "three"];
 /// let lengths = Group::new().limit(2).run(|group| {
@@ -330,7 +330,7 @@ struct Ends<T, E> {
 impl<T, E> Drop for Ends<T, E> {
     fn drop(&mut self) {
         let never_ran: thread::Result<Result<T, E>> = Err(Box::new(wait::Cancelled {
-            frame: crate::ambient::FrameId::THREAD,
+            frame: crate::wait::ambient::FrameId::THREAD,
         }));
         let result = self.result.take().unwrap_or(never_ran);
         self.shared.member_ended(self.index, result);

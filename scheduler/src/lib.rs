@@ -62,50 +62,26 @@
 //! - Nobody sleeps while there is work that nobody is on the way to (`idle`).
 //! - The worker loop never runs on a green stack, and user code never on a worker's (`worker`).
 
-mod ambient;
 pub mod blocking;
-mod builder;
-mod cancel;
 pub mod channel;
-mod completion;
-mod context;
-mod coroutine;
-mod deadline;
-pub mod driver;
-mod fired;
-mod green;
 mod group;
-#[cfg(all(test, not(roving_loom)))]
-mod hammer;
-mod idle;
-pub mod local;
-mod mode;
-mod nap;
-mod overflow;
-mod panicking;
-mod parker;
-mod primitive;
-mod queue;
-mod reclaim;
-mod registry;
+mod protocol;
+mod run;
 mod runtime;
-mod shared;
 mod stack;
 pub mod sync;
 pub mod thread;
 pub mod time;
-mod timer;
-mod tls;
 pub mod wait;
-mod word;
-mod worker;
 
-pub use builder::Builder;
-pub use cancel::{CancelToken, shield};
-pub use context::is_green;
-pub use deadline::{DeadlineElapsed, deadline, deadline_at};
 pub use group::{Group, Members};
-pub use mode::{NoOwnThreadLocals, ThreadLocals};
+pub use run::context::is_green;
+pub use run::driver;
+pub use run::shared::RuntimeId;
+pub use runtime::builder::Builder;
 pub use runtime::{Handle, Runtime, ShutdownTimedOut};
-pub use shared::RuntimeId;
+pub use stack::mode::{NoOwnThreadLocals, ThreadLocals};
 pub use stack::stacks_in_use;
+pub use wait::cancel::{CancelToken, shield};
+pub use wait::deadline::{DeadlineElapsed, deadline, deadline_at};
+pub use wait::local;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::deadline::{DeadlineElapsed, deadline};
+use crate::wait::deadline::{DeadlineElapsed, deadline};
 
 pub use crate::thread::{sleep, sleep_until};
 pub use std::time::{Duration, Instant, SystemTime, SystemTimeError, UNIX_EPOCH};
@@ -17,7 +17,7 @@ pub use std::time::{Duration, Instant, SystemTime, SystemTimeError, UNIX_EPOCH};
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::time::{Duration, sleep, timeout};
+/// use roving::time::{Duration, sleep, timeout};
 ///
 /// assert!(timeout(Duration::from_millis(1), || sleep(Duration::MAX)).is_err());
 /// ```
@@ -53,7 +53,7 @@ pub struct Interval {
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::time::{Duration, Instant, interval};
+/// use roving::time::{Duration, Instant, interval};
 ///
 /// let start = Instant::now();
 /// let mut ticks = interval(Duration::from_millis(1));

@@ -38,9 +38,9 @@ use std::mem::{self, ManuallyDrop};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::fired::Woken;
-use crate::primitive::{Guard, Mutex};
-use crate::sync::list::{List, Node};
+use crate::protocol::list::{List, Node};
+use crate::protocol::primitive::{Guard, Mutex};
+use crate::run::fired::Woken;
 use crate::thread;
 use crate::wait::{self, Outcome, Ticket, Wait};
 

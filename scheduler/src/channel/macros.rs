@@ -25,8 +25,8 @@
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::channel::{after, unbounded};
-/// use roving_scheduler::{select, thread};
+/// use roving::channel::{after, unbounded};
+/// use roving::{select, thread};
 /// use std::time::Duration;
 ///
 /// let (sender, receiver) = unbounded();
@@ -49,8 +49,8 @@ macro_rules! select {
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::channel::unbounded;
-/// use roving_scheduler::select_biased;
+/// use roving::channel::unbounded;
+/// use roving::select_biased;
 ///
 /// let (high, low) = (unbounded(), unbounded());
 /// low.0.send(1).unwrap();

@@ -12,8 +12,8 @@
 //! # Examples
 //!
 //! ```
-//! use roving_scheduler::channel::bounded;
-//! use roving_scheduler::thread;
+//! use roving::channel::bounded;
+//! use roving::thread;
 //!
 //! let (sender, receiver) = bounded(10);
 //! for worker in 0..3 {
@@ -53,7 +53,7 @@ pub use timer::{after, at, never, tick};
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::channel::unbounded;
+/// use roving::channel::unbounded;
 ///
 /// let (sender, receiver) = unbounded();
 /// sender.send(1).unwrap();
@@ -71,7 +71,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::channel::{TrySendError, bounded};
+/// use roving::channel::{TrySendError, bounded};
 ///
 /// let (sender, receiver) = bounded(1);
 /// sender.send('a').unwrap();

@@ -227,7 +227,7 @@ struct Arm<'a> {
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::channel::{Select, unbounded};
+/// use roving::channel::{Select, unbounded};
 ///
 /// let channels: Vec<_> = (0..10).map(|_| unbounded()).collect();
 /// channels[3].0.send("three").unwrap();

@@ -71,7 +71,7 @@ impl Clock<Instant> for Tick {
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::channel;
+/// use roving::channel;
 /// use std::time::{Duration, Instant};
 ///
 /// let start = Instant::now();
@@ -90,7 +90,7 @@ pub fn after(duration: Duration) -> Receiver<Instant> {
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::channel;
+/// use roving::channel;
 /// use std::time::{Duration, Instant};
 ///
 /// let when = Instant::now() + Duration::from_millis(2);
@@ -109,7 +109,7 @@ pub fn at(when: Instant) -> Receiver<Instant> {
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::channel;
+/// use roving::channel;
 /// use std::time::{Duration, Instant};
 ///
 /// let start = Instant::now();
@@ -131,7 +131,7 @@ pub fn tick(duration: Duration) -> Receiver<Instant> {
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::channel;
+/// use roving::channel;
 ///
 /// assert!(channel::never::<u32>().try_recv().is_err());
 /// ```

@@ -15,9 +15,9 @@ use std::sync::{Arc, Once, Weak};
 use parking_lot::Mutex;
 
 use super::{Bounds, MIN_SIZE, page};
-use crate::context;
-use crate::registry::Cursor;
-use crate::shared::Shared;
+use crate::run::context;
+use crate::run::registry::Cursor;
+use crate::run::shared::Shared;
 
 /// How much of its stack a green thread has used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct StackUsage {
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::thread;
+/// use roving::thread;
 ///
 /// let usage = thread::spawn(thread::stack_usage).join().unwrap().unwrap();
 /// assert!((1..usage.size).contains(&usage.high_water));

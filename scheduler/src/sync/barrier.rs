@@ -12,8 +12,8 @@ use super::{Condvar, Mutex};
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::sync::Barrier;
-/// use roving_scheduler::thread;
+/// use roving::sync::Barrier;
+/// use roving::thread;
 ///
 /// let barrier = Barrier::new(3);
 /// let leaders = thread::scope(|scope| {

@@ -7,7 +7,7 @@
 //! # Examples
 //!
 //! ```
-//! use roving_scheduler::sync::broadcast;
+//! use roving::sync::broadcast;
 //!
 //! let (sender, one) = broadcast::channel(16);
 //! let two = sender.subscribe();

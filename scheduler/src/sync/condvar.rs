@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::MutexGuard;
 use super::parking::{self, End, Patience, Place};
-use crate::primitive::{AtomicU32, Ordering};
+use crate::protocol::primitive::{AtomicU32, Ordering};
 
 /// A condition variable, as [`std::sync::Condvar`], for [`Mutex`](super::Mutex).
 ///
@@ -23,8 +23,8 @@ use crate::primitive::{AtomicU32, Ordering};
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::sync::{Condvar, Mutex};
-/// use roving_scheduler::thread;
+/// use roving::sync::{Condvar, Mutex};
+/// use roving::thread;
 ///
 /// static READY: Mutex<bool> = Mutex::new(false);
 /// static CHANGED: Condvar = Condvar::new();

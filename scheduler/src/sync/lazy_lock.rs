@@ -26,7 +26,7 @@ union Data<T, F> {
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::sync::LazyLock;
+/// use roving::sync::LazyLock;
 ///
 /// static SQUARES: LazyLock<Vec<u32>> = LazyLock::new(|| (0..4).map(|n| n * n).collect());
 /// assert_eq!(*SQUARES, [0, 1, 4, 9]);
@@ -119,7 +119,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
             }
         });
         if let Some(payload) = payload {
-            crate::panicking::resume(payload);
+            crate::run::panicking::resume(payload);
         }
         if !self.once.is_completed() {
             panic_poisoned();

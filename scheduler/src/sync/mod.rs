@@ -8,8 +8,8 @@
 //! # Examples
 //!
 //! ```
-//! use roving_scheduler::sync::{Arc, Condvar, Mutex};
-//! use roving_scheduler::thread;
+//! use roving::sync::{Arc, Condvar, Mutex};
+//! use roving::thread;
 //!
 //! let pair = Arc::new((Mutex::new(0), Condvar::new()));
 //! let counting = pair.clone();
@@ -26,7 +26,6 @@ mod barrier;
 pub mod broadcast;
 mod condvar;
 mod lazy_lock;
-pub(crate) mod list;
 #[cfg(all(test, roving_loom))]
 mod models;
 pub mod mpsc;

@@ -9,9 +9,9 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::{Condvar, Mutex, Once, RwLock};
-use crate::context;
-use crate::green::Waiter;
-use crate::word::By;
+use crate::protocol::word::By;
+use crate::run::context;
+use crate::run::green::Waiter;
 
 /// Data that loom watches for races.
 struct Watched(UnsafeCell<u32>);

@@ -4,8 +4,8 @@
 //! # Examples
 //!
 //! ```
-//! use roving_scheduler::sync::mpsc;
-//! use roving_scheduler::thread;
+//! use roving::sync::mpsc;
+//! use roving::thread;
 //!
 //! let (sender, receiver) = mpsc::channel();
 //! thread::spawn(move || sender.send(42).unwrap());

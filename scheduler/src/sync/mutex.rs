@@ -31,8 +31,8 @@ use crate::thread;
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::sync::Mutex;
-/// use roving_scheduler::thread;
+/// use roving::sync::Mutex;
+/// use roving::thread;
 ///
 /// static COUNT: Mutex<u32> = Mutex::new(0);
 /// let threads: Vec<_> = (0..10)
@@ -137,7 +137,7 @@ impl<T: ?Sized> Mutex<T> {
     /// # Examples
     ///
     /// ```
-    /// use roving_scheduler::sync::Mutex;
+    /// use roving::sync::Mutex;
     /// use std::time::Duration;
     ///
     /// let mutex = Mutex::new(1);

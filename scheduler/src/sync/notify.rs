@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::fired::Woken;
+use crate::run::fired::Woken;
 use crate::wait::{self, Outcome, Ticket, Wait};
 
 /// Lets a thread tell another that something has happened, without data.
@@ -17,8 +17,8 @@ use crate::wait::{self, Outcome, Ticket, Wait};
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::sync::Notify;
-/// use roving_scheduler::thread;
+/// use roving::sync::Notify;
+/// use roving::thread;
 ///
 /// static DONE: Notify = Notify::new();
 /// thread::spawn(|| DONE.notify_one());

@@ -11,7 +11,7 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::parking::{self, Patience, Place};
-use crate::primitive::{AtomicU32, Ordering};
+use crate::protocol::primitive::{AtomicU32, Ordering};
 
 const INCOMPLETE: u32 = 0;
 const POISONED: u32 = 1;
@@ -25,7 +25,7 @@ const COMPLETE: u32 = 4;
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::sync::Once;
+/// use roving::sync::Once;
 ///
 /// static START: Once = Once::new();
 /// let mut runs = 0;

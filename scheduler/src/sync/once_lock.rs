@@ -12,7 +12,7 @@ use crate::thread;
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::sync::OnceLock;
+/// use roving::sync::OnceLock;
 ///
 /// static NAME: OnceLock<String> = OnceLock::new();
 /// assert_eq!(NAME.get_or_init(|| "roving".to_owned()), "roving");

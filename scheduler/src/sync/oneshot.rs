@@ -3,8 +3,8 @@
 //! # Examples
 //!
 //! ```
-//! use roving_scheduler::sync::oneshot;
-//! use roving_scheduler::thread;
+//! use roving::sync::oneshot;
+//! use roving::thread;
 //!
 //! let (sender, receiver) = oneshot::channel();
 //! thread::spawn(move || sender.send("answer"));

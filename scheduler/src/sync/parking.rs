@@ -17,9 +17,9 @@ use std::cell::Cell;
 use std::mem;
 use std::time::Instant;
 
-use super::list::{List, Node};
-use crate::fired::Woken;
-use crate::primitive::Mutex;
+use crate::protocol::list::{List, Node};
+use crate::protocol::primitive::Mutex;
+use crate::run::fired::Woken;
 use crate::wait::{self, Interrupt, Outcome, Ticket};
 
 /// For what one waits: the meaning is the primitive's.

@@ -19,7 +19,7 @@
 use std::time::Instant;
 
 use super::parking::{self, End, Grant, Kind, Patience, Place};
-use crate::primitive::{AtomicU32, Ordering};
+use crate::protocol::primitive::{AtomicU32, Ordering};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -171,7 +171,7 @@ mod holder {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::RawMutex;
-    use crate::context;
+    use crate::run::context;
 
     #[derive(Debug)]
     pub(super) struct Holder(AtomicUsize);

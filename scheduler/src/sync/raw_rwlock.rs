@@ -22,7 +22,7 @@ use std::mem;
 use std::time::Instant;
 
 use super::parking::{self, End, Kind, Patience, Place, Queue};
-use crate::primitive::{AtomicU32, Ordering};
+use crate::protocol::primitive::{AtomicU32, Ordering};
 use crate::thread;
 
 const WRITER: u32 = 1;

@@ -25,7 +25,7 @@ use crate::thread;
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::sync::RwLock;
+/// use roving::sync::RwLock;
 ///
 /// let lock = RwLock::new(5);
 /// {
@@ -283,7 +283,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// # Examples
     ///
     /// ```
-    /// use roving_scheduler::sync::{RwLock, RwLockWriteGuard};
+    /// use roving::sync::{RwLock, RwLockWriteGuard};
     ///
     /// let lock = RwLock::new(1);
     /// let mut writing = lock.write().unwrap();

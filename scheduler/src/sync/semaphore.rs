@@ -9,9 +9,9 @@ use std::fmt;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::list::{List, Node};
-use crate::fired::Woken;
-use crate::primitive::Mutex;
+use crate::protocol::list::{List, Node};
+use crate::protocol::primitive::Mutex;
+use crate::run::fired::Woken;
 use crate::wait::{self, Outcome, Ticket, Wait};
 
 /// A number of permits: a limit on how many threads do something at once.
@@ -19,7 +19,7 @@ use crate::wait::{self, Outcome, Ticket, Wait};
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::sync::Semaphore;
+/// use roving::sync::Semaphore;
 ///
 /// static CONNECTIONS: Semaphore = Semaphore::new(2);
 /// let (one, two) = (CONNECTIONS.acquire(), CONNECTIONS.acquire());

@@ -11,8 +11,8 @@ use super::{Condvar, Mutex};
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::sync::WaitGroup;
-/// use roving_scheduler::thread;
+/// use roving::sync::WaitGroup;
+/// use roving::thread;
 ///
 /// let group = WaitGroup::new();
 /// for _ in 0..4 {

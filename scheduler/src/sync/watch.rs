@@ -7,8 +7,8 @@
 //! # Examples
 //!
 //! ```
-//! use roving_scheduler::sync::watch;
-//! use roving_scheduler::thread;
+//! use roving::sync::watch;
+//! use roving::thread;
 //!
 //! let (sender, mut receiver) = watch::channel("starting");
 //! thread::spawn(move || sender.send("ready"));

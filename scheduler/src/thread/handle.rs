@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::scope::ScopeData;
 use super::{Result, Thread};
 use crate::channel::Selectable;
-use crate::context;
-use crate::green::Green;
+use crate::run::context;
+use crate::run::green::Green;
 use crate::wait::{self, Ticket, Wait};
 
 /// Where a thread leaves its result: it has the slot until it has ended, and then whoever joins it.
@@ -146,7 +146,7 @@ impl<T> JoinHandle<T> {
     /// # Examples
     ///
     /// ```
-    /// use roving_scheduler::{thread, wait::Cancelled};
+    /// use roving::{Cancelled, thread};
     /// use std::time::Duration;
     ///
     /// let sleeps = thread::spawn(|| thread::sleep(Duration::MAX));

@@ -4,8 +4,8 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use crate::context;
-use crate::green::Waiter;
+use crate::run::context;
+use crate::run::green::Waiter;
 
 /// A handle to a thread, green or not, as [`std::thread::Thread`] is.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ impl Thread {
     /// # Examples
     ///
     /// ```
-    /// use roving_scheduler::thread;
+    /// use roving::thread;
     ///
     /// let parked = thread::spawn(thread::park);
     /// parked.thread().unpark();
@@ -70,7 +70,7 @@ impl fmt::Debug for ThreadId {
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::thread;
+/// use roving::thread;
 ///
 /// let handle = thread::Builder::new()
 ///     .name("weaver".to_owned())

@@ -8,7 +8,7 @@
 //! # Examples
 //!
 //! ```
-//! use roving_scheduler::thread;
+//! use roving::thread;
 //!
 //! let handles: Vec<_> = (0..1000).map(|n| thread::spawn(move || n * 2)).collect();
 //! let sum: u64 = handles.into_iter().map(|handle| handle.join().unwrap()).sum();
@@ -37,11 +37,11 @@ use std::io;
 use std::num::NonZero;
 use std::time::{Duration, Instant};
 
-use crate::context;
-use crate::coroutine::Suspend;
-use crate::panicking::{self, Unwinding};
+use crate::run::context;
+use crate::run::panicking::{self, Unwinding};
+use crate::run::worker::Worker;
+use crate::stack::coroutine::Suspend;
 use crate::wait;
-use crate::worker::Worker;
 
 pub use crate::stack::usage::{StackUsage, stack_usage};
 pub use handle::JoinHandle;
@@ -66,7 +66,7 @@ pub use std::thread::Result;
 ///
 /// ```
 /// use std::sync::atomic::{AtomicBool, Ordering};
-/// use roving_scheduler::thread;
+/// use roving::thread;
 ///
 /// static READY: AtomicBool = AtomicBool::new(false);
 /// thread::spawn(|| READY.store(true, Ordering::Release));
@@ -110,7 +110,7 @@ pub(crate) fn share_woken() {
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::thread;
+/// use roving::thread;
 /// use std::time::{Duration, Instant};
 ///
 /// let start = Instant::now();
@@ -128,7 +128,7 @@ pub fn sleep(duration: Duration) {
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::thread;
+/// use roving::thread;
 /// use std::time::{Duration, Instant};
 ///
 /// let deadline = Instant::now() + Duration::from_millis(2);

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::green::Waiter;
+use crate::protocol::word::{By, Epoch};
+use crate::run::green::Waiter;
 use crate::wait;
-use crate::word::{By, Epoch};
 
 const EMPTY: u64 = 0;
 const TOKEN: u64 = 1;
@@ -75,7 +75,7 @@ impl Token {
 ///
 /// ```
 /// use std::sync::atomic::{AtomicBool, Ordering};
-/// use roving_scheduler::thread;
+/// use roving::thread;
 ///
 /// static DONE: AtomicBool = AtomicBool::new(false);
 /// let waiting = thread::spawn(|| {

@@ -25,11 +25,11 @@ use std::sync::atomic::AtomicBool;
 
 use super::spawn::Belonging;
 use super::{Builder, JoinHandle, Result, Thread};
-use crate::ambient::{FrameId, Inheritance};
-use crate::cancel::Token;
 use crate::channel::Selectable;
-use crate::panicking;
-use crate::primitive::{AtomicUsize, Mutex, Ordering};
+use crate::protocol::primitive::{AtomicUsize, Mutex, Ordering};
+use crate::run::panicking;
+use crate::wait::ambient::{FrameId, Inheritance};
+use crate::wait::cancel::Token;
 use crate::wait::{self, Interrupt, Ticket};
 
 /// What a scope and its threads share.
@@ -120,7 +120,7 @@ impl ScopeData {
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::thread;
+/// use roving::thread;
 ///
 /// let mut numbers = vec![1, 2, 3];
 /// let mut doubled = 0;

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use super::handle::Packet;
 use super::scope::ScopeData;
 use super::{JoinHandle, Scope, ScopedJoinHandle, Thread};
-use crate::ambient::Inheritance;
-use crate::context;
-use crate::coroutine::{Body, Suspender};
-use crate::green::{Green, Kind, Runnable, Waiter};
+use crate::run::context;
+use crate::run::green::{Green, Kind, Runnable, Waiter};
+use crate::run::shared::{self, Shared};
+use crate::run::worker::die;
 use crate::runtime;
-use crate::shared::{self, Shared};
+use crate::stack::coroutine::{Body, Suspender};
+use crate::stack::tls;
 use crate::stack::{Class, Promise};
-use crate::tls;
 use crate::wait;
-use crate::worker::die;
+use crate::wait::ambient::Inheritance;
 
 /// Spawns a green thread.
 ///
@@ -34,7 +34,7 @@ use crate::worker::die;
 /// # Examples
 ///
 /// ```
-/// let handle = roving_scheduler::thread::spawn(|| "done");
+/// let handle = roving::thread::spawn(|| "done");
 /// assert_eq!(handle.join().unwrap(), "done");
 /// ```
 #[track_caller]
@@ -70,7 +70,7 @@ pub(crate) fn or_panic<T>(spawned: io::Result<JoinHandle<T>>) -> JoinHandle<T> {
 /// # Examples
 ///
 /// ```
-/// use roving_scheduler::thread::Builder;
+/// use roving::thread::Builder;
 ///
 /// let handle = Builder::new()
 ///     .name("deep".to_owned())

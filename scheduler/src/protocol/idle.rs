@@ -1,0 +1,569 @@
+//! Who sleeps, who searches, and who is woken.
+//!
+//! The goal: whenever there is work that a sleeping worker could do, somebody is on the way to it,
+//! and yet workers are neither woken for nothing nor spinning. The hard part is the moment in which
+//! one worker finds nothing and falls asleep while another pushes work and finds nobody asleep.
+//!
+//! A worker is *busy* (it runs green threads), *searching* (it looks through the queues of all), or
+//! *asleep* (its bit is set).
+//!
+//! Pushing work:
+//! 1. push the green thread;
+//! 2. fence (**P**);
+//! 3. if nobody searches and some bit is set, clear it ("claim" the sleeper), count it as
+//!    searching, unpark it.
+//!
+//! Falling asleep:
+//! 1. set the own bit;
+//! 2. if searching, stop being counted as such;
+//! 3. fence (**S**);
+//! 4. look at all the queues once more. If there is work, clear the own bit and search again;
+//! 5. park.
+//!
+//! **No wake-up is lost.** Take a push and the falling asleep of the last worker that could have
+//! served it. Fences are totally ordered. If P comes before S, step 4 sees the pushed work. If S
+//! comes before P, the pusher sees the set bit in step 3 and claims it, unless it saw somebody
+//! searching. That searcher is later than the pusher's look in the counter's order, so either it
+//! finds work, and then [`Idle::search_found`] makes it look (behind a fence of its own) for what
+//! it leaves behind; or it falls asleep, and then its S comes after P and its step 4 sees the work.
+//!
+//! **Every claim is one unpark.** Whoever clears a bit, and nobody else, unparks its worker exactly
+//! once. A worker that wakes for another reason (an event, a timer) clears its own bit; if it finds
+//! it cleared, an unpark is on its way and [`Parker::absorb`](crate::protocol::parker::Parker::absorb) takes
+//! it.
+//!
+//! A claimed worker counts as searching from the claim on, so that a burst of pushes wakes one
+//! worker, which wakes the next when it has found work, and so on: as in Go's scheduler and in
+//! tokio's. At most half of the workers search by their own choice.
+//!
+//! **No busy worker is alone with what it should look for.** One that runs a green thread for long
+//! looks neither at its timers nor for events. So while some are busy and some asleep, one of the
+//! latter *watches*: it does not sleep for longer than a while, nor beyond the next timer of those
+//! that are busy. Who falls asleep while anybody is busy watches, if nobody does. Who has slept and is
+//! about to be busy wakes another one if nobody watches. Of one that falls asleep and one that gets
+//! busy at the same time, either the first sees that the other is not asleep, or the other sees its
+//! bit, by the same fences. A watcher goes on for some time when all are asleep, so that a runtime
+//! that is busy now and then need not wake one each time; then nobody watches, and an idle runtime uses
+//! no time. (Go has a thread of its own for this, sysmon.)
+//!
+//! **Nobody is woken again and again for what is gone when it comes.** What waits alone in the queues of
+//! its worker is most often taken by that worker at once: what was spawned is joined. A worker that has
+//! been woken for nothing *naps*: it sleeps as others do, but only for a moment, and looks again by
+//! itself. While one naps, lone work wakes nobody, and does not keep others from falling asleep in step
+//! 4. At worst it waits as long as a nap. It is not lost: who has napped first says so, and then
+//! searches. It finds work, and looks for what it leaves behind, or it falls asleep as above; and a
+//! pusher whose P comes after the fence of either sees that nobody naps.
+//!
+//! Rejected: a list of sleepers under a lock (every push of a green thread to its own worker would
+//! take it), and one word that packs both counts (a claim must name a worker, so the bits are
+//! needed anyway).
+
+use crossbeam_utils::CachePadded;
+
+use crate::protocol::primitive::{AtomicU64, AtomicUsize, Ordering, fence};
+
+const BITS: usize = u64::BITS as usize;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Idle {
+    searching: CachePadded<AtomicUsize>,
+    /// 1 if somebody watches, else 0.
+    watching: CachePadded<AtomicUsize>,
+    /// 1 if somebody naps, else 0.
+    napping: CachePadded<AtomicUsize>,
+    asleep: Box<[CachePadded<AtomicU64>]>,
+    workers: usize,
+}
+
+impl Idle {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self {
+            searching: CachePadded::new(AtomicUsize::new(0)),
+            watching: CachePadded::new(AtomicUsize::new(0)),
+            napping: CachePadded::new(AtomicUsize::new(0)),
+            asleep: (0..workers.div_ceil(BITS))
+                .map(|_| CachePadded::new(AtomicU64::new(0)))
+                .collect(),
+            workers,
+        }
+    }
+
+    /// A busy worker wants to search. `false` if enough others do.
+    pub(crate) fn start_search(&self) -> bool {
+        if 2 * self.searching.load(Ordering::Relaxed) >= self.workers {
+            return false;
+        }
+        self.searching.fetch_add(1, Ordering::SeqCst);
+        true
+    }
+
+    /// A searching worker has found work. `true` if nobody searches any more: then the caller must
+    /// look whether there is more work that others could do, and if so [claim](Self::claim_any)
+    /// one of them.
+    #[must_use]
+    pub(crate) fn search_found(&self) -> bool {
+        let last = self.searching.fetch_sub(1, Ordering::SeqCst) == 1;
+        fence(Ordering::SeqCst);
+        last
+    }
+
+    /// Steps 1 to 3 of falling asleep. The caller goes on with step 4.
+    pub(crate) fn announce_sleep(&self, worker: usize, searching: bool) {
+        let (word, bit) = self.place(worker);
+        word.fetch_or(bit, Ordering::SeqCst);
+        if searching {
+            self.searching.fetch_sub(1, Ordering::SeqCst);
+        }
+        fence(Ordering::SeqCst);
+    }
+
+    /// A worker that announced sleep is awake. `false` if somebody has claimed it meanwhile: then
+    /// an unpark is on its way, and the worker is searching.
+    #[must_use]
+    pub(crate) fn retract_sleep(&self, worker: usize) -> bool {
+        self.clear(worker)
+    }
+
+    /// A worker that retracted its sleep because it saw work searches, however many others do.
+    pub(crate) fn resume_search(&self) {
+        self.searching.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Steps 2 and 3 of pushing work that any worker can do; `is_lone` is whether it waits alone where
+    /// its own worker will look for it. The caller must unpark the worker that this names.
+    #[must_use]
+    pub(crate) fn claim_for_work(&self, is_lone: impl FnOnce() -> bool) -> Option<usize> {
+        fence(Ordering::SeqCst);
+        if self.searching.load(Ordering::SeqCst) > 0 || self.somebody_naps() && is_lone() {
+            return None;
+        }
+        self.claim_first()
+    }
+
+    /// Steps 2 and 3 of pushing work that only `worker` can do. The caller must unpark it if this
+    /// says so.
+    #[must_use]
+    pub(crate) fn claim(&self, worker: usize) -> bool {
+        fence(Ordering::SeqCst);
+        let claimed = self.clear(worker);
+        if claimed {
+            self.searching.fetch_add(1, Ordering::SeqCst);
+        }
+        claimed
+    }
+
+    /// Claims some sleeping worker. The caller must unpark it.
+    #[must_use]
+    pub(crate) fn claim_any(&self) -> Option<usize> {
+        fence(Ordering::SeqCst);
+        self.claim_first()
+    }
+
+    /// A worker that has announced sleep is about to park: whether it must watch. It
+    /// [ends](Self::end_watch) that when it is awake. `anyhow` is whether to watch though all are
+    /// asleep.
+    #[must_use]
+    pub(crate) fn begin_watch(&self, anyhow: bool) -> bool {
+        let somebody_is_busy = || (0..self.workers).any(|worker| !self.is_asleep(worker));
+        self.workers > 1
+            && (anyhow || somebody_is_busy())
+            && self.watching.swap(1, Ordering::SeqCst) == 0
+    }
+
+    pub(crate) fn end_watch(&self) {
+        self.watching.store(0, Ordering::SeqCst);
+    }
+
+    /// A worker that is about to announce sleep wants to nap. `false` if another one does.
+    #[must_use]
+    pub(crate) fn begin_nap(&self) -> bool {
+        self.workers > 1 && self.napping.swap(1, Ordering::SeqCst) == 0
+    }
+
+    /// A worker that has napped is awake. It searches, however many others do; if it was `called`, it is
+    /// counted already.
+    pub(crate) fn end_nap(&self, called: bool) {
+        if !called {
+            self.resume_search();
+        }
+        self.napping.store(0, Ordering::SeqCst);
+    }
+
+    /// Whether lone work is left to one that naps.
+    pub(crate) fn somebody_naps(&self) -> bool {
+        self.napping.load(Ordering::SeqCst) == 1
+    }
+
+    pub(crate) fn is_asleep(&self, worker: usize) -> bool {
+        let (word, bit) = self.place(worker);
+        word.load(Ordering::SeqCst) & bit != 0
+    }
+
+    /// A worker that has slept is about to be busy. The caller must unpark the worker that this names,
+    /// which will watch.
+    #[must_use]
+    pub(crate) fn claim_watcher(&self) -> Option<usize> {
+        fence(Ordering::SeqCst);
+        if self.watching.load(Ordering::SeqCst) == 1 {
+            return None;
+        }
+        self.claim_first()
+    }
+
+    fn claim_first(&self) -> Option<usize> {
+        for (index, word) in self.asleep.iter().enumerate() {
+            loop {
+                let seen = word.load(Ordering::SeqCst);
+                if seen == 0 {
+                    break;
+                }
+                let worker = index * BITS + seen.trailing_zeros() as usize;
+                if self.clear(worker) {
+                    self.searching.fetch_add(1, Ordering::SeqCst);
+                    return Some(worker);
+                }
+            }
+        }
+        None
+    }
+
+    fn clear(&self, worker: usize) -> bool {
+        let (word, bit) = self.place(worker);
+        word.load(Ordering::SeqCst) & bit != 0 && word.fetch_and(!bit, Ordering::SeqCst) & bit != 0
+    }
+
+    fn place(&self, worker: usize) -> (&AtomicU64, u64) {
+        (&self.asleep[worker / BITS], 1 << (worker % BITS))
+    }
+}
+
+#[cfg(all(test, not(roving_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_most_half_search_by_choice() {
+        let idle = Idle::new(4);
+        assert!(idle.start_search());
+        assert!(idle.start_search());
+        assert!(!idle.start_search());
+        assert!(!idle.search_found());
+        assert!(idle.search_found());
+        assert!(Idle::new(1).start_search());
+    }
+
+    #[test]
+    fn a_push_claims_one_sleeper_and_none_while_somebody_searches() {
+        let idle = Idle::new(130);
+        assert_eq!(idle.claim_for_work(|| false), None);
+        idle.announce_sleep(3, false);
+        idle.announce_sleep(129, false);
+        assert_eq!(idle.claim_for_work(|| false), Some(3));
+        assert_eq!(idle.claim_for_work(|| false), None);
+        assert!(idle.search_found());
+        assert_eq!(idle.claim_for_work(|| false), Some(129));
+        assert!(!idle.retract_sleep(129));
+    }
+
+    #[test]
+    fn somebody_watches_while_others_are_busy_or_were() {
+        let idle = Idle::new(3);
+        idle.announce_sleep(0, false);
+        assert!(idle.begin_watch(false));
+        assert_eq!(idle.claim_watcher(), None);
+        idle.announce_sleep(1, false);
+        assert!(!idle.begin_watch(false));
+        idle.announce_sleep(2, false);
+        idle.end_watch();
+        assert!(!idle.begin_watch(false));
+        assert!(idle.begin_watch(true));
+        assert!(idle.retract_sleep(0));
+        idle.end_watch();
+        assert_eq!(idle.claim_watcher(), Some(1));
+
+        let alone = Idle::new(1);
+        alone.announce_sleep(0, false);
+        assert!(!alone.begin_watch(true));
+    }
+
+    #[test]
+    fn a_sleeper_is_claimed_once() {
+        let idle = Idle::new(2);
+        idle.announce_sleep(1, false);
+        assert!(!idle.claim(0));
+        assert!(idle.claim(1));
+        assert!(!idle.claim(1));
+        assert!(!idle.retract_sleep(1));
+        idle.announce_sleep(0, false);
+        assert!(idle.retract_sleep(0));
+    }
+}
+
+#[cfg(all(test, roving_loom))]
+mod models {
+    use super::*;
+    use crate::protocol::parker::{Parker, Rouse};
+    use crate::protocol::primitive::{Condvar, Mutex};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A driver whose wait ends when it is woken, before or meanwhile, and that an event wakes too.
+    #[derive(Default)]
+    struct Driver {
+        woken: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Driver {
+        fn wake(&self) {
+            *self.woken.lock() = true;
+            self.changed.notify_one();
+        }
+
+        fn wait(&self) {
+            let mut woken = self.woken.lock();
+            while !*woken {
+                self.changed.wait(&mut woken);
+            }
+            *woken = false;
+        }
+    }
+
+    /// Workers with one shared queue (a count) and a private one each, and the sleep that `worker`
+    /// implements on them.
+    struct Model {
+        idle: Idle,
+        parkers: Vec<Parker>,
+        driver: Driver,
+        shared: AtomicUsize,
+        private: Vec<AtomicUsize>,
+    }
+
+    impl Model {
+        fn new(workers: usize) -> Arc<Self> {
+            Arc::new(Self {
+                idle: Idle::new(workers),
+                parkers: (0..workers).map(|_| Parker::new()).collect(),
+                driver: Driver::default(),
+                shared: AtomicUsize::new(0),
+                private: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            })
+        }
+
+        fn unpark(&self, worker: usize) {
+            if self.parkers[worker].unpark() == Rouse::WakeDriver {
+                self.driver.wake();
+            }
+        }
+
+        fn push(&self, is_lone: impl FnOnce() -> bool) {
+            self.shared.fetch_add(1, Ordering::Release);
+            if let Some(worker) = self.idle.claim_for_work(is_lone) {
+                self.unpark(worker);
+            }
+        }
+
+        fn push_shared(&self) {
+            self.push(|| false);
+        }
+
+        /// Pushes what is lone if nothing else is there.
+        fn push_lone(&self) {
+            self.push(|| self.shared.load(Ordering::Acquire) < 2);
+        }
+
+        fn push_private(&self, worker: usize) {
+            self.private[worker].fetch_add(1, Ordering::Release);
+            if self.idle.claim(worker) {
+                self.unpark(worker);
+            }
+        }
+
+        fn take(count: &AtomicUsize) -> bool {
+            let mut seen = count.load(Ordering::Acquire);
+            while seen > 0 {
+                match count.compare_exchange(seen, seen - 1, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => return true,
+                    Err(now) => seen = now,
+                }
+            }
+            false
+        }
+
+        fn find(&self, worker: usize) -> bool {
+            Self::take(&self.private[worker]) || Self::take(&self.shared)
+        }
+
+        fn sees_work(&self, worker: usize) -> bool {
+            let most_to_ignore = usize::from(self.idle.somebody_naps());
+            self.private[worker].load(Ordering::Acquire) > 0
+                || self.shared.load(Ordering::Acquire) > most_to_ignore
+        }
+
+        fn park(&self, worker: usize) -> bool {
+            self.parkers[worker].park(None)
+        }
+
+        /// Sleeps as the leader does, in a driver that may also return for an event.
+        fn lead(&self, worker: usize) -> bool {
+            if !self.parkers[worker].enter_driver() {
+                return true;
+            }
+            self.driver.wait();
+            self.parkers[worker].leave_driver()
+        }
+
+        /// A worker that ends when it has done one piece of work. Of its sleeps so many are naps, which
+        /// end at once; then it sleeps in `sleep`, which tells whether it was unparked.
+        fn work_once(&self, worker: usize, mut naps: u32, sleep: fn(&Self, usize) -> bool) {
+            let mut searching = self.idle.start_search();
+            loop {
+                if self.find(worker) {
+                    if searching
+                        && self.idle.search_found()
+                        && self.shared.load(Ordering::Acquire) > 0
+                    {
+                        if let Some(other) = self.idle.claim_any() {
+                            self.unpark(other);
+                        }
+                    }
+                    return;
+                }
+                let does_nap = naps > 0 && self.idle.begin_nap();
+                naps = naps.saturating_sub(1);
+                self.idle.announce_sleep(worker, searching);
+                let sees_work = self.sees_work(worker);
+                let unparked = !sees_work && !does_nap && sleep(self, worker);
+                if unparked {
+                    searching = true;
+                } else if !self.idle.retract_sleep(worker) {
+                    self.parkers[worker].absorb();
+                    searching = true;
+                } else if sees_work {
+                    self.idle.resume_search();
+                    searching = true;
+                } else {
+                    searching = false;
+                }
+                if does_nap {
+                    self.idle.end_nap(searching);
+                    searching = true;
+                }
+            }
+        }
+    }
+
+    /// Starts a worker that [works once](Model::work_once).
+    fn start(
+        model: &Arc<Model>,
+        worker: usize,
+        naps: u32,
+        sleep: fn(&Model, usize) -> bool,
+    ) -> thread::JoinHandle<()> {
+        let model = model.clone();
+        thread::spawn(move || model.work_once(worker, naps, sleep))
+    }
+
+    /// Explores with so many preemptions at most.
+    fn check_with(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+        let mut bounded = loom::model::Builder::new();
+        bounded.preemption_bound = Some(preemptions);
+        bounded.check(model);
+    }
+
+    /// Two pushes, and two workers that nap so often before they sleep.
+    fn two_pushes_wake_two(naps: [u32; 2], push: fn(&Model)) {
+        let model = Model::new(2);
+        let workers = [0, 1].map(|worker| start(&model, worker, naps[worker], Model::park));
+        push(&model);
+        push(&model);
+        for worker in workers {
+            worker.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_push_meets_a_worker_that_falls_asleep() {
+        loom::model(|| {
+            let model = Model::new(1);
+            let worker = start(&model, 0, 0, Model::park);
+            model.push_shared();
+            worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_push_meets_a_leader_that_enters_the_driver() {
+        loom::model(|| {
+            let model = Model::new(1);
+            let leader = start(&model, 0, 0, Model::lead);
+            model.push_shared();
+            leader.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn an_event_and_a_push_meet_a_leader() {
+        check_with(3, || {
+            let model = Model::new(1);
+            let leader = start(&model, 0, 0, Model::lead);
+            let event = {
+                let model = model.clone();
+                thread::spawn(move || model.driver.wake())
+            };
+            model.push_private(0);
+            leader.join().unwrap();
+            event.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn one_that_gets_busy_meets_one_that_falls_asleep() {
+        loom::model(|| {
+            let model = Model::new(2);
+            model.idle.announce_sleep(0, false);
+            let falls_asleep = {
+                let model = model.clone();
+                thread::spawn(move || {
+                    model.idle.announce_sleep(1, false);
+                    model.idle.begin_watch(false)
+                })
+            };
+            assert!(model.idle.retract_sleep(0));
+            let claims = model.idle.claim_watcher().is_some();
+            let watches = falls_asleep.join().unwrap();
+            assert!(watches || claims);
+        });
+    }
+
+    #[test]
+    fn a_push_to_one_worker_meets_its_falling_asleep() {
+        loom::model(|| {
+            let model = Model::new(2);
+            let worker = start(&model, 1, 0, Model::park);
+            model.push_private(1);
+            worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_push_of_lone_work_meets_the_end_of_a_nap() {
+        loom::model(|| {
+            let model = Model::new(2);
+            let worker = start(&model, 0, 1, Model::park);
+            model.push_lone();
+            worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn one_falls_asleep_beside_one_that_naps() {
+        check_with(2, || two_pushes_wake_two([1, 0], Model::push_lone));
+    }
+
+    #[test]
+    fn two_pushes_wake_two_workers() {
+        check_with(3, || two_pushes_wake_two([0, 0], Model::push_shared));
+    }
+}

@@ -1,0 +1,29 @@
+//! The ground floor: what is argued and model-checked, and knows no runtime.
+//!
+//! A protocol is a small state machine that several threads share. Each is in a file that opens with
+//! its argument, takes its concurrency from [`primitive`] and from nowhere else, and has its models
+//! beside it, which run the real code under loom.
+//!
+//! | file         | what it is                                                          |
+//! |--------------|---------------------------------------------------------------------|
+//! | `primitive`  | the switch to the model checker                                     |
+//! | `word`       | the wait word: who may end a wait, and who then may run the waiter  |
+//! | `completion` | the hand-over from a thread that ends to the one that joins it      |
+//! | `idle`       | who sleeps, who searches, who is woken: no lost wake-up             |
+//! | `nap`        | how long a worker sleeps that was woken for nothing                 |
+//! | `parker`     | how a worker sleeps                                                 |
+//! | `timer`      | deadlines, in shards                                                |
+//! | `list`       | a list of nodes that lie on the stacks of those who wait            |
+//!
+//! It may use nothing of this crate.
+
+pub(crate) mod completion;
+#[cfg(all(test, not(roving_loom)))]
+mod hammer;
+pub(crate) mod idle;
+pub(crate) mod list;
+pub(crate) mod nap;
+pub(crate) mod parker;
+pub(crate) mod primitive;
+pub(crate) mod timer;
+pub(crate) mod word;

@@ -1,0 +1,354 @@
+//! Threads as the scheduler sees them: what can wait, and what of it is green.
+//!
+//! A [`Waiter`] is the control block of a thread: its wait word, its park token, its name. A green
+//! thread has a [`Green`] in it: the coroutine, the runtime, its home. A plain OS thread that
+//! blocks in Roving gets a waiter too, so that every lock, channel and join wakes both kinds in one
+//! way.
+//!
+//! A green thread is at any time in exactly one of these places, and whoever has it there owns its
+//! stack:
+//!
+//! | state of the wait word | where it is                                              | who owns the stack   |
+//! |------------------------|----------------------------------------------------------|----------------------|
+//! | no open wait, fresh    | one run queue, as a [`Runnable`]; it has no stack yet     |                      |
+//! | no open wait, queued   | one run queue (local, inbox, injector), as a [`Runnable`] | that queue           |
+//! | no open wait, running  | a worker's stack, below its `resume`                     | itself               |
+//! | `Armed`                | still with its worker, which is about to commit          | itself, the worker   |
+//! | `Parked`               | in no queue                                              | whoever fires its wait |
+//! | just `Ended`           | on the way to a queue, or still with its worker          | the firer, the worker |
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::protocol::completion::Completion;
+use crate::protocol::parker::{Parker, Rouse};
+use crate::protocol::word::{By, Epoch, Fire, WaitWord};
+use crate::run::registry;
+use crate::run::shared::{self, Shared};
+use crate::stack::coroutine::{Body, Coroutine, Suspender};
+use crate::stack::mode::ThreadLocals;
+use crate::stack::{Bounds, Promise, Stack};
+use crate::thread::park::Token;
+use crate::thread::scope::ScopeData;
+use crate::wait::Ticket;
+use crate::wait::ambient::{Ambient, FrameId};
+
+/// See the [module](self).
+pub(crate) struct Waiter {
+    pub(crate) word: WaitWord,
+    pub(crate) token: Token,
+    pub(crate) ambient: Ambient,
+    /// Given at the first question; 0 before that.
+    id: AtomicU64,
+    name: Option<Box<str>>,
+    pub(crate) kind: Kind,
+}
+
+pub(crate) enum Kind {
+    /// A plain OS thread, which sleeps in this.
+    Os(Parker),
+    Green(Green),
+}
+
+impl Waiter {
+    pub(crate) fn new(name: Option<Box<str>>, kind: Kind) -> Self {
+        Self {
+            word: WaitWord::new(),
+            token: Token::new(),
+            ambient: Ambient::default(),
+            id: AtomicU64::new(0),
+            name,
+            kind,
+        }
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The number of this thread, never used again in this process.
+    pub(crate) fn id(&self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let seen = self.id.load(Ordering::Relaxed);
+        if seen != 0 {
+            return seen;
+        }
+        let new = NEXT.fetch_add(1, Ordering::Relaxed);
+        match self
+            .id
+            .compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed)
+        {
+            Ok(_) => new,
+            Err(raced) => raced,
+        }
+    }
+
+    pub(crate) fn green(&self) -> Option<&Green> {
+        match &self.kind {
+            Kind::Os(_) => None,
+            Kind::Green(green) => Some(green),
+        }
+    }
+
+    /// Ends the wait `epoch`, if it has not ended.
+    pub(crate) fn fire(self: &Arc<Self>, epoch: Epoch, by: By) {
+        if self.word.fire(epoch, by) == Fire::Parked {
+            self.run_again();
+        }
+    }
+
+    /// Asks the thread to end, and ends the wait that it is in. It will be told by unwinding if it
+    /// `must_unwind`, else by an error where there is one to give.
+    pub(crate) fn cancel(self: &Arc<Self>, must_unwind: bool) {
+        if self.ambient.cancel_thread(&self.word, must_unwind) == Fire::Parked {
+            self.run_again();
+        }
+    }
+
+    /// Asks the thread, which its worker or itself holds, to unwind at its next wait, or out of the
+    /// one that it has begun.
+    pub(crate) fn cancel_running(&self) {
+        // Nobody has to queue it: whoever holds it goes on with it.
+        let _: Fire = self.ambient.cancel_thread(&self.word, true);
+    }
+
+    /// Cancels what runs in the frame `id`, which is there.
+    pub(crate) fn cancel_frame(self: &Arc<Self>, id: FrameId) {
+        if self.ambient.cancel_frame(&self.word, id) == Fire::Parked {
+            self.run_again();
+        }
+    }
+
+    /// Lets cancellation end the wait `epoch`, which was begun in doubt whether its thread is
+    /// unwinding.
+    pub(crate) fn unmask(self: &Arc<Self>, epoch: Epoch) {
+        if self.word.unmask(epoch) == Fire::Parked {
+            self.run_again();
+        }
+    }
+
+    /// Called by whoever has just moved the word from `Parked` to `Ended`, or has held the thread
+    /// when its wait ended.
+    pub(crate) fn run_again(self: &Arc<Self>) {
+        match &self.kind {
+            Kind::Os(parker) => {
+                // An OS thread is never in the driver.
+                let _: Rouse = parker.unpark();
+            }
+            Kind::Green(_) => shared::schedule(Runnable(self.clone())),
+        }
+    }
+}
+
+// What a waiter holds changes in single atomic steps, so that a panic leaves nothing half done.
+impl UnwindSafe for Waiter {}
+impl RefUnwindSafe for Waiter {}
+
+impl fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiter")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .field("green", &self.green().is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What only green threads have.
+pub(crate) struct Green {
+    pub(crate) runtime: Arc<Shared>,
+    stage: UnsafeCell<Stage>,
+    /// Where it was spawned.
+    pub(crate) site: &'static Location<'static>,
+    /// Where it is in the registry, if it is: it comes there with its first suspension.
+    key: OnceLock<registry::Key>,
+    /// Whoever joins it.
+    pub(crate) completion: Completion<Ticket>,
+    /// The scope that it must not outlive.
+    pub(crate) scope: Option<Arc<ScopeData>>,
+    suspender: AtomicPtr<()>,
+    /// An address in the frame that it has suspended in.
+    suspended_at: AtomicUsize,
+    /// The wait that [`reclaim`](crate::run::reclaim) has seen it in.
+    pub(crate) scanned: AtomicU64,
+    home: AtomicUsize,
+    unwinding: AtomicBool,
+    ending: AtomicBool,
+}
+
+/// How far a green thread has come. It changes once, by whoever has the right to run it.
+enum Stage {
+    /// It has not run: it is what it will do, and the promise of a stack to do it on.
+    Fresh(Option<(Body, Promise)>),
+    Started(Started),
+}
+
+/// What a green thread has from its first run on.
+pub(crate) struct Started {
+    pub(crate) coroutine: Coroutine,
+    pub(crate) stack: Bounds,
+    /// That of its own thread-locals, if it has any.
+    pub(crate) thread_pointer: Option<NonZeroUsize>,
+}
+
+// SAFETY: the stage is written by whoever has the right to run the green thread, before it runs, and
+// read by those for whom that has happened: see `started`. The rest is `Sync` by itself.
+unsafe impl Sync for Green {}
+
+impl Green {
+    const NOWHERE: usize = usize::MAX;
+    /// The bit of `scanned` that says that the wait was long, and all has been given back.
+    pub(crate) const RECLAIMED: u64 = 1;
+
+    pub(crate) fn new(
+        runtime: Arc<Shared>,
+        body: Body,
+        stack: Promise,
+        site: &'static Location<'static>,
+        scope: Option<Arc<ScopeData>>,
+    ) -> Self {
+        Self {
+            runtime,
+            stage: UnsafeCell::new(Stage::Fresh(Some((body, stack)))),
+            site,
+            key: OnceLock::new(),
+            completion: Completion::new(),
+            scope,
+            suspender: AtomicPtr::new(ptr::null_mut()),
+            suspended_at: AtomicUsize::new(0),
+            scanned: AtomicU64::new(0),
+            home: AtomicUsize::new(Self::NOWHERE),
+            unwinding: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+        }
+    }
+
+    /// Starts it if it is fresh, on the stack that `redeem` gives for the promise.
+    ///
+    /// # Safety
+    ///
+    /// The caller has the right to run it.
+    pub(crate) unsafe fn start(&self, redeem: impl FnOnce(Promise) -> Stack) {
+        // SAFETY: only whoever has the right to run it gets here, and nobody else reads the stage
+        // before it has started.
+        if let Stage::Fresh(fresh) = unsafe { &mut *self.stage.get() } {
+            let (body, promise) = fresh.take().expect("it starts once");
+            let stack = redeem(promise);
+            let started = Started {
+                stack: stack.bounds(),
+                thread_pointer: stack.thread_pointer(),
+                coroutine: Coroutine::new(stack, body),
+            };
+            // SAFETY: as above.
+            unsafe { *self.stage.get() = Stage::Started(started) };
+        }
+    }
+
+    /// What it runs on.
+    ///
+    /// # Safety
+    ///
+    /// The caller is this green thread, or has the right to run it, or has found it in the registry;
+    /// and it has started.
+    pub(crate) unsafe fn started(&self) -> &Started {
+        // SAFETY: it has started, so nobody writes to the stage any more; and that happened before
+        // what the caller has come by.
+        match unsafe { &*self.stage.get() } {
+            Stage::Started(started) => started,
+            Stage::Fresh(_) => unreachable!("the green thread has not started"),
+        }
+    }
+
+    /// Where it is in the registry, if it is.
+    pub(crate) fn key(&self) -> Option<registry::Key> {
+        self.key.get().copied()
+    }
+
+    pub(crate) fn set_key(&self, key: registry::Key) {
+        self.key.set(key).expect("it is registered once");
+    }
+
+    /// The worker on which it has run last; `None` before the first.
+    pub(crate) fn home(&self) -> Option<usize> {
+        let home = self.home.load(Ordering::Relaxed);
+        (home != Self::NOWHERE).then_some(home)
+    }
+
+    pub(crate) fn set_home(&self, worker: usize) {
+        self.home.store(worker, Ordering::Relaxed);
+    }
+
+    /// The only worker that may run it next, if not every one may.
+    pub(crate) fn bound_to(&self) -> Option<usize> {
+        let home = self.home()?;
+        let mode = &self.runtime.mode;
+        let stays = match mode.thread_locals {
+            ThreadLocals::Own => false,
+            ThreadLocals::Pinned => true,
+            // The count of panics that it has raised must be lowered on the same OS thread.
+            ThreadLocals::Shared => self.unwinding(),
+        };
+        if stays {
+            Some(home)
+        } else {
+            mode.migrate_always
+                .then(|| (home + 1) % self.runtime.workers.len())
+        }
+    }
+
+    /// Whether its thread-locals move with it.
+    pub(crate) fn owns_thread_locals(&self) -> bool {
+        self.runtime.mode.thread_locals == ThreadLocals::Own
+    }
+
+    /// Whether it is unwinding, as far as is known (see [`panicking`](crate::run::panicking)).
+    pub(crate) fn unwinding(&self) -> bool {
+        self.unwinding.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_unwinding(&self, unwinding: bool) {
+        self.unwinding.store(unwinding, Ordering::Relaxed);
+    }
+
+    /// Whether it drops its result and its thread-locals, whose destructors must not be unwound.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_ending(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn suspended_at(&self) -> usize {
+        self.suspended_at.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_suspended_at(&self, address: usize) {
+        self.suspended_at.store(address, Ordering::Relaxed);
+    }
+
+    pub(crate) fn suspender(&self) -> Suspender {
+        // SAFETY: set from a suspender as the first thing that a green thread does, and asked for
+        // on that thread only.
+        unsafe { Suspender::from_raw(self.suspender.load(Ordering::Relaxed)) }
+    }
+
+    pub(crate) fn set_suspender(&self, suspender: Suspender) {
+        self.suspender.store(suspender.to_raw(), Ordering::Relaxed);
+    }
+}
+
+/// The right to run a green thread. There is at most one for each.
+#[derive(Debug)]
+pub(crate) struct Runnable(pub(crate) Arc<Waiter>);
+
+impl Runnable {
+    pub(crate) fn green(&self) -> &Green {
+        self.0.green().expect("only green threads are queued")
+    }
+}

@@ -1,0 +1,155 @@
+//! What is said when a green thread overflows its stack.
+//!
+//! The guard below a stack turns an overflow into SIGSEGV (SIGBUS on some systems). The handler
+//! here runs on the worker's alternate stack, which std sets up for every thread it starts. If the
+//! address lies in the guard of the green thread that this OS thread runs, it says whose stack it
+//! was and how to get a larger one, and aborts, as std does for its own threads. Every other fault
+//! goes to the handler that was there before, so a plain OS thread's overflow gets std's message.
+//!
+//! The handler is async-signal-safe: it reads memory that nobody changes meanwhile, formats into a
+//! buffer on its stack, and calls `write` and `abort`.
+
+use std::fmt::{self, Write};
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::OnceLock;
+
+use crate::run::context;
+use crate::run::green::{Green, Waiter};
+use crate::stack;
+
+struct Previous {
+    segv: libc::sigaction,
+    bus: libc::sigaction,
+}
+
+static PREVIOUS: OnceLock<Previous> = OnceLock::new();
+
+/// Installs the handler, once for the process.
+pub(crate) fn install_handler() {
+    PREVIOUS.get_or_init(|| {
+        // The previous handlers must be known before ours can run.
+        let previous = Previous {
+            segv: current_action(libc::SIGSEGV),
+            bus: current_action(libc::SIGBUS),
+        };
+        // SAFETY: zeroes are a valid `sigaction`; `handle` has the signature that SA_SIGINFO asks
+        // for.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handle as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            libc::sigemptyset(&mut action.sa_mask);
+            libc::sigaction(libc::SIGSEGV, &action, ptr::null_mut());
+            libc::sigaction(libc::SIGBUS, &action, ptr::null_mut());
+        }
+        previous
+    });
+}
+
+fn current_action(signal: libc::c_int) -> libc::sigaction {
+    let mut action = MaybeUninit::zeroed();
+    // SAFETY: asks for the action without changing it; a zeroed one is valid if that fails.
+    unsafe {
+        libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    }
+}
+
+extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the system gives a valid `siginfo_t` of a fault.
+    let address = unsafe { (*info).si_addr() }.addr();
+    context::with_running_green(|waiter| {
+        if let Some(green) = waiter.green()
+            // SAFETY: a worker starts a green thread before it runs it.
+            && let stack = unsafe { green.started() }.stack
+            && stack::is_guard(stack.bottom, address)
+        {
+            report(waiter, green, stack.size);
+            // SAFETY: abort may be called in a signal handler.
+            unsafe { libc::abort() };
+        }
+    });
+    pass_on(signal, info, context);
+}
+
+/// Does what would have been done without our handler.
+fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let previous = PREVIOUS.get().map(|previous| match signal {
+        libc::SIGSEGV => &previous.segv,
+        _ => &previous.bus,
+    });
+    match previous {
+        Some(action)
+            if action.sa_sigaction != libc::SIG_DFL && action.sa_sigaction != libc::SIG_IGN =>
+        {
+            if action.sa_flags & libc::SA_SIGINFO != 0 {
+                type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+                // SAFETY: with SA_SIGINFO the address is that of a function of this type.
+                let handler: Handler = unsafe { std::mem::transmute(action.sa_sigaction) };
+                handler(signal, info, context);
+            } else {
+                // SAFETY: without SA_SIGINFO the address is that of a function of this type.
+                let handler: extern "C" fn(libc::c_int) =
+                    unsafe { std::mem::transmute(action.sa_sigaction) };
+                handler(signal);
+            }
+        }
+        _ => {
+            // The instruction faults again after the return, and then the system does its default.
+            // SAFETY: zeroes with SIG_DFL are a valid action; sigaction may be called in a handler.
+            unsafe {
+                let mut default: libc::sigaction = std::mem::zeroed();
+                default.sa_sigaction = libc::SIG_DFL;
+                libc::sigaction(signal, &default, ptr::null_mut());
+            }
+        }
+    }
+}
+
+fn report(waiter: &Waiter, green: &Green, stack_size: usize) {
+    let mut line = Line::new();
+    let name = waiter.name().unwrap_or("<unnamed>");
+    let _ = writeln!(line, "\ngreen thread '{name}' has overflowed its stack");
+    let _ = writeln!(
+        line,
+        "it was spawned at {} with a stack of {} KiB",
+        green.site,
+        stack_size >> 10
+    );
+    let _ = writeln!(
+        line,
+        "help: give it more: go!(stack_size = .., ..) for this one, roving::Builder::stack_size or ROVING_STACK_SIZE for all"
+    );
+    line.print();
+}
+
+/// A text of bounded length on the stack.
+struct Line {
+    bytes: [u8; 1024],
+    len: usize,
+}
+
+impl Line {
+    fn new() -> Self {
+        Self {
+            bytes: [0; 1024],
+            len: 0,
+        }
+    }
+
+    fn print(&self) {
+        // SAFETY: the buffer holds `len` bytes; write may be called in a signal handler.
+        unsafe { libc::write(libc::STDERR_FILENO, self.bytes.as_ptr().cast(), self.len) };
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = &mut self.bytes[self.len..];
+        let taken = text.len().min(room.len());
+        room[..taken].copy_from_slice(&text.as_bytes()[..taken]);
+        self.len += taken;
+        Ok(())
+    }
+}

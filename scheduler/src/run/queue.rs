@@ -1,0 +1,251 @@
+//! Where runnable green threads are.
+//!
+//! | queue      | whose           | who pushes             | who pops                 | what is in it                              |
+//! |------------|-----------------|------------------------|--------------------------|--------------------------------------------|
+//! | LIFO slot  | a worker's      | the worker             | the worker               | what the running green thread woke last    |
+//! | `fresh`    | a worker's      | the worker             | the worker, all thieves  | what was spawned here and has not run      |
+//! | `woken`    | a worker's      | the worker             | the worker, all thieves  | what any worker may run                    |
+//! | `bound`    | a worker's      | the worker             | the worker               | what only this worker may run              |
+//! | inbox      | a worker's      | everybody else         | the worker               | what only this worker may run, woken elsewhere |
+//! | injector   | the runtime's   | everybody              | all workers              | what was spawned or woken outside the workers |
+//!
+//! The LIFO slot runs a woken partner at once, while the message that woke it is in the cache (as
+//! Go's `runnext`). Two that wake each other would starve the rest, so after [`LIFO_LIMIT`] such
+//! runs in a row the slot is emptied into the queue's end, if anybody waits there.
+//!
+//! `fresh`, `woken` and `bound` are served in turn, [`TURN`] at a time; those whose turn finds them empty give
+//! it to what has begun rather than to what has not, so that a flood of fresh threads does not hold up those
+//! that sleep and come back. `woken` and `bound` are first in, first out.
+//! `fresh` is a stack for its worker and a queue for thieves, as in Cilk (Blumofe and Leiserson,
+//! "Scheduling multithreaded computations by work stealing", 1999): a tree of green threads is walked
+//! depth first, so that few of its nodes are alive at a time and those are in the cache, while thieves
+//! get the oldest, which have the most work below them. So that nobody starves at the bottom of the
+//! stack, every [`OLDEST`]th comes from there.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
+use crossbeam_utils::Backoff;
+use parking_lot::Mutex;
+
+use crate::run::green::Runnable;
+
+/// So many green threads run from the LIFO slot in a row.
+const LIFO_LIMIT: u32 = 3;
+
+/// Of so many fresh green threads that a worker takes from its own, one is the oldest.
+const OLDEST: u32 = 61;
+
+/// So many green threads run in the turn of one queue, so that those which were spawned or woken together
+/// stay together, and what they share is in the cache.
+const TURN: u32 = 8;
+
+/// A thief takes half of the queue, but at most this many.
+const STEAL_LIMIT: usize = 256;
+
+/// A worker's own side of its queues.
+pub(crate) struct Local {
+    lifo: Cell<Option<Runnable>>,
+    lifo_runs: Cell<u32>,
+    fresh: Deque<Runnable>,
+    fresh_runs: Cell<u32>,
+    woken: Deque<Runnable>,
+    bound: RefCell<VecDeque<Runnable>>,
+    /// How many have run since the turn of `fresh` began.
+    turn_runs: Cell<u32>,
+}
+
+impl Local {
+    pub(crate) fn new() -> Self {
+        Self {
+            lifo: Cell::new(None),
+            lifo_runs: Cell::new(0),
+            fresh: Deque::new_lifo(),
+            fresh_runs: Cell::new(0),
+            woken: Deque::new_fifo(),
+            bound: RefCell::new(VecDeque::new()),
+            turn_runs: Cell::new(0),
+        }
+    }
+
+    pub(crate) fn stealable(&self) -> Stealable {
+        Stealable {
+            fresh: self.fresh.stealer(),
+            woken: self.woken.stealer(),
+        }
+    }
+
+    /// Queues what was spawned and any worker may run.
+    pub(crate) fn push_fresh(&self, runnable: Runnable) {
+        self.fresh.push(runnable);
+    }
+
+    /// Queues what has run and any worker may run.
+    pub(crate) fn push_woken(&self, runnable: Runnable) {
+        self.woken.push(runnable);
+    }
+
+    /// Queues what only this worker may run.
+    pub(crate) fn push_bound(&self, runnable: Runnable) {
+        self.bound.borrow_mut().push_back(runnable);
+    }
+
+    /// Queues at the front; gives what was there and must be queued at the end.
+    #[must_use]
+    pub(crate) fn push_lifo(&self, runnable: Runnable) -> Option<Runnable> {
+        self.lifo.replace(Some(runnable))
+    }
+
+    /// What the LIFO slot holds when its turns are used up and others wait for theirs; it must be
+    /// queued at the end.
+    #[must_use]
+    #[inline]
+    pub(crate) fn overdue_lifo(&self) -> Option<Runnable> {
+        let is_overdue = self.lifo_runs.get() >= LIFO_LIMIT;
+        if !is_overdue || !self.has_stealable() && self.bound.borrow().is_empty() {
+            return None;
+        }
+        self.lifo_runs.set(0);
+        self.lifo.take()
+    }
+
+    pub(crate) fn take_lifo(&self) -> Option<Runnable> {
+        self.lifo.take()
+    }
+
+    pub(crate) fn pop(&self) -> Option<Runnable> {
+        if let Some(runnable) = self.lifo.take() {
+            self.lifo_runs.set(self.lifo_runs.get() + 1);
+            return Some(runnable);
+        }
+        self.lifo_runs.set(0);
+        let fresh = || self.pop_fresh();
+        let woken = || self.woken.pop();
+        let bound = || self.bound.borrow_mut().pop_front();
+        let runs = self.turn_runs.get();
+        self.turn_runs.set((runs + 1) % (3 * TURN));
+        match runs / TURN {
+            0 => fresh().or_else(woken).or_else(bound),
+            1 => woken().or_else(bound).or_else(fresh),
+            _ => bound().or_else(woken).or_else(fresh),
+        }
+    }
+
+    #[inline]
+    fn pop_fresh(&self) -> Option<Runnable> {
+        if self.fresh.is_empty() {
+            return None;
+        }
+        let newest = self.fresh.pop()?;
+        self.fresh_runs.set(self.fresh_runs.get() + 1);
+        if self.fresh_runs.get() < OLDEST || self.fresh.is_empty() {
+            return Some(newest);
+        }
+        self.fresh_runs.set(0);
+        match persist(|| self.fresh.stealer().steal()) {
+            None => Some(newest),
+            oldest => {
+                self.fresh.push(newest);
+                oldest
+            }
+        }
+    }
+
+    /// Moves all that others left for this worker into its queue.
+    #[inline]
+    pub(crate) fn take_inbox(&self, inbox: &Inbox) {
+        if !inbox.is_empty() {
+            inbox.drain_into(&mut self.bound.borrow_mut());
+        }
+    }
+
+    /// Takes a batch from the injector and pops one.
+    pub(crate) fn take_injected(&self, injector: &Injector<Runnable>) -> Option<Runnable> {
+        if injector.is_empty() {
+            return None;
+        }
+        persist(|| injector.steal_batch_and_pop(&self.woken))
+    }
+
+    /// Steals half of another worker's queues and pops one.
+    pub(crate) fn steal_from(&self, victim: &Stealable) -> Option<Runnable> {
+        let steal = |from: &Stealer<Runnable>, to| {
+            persist(|| from.steal_batch_with_limit_and_pop(to, STEAL_LIMIT))
+        };
+        steal(&victim.fresh, &self.fresh).or_else(|| steal(&victim.woken, &self.woken))
+    }
+
+    pub(crate) fn has_stealable(&self) -> bool {
+        !self.fresh.is_empty() || !self.woken.is_empty()
+    }
+
+    /// Whether thieves would find one green thread here, or none. Costs its worker less than to look as
+    /// thieves do.
+    pub(crate) fn is_lone(&self) -> bool {
+        self.fresh.len() + self.woken.len() < 2
+    }
+}
+
+/// The thieves' side of a worker's queues.
+#[derive(Debug)]
+pub(crate) struct Stealable {
+    fresh: Stealer<Runnable>,
+    woken: Stealer<Runnable>,
+}
+
+impl Stealable {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.woken.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.fresh.len() + self.woken.len()
+    }
+
+    /// As [`Local::is_lone`].
+    pub(crate) fn is_lone(&self) -> bool {
+        self.len() < 2
+    }
+}
+
+/// Repeats a steal that met another one, a little later each time.
+fn persist(mut steal: impl FnMut() -> Steal<Runnable>) -> Option<Runnable> {
+    let backoff = Backoff::new();
+    loop {
+        match steal() {
+            Steal::Success(runnable) => return Some(runnable),
+            Steal::Empty => return None,
+            Steal::Retry if backoff.is_completed() => return None,
+            Steal::Retry => backoff.spin(),
+        }
+    }
+}
+
+/// What others woke and only one worker may run.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    queue: Mutex<Vec<Runnable>>,
+    /// The length of `queue`, to be read without the lock.
+    len: AtomicUsize,
+}
+
+impl Inbox {
+    pub(crate) fn push(&self, runnable: Runnable) {
+        let mut queue = self.queue.lock();
+        queue.push(runnable);
+        self.len.store(queue.len(), Ordering::Release);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Acquire) == 0
+    }
+
+    #[cold]
+    fn drain_into(&self, queue: &mut VecDeque<Runnable>) {
+        let mut inbox = self.queue.lock();
+        queue.extend(inbox.drain(..));
+        self.len.store(0, Ordering::Release);
+    }
+}

@@ -1,0 +1,150 @@
+//! Memory that is not used goes back to the system: of long-parked green threads what lies below
+//! their frames, and the pages of free stacks that nobody has needed for a while
+//! ([`Cooling`]).
+//!
+//! What lies below the stack pointer of a suspended thread is dead, but its pages stay: a thread
+//! that was deep in its stack once would pay for it as long as it is parked. So a worker that has
+//! nothing else to do looks through the green threads. One that it finds parked in the same wait as
+//! a period before is *held* ([`WaitWord::hold`](crate::protocol::word::WaitWord::hold)), which gives the
+//! worker its stack; the dead pages are given back to the system; and it is committed to its wait
+//! again. If the wait has ended meanwhile, it is queued. One that parks often is never held, and so
+//! pays nothing.
+//!
+//! A scan is scheduled when a worker goes to sleep after it has run something, and again as long as
+//! it has seen waits that were new, or many free stacks. An idle runtime is scanned two or three
+//! times and then left in peace. A scan is done in slices, between which the worker looks for work.
+
+use std::env;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::protocol::word::Commit;
+use crate::run::green::{Green, Waiter};
+use crate::run::registry::{Cursor, Registry};
+use crate::stack::{self, Cooling};
+
+/// How long a wait must last where the environment does not say.
+const PERIOD: Duration = Duration::from_secs(5);
+/// Green threads that are looked at between two looks for work.
+const SLICE: usize = 256;
+/// Frames that a suspended thread may have below the place whose address it has noted: those of the
+/// switch itself.
+const MARGIN: usize = 2048;
+
+/// The period between two scans; `None` if there are none.
+fn period() -> Option<Duration> {
+    static PERIOD_SET: OnceLock<Option<Duration>> = OnceLock::new();
+    *PERIOD_SET.get_or_init(|| {
+        let Ok(text) = env::var("ROVING_RECLAIM_SECONDS") else {
+            return Some(PERIOD);
+        };
+        let seconds = text.trim().parse().unwrap_or(PERIOD.as_secs_f64());
+        let period = Duration::try_from_secs_f64(seconds).ok()?;
+        (!period.is_zero()).then_some(period)
+    })
+}
+
+/// When the green threads of a runtime are looked through.
+#[derive(Debug, Default)]
+pub(crate) struct Reclaim {
+    /// Whether `scan.next` is set, to be read without the lock.
+    is_scheduled: AtomicBool,
+    scan: Mutex<Scan>,
+}
+
+#[derive(Debug, Default)]
+struct Scan {
+    next: Option<Instant>,
+    /// Where the next slice begins.
+    cursor: Cursor,
+    /// Whether all threads have been looked at, and free stacks are next.
+    is_cooling: bool,
+    cooling: Cooling,
+    /// Whether this scan has seen waits that were new, or many free stacks.
+    again: bool,
+}
+
+impl Reclaim {
+    /// A worker goes to sleep after it has run green threads.
+    pub(crate) fn threads_have_run(&self) {
+        if self.is_scheduled.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(period) = period() {
+            let mut scan = self.scan.lock();
+            scan.next.get_or_insert_with(|| Instant::now() + period);
+            self.is_scheduled.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// When a worker must be awake to scan.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        if self.is_scheduled.load(Ordering::Relaxed) {
+            self.scan.lock().next
+        } else {
+            None
+        }
+    }
+
+    /// Does a slice of a scan if one is due. `true` if there is more to do at once.
+    pub(crate) fn slice(&self, registry: &Registry) -> bool {
+        if self.next().is_none_or(|next| Instant::now() < next) {
+            return false;
+        }
+        let Some(mut scan) = self.scan.try_lock() else {
+            return false;
+        };
+        if !scan.is_cooling {
+            let (threads, cursor) = registry.some_from(scan.cursor, SLICE);
+            for waiter in &threads {
+                scan.again |= visit(waiter);
+            }
+            scan.cursor = cursor.unwrap_or_default();
+            if cursor.is_some() {
+                return true;
+            }
+            scan.is_cooling = true;
+            scan.again |= scan.cooling.look();
+        }
+        if scan.cooling.slice() {
+            return true;
+        }
+        scan.is_cooling = false;
+        let again = std::mem::take(&mut scan.again);
+        scan.next = period()
+            .filter(|_| again)
+            .map(|period| Instant::now() + period);
+        self.is_scheduled
+            .store(scan.next.is_some(), Ordering::Relaxed);
+        false
+    }
+}
+
+/// Looks at one green thread. `true` if it is in a wait that was not known.
+fn visit(waiter: &Arc<Waiter>) -> bool {
+    let (Some(green), Some(epoch)) = (waiter.green(), waiter.word.parked()) else {
+        return false;
+    };
+    let (seen, done) = (epoch.to_token(), epoch.to_token() | Green::RECLAIMED);
+    match green.scanned.load(Ordering::Relaxed) {
+        known if known == done => return false,
+        known if known != seen => {
+            green.scanned.store(seen, Ordering::Relaxed);
+            return true;
+        }
+        _ => green.scanned.store(done, Ordering::Relaxed),
+    }
+    if waiter.word.hold(epoch) {
+        let dead_end = green.suspended_at().saturating_sub(MARGIN);
+        // SAFETY: the thread is held, so it is suspended; nothing of it is below `dead_end`.
+        unsafe { stack::give_back_pages(green.started().stack.bottom, dead_end) };
+        if waiter.word.commit() == Commit::Ended {
+            waiter.run_again();
+        }
+    }
+    false
+}

@@ -1,0 +1,273 @@
+//! What all threads of one runtime reach: its queues, its sleepers, its driver, and the way of a
+//! green thread into a queue.
+
+use std::any::Any;
+use std::io;
+use std::mem;
+use std::num::NonZeroU64;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use crossbeam_deque::Injector;
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+
+use crate::protocol::idle::Idle;
+use crate::protocol::parker::{Parker, Rouse};
+use crate::protocol::timer::Shard;
+use crate::run::context;
+use crate::run::driver::Driver;
+use crate::run::green::Runnable;
+use crate::run::queue::{Inbox, Stealable};
+use crate::run::reclaim::Reclaim;
+use crate::run::registry::Registry;
+use crate::run::worker::Worker;
+use crate::stack::Class;
+use crate::stack::mode::Mode;
+use crate::wait::{self, Outcome, Ticket};
+
+/// The name of a runtime, never used again in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RuntimeId(NonZeroU64);
+
+impl RuntimeId {
+    /// The runtime of the current green thread; `None` on a plain OS thread.
+    pub fn current() -> Option<Self> {
+        context::with_runtime(|runtime| runtime.id)
+    }
+
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NonZeroU64::new(NEXT.fetch_add(1, Ordering::Relaxed)).expect("starts at 1"))
+    }
+}
+
+/// What the other threads reach of a worker.
+pub(crate) struct Remote {
+    pub(crate) stealable: Stealable,
+    pub(crate) inbox: Inbox,
+    pub(crate) parker: Parker,
+    pub(crate) timers: Shard<Ticket>,
+}
+
+/// See the [module](self).
+pub(crate) struct Shared {
+    pub(crate) id: RuntimeId,
+    pub(crate) mode: Mode,
+    pub(crate) stack_class: Class,
+    pub(crate) injector: Injector<Runnable>,
+    pub(crate) workers: Box<[CachePadded<Remote>]>,
+    pub(crate) idle: Idle,
+    pub(crate) registry: Registry,
+    pub(crate) reclaim: Reclaim,
+    driver: OnceLock<Arc<dyn Driver>>,
+    /// The right to call the driver's `wait`.
+    pub(crate) leader: Mutex<()>,
+    installing: Mutex<()>,
+    stopping: AtomicBool,
+    /// Whoever waits for the last green thread of a closed runtime to end.
+    awaiting_end: Mutex<Vec<Ticket>>,
+}
+
+impl Shared {
+    pub(crate) fn new(mode: Mode, stack_class: Class, stealable: Vec<Stealable>) -> Self {
+        let workers = stealable.len();
+        Self {
+            id: RuntimeId::next(),
+            mode,
+            stack_class,
+            injector: Injector::new(),
+            workers: stealable
+                .into_iter()
+                .map(|stealable| {
+                    CachePadded::new(Remote {
+                        stealable,
+                        inbox: Inbox::default(),
+                        parker: Parker::new(),
+                        timers: Shard::new(),
+                    })
+                })
+                .collect(),
+            idle: Idle::new(workers),
+            registry: Registry::new(workers),
+            reclaim: Reclaim::default(),
+            driver: OnceLock::new(),
+            leader: Mutex::new(()),
+            installing: Mutex::new(()),
+            stopping: AtomicBool::new(false),
+            awaiting_end: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Queues a green thread of this runtime from outside of its workers.
+    pub(crate) fn inject(&self, runnable: Runnable) {
+        match runnable.green().bound_to() {
+            Some(home) => self.push_inbox(home, runnable),
+            None => {
+                self.injector.push(runnable);
+                self.wake_for_work(|| false);
+            }
+        }
+    }
+
+    /// Queues what only the worker `home` may run, from outside that worker.
+    pub(crate) fn push_inbox(&self, home: usize, runnable: Runnable) {
+        self.workers[home].inbox.push(runnable);
+        if self.idle.claim(home) {
+            self.unpark(home);
+        }
+    }
+
+    /// Something was queued that any worker may run; `is_lone` is whether it waits alone for the worker
+    /// that queued it.
+    pub(crate) fn wake_for_work(&self, is_lone: impl FnOnce() -> bool) {
+        if let Some(worker) = self.idle.claim_for_work(is_lone) {
+            self.unpark(worker);
+        }
+    }
+
+    /// Wakes some sleeping worker, if there is one, to look around.
+    pub(crate) fn wake_any(&self) {
+        if let Some(worker) = self.idle.claim_any() {
+            self.unpark(worker);
+        }
+    }
+
+    /// A worker that has slept is about to be busy: wakes another one to watch, if nobody does.
+    pub(crate) fn wake_watcher(&self) {
+        if let Some(worker) = self.idle.claim_watcher() {
+            self.unpark(worker);
+        }
+    }
+
+    /// Unparks a worker that the caller has claimed.
+    pub(crate) fn unpark(&self, worker: usize) {
+        if self.workers[worker].parker.unpark() == Rouse::WakeDriver {
+            self.driver().expect("the worker is in the driver").wake();
+        }
+    }
+
+    /// Whether there is work in sight for which `worker` must not sleep.
+    pub(crate) fn has_work_for(&self, worker: usize) -> bool {
+        !self.workers[worker].inbox.is_empty()
+            || if self.idle.somebody_naps() {
+                !self.all_work_is_lone()
+            } else {
+                self.has_work_for_any()
+            }
+    }
+
+    pub(crate) fn has_work_for_any(&self) -> bool {
+        !self.injector.is_empty()
+            || self
+                .workers
+                .iter()
+                .any(|worker| !worker.stealable.is_empty())
+    }
+
+    fn all_work_is_lone(&self) -> bool {
+        self.injector.is_empty() && self.workers.iter().all(|worker| worker.stealable.is_lone())
+    }
+
+    pub(crate) fn driver(&self) -> Option<&dyn Driver> {
+        self.driver.get().map(|driver| &**driver)
+    }
+
+    /// The driver of type `D`, made by `make` if there is none.
+    pub(crate) fn driver_or_install<D: Driver>(
+        self: &Arc<Self>,
+        make: impl FnOnce() -> io::Result<D>,
+    ) -> io::Result<Arc<D>> {
+        if self.driver.get().is_none() {
+            let _one_at_a_time = self.installing.lock();
+            if self.driver.get().is_none() {
+                let driver = make()?;
+                self.driver.get_or_init(|| Arc::new(driver));
+                // Somebody must wait in it, and those who sleep do not know of it.
+                self.wake_any();
+            }
+        }
+        let driver: Arc<dyn Any + Send + Sync> = self.driver.get().expect("just installed").clone();
+        driver
+            .downcast()
+            .map_err(|_| io::Error::other("the runtime has a driver of another kind"))
+    }
+
+    /// A green thread has ended, or was counted and not spawned.
+    pub(crate) fn thread_ended(&self, shard: usize) {
+        if self.registry.ended(shard) {
+            let awaiting = mem::take(&mut *self.awaiting_end.lock());
+            for ticket in awaiting {
+                ticket.fire();
+            }
+        }
+    }
+
+    /// Blocks until no green thread is alive, or until the deadline; gives how many are alive. The
+    /// registry is closed.
+    pub(crate) fn wait_until_all_ended(&self, deadline: Option<Instant>) -> usize {
+        loop {
+            // Whoever shuts a runtime down does so to the end, even when its own runtime cancels
+            // it.
+            let wait = wait::begin_masked();
+            self.awaiting_end.lock().push(wait.ticket());
+            if self.registry.len() == 0 {
+                return 0;
+            }
+            if wait.block(deadline) == Outcome::TimedOut {
+                return self.registry.len();
+            }
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Makes all workers end. No green thread is alive.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        for worker in 0..self.workers.len() {
+            if self.idle.claim(worker) {
+                self.unpark(worker);
+            }
+        }
+    }
+
+    /// The registry's shard for threads spawned here.
+    pub(crate) fn home_shard(&self) -> usize {
+        context::with_worker(|worker: Option<&Worker>| match worker {
+            Some(worker) if worker.shared().id == self.id => worker.index(),
+            _ => 0,
+        })
+    }
+}
+
+/// Queues a green thread that has been spawned or woken, and sees to it that somebody runs it.
+pub(crate) fn schedule(runnable: Runnable) {
+    let elsewhere = context::with_worker(|worker| match worker {
+        Some(worker) => worker.schedule(runnable),
+        None => Some(runnable),
+    });
+    if let Some(runnable) = elsewhere {
+        let runtime = runnable.green().runtime.clone();
+        runtime.inject(runnable);
+    }
+}
+
+// No user code runs while anything here is half done.
+impl UnwindSafe for Shared {}
+impl RefUnwindSafe for Shared {}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime")
+            .field("id", &self.id)
+            .field("workers", &self.workers.len())
+            .field("thread_locals", &self.mode.thread_locals)
+            .field("green_threads", &self.registry.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,272 @@
+//! How a runtime is configured: by a [`Builder`], and by the environment where the builder is
+//! silent.
+
+use std::env;
+use std::io;
+use std::str::FromStr;
+use std::thread;
+
+use crate::run::overflow;
+use crate::run::panicking;
+use crate::run::queue::Local;
+use crate::run::shared::Shared;
+use crate::run::worker::Worker;
+use crate::runtime::{self, Runtime};
+use crate::stack::mode::{Mode, ThreadLocals};
+use crate::stack::tls;
+use crate::stack::{self, Class, usage};
+use std::sync::Arc;
+
+const MAX_WORKERS: usize = 1024;
+
+/// Configures a [`Runtime`].
+///
+/// What is not set comes from the environment, and else from the machine:
+///
+/// | setting | variable | default |
+/// |---------|----------|---------|
+/// | [`workers`](Self::workers) | `ROVING_WORKERS` | the cores that this process may use |
+/// | [`stack_size`](Self::stack_size) | `ROVING_STACK_SIZE` | 256 KiB of address space |
+/// | [`thread_name`](Self::thread_name) |  | `roving` |
+/// | [`own_thread_locals`](Self::own_thread_locals), [`pinned_thread_locals`](Self::pinned_thread_locals) | `ROVING_THREAD_LOCALS` = `own` or `pinned` | own where the platform allows it, else pinned |
+/// | [`migrate_always`](Self::migrate_always) | `ROVING_MIGRATE_ALWAYS` = 1 | no                          |
+///
+/// Two more variables are for those who look into a program:
+///
+/// - `ROVING_STACK_REPORT=1` prints a table of what green threads have used of their stacks, by the
+///   place where they were spawned, when the process exits.
+/// - `ROVING_RECLAIM_SECONDS` is how long a green thread must be parked before the pages that it
+///   does not use of its stack are given back to the system: 5 by default, 0 for never.
+///
+/// # Examples
+///
+/// ```
+/// let runtime = roving::Builder::new().workers(2).build()?;
+/// assert_eq!(runtime.run(|| 6 * 7), 42);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct Builder {
+    workers: Option<usize>,
+    stack_size: Option<usize>,
+    thread_name: Option<String>,
+    thread_locals: Option<ThreadLocals>,
+    migrate_always: Option<bool>,
+}
+
+impl Builder {
+    /// Starts with the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the number of worker OS threads, from 1 to 1024.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Sets the stack size of green threads that ask for none, in bytes.
+    ///
+    /// It is rounded up to a power of two, from 16 KiB to 1 GiB. This is address space: only the
+    /// pages that a green thread touches cost memory.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Sets the name of the worker OS threads, which a number is added to.
+    pub fn thread_name(mut self, prefix: impl Into<String>) -> Self {
+        self.thread_name = Some(prefix.into());
+        self
+    }
+
+    /// Demands that each green thread has thread-locals of its own: where that cannot be had,
+    /// [`build`](Self::build) fails. See [`ThreadLocals::Own`].
+    pub fn own_thread_locals(mut self) -> Self {
+        self.thread_locals = Some(ThreadLocals::Own);
+        self
+    }
+
+    /// Lets green threads use the thread-locals of the worker on which they start, and keeps them
+    /// there. See [`ThreadLocals::Pinned`].
+    pub fn pinned_thread_locals(mut self) -> Self {
+        self.thread_locals = Some(ThreadLocals::Pinned);
+        self
+    }
+
+    /// Lets green threads move between workers after they have started, with the thread-locals of
+    /// whichever worker runs them. See [`ThreadLocals::Shared`].
+    ///
+    /// # Safety
+    ///
+    /// No code that runs on a green thread of this runtime may block, yield, or call anything that
+    /// does,
+    ///
+    /// - while it holds a reference to, a borrow of, or a guard from a thread-local
+    ///   (`LocalKey::with` around a blocking call);
+    /// - while it holds a value that is not `Send` (an `Rc`, a `std::sync::MutexGuard`);
+    /// - in a function in which it, or what the compiler inlines into it, uses a thread-local both
+    ///   before and after: the compiler may keep its address.
+    pub unsafe fn shared_thread_locals(mut self) -> Self {
+        self.thread_locals = Some(ThreadLocals::Shared);
+        self
+    }
+
+    /// Makes every green thread that may move go on on another worker after each suspension: a tool
+    /// for tests, which shows at once what depends on where it runs. It waits for that worker, even
+    /// if another one is idle.
+    pub fn migrate_always(mut self, always: bool) -> Self {
+        self.migrate_always = Some(always);
+        self
+    }
+
+    /// Starts a runtime of its own.
+    ///
+    /// # Errors
+    ///
+    /// A setting is out of its range, a variable of the environment cannot be read, the system
+    /// refuses an OS thread, or green threads cannot have their own thread-locals though they were
+    /// asked for ([`Unsupported`](io::ErrorKind::Unsupported)).
+    pub fn build(self) -> io::Result<Runtime> {
+        let workers = match self.workers {
+            Some(workers) => in_range("workers", workers)?,
+            None => match from_environment("ROVING_WORKERS")? {
+                Some(workers) => in_range("ROVING_WORKERS", workers)?,
+                None => num_cpus::get().clamp(1, MAX_WORKERS),
+            },
+        };
+        let stack_size = match self.stack_size {
+            Some(bytes) => bytes,
+            None => from_environment("ROVING_STACK_SIZE")?.unwrap_or(stack::DEFAULT_SIZE),
+        };
+        let name = self.thread_name.as_deref().unwrap_or("roving");
+        if name.contains('\0') {
+            return Err(invalid(format!(
+                "the thread name {name:?} has a null byte in it"
+            )));
+        }
+        let mode = self.mode()?;
+        let own = match mode.thread_locals {
+            ThreadLocals::Own => tls::own().ok(),
+            ThreadLocals::Pinned | ThreadLocals::Shared => None,
+        };
+        let class = Class::of(stack_size, own)?;
+        overflow::install_handler();
+        panicking::install_hook();
+        start(mode, class, workers, name)
+    }
+
+    fn mode(&self) -> io::Result<Mode> {
+        let asked = match self.thread_locals {
+            Some(asked) => Some(asked),
+            None => thread_locals_from_environment()?,
+        };
+        let migrate_always = match self.migrate_always {
+            Some(always) => always,
+            None => from_environment("ROVING_MIGRATE_ALWAYS")?.is_some_and(|n: u8| n != 0),
+        };
+        let mut refused = None;
+        let thread_locals = match asked {
+            Some(ThreadLocals::Own) => match tls::own() {
+                Ok(_) => ThreadLocals::Own,
+                Err(why) => return Err(io::Error::new(io::ErrorKind::Unsupported, why.clone())),
+            },
+            Some(asked) => asked,
+            None if cfg!(roving_shared) => ThreadLocals::Shared,
+            None => match tls::own() {
+                Ok(_) => ThreadLocals::Own,
+                Err(why) => {
+                    refused = Some(why.clone());
+                    ThreadLocals::Pinned
+                }
+            },
+        };
+        Ok(Mode {
+            thread_locals,
+            refused,
+            migrate_always,
+            report_stacks: from_environment("ROVING_STACK_REPORT")?.is_some_and(|n: u8| n != 0),
+        })
+    }
+
+    /// Starts the global runtime, with these settings instead of the defaults.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build); and [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the global
+    /// runtime runs, which it does from its first use on: configure it first thing in `main`.
+    pub fn build_global(self) -> io::Result<()> {
+        runtime::start_global(self)
+    }
+}
+
+fn start(mode: Mode, class: Class, workers: usize, name: &str) -> io::Result<Runtime> {
+    let locals: Vec<Local> = (0..workers).map(|_| Local::new()).collect();
+    let stealable = locals.iter().map(Local::stealable).collect();
+    let shared = Arc::new(Shared::new(mode, class, stealable));
+    if shared.mode.report_stacks {
+        usage::report_at_exit(&shared);
+    }
+    let mut runtime = Runtime::new(shared.clone());
+    for (index, local) in locals.into_iter().enumerate() {
+        let shared = shared.clone();
+        let worker = thread::Builder::new()
+            .name(format!("{name}-{index}"))
+            .spawn(move || Worker::new(shared, index, local).run())
+            .map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!(
+                        "the system refused worker {} of {workers}: {error}",
+                        index + 1
+                    ),
+                )
+            })?;
+        runtime.add_worker(worker);
+    }
+    Ok(runtime)
+}
+
+fn in_range(what: &str, workers: usize) -> io::Result<usize> {
+    if (1..=MAX_WORKERS).contains(&workers) {
+        Ok(workers)
+    } else {
+        Err(invalid(format!(
+            "{what} = {workers}: a runtime has from 1 to {MAX_WORKERS} workers"
+        )))
+    }
+}
+
+fn thread_locals_from_environment() -> io::Result<Option<ThreadLocals>> {
+    const VARIABLE: &str = "ROVING_THREAD_LOCALS";
+    match env::var(VARIABLE) {
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(error) => Err(invalid(format!("{VARIABLE}: {error}"))),
+        Ok(text) => match text.trim() {
+            "own" => Ok(Some(ThreadLocals::Own)),
+            "pinned" => Ok(Some(ThreadLocals::Pinned)),
+            _ => Err(invalid(format!(
+                "{VARIABLE}={text}: expected own or pinned"
+            ))),
+        },
+    }
+}
+
+fn from_environment<N: FromStr>(variable: &str) -> io::Result<Option<N>> {
+    match env::var(variable) {
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(error) => Err(invalid(format!("{variable}: {error}"))),
+        Ok(text) => match text.trim().parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(invalid(format!(
+                "{variable}={text}: expected a whole number"
+            ))),
+        },
+    }
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}

@@ -1,0 +1,279 @@
+//! Cancelling: [`CancelToken`], and [`shield`] against it.
+//!
+//! A token knows the threads that are subject to it: those that are in its
+//! [`run`](CancelToken::run), and the children that inherited it. Cancelling marks a frame of each
+//! (see [`ambient`]), so a wait costs nothing for being cancellable.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::channel::Selectable;
+use crate::run::green::Waiter;
+use crate::run::panicking;
+use crate::wait::ambient::{self, FrameId, Kind};
+use crate::wait::{self, Cancelled, Ticket};
+
+/// What the clones of a [`CancelToken`] share.
+#[derive(Default)]
+pub(crate) struct Token(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    cancelled: bool,
+    /// Who is subject to it, by thread and frame.
+    members: HashMap<(usize, FrameId), Arc<Waiter>>,
+    children: Vec<Weak<Token>>,
+    /// Those who wait for it to be cancelled.
+    waiting: Vec<Ticket>,
+}
+
+impl Token {
+    /// Makes the frame `id` of `waiter`, which is there, subject to this token.
+    pub(crate) fn enter(&self, waiter: &Arc<Waiter>, id: FrameId) {
+        let mut state = self.0.lock();
+        state.members.insert((address(waiter), id), waiter.clone());
+        if state.cancelled {
+            waiter.cancel_frame(id);
+        }
+    }
+
+    pub(crate) fn leave(&self, waiter: &Arc<Waiter>, id: FrameId) {
+        let member = self.0.lock().members.remove(&(address(waiter), id));
+        drop(member);
+    }
+
+    /// Cancels this token and all below it, one after the other: a chain of them may be long.
+    pub(crate) fn cancel(&self) {
+        let mut below = self.cancel_alone();
+        while let Some(child) = below.pop() {
+            if let Some(child) = child.upgrade() {
+                below.append(&mut child.cancel_alone());
+            }
+        }
+    }
+
+    /// Cancels this token, and gives those below it.
+    fn cancel_alone(&self) -> Vec<Weak<Token>> {
+        let mut state = self.0.lock();
+        if state.cancelled {
+            return Vec::new();
+        }
+        state.cancelled = true;
+        for ((_, id), waiter) in &state.members {
+            waiter.cancel_frame(*id);
+        }
+        let waiting = std::mem::take(&mut state.waiting);
+        let children = std::mem::take(&mut state.children);
+        drop(state);
+        for ticket in waiting {
+            ticket.fire();
+        }
+        children
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.0.lock().cancelled
+    }
+
+    /// Leaves a ticket for the cancellation. `false` if it has been cancelled.
+    fn watch(&self, ticket: Ticket) -> bool {
+        let mut state = self.0.lock();
+        if state.cancelled {
+            return false;
+        }
+        let stale = if state.waiting.len() == state.waiting.capacity() {
+            state
+                .waiting
+                .extract_if(.., |ticket| ticket.is_stale())
+                .collect()
+        } else {
+            Vec::new()
+        };
+        state.waiting.push(ticket);
+        drop(state);
+        drop(stale);
+        true
+    }
+
+    /// Lets the tickets go whose waits have ended.
+    fn unwatch(&self) {
+        let mut state = self.0.lock();
+        let stale = state.waiting.extract_if(.., |ticket| ticket.is_stale());
+        let stale: Vec<_> = stale.collect();
+        drop(state);
+        drop(stale);
+    }
+
+    fn adopt(&self, child: &Arc<Token>) {
+        let mut state = self.0.lock();
+        if state.cancelled {
+            drop(state);
+            child.cancel();
+            return;
+        }
+        if state.children.len() == state.children.capacity() {
+            state.children.retain(|child| child.strong_count() > 0);
+        }
+        state.children.push(Arc::downgrade(child));
+    }
+}
+
+fn address(waiter: &Arc<Waiter>) -> usize {
+    Arc::as_ptr(waiter).addr()
+}
+
+/// Ends, from outside, what other threads wait for.
+///
+/// What runs in [`run`](Self::run), and the children that it spawns in a
+/// [`scope`](crate::thread::scope()) or a [`Group`](crate::Group), is cancelled with the token: the
+/// blocking call that a thread is in, or else the next one, ends. If it gives an [`io::Result`], it
+/// is an error of kind [`Other`](std::io::ErrorKind::Other) with [`Cancelled`] in it; else, and
+/// once such an error has been given, the thread unwinds up to `run`, without calling the panic
+/// hook. Destructors run and may block.
+///
+/// Clones are one token; a [`child`](Self::child) is cancelled with its parent, and alone.
+///
+/// # Examples
+///
+/// ```
+/// use roving::{CancelToken, thread};
+/// use std::time::Duration;
+///
+/// let token = CancelToken::new();
+/// let worker = {
+///     let token = token.clone();
+///     thread::spawn(move || token.run(|| thread::sleep(Duration::MAX)).is_err())
+/// };
+/// token.cancel();
+/// assert!(worker.join().unwrap());
+/// ```
+#[derive(Clone, Default)]
+pub struct CancelToken(Arc<Token>);
+
+impl CancelToken {
+    /// Makes a token that has not been cancelled.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes a token that is cancelled when this one is.
+    pub fn child(&self) -> Self {
+        let child = Self::new();
+        self.0.adopt(&child.0);
+        child
+    }
+
+    /// Cancels all that is subject to this token, now and later. Never blocks for long: it does not
+    /// wait until the others have ended.
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+
+    /// Whether [`cancel`](Self::cancel) has been called, on this token or one above it.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Blocks until the token is cancelled.
+    pub fn wait(&self) {
+        loop {
+            let wait = wait::begin();
+            if !self.0.watch(wait.ticket()) {
+                return;
+            }
+            wait.block(None);
+        }
+    }
+
+    /// Calls `f`, whose blocking calls end when the token is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`] if `f` was unwound because of that. If `f` has returned, its result is given,
+    /// cancelled or not.
+    ///
+    /// # Panics
+    ///
+    /// A panic of `f` goes on in the caller. With `panic = "abort"` nothing can unwind: calls that
+    /// have no error to give are not cancelled.
+    pub fn run<T>(&self, f: impl FnOnce() -> T) -> Result<T, Cancelled> {
+        run_in(&self.0, f)
+    }
+}
+
+/// A select that waits for a token gets ready when it is cancelled.
+impl Selectable for CancelToken {
+    fn is_ready(&self) -> io::Result<bool> {
+        Ok(self.is_cancelled())
+    }
+
+    fn watch(&self, ticket: Ticket) -> io::Result<bool> {
+        Ok(self.0.watch(ticket))
+    }
+
+    fn unwatch(&self) {
+        self.0.unwatch();
+    }
+}
+
+impl UnwindSafe for CancelToken {}
+impl RefUnwindSafe for CancelToken {}
+
+impl fmt::Debug for CancelToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelToken")
+            .field("cancelled", &self.is_cancelled())
+            .finish_non_exhaustive()
+    }
+}
+
+fn run_in<T>(token: &Arc<Token>, f: impl FnOnce() -> T) -> Result<T, Cancelled> {
+    let frame = ambient::enter(Kind::Token {
+        cancelled: false,
+        token: token.clone(),
+    });
+    let id = frame.id;
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    drop(frame);
+    match result {
+        Ok(value) => Ok(value),
+        Err(payload) => match payload.downcast::<Cancelled>() {
+            Ok(cancelled) if cancelled.frame == id => Err(*cancelled),
+            Ok(of_another) => panicking::resume(of_another),
+            Err(payload) => panicking::resume(payload),
+        },
+    }
+}
+
+/// Calls `f` and lets nothing from outside end its blocking calls: no cancellation, no deadline.
+///
+/// What came meanwhile takes effect at the first blocking call after it. A token's `run` and a
+/// [`deadline`](crate::deadline()) within `f` have their effect.
+///
+/// # Examples
+///
+/// ```
+/// use roving::{CancelToken, shield, thread};
+/// use std::time::Duration;
+///
+/// let token = CancelToken::new();
+/// let mut finished = false;
+/// let result = token.run(|| {
+///     shield(|| {
+///         token.cancel();
+///         thread::sleep(Duration::from_millis(1));
+///         finished = true;
+///     });
+///     thread::sleep(Duration::MAX);
+/// });
+/// assert!(finished && result.is_err());
+/// ```
+pub fn shield<T>(f: impl FnOnce() -> T) -> T {
+    let _frame = ambient::enter(Kind::Shield);
+    f()
+}

@@ -1,0 +1,89 @@
+//! Deadlines over whatever blocks: [`deadline()`].
+
+use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
+use std::time::{Duration, Instant};
+
+use crate::run::panicking;
+use crate::wait::ambient::{self, FrameId, Kind};
+
+/// Calls `f`, whose blocking calls end when `limit` is over: reads, locks, joins, sleeps, channel
+/// operations, all of them, also in the children that it spawns in a
+/// [`scope`](crate::thread::scope()) or a [`Group`](crate::Group).
+///
+/// An operation that has an error for a timeout gives it: a read is
+/// [`TimedOut`](std::io::ErrorKind::TimedOut), a `recv_timeout` times out early. All others unwind
+/// up to here, without calling the panic hook; and so does the first that would block after such an
+/// error was given, so that a loop which ignores errors ends too. Destructors run and may block.
+/// What does not block is not ended, however long it takes.
+///
+/// Deadlines nest: the nearest counts. [`deadline_at`] takes an instant.
+///
+/// # Errors
+///
+/// [`DeadlineElapsed`] if `f` was unwound because of this deadline. If `f` has returned, its result
+/// is given, whenever that was.
+///
+/// # Panics
+///
+/// A panic of `f` goes on in the caller. With `panic = "abort"` nothing can unwind: calls that have
+/// no error to give are not ended.
+///
+/// # Examples
+///
+/// ```
+/// use roving::{deadline, thread};
+/// use std::time::Duration;
+///
+/// let done = deadline(Duration::from_secs(10), || 1 + 1);
+/// assert_eq!(done, Ok(2));
+/// let late = deadline(Duration::from_millis(1), || thread::sleep(Duration::MAX));
+/// assert!(late.is_err());
+/// ```
+pub fn deadline<T>(limit: Duration, f: impl FnOnce() -> T) -> Result<T, DeadlineElapsed> {
+    match Instant::now().checked_add(limit) {
+        Some(at) => deadline_at(at, f),
+        None => Ok(f()),
+    }
+}
+
+/// Like [`deadline()`], with the instant at which blocking calls end.
+///
+/// # Errors
+///
+/// Those of [`deadline()`].
+pub fn deadline_at<T>(at: Instant, f: impl FnOnce() -> T) -> Result<T, DeadlineElapsed> {
+    let frame = ambient::enter(Kind::Deadline(at));
+    let id = frame.id;
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    drop(frame);
+    match result {
+        Ok(value) => Ok(value),
+        Err(payload) => match payload.downcast::<DeadlineElapsed>() {
+            Ok(elapsed) if elapsed.frame == id => Err(*elapsed),
+            Ok(of_another) => panicking::resume(of_another),
+            Err(payload) => panicking::resume(payload),
+        },
+    }
+}
+
+/// A [`deadline()`] came while the thread was blocked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct DeadlineElapsed {
+    /// Which deadline.
+    pub(crate) frame: FrameId,
+}
+
+impl fmt::Debug for DeadlineElapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeadlineElapsed")
+    }
+}
+
+impl fmt::Display for DeadlineElapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the deadline came while the thread was blocked")
+    }
+}
+
+impl std::error::Error for DeadlineElapsed {}

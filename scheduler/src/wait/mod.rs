@@ -1,0 +1,440 @@
+//! The one door through which everything blocks.
+//!
+//! To block, a thread [begins](begin) a wait, hands [tickets](Ticket) to whoever may end it, and
+//! [blocks](Wait::block):
+//!
+//! ```
+//! use roving_scheduler::wait;
+//!
+//! let wait = wait::begin();
+//! let ticket = wait.ticket();
+//! std::thread::spawn(move || ticket.fire());
+//! assert_eq!(wait.block(None), wait::Outcome::Fired);
+//! ```
+//!
+//! A wait ends once: of all its tickets, its deadline and a cancellation, one wins. A ticket that
+//! comes late does nothing, however late it comes, so tickets may be left behind wherever they are.
+//! A ticket that is fired between `begin` and `block` is not lost: `block` then returns at once.
+//! That makes the pattern against lost wake-ups always the same: begin, publish the ticket, look
+//! once more at what is waited for, block.
+//!
+//! A green thread blocks by switching to its worker, which commits the wait after the switch and
+//! goes on with another green thread; a plain OS thread blocks itself. The protocol is in
+//! `word.rs`.
+//!
+//! # Cancellation and deadlines
+//!
+//! A thread may be cancelled, by a runtime that shuts down, a [`JoinHandle`], a token or a group,
+//! and be subject to [deadlines](crate::deadline()). The wait that it is in, or else the next one
+//! that it begins, then ends with an [`Interrupt`]. An operation that has an error to give
+//! [asks for it](Interrupt::into_error) and gives it, once; in all other cases the thread unwinds,
+//! without the panic hook, so that destructors run. These may block: waits that are begun while
+//! unwinding, or while the thread's result and thread-locals are dropped, are not interrupted. A
+//! thread that catches the payload and goes on is unwound again at its next wait.
+//!
+//! With `panic = "abort"` nothing can unwind: only operations that [say](begin_interruptible) that
+//! they can give an error are interrupted.
+//!
+//! [`JoinHandle`]: crate::thread::JoinHandle
+
+pub(crate) mod ambient;
+pub(crate) mod cancel;
+pub(crate) mod deadline;
+pub mod local;
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::protocol::parker::Parker;
+use crate::protocol::timer::TimerKey;
+use crate::protocol::word::{By, Commit, Epoch, Fire};
+use crate::run::context;
+use crate::run::fired::Fired;
+use crate::run::green::{Green, Kind, Waiter};
+use crate::run::panicking::{self, Unwinding};
+use crate::stack::coroutine::Suspend;
+use crate::wait::ambient::FrameId;
+use crate::wait::deadline::DeadlineElapsed;
+
+/// Begins a wait of the current thread, green or not.
+pub fn begin() -> Wait {
+    if cfg!(panic = "abort") {
+        begin_masked()
+    } else {
+        begin_interruptible()
+    }
+}
+
+/// Begins a wait for an operation that can give an error when it is interrupted: one that ends with
+/// [`Wait::try_block`] and [`Interrupt::into_error`].
+pub fn begin_interruptible() -> Wait {
+    let of_green = context::with_worker(|worker| {
+        let (worker, waiter) = worker.and_then(|worker| Some((worker, worker.current()?)))?;
+        let green = waiter.green().expect("only green threads run on workers");
+        let unwinding = panicking::note(green, &worker.doubts);
+        let masked = green.is_ending() || unwinding != Unwinding::No;
+        let wait = open(waiter, masked);
+        if unwinding == Unwinding::Perhaps {
+            worker.doubts.masked(wait.waiter.clone(), wait.epoch);
+        }
+        Some(wait)
+    });
+    of_green.unwrap_or_else(|| open(context::current(), Unwinding::by_count() != Unwinding::No))
+}
+
+/// Whether waits of the current thread can be interrupted: it neither unwinds nor ends.
+pub(crate) fn is_interruptible(current: &Waiter) -> bool {
+    let is_ending = current.green().is_some_and(Green::is_ending);
+    !is_ending && panicking::unwinding(current) == Unwinding::No
+}
+
+/// Begins a wait that nothing interrupts.
+pub(crate) fn begin_masked() -> Wait {
+    open(context::current(), true)
+}
+
+fn open(waiter: Arc<Waiter>, masked: bool) -> Wait {
+    let epoch = waiter.word.begin(masked);
+    Wait {
+        waiter,
+        epoch,
+        masked,
+        this_thread: PhantomData,
+    }
+}
+
+/// Unwinds the current thread if it has been cancelled, or a deadline of its has come. The door of
+/// what lets others run without waiting.
+pub(crate) fn cancellation_point() {
+    let interrupted = context::with_current(|waiter| {
+        let deadline = waiter.ambient.deadline();
+        waiter.word.cancel_requested() || deadline.is_some_and(|(at, _)| at <= Instant::now())
+    });
+    if interrupted {
+        let wait = begin();
+        if let Some(interrupt) = wait.due() {
+            drop(wait);
+            interrupt.unwind();
+        }
+    }
+}
+
+/// Unwinds the current thread, which has been cancelled.
+pub(crate) fn unwind_cancelled() -> ! {
+    let frame = context::current().ambient.cancellation();
+    Interrupt::Cancelled(Cancelled { frame }).unwind()
+}
+
+/// Whether a deadline or a token may end the waits of the current thread.
+pub fn may_be_interrupted() -> bool {
+    context::with_current(|waiter| waiter.ambient.any())
+}
+
+/// An open wait. Dropping it abandons the wait; its tickets are worthless then.
+pub struct Wait {
+    waiter: Arc<Waiter>,
+    epoch: Epoch,
+    masked: bool,
+    /// Only the thread that waits may end up in `block`.
+    this_thread: PhantomData<*const ()>,
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A ticket was fired.
+    Fired,
+    /// The deadline came.
+    TimedOut,
+}
+
+impl Wait {
+    /// Makes a ticket that ends this wait. There may be many.
+    pub fn ticket(&self) -> Ticket {
+        Ticket {
+            waiter: self.waiter.clone(),
+            epoch: self.epoch,
+        }
+    }
+
+    /// Blocks the current thread until a ticket of this wait is fired or the deadline comes. `None`
+    /// waits for as long as it takes.
+    ///
+    /// # Panics
+    ///
+    /// Unwinds with a payload of its own if the thread is interrupted and not already unwinding.
+    pub fn block(self, deadline: Option<Instant>) -> Outcome {
+        match self.try_block(deadline) {
+            Ok(outcome) => outcome,
+            Err(interrupt) => interrupt.unwind(),
+        }
+    }
+
+    /// Like `block`, for operations that can tell of a timeout: a [deadline](crate::deadline())
+    /// that the thread is subject to is one, the first time.
+    ///
+    /// # Panics
+    ///
+    /// As `block`.
+    pub fn block_timed(self, deadline: Option<Instant>) -> Outcome {
+        match self.try_block(deadline) {
+            Ok(outcome) => outcome,
+            Err(interrupt) if interrupt.is_told_timeout() => Outcome::TimedOut,
+            Err(interrupt) => interrupt.unwind(),
+        }
+    }
+
+    /// Like `block`, but gives back what interrupted it.
+    ///
+    /// # Errors
+    ///
+    /// The thread has been cancelled, or a deadline that it is subject to has come.
+    pub fn try_block(self, deadline: Option<Instant>) -> Result<Outcome, Interrupt> {
+        let limit = if self.masked {
+            None
+        } else {
+            self.waiter.ambient.deadline()
+        };
+        let earliest = match (deadline, limit) {
+            (Some(deadline), Some((limit, _))) => Some(deadline.min(limit)),
+            (deadline, limit) => deadline.or(limit.map(|(at, _)| at)),
+        };
+        match (self.end(earliest), limit) {
+            (By::Ticket, _) => Ok(Outcome::Fired),
+            (By::Timer, Some((at, frame))) if deadline.is_none_or(|own| at < own) => {
+                Err(Interrupt::Deadline(DeadlineElapsed { frame }))
+            }
+            (By::Timer, _) => Ok(Outcome::TimedOut),
+            (By::Cancel, _) => Err(self.cancelled()),
+        }
+    }
+
+    /// What interrupts this wait already.
+    fn due(&self) -> Option<Interrupt> {
+        if self.masked {
+            None
+        } else if self.waiter.word.cancel_requested() {
+            Some(self.cancelled())
+        } else {
+            let (at, frame) = self.waiter.ambient.deadline()?;
+            (at <= Instant::now()).then_some(Interrupt::Deadline(DeadlineElapsed { frame }))
+        }
+    }
+
+    fn cancelled(&self) -> Interrupt {
+        Interrupt::Cancelled(Cancelled {
+            frame: self.waiter.ambient.cancellation(),
+        })
+    }
+
+    pub(crate) fn waiter(&self) -> &Arc<Waiter> {
+        &self.waiter
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn end(&self, deadline: Option<Instant>) -> By {
+        match &self.waiter.kind {
+            Kind::Green(_) => self.block_green(deadline),
+            Kind::Os(parker) => self.block_os(parker, deadline),
+        }
+        self.waiter.word.finish().expect("the wait has ended")
+    }
+
+    fn block_green(&self, deadline: Option<Instant>) {
+        let timer = deadline.and_then(|deadline| Timer::arm(deadline, self.ticket()));
+        if !self.waiter.word.has_ended() {
+            context::suspend(Suspend::Waiting, self.masked);
+        }
+        if let Some(timer) = timer {
+            timer.cancel();
+        }
+    }
+
+    fn block_os(&self, parker: &Parker, deadline: Option<Instant>) {
+        if self.waiter.word.commit() == Commit::Ended {
+            return;
+        }
+        loop {
+            parker.park(deadline);
+            if self.waiter.word.has_ended() {
+                return;
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                // Won or lost, the wait has ended, and nobody else has to run this thread.
+                let _: Fire = self.waiter.word.fire(self.epoch, By::Timer);
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.waiter.word.finish();
+    }
+}
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait")
+            .field("thread", &self.waiter)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A timer in a worker's shard that ends a wait.
+struct Timer {
+    worker: usize,
+    key: TimerKey,
+}
+
+impl Timer {
+    /// Arms a timer in the shard of the current worker. `None` if the deadline will never come.
+    fn arm(deadline: Instant, ticket: Ticket) -> Option<Self> {
+        context::with_worker(|worker| {
+            let worker = worker.expect("a green thread runs on a worker");
+            let key = worker.timers().arm(deadline, ticket)?;
+            Some(Self {
+                worker: worker.index(),
+                key,
+            })
+        })
+    }
+
+    fn cancel(self) {
+        let ticket = context::with_worker(|worker| {
+            let worker = worker.expect("a green thread runs on a worker");
+            worker.timers_of(self.worker).cancel(self.key)
+        });
+        drop(ticket);
+    }
+}
+
+/// Whether a thread that unwinds with `payload` does so because it was interrupted.
+pub(crate) fn is_interrupt(payload: &(dyn Any + Send)) -> bool {
+    payload.is::<Cancelled>() || payload.is::<DeadlineElapsed>()
+}
+
+/// Why a wait ended before what was waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interrupt {
+    /// The thread, or what it is doing, has been cancelled.
+    Cancelled(Cancelled),
+    /// A [deadline](crate::deadline()) that the thread is subject to has come.
+    Deadline(DeadlineElapsed),
+}
+
+impl Interrupt {
+    /// Unwinds the current thread, without the panic hook.
+    pub fn unwind(self) -> ! {
+        match self {
+            Self::Cancelled(cancelled) => panicking::resume(Box::new(cancelled)),
+            Self::Deadline(elapsed) => panicking::resume(Box::new(elapsed)),
+        }
+    }
+
+    /// The error for an operation that has one to give:
+    /// [`TimedOut`](io::ErrorKind::TimedOut) with a [`DeadlineElapsed`] in it, or
+    /// [`Other`](io::ErrorKind::Other) with a [`Cancelled`]. It is no
+    /// [`Interrupted`](io::ErrorKind::Interrupted), after which callers try again.
+    ///
+    /// # Panics
+    ///
+    /// Unwinds the current thread if it has had such an error for the same reason before, so that
+    /// a loop which ignores errors ends.
+    pub fn into_error(self) -> io::Error {
+        if !self.tell() && cfg!(panic = "unwind") {
+            self.unwind();
+        }
+        match self {
+            Self::Cancelled(cancelled) => io::Error::other(cancelled),
+            Self::Deadline(elapsed) => io::Error::new(io::ErrorKind::TimedOut, elapsed),
+        }
+    }
+
+    /// Whether it is a deadline, and the current thread is now told of it by an error for the first
+    /// time.
+    pub(crate) fn is_told_timeout(self) -> bool {
+        matches!(self, Self::Deadline(_)) && self.tell()
+    }
+
+    /// Notes that the current thread is told by an error. `false` if it has been before.
+    fn tell(self) -> bool {
+        let frame = match self {
+            Self::Cancelled(cancelled) => cancelled.frame,
+            Self::Deadline(elapsed) => elapsed.frame,
+        };
+        context::current().ambient.tell(frame)
+    }
+}
+
+/// A thread was cancelled: what it unwinds with, and what joining it gives as the error.
+///
+/// [`JoinHandle::cancel`](crate::thread::JoinHandle::cancel), a
+/// [`CancelToken`](crate::CancelToken), a [`Group`](crate::Group) and the shutdown of a runtime
+/// cancel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Cancelled {
+    /// What was cancelled.
+    pub(crate) frame: FrameId,
+}
+
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cancelled")
+    }
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the green thread was cancelled")
+    }
+}
+
+impl std::error::Error for Cancelled {}
+
+/// The right to end a wait. Firing one of a wait that has ended does nothing.
+#[derive(Clone)]
+pub struct Ticket {
+    waiter: Arc<Waiter>,
+    epoch: Epoch,
+}
+
+impl Ticket {
+    /// Ends the wait and lets its thread run again. `true` for the one who did; never blocks.
+    pub fn fire(self) -> bool {
+        self.end(By::Ticket).is_first()
+    }
+
+    /// Ends the wait. Its thread runs again when what this gives is dropped.
+    pub(crate) fn end(self, by: By) -> Fired {
+        let fire = self.waiter.word.fire(self.epoch, by);
+        Fired::new(self.waiter, fire)
+    }
+
+    /// Whether both are of one wait.
+    pub(crate) fn is_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.waiter, &other.waiter) && self.epoch == other.epoch
+    }
+
+    /// Whether the wait has ended, so that firing would do nothing.
+    pub fn is_stale(&self) -> bool {
+        self.waiter.word.is_stale(self.epoch)
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("thread", &self.waiter)
+            .field("stale", &self.is_stale())
+            .finish()
+    }
+}
