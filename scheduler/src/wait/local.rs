@@ -1,4 +1,4 @@
-//! Values that children inherit: [`Local`] and [`local!`](crate::wait::local!).
+//! Values that children inherit: [`Local`] and [`local!`](crate::local!).
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::wait::ambient::{self, Kind};
 
 /// A variable whose value holds while a closure runs, and in the green threads that it spawns.
 ///
-/// Declared with [`local!`](crate::wait::local!). Plain `thread_local!`s belong to one green thread; this
+/// Declared with [`local!`](crate::local!). Plain `thread_local!`s belong to one green thread; this
 /// is for what a whole tree of them should know: a trace id, a user, a configuration. A child keeps
 /// the values that were set where it was spawned, also when it outlives that.
 ///
