@@ -10,4 +10,5 @@ pub(crate) mod queue;
 pub(crate) mod reclaim;
 pub(crate) mod registry;
 pub(crate) mod shared;
+pub(crate) mod stack_use;
 pub(crate) mod worker;

@@ -16,7 +16,6 @@ use std::sync::OnceLock;
 
 use crate::run::context;
 use crate::run::green::{Green, Waiter};
-use crate::stack;
 
 struct Previous {
     segv: libc::sigaction,
@@ -63,7 +62,7 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
         if let Some(green) = waiter.green()
             // SAFETY: a worker starts a green thread before it runs it.
             && let stack = unsafe { green.started() }.stack
-            && stack::is_guard(stack.bottom, address)
+            && stack.is_guard(address)
         {
             report(waiter, green, stack.size);
             // SAFETY: abort may be called in a signal handler.

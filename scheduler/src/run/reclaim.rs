@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use crate::protocol::word::Commit;
 use crate::run::green::{Green, Waiter};
 use crate::run::registry::{Cursor, Registry};
-use crate::stack::{self, Cooling};
+use crate::stack::Cooling;
 
 /// How long a wait must last where the environment does not say.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -141,7 +141,7 @@ fn visit(waiter: &Arc<Waiter>) -> bool {
     if waiter.word.hold(epoch) {
         let dead_end = green.suspended_at().saturating_sub(MARGIN);
         // SAFETY: the thread is held, so it is suspended; nothing of it is below `dead_end`.
-        unsafe { stack::give_back_pages(green.started().stack.bottom, dead_end) };
+        unsafe { green.started().stack.give_back_below(dead_end) };
         if waiter.word.commit() == Commit::Ended {
             waiter.run_again();
         }

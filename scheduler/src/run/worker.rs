@@ -44,9 +44,11 @@ use crate::run::green::{Runnable, Waiter};
 use crate::run::panicking::Doubts;
 use crate::run::queue::{Inbox, Local};
 use crate::run::shared::{self, Shared};
+use crate::run::stack_use;
 use crate::stack::coroutine::{Resumed, Suspend};
 use crate::stack::tls;
-use crate::stack::{Cache, Class, Promise, usage};
+use crate::stack::usage::StackUsage;
+use crate::stack::{Cache, Class, Promise};
 use crate::wait::Ticket;
 
 /// A busy worker looks for events, timers and injected green threads after so many runs. A prime,
@@ -547,10 +549,10 @@ impl Worker {
             (started.coroutine.take_stack(), started.stack)
         };
         if self.shared.mode.report_stacks {
-            let used = usage::high_water(bounds);
-            usage::record(green.site, bounds.size, used);
+            let usage = StackUsage::of(bounds);
+            stack_use::record(green.site, usage);
             // SAFETY: nobody runs on it any more.
-            unsafe { stack.wipe(used) };
+            unsafe { stack.wipe(usage.high_water) };
         }
         // SAFETY: nobody runs on it any more.
         unsafe { stack.renew() };

@@ -10,11 +10,12 @@ use crate::run::overflow;
 use crate::run::panicking;
 use crate::run::queue::Local;
 use crate::run::shared::Shared;
+use crate::run::stack_use;
 use crate::run::worker::Worker;
 use crate::runtime::{self, Runtime};
 use crate::stack::mode::{Mode, ThreadLocals};
 use crate::stack::tls;
-use crate::stack::{self, Class, usage};
+use crate::stack::{self, Class};
 use std::sync::Arc;
 
 const MAX_WORKERS: usize = 1024;
@@ -207,7 +208,7 @@ fn start(mode: Mode, class: Class, workers: usize, name: &str) -> io::Result<Run
     let stealable = locals.iter().map(Local::stealable).collect();
     let shared = Arc::new(Shared::new(mode, class, stealable));
     if shared.mode.report_stacks {
-        usage::report_at_exit(&shared);
+        stack_use::report_at_exit(&shared);
     }
     let mut runtime = Runtime::new(shared.clone());
     for (index, local) in locals.into_iter().enumerate() {

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn both_kinds_of_guards_fault() {
-        let page = super::super::page();
+        let page = super::super::page::page();
         type Install = fn(usize, usize) -> io::Result<()>;
         for kind in [install as Install, protect] {
             // SAFETY: a new private mapping.

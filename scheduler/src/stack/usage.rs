@@ -1,23 +1,13 @@
-//! How much of their stacks green threads use.
+//! How much of a stack has been used.
 //!
 //! A page that was never written to is not there, and one that was given back is zero. So the mark
 //! of the deepest use is the lowest word that is not zero in a page that is there. A stack that had
-//! another user before may carry that one's mark, unless the use of stacks is being recorded: then
-//! it is wiped in between.
+//! another user before may carry that one's mark, unless it was wiped in between.
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::io::Write as _;
-use std::panic::Location;
 use std::ptr;
-use std::sync::{Arc, Once, Weak};
 
-use parking_lot::Mutex;
-
-use super::{Bounds, MIN_SIZE, page};
-use crate::run::context;
-use crate::run::registry::Cursor;
-use crate::run::shared::Shared;
+use super::bounds::Bounds;
+use super::page::page;
 
 /// How much of its stack a green thread has used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,31 +21,19 @@ pub struct StackUsage {
     pub high_water: usize,
 }
 
-/// How much of its stack the current green thread has used so far; `None` on a plain OS thread.
-///
-/// # Examples
-///
-/// ```
-/// use roving::thread;
-///
-/// let usage = thread::spawn(thread::stack_usage).join().unwrap().unwrap();
-/// assert!((1..usage.size).contains(&usage.high_water));
-/// ```
-pub fn stack_usage() -> Option<StackUsage> {
-    context::with_running_green(|waiter| {
-        let green = waiter.green()?;
-        // SAFETY: it is the current one.
-        let stack = unsafe { green.started() }.stack;
-        Some(StackUsage {
+impl StackUsage {
+    /// That of a stack which somebody may be running on.
+    pub(crate) fn of(stack: Bounds) -> Self {
+        Self {
             size: stack.size,
             high_water: high_water(stack),
-        })
-    })?
+        }
+    }
 }
 
 /// The bytes from the lowest word that has been written to the base of a stack.
-pub(crate) fn high_water(stack: Bounds) -> usize {
-    let start = stack.bottom + page();
+fn high_water(stack: Bounds) -> usize {
+    let start = stack.lowest;
     let pages = (stack.base - start).div_ceil(page());
     let mut residency = vec![0_u8; pages];
     // SAFETY: the pages of a stack, which are never unmapped, and one byte for each.
@@ -82,99 +60,4 @@ pub(crate) fn high_water(stack: Bounds) -> usize {
         }
     }
     0
-}
-
-/// What the green threads that were spawned at one place have used.
-#[derive(Debug, Default, Clone, Copy)]
-struct Site {
-    threads: usize,
-    size: usize,
-    most: usize,
-    sum: usize,
-}
-
-impl Site {
-    fn add(&mut self, size: usize, used: usize) {
-        self.threads += 1;
-        self.size = self.size.max(size);
-        self.most = self.most.max(used);
-        self.sum += used;
-    }
-
-    /// Twice what was needed, as a size that there is.
-    fn suggested(&self) -> usize {
-        (2 * self.most).next_power_of_two().max(MIN_SIZE)
-    }
-}
-
-type Sites = HashMap<&'static Location<'static>, Site>;
-
-static ENDED: Mutex<Option<Sites>> = Mutex::new(None);
-static RUNTIMES: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
-
-/// Records what a green thread that has ended, and was spawned at `site`, has used.
-pub(crate) fn record(site: &'static Location<'static>, size: usize, used: usize) {
-    let mut sites = ENDED.lock();
-    let site = sites.get_or_insert_default().entry(site).or_default();
-    site.add(size, used);
-}
-
-/// Prints the table when the process exits, with the green threads of `runtime` that are alive then
-/// and have ever waited.
-pub(crate) fn report_at_exit(runtime: &Arc<Shared>) {
-    static REGISTERED: Once = Once::new();
-    RUNTIMES.lock().push(Arc::downgrade(runtime));
-    REGISTERED.call_once(|| {
-        // SAFETY: the function has the right type and does not unwind.
-        unsafe { libc::atexit(report) };
-    });
-}
-
-extern "C" fn report() {
-    let mut sites = ENDED.lock().clone().unwrap_or_default();
-    for runtime in RUNTIMES.lock().iter().filter_map(Weak::upgrade) {
-        let mut cursor = Some(Cursor::default());
-        while let Some(from) = cursor {
-            let (threads, next) = runtime.registry.some_from(from, 1024);
-            for green in threads.iter().filter_map(|waiter| waiter.green()) {
-                // SAFETY: it was found in the registry.
-                let stack = unsafe { green.started() }.stack;
-                let site = sites.entry(green.site).or_default();
-                site.add(stack.size, high_water(stack));
-            }
-            cursor = next;
-        }
-    }
-    // Nobody is left to whom an error could be told.
-    let _ = std::io::stderr().write_all(table(&sites).as_bytes());
-}
-
-fn table(sites: &Sites) -> String {
-    let mut rows: Vec<_> = sites
-        .iter()
-        .map(|(location, site)| (format!("{}:{}", location.file(), location.line()), site))
-        .collect();
-    rows.sort_by(|(a, x), (b, y)| y.most.cmp(&x.most).then_with(|| a.cmp(b)));
-    let width = rows
-        .iter()
-        .map(|(place, _)| place.len())
-        .max()
-        .unwrap_or(0)
-        .max(10);
-    let mut text = format!(
-        "\nstacks of green threads, by the place where they were spawned; bytes\n{:width$} {:>10} {:>10} {:>10} {:>10} {:>10}\n",
-        "spawned at", "threads", "size", "most used", "mean used", "suggested"
-    );
-    for (place, site) in rows {
-        let mean = site.sum / site.threads.max(1);
-        let _ = writeln!(
-            text,
-            "{place:width$} {:>10} {:>10} {:>10} {mean:>10} {:>10}",
-            site.threads,
-            site.size,
-            site.most,
-            site.suggested()
-        );
-    }
-    text
 }

@@ -43,7 +43,8 @@ use crate::run::worker::Worker;
 use crate::stack::coroutine::Suspend;
 use crate::wait;
 
-pub use crate::stack::usage::{StackUsage, stack_usage};
+pub use crate::run::stack_use::stack_usage;
+pub use crate::stack::usage::StackUsage;
 pub use handle::JoinHandle;
 pub use identity::{Thread, ThreadId, current};
 pub use park::{park, park_timeout};

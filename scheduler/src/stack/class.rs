@@ -1,0 +1,135 @@
+//! Classes of stacks, which are what they are pooled by, and the layout of a slot.
+//!
+//! Sizes are powers of two, from 16 KiB to 1 GiB, and each size comes with thread-locals and without. A
+//! *slot* has a guard page at its low end and the usable stack above it:
+//!
+//! ```text
+//!     bottom                                              base           top   next slot's bottom
+//!       | guard | usable, grows down <----------------------| thread-locals |.....|
+//!                                                                          stagger
+//! ```
+//!
+//! - What a switch touches, which is the frames of a thread that does little and the thread-locals
+//!   that lie next to them, is in one page, so that thousands of threads need few entries in the
+//!   processor's buffers for translations. What lies above them and is hardly used (most of the C
+//!   library's `struct pthread`) is in the page above.
+//! - Tops are staggered by cache lines. If all stacks began at one offset within their pages, the
+//!   hot top lines of thousands of them would compete for the same few sets of the first-level
+//!   cache.
+
+use std::io;
+
+use super::page::page;
+use super::tls;
+
+/// The stack size where none is asked for.
+pub(crate) const DEFAULT_SIZE: usize = 256 << 10;
+pub(crate) const MIN_SIZE: usize = 16 << 10;
+const MAX_SIZE: usize = 1 << 30;
+
+const MIN_LOG: u32 = MIN_SIZE.ilog2();
+const SIZES: usize = (MAX_SIZE.ilog2() - MIN_LOG) as usize + 1;
+/// Each size with thread-locals and without.
+pub(super) const CLASSES: usize = 2 * SIZES;
+
+/// Tops are staggered over at most so many places, so many bytes apart (two cache lines, which
+/// prefetchers fetch in pairs).
+const STAGGER_PLACES: usize = 16;
+const STAGGER_BYTES: usize = 128;
+/// What a green thread that does little uses of its stack beside its buffers. No stagger makes it need
+/// another page.
+const SHALLOW: usize = 1344;
+
+/// See the [module](self).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Class {
+    log: u8,
+    pub(super) own: Option<&'static tls::Own>,
+}
+
+impl Class {
+    /// The smallest class of at least `size` bytes, with thread-locals of its own if `own` is given.
+    pub(crate) fn of(size: usize, own: Option<&'static tls::Own>) -> io::Result<Self> {
+        if size > MAX_SIZE {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "a stack of {size} bytes is too large: at most {MAX_SIZE} bytes are possible"
+                ),
+            ));
+        }
+        let log = size.max(MIN_SIZE).next_power_of_two().ilog2();
+        Ok(Self {
+            log: (log - MIN_LOG) as u8,
+            own,
+        })
+    }
+
+    /// The same with another size.
+    pub(crate) fn resized(self, size: usize) -> io::Result<Self> {
+        Self::of(size, self.own)
+    }
+
+    /// The usable bytes of a stack.
+    pub(crate) fn size(self) -> usize {
+        MIN_SIZE << self.log
+    }
+
+    /// The address space of a slot.
+    pub(super) fn slot_bytes(self) -> usize {
+        // What lies above the stack is added, so that the promised size is usable at every stagger.
+        let stagger = self.stagger_places() * STAGGER_BYTES;
+        let above = self.lift() + self.block_bytes() + stagger;
+        page() + self.size() + above.next_multiple_of(page())
+    }
+
+    /// What thread-locals take of a stack, at most.
+    fn block_bytes(self) -> usize {
+        self.own.map_or(0, tls::Own::block_bytes)
+    }
+
+    /// What of the thread-locals lies above all that a switch touches.
+    fn cold_bytes(self) -> usize {
+        self.own.map_or(0, tls::Own::cold_bytes)
+    }
+
+    /// How far below the end of a slot the highest top is, so that what a switch touches ends with a
+    /// page.
+    fn lift(self) -> usize {
+        self.cold_bytes().next_multiple_of(page()) - self.cold_bytes()
+    }
+
+    /// Over how many places tops are staggered.
+    fn stagger_places(self) -> usize {
+        let used = self.block_bytes() - self.cold_bytes() + SHALLOW;
+        let slack = used.next_multiple_of(page()) - used;
+        (slack / STAGGER_BYTES + 1).min(STAGGER_PLACES)
+    }
+
+    /// The top of the stack in the slot that begins at `bottom` and is the `number`th.
+    pub(super) fn top(self, bottom: usize, number: usize) -> usize {
+        let stagger = number % self.stagger_places() * STAGGER_BYTES;
+        bottom + self.slot_bytes() - self.lift() - stagger
+    }
+
+    /// Which of the [`CLASSES`] it is.
+    pub(super) fn index(self) -> usize {
+        usize::from(self.log) + if self.own.is_some() { SIZES } else { 0 }
+    }
+}
+
+#[cfg(all(test, not(roving_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_rounded_up_and_bounded() {
+        let size = |size| Class::of(size, None).map(Class::size);
+        assert_eq!(size(0).unwrap(), MIN_SIZE);
+        assert_eq!(size(MIN_SIZE + 1).unwrap(), 2 * MIN_SIZE);
+        assert_eq!(size(DEFAULT_SIZE).unwrap(), DEFAULT_SIZE);
+        assert_eq!(size(MAX_SIZE).unwrap(), MAX_SIZE);
+        let error = size(MAX_SIZE + 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+}

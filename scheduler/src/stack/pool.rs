@@ -1,0 +1,332 @@
+//! Stacks, and the pool of the process that keeps the free ones.
+//!
+//! - **A [`Promise`] is a stack.** A green thread takes its stack when it starts, and not when it is
+//!   spawned: so a million that wait for their turn, and end in their first, share a few stacks that
+//!   stay in the processor's caches. But whoever spawns must be told if there is none. Therefore
+//!   spawning takes a promise, and there are never more promises than stacks have been carved: see
+//!   `promised` in [`Pool`].
+//! - A green thread with [thread-locals of its own](super::tls) has them above its stack, and they
+//!   are pooled with it.
+//! - Free stacks are kept for ever. Those in use last are *warm*: they keep their pages too, so that
+//!   a spawn reuses them without a fault. Those that have [given them back](super::cooling), and those
+//!   that were never used, are *cold*.
+
+use std::fmt;
+use std::io;
+use std::mem;
+use std::num::NonZeroUsize;
+use std::ptr;
+
+use corosensei::stack::STACK_ALIGNMENT;
+use parking_lot::Mutex;
+
+use super::bounds::Bounds;
+use super::class::{CLASSES, Class};
+use super::page::{self, page};
+use super::slab::Slab;
+use super::tls::Block;
+
+/// Free stacks a class whose pages stay.
+pub(super) const WARM: usize = 1024;
+
+/// The right to a stack, which is there when it is [asked for](super::cache::Cache::redeem). Dropping
+/// it gives it up.
+#[derive(Debug)]
+pub(crate) struct Promise {
+    class: Class,
+}
+
+impl Promise {
+    /// Takes a promise from the pool.
+    ///
+    /// # Errors
+    ///
+    /// There are not enough stacks, and the system refuses another one.
+    pub(crate) fn new(class: Class) -> io::Result<Self> {
+        pool_of(class).lock().promise(class, 1)?;
+        Ok(Self { class })
+    }
+
+    /// The promise of a stack that has been promised to the caller.
+    pub(super) fn of(class: Class) -> Self {
+        Self { class }
+    }
+
+    pub(super) fn class(&self) -> Class {
+        self.class
+    }
+
+    /// The stack is given, and is the promise from now on.
+    pub(super) fn keep(self) {
+        mem::forget(self);
+    }
+
+    /// Takes a stack for it from the pool.
+    pub(super) fn redeem(self) -> Stack {
+        let class = self.class;
+        self.keep();
+        let stack = pool_of(class).lock().take();
+        stack.with_block()
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        pool_of(self.class).lock().promised -= 1;
+    }
+}
+
+/// A guarded stack. Dropping it gives it back to the pool.
+pub(crate) struct Stack {
+    bottom: NonZeroUsize,
+    /// The highest address that it may use.
+    top: NonZeroUsize,
+    pub(super) class: Class,
+    /// The thread-locals, which end at the top.
+    pub(super) block: Option<Block>,
+}
+
+impl Stack {
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds {
+            bottom: self.bottom.get(),
+            lowest: self.lowest(),
+            base: corosensei::stack::Stack::base(self).get(),
+            size: self.class.size(),
+        }
+    }
+
+    /// The thread pointer of whoever runs on it; `None` if that is its worker's.
+    pub(crate) fn thread_pointer(&self) -> Option<NonZeroUsize> {
+        NonZeroUsize::new(self.block?.thread_pointer())
+    }
+
+    /// Wipes what has been written to it, so that the next user's mark is its own.
+    ///
+    /// # Safety
+    ///
+    /// Nobody runs on it.
+    pub(crate) unsafe fn wipe(&self, used: usize) {
+        let base = self.bounds().base;
+        // SAFETY: the used part of a stack on which nobody runs.
+        unsafe { ptr::with_exposed_provenance_mut::<u8>(base - used).write_bytes(0, used) };
+    }
+
+    /// Makes the stack of a thread that has ended that of a new one.
+    ///
+    /// # Safety
+    ///
+    /// Nobody runs on it.
+    pub(crate) unsafe fn renew(&self) {
+        if let Some(block) = self.block {
+            // SAFETY: the caller's promise.
+            unsafe { block.renew() };
+        }
+    }
+
+    /// Makes the thread-locals if they should be there and are not. That touches new memory, so it is
+    /// not for who has a lock.
+    fn with_block(mut self) -> Self {
+        if let (Some(own), None) = (self.class.own, self.block) {
+            let stack = self.lowest()..self.top.get();
+            // SAFETY: this is the top of a stack that nobody else has; `cooling` forgets the
+            // block before it uses the memory otherwise.
+            self.block = Some(unsafe { Block::new(own, self.top.get(), stack) });
+        }
+        self
+    }
+
+    /// The lowest address that it may use, where the guard ends.
+    fn lowest(&self) -> usize {
+        self.bottom.get() + page()
+    }
+
+    /// Gives all pages of a stack that nobody uses back to the system, but for those that hold
+    /// thread-locals.
+    pub(super) fn drop_pages(&self) {
+        let end = match self.block {
+            Some(block) => block.bottom(),
+            None => self.bottom.get() + self.class.slot_bytes(),
+        };
+        // SAFETY: nobody uses the stack, and the thread-locals are above.
+        unsafe { page::give_back(self.lowest(), end) };
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        let stack = Self { ..*self };
+        let mut pool = pool_of(self.class).lock();
+        pool.warm.push(stack);
+        pool.promised -= 1;
+    }
+}
+
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stack({:#x}..{:#x})", self.bottom, self.top)
+    }
+}
+
+// SAFETY: `bottom` and `base` are bounds within a mapping that is never unmapped; the lowest page
+// is a guard, installed before the stack left the pool; both are aligned as they must be, and
+// `Class` makes at least 16 KiB usable.
+unsafe impl corosensei::stack::Stack for Stack {
+    fn base(&self) -> NonZeroUsize {
+        match self.block {
+            Some(block) => {
+                let base = block.bottom() & !(STACK_ALIGNMENT - 1);
+                NonZeroUsize::new(base).expect("above the bottom")
+            }
+            None => self.top,
+        }
+    }
+
+    fn limit(&self) -> NonZeroUsize {
+        self.bottom
+    }
+}
+
+/// The pools of all classes.
+pub(super) static POOLS: [Mutex<Pool>; CLASSES] = [const { Mutex::new(Pool::new()) }; CLASSES];
+
+pub(super) fn pool_of(class: Class) -> &'static Mutex<Pool> {
+    &POOLS[class.index()]
+}
+
+/// The free stacks of one class.
+pub(super) struct Pool {
+    pub(super) warm: Vec<Stack>,
+    /// The fewest that were warm at some moment since it was looked at: so many nobody has needed.
+    fewest_warm: usize,
+    /// Without pages.
+    pub(super) cold: Vec<Stack>,
+    slab: Slab,
+    pub(super) carved: usize,
+    /// Each stack in use, each [`Promise`] and each that a [`Cache`](super::cache::Cache) holds is one; they are never
+    /// more than have been carved. A cache keeps no more free stacks than it holds promises. So
+    /// whoever has a promise finds a stack in the pool, or, if it is a cache, in itself: all others
+    /// that are elsewhere have promises of their own.
+    pub(super) promised: usize,
+}
+
+impl Pool {
+    const fn new() -> Self {
+        Self {
+            warm: Vec::new(),
+            fewest_warm: 0,
+            cold: Vec::new(),
+            slab: Slab::empty(),
+            carved: 0,
+            promised: 0,
+        }
+    }
+
+    /// Promises `count` stacks.
+    pub(super) fn promise(&mut self, class: Class, count: usize) -> io::Result<()> {
+        while self.promised + count > self.carved {
+            let stack = self.carve(class)?;
+            self.cold.push(stack);
+        }
+        self.promised += count;
+        Ok(())
+    }
+
+    /// How many more can be promised without carving.
+    pub(super) fn unpromised(&self) -> usize {
+        self.carved - self.promised
+    }
+
+    /// Takes a stack that has been promised. It may have no [block](Stack::with_block) yet.
+    fn take(&mut self) -> Stack {
+        let free = self.warm.pop();
+        self.fewest_warm = self.fewest_warm.min(self.warm.len());
+        let stack = free.or_else(|| self.cold.pop());
+        stack.expect("a promise is a stack")
+    }
+
+    /// Takes up to `count` warm stacks.
+    pub(super) fn take_warm(&mut self, count: usize) -> impl Iterator<Item = Stack> {
+        let from = self.warm.len() - self.warm.len().min(count);
+        self.fewest_warm = self.fewest_warm.min(from);
+        self.warm.drain(from..)
+    }
+
+    /// Begins to count anew, and gives how many stacks nobody has needed since the last time.
+    pub(super) fn surplus(&mut self) -> usize {
+        let fewest = mem::replace(&mut self.fewest_warm, self.warm.len());
+        fewest.saturating_sub(WARM)
+    }
+
+    fn carve(&mut self, class: Class) -> io::Result<Stack> {
+        let bottom = self.slab.carve(class)?;
+        let top = class.top(bottom, self.carved);
+        self.carved += 1;
+        Ok(Stack {
+            bottom: NonZeroUsize::new(bottom).expect("mmap gave an address"),
+            top: NonZeroUsize::new(top).expect("above the bottom"),
+            class,
+            block: None,
+        })
+    }
+
+    /// How many stacks are in the pool.
+    pub(super) fn free(&self) -> usize {
+        self.warm.len() + self.cold.len()
+    }
+}
+
+/// How many stacks are out of the pool: those of the green threads that are alive, and those that
+/// workers keep at hand. It counts all runtimes of the process; a runtime that has shut down keeps
+/// none.
+pub fn stacks_in_use() -> usize {
+    POOLS
+        .iter()
+        .map(|pool| {
+            let pool = pool.lock();
+            pool.carved - pool.free()
+        })
+        .sum()
+}
+
+#[cfg(all(test, not(roving_loom)))]
+mod tests {
+    use super::*;
+
+    fn stack(size: usize) -> Stack {
+        let class = Class::of(size, None).unwrap();
+        Promise::new(class).unwrap().redeem()
+    }
+
+    #[test]
+    fn the_promised_size_is_usable_and_stacks_do_not_overlap() {
+        let size = 32 << 10;
+        let stacks: Vec<_> = (0..100).map(|_| stack(size)).collect();
+        let mut ranges: Vec<_> = stacks
+            .iter()
+            .map(|s| (s.lowest(), s.bounds().base))
+            .collect();
+        ranges.sort_unstable();
+        for (lowest, base) in &ranges {
+            assert!(base - lowest >= size);
+            let usable = ptr::with_exposed_provenance_mut::<u8>(*lowest);
+            // SAFETY: the usable part of a stack that this test holds.
+            unsafe { usable.write_bytes(0xa5, base - lowest) };
+        }
+        assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+        for stack in &stacks {
+            let bounds = stack.bounds();
+            assert!(bounds.is_guard(bounds.bottom) && bounds.is_guard(bounds.lowest - 1));
+            assert!(!bounds.is_guard(bounds.bottom - 1) && !bounds.is_guard(bounds.lowest));
+        }
+    }
+
+    #[test]
+    fn a_stack_given_back_is_used_again() {
+        let size = 4 << 20;
+        let first = stack(size);
+        let bottom = first.bottom;
+        drop(first);
+        assert_eq!(stack(size).bottom, bottom);
+    }
+}
