@@ -330,7 +330,7 @@ struct Ends<T, E> {
 impl<T, E> Drop for Ends<T, E> {
     fn drop(&mut self) {
         let never_ran: thread::Result<Result<T, E>> = Err(Box::new(wait::Cancelled {
-            frame: crate::wait::ambient::FrameId::THREAD,
+            frame: crate::run::ambient::FrameId::THREAD,
         }));
         let result = self.result.take().unwrap_or(never_ran);
         self.shared.member_ended(self.index, result);

@@ -40,7 +40,7 @@ use std::time::Instant;
 
 use crate::protocol::list::{List, Node};
 use crate::protocol::primitive::{Guard, Mutex};
-use crate::run::fired::Woken;
+use crate::run::ticket::Woken;
 use crate::thread;
 use crate::wait::{self, Outcome, Ticket, Wait};
 

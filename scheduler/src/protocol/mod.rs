@@ -8,6 +8,7 @@
 //! |--------------|---------------------------------------------------------------------|
 //! | `primitive`  | the switch to the model checker                                     |
 //! | `word`       | the wait word: who may end a wait, and who then may run the waiter  |
+//! | `token`      | the token of a thread that parks                                    |
 //! | `completion` | the hand-over from a thread that ends to the one that joins it      |
 //! | `idle`       | who sleeps, who searches, who is woken: no lost wake-up             |
 //! | `nap`        | how long a worker sleeps that was woken for nothing                 |
@@ -26,4 +27,5 @@ pub(crate) mod nap;
 pub(crate) mod parker;
 pub(crate) mod primitive;
 pub(crate) mod timer;
+pub(crate) mod token;
 pub(crate) mod word;

@@ -29,7 +29,7 @@
 //! - **Cancellation** is a sticky bit in the same word, so that a request and the beginning of a
 //!   wait are totally ordered: either the request finds the wait and ends it, or the wait begins
 //!   ended. A *masked* wait (of a thread that is unwinding and may not unwind again) is left alone.
-//!   What the bit stands for is kept in [`ambient`](crate::wait::ambient).
+//!   What the bit stands for is kept in [`ambient`](crate::run::ambient).
 
 use crate::protocol::primitive::{AtomicU64, Ordering};
 

@@ -11,7 +11,7 @@ use std::any::Any;
 use std::io;
 use std::time::Duration;
 
-use crate::wait::Ticket;
+use crate::run::ticket::Ticket;
 
 /// A source of events that end waits.
 pub trait Driver: Any + Send + Sync {

@@ -3,15 +3,13 @@
 //! Both are for after the lock under which the ticket was fired. A thread that runs at once wants
 //! that lock; waking a worker takes a system call; and a ticket may be the last that is left of
 //! a thread, with which anything is dropped. So a [`Fired`] does both when it is dropped, and must
-//! not be dropped under a lock. Locks and channels collect theirs in a [`Woken`].
+//! not be dropped under a lock. Locks and channels collect theirs in a [`Woken`](super::ticket::Woken).
 
-use std::mem;
 use std::sync::Arc;
 
-use crate::protocol::word::{By, Fire};
+use crate::protocol::word::Fire;
 use crate::run::green::{Kind, Runnable, Waiter};
 use crate::run::shared;
-use crate::wait::Ticket;
 
 /// A ticket that has been fired: see the [module](self).
 #[must_use]
@@ -53,33 +51,5 @@ impl Drop for Fired {
                 Kind::Green(_) => shared::schedule(Runnable(waiter)),
             }
         }
-    }
-}
-
-/// The tickets that were fired while a lock was held. Dropping this lets the threads run again, in
-/// the order in which they were woken.
-#[derive(Default)]
-pub(crate) enum Woken {
-    #[default]
-    Nobody,
-    One(Fired),
-    Many(Vec<Fired>),
-}
-
-impl Woken {
-    /// Ends a wait; `false` if it had ended.
-    pub(crate) fn fire(&mut self, ticket: Ticket) -> bool {
-        let fired = ticket.end(By::Ticket);
-        let is_first = fired.is_first();
-        match self {
-            Self::Nobody => *self = Self::One(fired),
-            Self::Many(all) => all.push(fired),
-            Self::One(_) => {
-                if let Self::One(earlier) = mem::replace(self, Self::Many(Vec::new())) {
-                    *self = Self::Many(vec![earlier, fired]);
-                }
-            }
-        }
-        is_first
     }
 }

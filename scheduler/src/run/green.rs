@@ -27,16 +27,15 @@ use std::sync::{Arc, OnceLock};
 
 use crate::protocol::completion::Completion;
 use crate::protocol::parker::{Parker, Rouse};
+use crate::protocol::token::Token;
 use crate::protocol::word::{By, Epoch, Fire, WaitWord};
+use crate::run::ambient::{Ambient, FrameId};
 use crate::run::registry;
 use crate::run::shared::{self, Shared};
+use crate::run::ticket::Ticket;
 use crate::stack::coroutine::{Body, Coroutine, Suspender};
 use crate::stack::mode::ThreadLocals;
 use crate::stack::{Bounds, Promise, Stack};
-use crate::thread::park::Token;
-use crate::thread::scope::ScopeData;
-use crate::wait::Ticket;
-use crate::wait::ambient::{Ambient, FrameId};
 
 /// See the [module](self).
 pub(crate) struct Waiter {
@@ -95,9 +94,11 @@ impl Waiter {
         }
     }
 
-    /// Ends the wait `epoch`, if it has not ended.
-    pub(crate) fn fire(self: &Arc<Self>, epoch: Epoch, by: By) {
-        if self.word.fire(epoch, by) == Fire::Parked {
+    /// Makes the token of this thread available.
+    pub(crate) fn unpark(self: &Arc<Self>) {
+        if let Some(epoch) = self.token.unpark()
+            && self.word.fire(epoch, By::Ticket) == Fire::Parked
+        {
             self.run_again();
         }
     }
@@ -159,6 +160,13 @@ impl fmt::Debug for Waiter {
     }
 }
 
+/// What a green thread must not outlive: it is told when the thread has ended and its stack is gone.
+pub(crate) trait Enclosing: Send + Sync {
+    /// Counts a thread off. Gives whoever must be told.
+    #[must_use]
+    fn thread_ended(&self) -> Option<Ticket>;
+}
+
 /// What only green threads have.
 pub(crate) struct Green {
     pub(crate) runtime: Arc<Shared>,
@@ -169,8 +177,8 @@ pub(crate) struct Green {
     key: OnceLock<registry::Key>,
     /// Whoever joins it.
     pub(crate) completion: Completion<Ticket>,
-    /// The scope that it must not outlive.
-    pub(crate) scope: Option<Arc<ScopeData>>,
+    /// What it must not outlive.
+    pub(crate) scope: Option<Arc<dyn Enclosing>>,
     suspender: AtomicPtr<()>,
     /// An address in the frame that it has suspended in.
     suspended_at: AtomicUsize,
@@ -210,7 +218,7 @@ impl Green {
         body: Body,
         stack: Promise,
         site: &'static Location<'static>,
-        scope: Option<Arc<ScopeData>>,
+        scope: Option<Arc<dyn Enclosing>>,
     ) -> Self {
         Self {
             runtime,

@@ -1,5 +1,31 @@
 //! Who runs what.
+//!
+//! A green thread is a control block with a stack, and the right to run it is passed from hand to
+//! hand: from whoever spawned or woke it to a queue, from there to a worker, and back.
+//!
+//! | file        | what it is                                                               |
+//! |-------------|--------------------------------------------------------------------------|
+//! | `green`     | the control block of a thread, and the right to run it                    |
+//! | `ambient`   | what the blocking calls of a thread are subject to                       |
+//! | `ticket`    | the right to end a wait                                                  |
+//! | `fired`     | what a fired ticket leaves to do when a lock is free                     |
+//! | `queue`     | where runnable green threads are                                         |
+//! | `registry`  | how many green threads are alive, and which of them have suspended       |
+//! | `driver`    | the seam to IO                                                           |
+//! | `shared`    | what all threads of one runtime reach                                    |
+//! | `worker`    | the loop: find work, switch to it, do what it asked for                  |
+//! | `context`   | what the current OS thread is to the runtime: all the thread-locals      |
+//! | `panicking` | whether *this* green thread is unwinding                                 |
+//! | `reclaim`   | long-parked green threads give back what they do not use of their stacks |
+//! | `overflow`  | what is said when a stack overflows                                      |
+//! | `stack_use` | how much of their stacks green threads use                               |
+//!
+//! It may use the floors below: `stack` and `protocol`. What it must tell those above, it does by what
+//! they have handed down: a [`Ticket`](ticket::Ticket), an [`Enclosing`](green::Enclosing) that counts
+//! its threads, a [`Canceller`](ambient::Canceller) that knows its frames, a
+//! [`Driver`](driver::Driver).
 
+pub(crate) mod ambient;
 pub(crate) mod context;
 pub mod driver;
 pub(crate) mod fired;
@@ -11,4 +37,5 @@ pub(crate) mod reclaim;
 pub(crate) mod registry;
 pub(crate) mod shared;
 pub(crate) mod stack_use;
+pub(crate) mod ticket;
 pub(crate) mod worker;

@@ -8,7 +8,6 @@ use std::num::NonZeroU64;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
@@ -23,10 +22,10 @@ use crate::run::green::Runnable;
 use crate::run::queue::{Inbox, Stealable};
 use crate::run::reclaim::Reclaim;
 use crate::run::registry::Registry;
+use crate::run::ticket::Ticket;
 use crate::run::worker::Worker;
 use crate::stack::Class;
 use crate::stack::mode::Mode;
-use crate::wait::{self, Outcome, Ticket};
 
 /// The name of a runtime, never used again in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -205,21 +204,9 @@ impl Shared {
         }
     }
 
-    /// Blocks until no green thread is alive, or until the deadline; gives how many are alive. The
-    /// registry is closed.
-    pub(crate) fn wait_until_all_ended(&self, deadline: Option<Instant>) -> usize {
-        loop {
-            // Whoever shuts a runtime down does so to the end, even when its own runtime cancels
-            // it.
-            let wait = wait::begin_masked();
-            self.awaiting_end.lock().push(wait.ticket());
-            if self.registry.len() == 0 {
-                return 0;
-            }
-            if wait.block(deadline) == Outcome::TimedOut {
-                return self.registry.len();
-            }
-        }
+    /// Leaves a ticket, to be fired when the last green thread of the closed runtime has ended.
+    pub(crate) fn await_end(&self, ticket: Ticket) {
+        self.awaiting_end.lock().push(ticket);
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

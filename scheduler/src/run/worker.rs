@@ -45,11 +45,11 @@ use crate::run::panicking::Doubts;
 use crate::run::queue::{Inbox, Local};
 use crate::run::shared::{self, Shared};
 use crate::run::stack_use;
+use crate::run::ticket::Ticket;
 use crate::stack::coroutine::{Resumed, Suspend};
 use crate::stack::tls;
 use crate::stack::usage::StackUsage;
 use crate::stack::{Cache, Class, Promise};
-use crate::wait::Ticket;
 
 /// A busy worker looks for events, timers and injected green threads after so many runs. A prime,
 /// so that it does not keep step with the program's own periods (as in Go).
@@ -533,7 +533,7 @@ impl Worker {
             green.started().thread_pointer
         };
         green.set_home(self.index);
-        if let (Some(pointer), Ok(own)) = (pointer, tls::own()) {
+        if let (Some(pointer), Some(own)) = (pointer, tls::own()) {
             // It uses this worker's cache of the allocator from now on.
             own.lend_allocator(self.thread_pointer, pointer.get());
         }

@@ -6,13 +6,14 @@ use std::io;
 use std::str::FromStr;
 use std::thread;
 
+use super::Runtime;
+use crate::run::context;
 use crate::run::overflow;
 use crate::run::panicking;
 use crate::run::queue::Local;
 use crate::run::shared::Shared;
 use crate::run::stack_use;
 use crate::run::worker::Worker;
-use crate::runtime::{self, Runtime};
 use crate::stack::mode::{Mode, ThreadLocals};
 use crate::stack::tls;
 use crate::stack::{self, Class};
@@ -150,7 +151,7 @@ impl Builder {
         }
         let mode = self.mode()?;
         let own = match mode.thread_locals {
-            ThreadLocals::Own => tls::own().ok(),
+            ThreadLocals::Own => tls::own(),
             ThreadLocals::Pinned | ThreadLocals::Shared => None,
         };
         let class = Class::of(stack_size, own)?;
@@ -170,13 +171,13 @@ impl Builder {
         };
         let mut refused = None;
         let thread_locals = match asked {
-            Some(ThreadLocals::Own) => match tls::own() {
+            Some(ThreadLocals::Own) => match tls::find(context::own_thread_pointer) {
                 Ok(_) => ThreadLocals::Own,
                 Err(why) => return Err(io::Error::new(io::ErrorKind::Unsupported, why.clone())),
             },
             Some(asked) => asked,
             None if cfg!(roving_shared) => ThreadLocals::Shared,
-            None => match tls::own() {
+            None => match tls::find(context::own_thread_pointer) {
                 Ok(_) => ThreadLocals::Own,
                 Err(why) => {
                     refused = Some(why.clone());
@@ -199,7 +200,7 @@ impl Builder {
     /// As [`build`](Self::build); and [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the global
     /// runtime runs, which it does from its first use on: configure it first thing in `main`.
     pub fn build_global(self) -> io::Result<()> {
-        runtime::start_global(self)
+        super::global::start(self)
     }
 }
 

@@ -32,7 +32,7 @@ impl Thread {
     /// parked.join().unwrap();
     /// ```
     pub fn unpark(&self) {
-        self.0.token.unpark(&self.0);
+        self.0.unpark();
     }
 
     /// The number of this thread, which no other thread of this process has or will have.

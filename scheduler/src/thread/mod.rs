@@ -29,6 +29,7 @@
 
 mod handle;
 mod identity;
+mod on_runtime;
 pub(crate) mod park;
 pub(crate) mod scope;
 mod spawn;
@@ -52,7 +53,6 @@ pub use scope::{Scope, ScopedJoinHandle, scope};
 #[doc(hidden)]
 pub use spawn::spawn_with;
 pub use spawn::{Builder, spawn};
-pub(crate) use spawn::{or_panic, run_in, spawn_in};
 
 /// What [`JoinHandle::join`] gives: the thread's result, or the payload of the panic that
 /// ended it.

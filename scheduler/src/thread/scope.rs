@@ -27,8 +27,10 @@ use super::spawn::Belonging;
 use super::{Builder, JoinHandle, Result, Thread};
 use crate::channel::Selectable;
 use crate::protocol::primitive::{AtomicUsize, Mutex, Ordering};
+use crate::run::ambient::FrameId;
+use crate::run::green::Enclosing;
 use crate::run::panicking;
-use crate::wait::ambient::{FrameId, Inheritance};
+use crate::wait::ambient::Inheritance;
 use crate::wait::cancel::Token;
 use crate::wait::{self, Interrupt, Ticket};
 
@@ -48,6 +50,17 @@ pub(crate) struct ScopeData {
 impl UnwindSafe for ScopeData {}
 impl RefUnwindSafe for ScopeData {}
 
+impl Enclosing for ScopeData {
+    fn thread_ended(&self) -> Option<Ticket> {
+        // Release and acquire: what the threads did happens before the end of the scope.
+        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.waiting.lock().take()
+        } else {
+            None
+        }
+    }
+}
+
 impl ScopeData {
     fn new() -> Self {
         Self {
@@ -57,17 +70,6 @@ impl ScopeData {
             waiting: Mutex::new(None),
             token: Arc::default(),
             frame: FrameId::next(),
-        }
-    }
-
-    /// A thread, whose stack is gone, has ended. Gives whoever must be told.
-    #[must_use]
-    pub(crate) fn thread_ended(&self) -> Option<Ticket> {
-        // Release and acquire: what the threads did happens before the end of the scope.
-        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.waiting.lock().take()
-        } else {
-            None
         }
     }
 

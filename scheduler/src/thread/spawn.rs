@@ -10,6 +10,7 @@ use super::scope::ScopeData;
 use super::{JoinHandle, Scope, ScopedJoinHandle, Thread};
 use crate::run::context;
 use crate::run::green::{Green, Kind, Runnable, Waiter};
+use crate::run::panicking;
 use crate::run::shared::{self, Shared};
 use crate::run::worker::die;
 use crate::runtime;
@@ -242,7 +243,7 @@ where
     // SAFETY: only the lifetime changes. The body is called or dropped, and its result dropped or
     // handed over, before the thread has ended; until then our caller keeps borrowed what it borrows.
     let body = unsafe { mem::transmute::<Box<dyn FnOnce(Suspender) + Send + '_>, Body>(body) };
-    let green = Green::new(runtime, body, stack, site, scope);
+    let green = Green::new(runtime, body, stack, site, scope.map(|scope| scope as _));
     let waiter = Arc::new(Waiter::new(name, Kind::Green(green)));
     inheritance.give_to(&waiter);
     shared::schedule(Runnable(waiter.clone()));
@@ -325,7 +326,15 @@ where
     // after the thread.
     let spawned = unsafe { spawn_unchecked(runtime.clone(), None, None, belonging, f) };
     match spawned {
-        Ok(handle) => runtime::result_or_unwind(handle.join_masked()),
+        Ok(handle) => result_or_unwind(handle.join_masked()),
         Err(error) => panic!("failed to run a green thread: {error}"),
+    }
+}
+
+/// Goes on with a panic, or says why there is no result.
+fn result_or_unwind<T>(result: super::Result<T>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(payload) => panicking::resume(payload),
     }
 }

@@ -13,9 +13,10 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::channel::Selectable;
+use crate::run::ambient::{Canceller, FrameId, Kind};
 use crate::run::green::Waiter;
 use crate::run::panicking;
-use crate::wait::ambient::{self, FrameId, Kind};
+use crate::wait::ambient;
 use crate::wait::{self, Cancelled, Ticket};
 
 /// What the clones of a [`CancelToken`] share.
@@ -32,9 +33,8 @@ struct State {
     waiting: Vec<Ticket>,
 }
 
-impl Token {
-    /// Makes the frame `id` of `waiter`, which is there, subject to this token.
-    pub(crate) fn enter(&self, waiter: &Arc<Waiter>, id: FrameId) {
+impl Canceller for Token {
+    fn enter(&self, waiter: &Arc<Waiter>, id: FrameId) {
         let mut state = self.0.lock();
         state.members.insert((address(waiter), id), waiter.clone());
         if state.cancelled {
@@ -42,11 +42,13 @@ impl Token {
         }
     }
 
-    pub(crate) fn leave(&self, waiter: &Arc<Waiter>, id: FrameId) {
+    fn leave(&self, waiter: &Arc<Waiter>, id: FrameId) {
         let member = self.0.lock().members.remove(&(address(waiter), id));
         drop(member);
     }
+}
 
+impl Token {
     /// Cancels this token and all below it, one after the other: a chain of them may be long.
     pub(crate) fn cancel(&self) {
         let mut below = self.cancel_alone();
@@ -233,10 +235,7 @@ impl fmt::Debug for CancelToken {
 }
 
 fn run_in<T>(token: &Arc<Token>, f: impl FnOnce() -> T) -> Result<T, Cancelled> {
-    let frame = ambient::enter(Kind::Token {
-        cancelled: false,
-        token: token.clone(),
-    });
+    let frame = ambient::enter(Kind::token(token.clone()));
     let id = frame.id;
     let result = panic::catch_unwind(AssertUnwindSafe(f));
     drop(frame);

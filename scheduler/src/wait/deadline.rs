@@ -4,8 +4,9 @@ use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
+use crate::run::ambient::{FrameId, Kind};
 use crate::run::panicking;
-use crate::wait::ambient::{self, FrameId, Kind};
+use crate::wait::ambient;
 
 /// Calls `f`, whose blocking calls end when `limit` is over: reads, locks, joins, sleeps, channel
 /// operations, all of them, also in the children that it spawns in a

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::run::ambient::Kind;
 use crate::run::context;
-use crate::wait::ambient::{self, Kind};
+use crate::wait::ambient;
 
 /// A variable whose value holds while a closure runs, and in the green threads that it spawns.
 ///

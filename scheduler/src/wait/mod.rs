@@ -35,6 +35,18 @@
 //! With `panic = "abort"` nothing can unwind: only operations that [say](begin_interruptible) that
 //! they can give an error are interrupted.
 //!
+//! # The floor
+//!
+//! | file       | what it is                                                       |
+//! |------------|------------------------------------------------------------------|
+//! | this one   | the door                                                         |
+//! | `ambient`  | frames for as long as a closure runs, and what children inherit  |
+//! | `deadline` | deadlines over whatever blocks                                   |
+//! | `cancel`   | tokens that cancel, and shields                                  |
+//! | `local`    | values that children inherit                                     |
+//!
+//! It may use the floors below: `run`, `stack` and `protocol`.
+//!
 //! [`JoinHandle`]: crate::thread::JoinHandle
 
 pub(crate) mod ambient;
@@ -52,12 +64,12 @@ use std::time::Instant;
 use crate::protocol::parker::Parker;
 use crate::protocol::timer::TimerKey;
 use crate::protocol::word::{By, Commit, Epoch, Fire};
+use crate::run::ambient::FrameId;
 use crate::run::context;
-use crate::run::fired::Fired;
 use crate::run::green::{Green, Kind, Waiter};
 use crate::run::panicking::{self, Unwinding};
+pub use crate::run::ticket::Ticket;
 use crate::stack::coroutine::Suspend;
-use crate::wait::ambient::FrameId;
 use crate::wait::deadline::DeadlineElapsed;
 
 /// Begins a wait of the current thread, green or not.
@@ -155,10 +167,7 @@ pub enum Outcome {
 impl Wait {
     /// Makes a ticket that ends this wait. There may be many.
     pub fn ticket(&self) -> Ticket {
-        Ticket {
-            waiter: self.waiter.clone(),
-            epoch: self.epoch,
-        }
+        Ticket::new(self.waiter.clone(), self.epoch)
     }
 
     /// Blocks the current thread until a ticket of this wait is fired or the deadline comes. `None`
@@ -399,42 +408,3 @@ impl fmt::Display for Cancelled {
 }
 
 impl std::error::Error for Cancelled {}
-
-/// The right to end a wait. Firing one of a wait that has ended does nothing.
-#[derive(Clone)]
-pub struct Ticket {
-    waiter: Arc<Waiter>,
-    epoch: Epoch,
-}
-
-impl Ticket {
-    /// Ends the wait and lets its thread run again. `true` for the one who did; never blocks.
-    pub fn fire(self) -> bool {
-        self.end(By::Ticket).is_first()
-    }
-
-    /// Ends the wait. Its thread runs again when what this gives is dropped.
-    pub(crate) fn end(self, by: By) -> Fired {
-        let fire = self.waiter.word.fire(self.epoch, by);
-        Fired::new(self.waiter, fire)
-    }
-
-    /// Whether both are of one wait.
-    pub(crate) fn is_of(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.waiter, &other.waiter) && self.epoch == other.epoch
-    }
-
-    /// Whether the wait has ended, so that firing would do nothing.
-    pub fn is_stale(&self) -> bool {
-        self.waiter.word.is_stale(self.epoch)
-    }
-}
-
-impl fmt::Debug for Ticket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket")
-            .field("thread", &self.waiter)
-            .field("stale", &self.is_stale())
-            .finish()
-    }
-}

@@ -9,11 +9,12 @@
 use std::ffi::{c_int, c_void};
 use std::mem;
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::OwnPointer;
 use super::libc_layout::Refusal;
 use super::pointer;
-use crate::run::context;
 
 /// `SIGSETXID`, which programs cannot name.
 const SIGNAL: c_int = 33;
@@ -26,9 +27,11 @@ type Handler = unsafe extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
 /// The C library's handler.
 static WRAPPED: AtomicUsize = AtomicUsize::new(0);
+static OWN_POINTER: OnceLock<OwnPointer> = OnceLock::new();
 
 /// Wraps the handler, which the C library has installed with its first thread.
-pub(super) fn wrap_handler() -> Result<(), Refusal> {
+pub(super) fn wrap_handler(own_pointer: OwnPointer) -> Result<(), Refusal> {
+    OWN_POINTER.get_or_init(|| own_pointer);
     let mut action = Action::default();
     let ours: Handler = handle;
     // SAFETY: reads the action, and changes nothing of it but the handler, to one with the same
@@ -56,7 +59,7 @@ unsafe fn rt_sigaction(new: *const Action, old: *mut Action) -> bool {
 unsafe extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: a handler with this signature was there.
     let wrapped = unsafe { mem::transmute::<usize, Handler>(WRAPPED.load(Ordering::SeqCst)) };
-    match context::own_thread_pointer() {
+    match OWN_POINTER.get().and_then(|own_pointer| own_pointer()) {
         // SAFETY: this OS thread's own pointer, as long as the C library's handler runs.
         Some(own) => unsafe { pointer::call_as(own, || wrapped(signal, info, context)) },
         // SAFETY: what the kernel has passed.

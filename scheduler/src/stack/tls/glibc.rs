@@ -8,6 +8,8 @@ mod pattern;
 mod pointer;
 mod surplus;
 
+use super::OwnPointer;
+
 pub(crate) use block::{Block, forget};
 pub(crate) use end::end_thread;
 pub(crate) use pattern::Own;

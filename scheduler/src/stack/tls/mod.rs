@@ -59,9 +59,20 @@ mod platform;
 
 pub(crate) use platform::*;
 
-/// What it takes for green threads to have their own thread-locals, or why they cannot.
-pub(crate) fn own() -> Result<&'static Own, &'static NoOwnThreadLocals> {
-    static OWN: OnceLock<Result<Own, NoOwnThreadLocals>> = OnceLock::new();
-    OWN.get_or_init(|| Own::new().map_err(NoOwnThreadLocals::because))
+/// Tells the thread pointer of the current OS thread, if it is one that runs green threads. Called in a signal
+/// handler, under whichever pointer is loaded.
+pub(crate) type OwnPointer = fn() -> Option<usize>;
+
+static OWN: OnceLock<Result<Own, NoOwnThreadLocals>> = OnceLock::new();
+
+/// What it takes for green threads to have their own thread-locals, or why they cannot. Finds out once
+/// for the process.
+pub(crate) fn find(own_pointer: OwnPointer) -> Result<&'static Own, &'static NoOwnThreadLocals> {
+    OWN.get_or_init(|| Own::new(own_pointer).map_err(NoOwnThreadLocals::because))
         .as_ref()
+}
+
+/// What has been [found](find), if green threads can have their own thread-locals.
+pub(crate) fn own() -> Option<&'static Own> {
+    OWN.get()?.as_ref().ok()
 }

@@ -31,6 +31,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use super::OwnPointer;
 use super::everybody;
 use super::libc_layout::{Layout, Refusal};
 use super::pointer;
@@ -73,7 +74,7 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    pub(crate) fn new() -> Result<Self, Refusal> {
+    pub(crate) fn new(own_pointer: OwnPointer) -> Result<Self, Refusal> {
         let layout = Layout::find()?;
         let (first, second) = neighbours(&layout)?;
         let distance = second.wrapping_sub(first);
@@ -94,7 +95,7 @@ impl Own {
         let allocator = models.allocator_words(&layout);
         let keys_used = models.keys_used_word(&layout);
         let modules = static_modules(first);
-        everybody::wrap_handler()?;
+        everybody::wrap_handler(own_pointer)?;
         Ok(Self {
             models: [first, second],
             pthread_image,

@@ -8,7 +8,7 @@ use std::ops::Range;
 pub(crate) enum Own {}
 
 impl Own {
-    pub(crate) fn new() -> Result<Self, Cow<'static, str>> {
+    pub(crate) fn new(_own_pointer: super::OwnPointer) -> Result<Self, Cow<'static, str>> {
         Err(
             "they need Linux on x86-64 or aarch64, and a program that is dynamically linked to glibc"
                 .into(),
