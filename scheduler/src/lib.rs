@@ -63,5 +63,6 @@ pub use runtime::{Handle, Runtime, ShutdownTimedOut};
 pub use stack::mode::{NoOwnThreadLocals, ThreadLocals};
 pub use stack::stacks_in_use;
 pub use wait::cancel::{CancelToken, shield};
-pub use wait::deadline::{DeadlineElapsed, deadline, deadline_at};
+pub use wait::deadline::{deadline, deadline_at};
+pub use wait::interrupt::DeadlineElapsed;
 pub use wait::local;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::wait::deadline::{DeadlineElapsed, deadline};
+use crate::wait::DeadlineElapsed;
+use crate::wait::deadline::deadline;
 
 pub use crate::thread::{sleep, sleep_until};
 pub use std::time::{Duration, Instant, SystemTime, SystemTimeError, UNIX_EPOCH};

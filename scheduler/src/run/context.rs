@@ -16,7 +16,7 @@ use crate::protocol::parker::Parker;
 use crate::protocol::primitive;
 use crate::run::green::{Kind, Waiter};
 use crate::run::panicking::{self, Unwinding};
-use crate::run::shared::Shared;
+use crate::run::shared::{RuntimeId, Shared};
 use crate::run::worker::Worker;
 use crate::stack::coroutine::Suspend;
 use crate::stack::tls;
@@ -122,6 +122,21 @@ pub(crate) fn with_runtime<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R> {
     with_worker(|worker| {
         let worker = worker.filter(|worker| worker.running().is_some())?;
         Some(f(worker.shared()))
+    })
+}
+
+impl RuntimeId {
+    /// The runtime of the current green thread; `None` on a plain OS thread.
+    pub fn current() -> Option<Self> {
+        with_runtime(|runtime| runtime.id)
+    }
+}
+
+/// The shard of the registry of `runtime` for threads that are spawned here.
+pub(crate) fn home_shard(runtime: &Shared) -> usize {
+    with_worker(|worker| match worker {
+        Some(worker) if worker.shared().id == runtime.id => worker.index(),
+        _ => 0,
     })
 }
 

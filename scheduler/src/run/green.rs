@@ -26,12 +26,12 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, OnceLock};
 
 use crate::protocol::completion::Completion;
-use crate::protocol::parker::{Parker, Rouse};
+use crate::protocol::parker::Parker;
 use crate::protocol::token::Token;
-use crate::protocol::word::{By, Epoch, Fire, WaitWord};
-use crate::run::ambient::{Ambient, FrameId};
+use crate::protocol::word::{Fire, WaitWord};
+use crate::run::ambient::Ambient;
 use crate::run::registry;
-use crate::run::shared::{self, Shared};
+use crate::run::shared::Shared;
 use crate::run::ticket::Ticket;
 use crate::stack::coroutine::{Body, Coroutine, Suspender};
 use crate::stack::mode::ThreadLocals;
@@ -94,55 +94,11 @@ impl Waiter {
         }
     }
 
-    /// Makes the token of this thread available.
-    pub(crate) fn unpark(self: &Arc<Self>) {
-        if let Some(epoch) = self.token.unpark()
-            && self.word.fire(epoch, By::Ticket) == Fire::Parked
-        {
-            self.run_again();
-        }
-    }
-
-    /// Asks the thread to end, and ends the wait that it is in. It will be told by unwinding if it
-    /// `must_unwind`, else by an error where there is one to give.
-    pub(crate) fn cancel(self: &Arc<Self>, must_unwind: bool) {
-        if self.ambient.cancel_thread(&self.word, must_unwind) == Fire::Parked {
-            self.run_again();
-        }
-    }
-
     /// Asks the thread, which its worker or itself holds, to unwind at its next wait, or out of the
     /// one that it has begun.
     pub(crate) fn cancel_running(&self) {
         // Nobody has to queue it: whoever holds it goes on with it.
         let _: Fire = self.ambient.cancel_thread(&self.word, true);
-    }
-
-    /// Cancels what runs in the frame `id`, which is there.
-    pub(crate) fn cancel_frame(self: &Arc<Self>, id: FrameId) {
-        if self.ambient.cancel_frame(&self.word, id) == Fire::Parked {
-            self.run_again();
-        }
-    }
-
-    /// Lets cancellation end the wait `epoch`, which was begun in doubt whether its thread is
-    /// unwinding.
-    pub(crate) fn unmask(self: &Arc<Self>, epoch: Epoch) {
-        if self.word.unmask(epoch) == Fire::Parked {
-            self.run_again();
-        }
-    }
-
-    /// Called by whoever has just moved the word from `Parked` to `Ended`, or has held the thread
-    /// when its wait ended.
-    pub(crate) fn run_again(self: &Arc<Self>) {
-        match &self.kind {
-            Kind::Os(parker) => {
-                // An OS thread is never in the driver.
-                let _: Rouse = parker.unpark();
-            }
-            Kind::Green(_) => shared::schedule(Runnable(self.clone())),
-        }
     }
 }
 

@@ -8,11 +8,11 @@
 //! | `green`     | the control block of a thread, and the right to run it                    |
 //! | `ambient`   | what the blocking calls of a thread are subject to                       |
 //! | `ticket`    | the right to end a wait                                                  |
-//! | `fired`     | what a fired ticket leaves to do when a lock is free                     |
 //! | `queue`     | where runnable green threads are                                         |
 //! | `registry`  | how many green threads are alive, and which of them have suspended       |
 //! | `driver`    | the seam to IO                                                           |
 //! | `shared`    | what all threads of one runtime reach                                    |
+//! | `wake`      | how a thread gets to run again whose wait has ended                      |
 //! | `worker`    | the loop: find work, switch to it, do what it asked for                  |
 //! | `context`   | what the current OS thread is to the runtime: all the thread-locals      |
 //! | `panicking` | whether *this* green thread is unwinding                                 |
@@ -28,7 +28,6 @@
 pub(crate) mod ambient;
 pub(crate) mod context;
 pub mod driver;
-pub(crate) mod fired;
 pub(crate) mod green;
 pub(crate) mod overflow;
 pub(crate) mod panicking;
@@ -38,4 +37,5 @@ pub(crate) mod registry;
 pub(crate) mod shared;
 pub(crate) mod stack_use;
 pub(crate) mod ticket;
+pub(crate) mod wake;
 pub(crate) mod worker;

@@ -90,8 +90,9 @@ impl Reclaim {
         }
     }
 
-    /// Does a slice of a scan if one is due. `true` if there is more to do at once.
-    pub(crate) fn slice(&self, registry: &Registry) -> bool {
+    /// Does a slice of a scan if one is due. `true` if there is more to do at once. A thread whose wait has
+    /// ended meanwhile is `woken`.
+    pub(crate) fn slice(&self, registry: &Registry, woken: fn(&Arc<Waiter>)) -> bool {
         if self.next().is_none_or(|next| Instant::now() < next) {
             return false;
         }
@@ -101,7 +102,7 @@ impl Reclaim {
         if !scan.is_cooling {
             let (threads, cursor) = registry.some_from(scan.cursor, SLICE);
             for waiter in &threads {
-                scan.again |= visit(waiter);
+                scan.again |= visit(waiter, woken);
             }
             scan.cursor = cursor.unwrap_or_default();
             if cursor.is_some() {
@@ -125,7 +126,7 @@ impl Reclaim {
 }
 
 /// Looks at one green thread. `true` if it is in a wait that was not known.
-fn visit(waiter: &Arc<Waiter>) -> bool {
+fn visit(waiter: &Arc<Waiter>, woken: fn(&Arc<Waiter>)) -> bool {
     let (Some(green), Some(epoch)) = (waiter.green(), waiter.word.parked()) else {
         return false;
     };
@@ -143,7 +144,7 @@ fn visit(waiter: &Arc<Waiter>) -> bool {
         // SAFETY: the thread is held, so it is suspended; nothing of it is below `dead_end`.
         unsafe { green.started().stack.give_back_below(dead_end) };
         if waiter.word.commit() == Commit::Ended {
-            waiter.run_again();
+            woken(waiter);
         }
     }
     false

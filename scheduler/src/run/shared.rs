@@ -1,5 +1,4 @@
-//! What all threads of one runtime reach: its queues, its sleepers, its driver, and the way of a
-//! green thread into a queue.
+//! What all threads of one runtime reach: its queues, its sleepers, its driver.
 
 use std::any::Any;
 use std::io;
@@ -16,14 +15,12 @@ use parking_lot::Mutex;
 use crate::protocol::idle::Idle;
 use crate::protocol::parker::{Parker, Rouse};
 use crate::protocol::timer::Shard;
-use crate::run::context;
 use crate::run::driver::Driver;
 use crate::run::green::Runnable;
 use crate::run::queue::{Inbox, Stealable};
 use crate::run::reclaim::Reclaim;
 use crate::run::registry::Registry;
 use crate::run::ticket::Ticket;
-use crate::run::worker::Worker;
 use crate::stack::Class;
 use crate::stack::mode::Mode;
 
@@ -32,11 +29,6 @@ use crate::stack::mode::Mode;
 pub struct RuntimeId(NonZeroU64);
 
 impl RuntimeId {
-    /// The runtime of the current green thread; `None` on a plain OS thread.
-    pub fn current() -> Option<Self> {
-        context::with_runtime(|runtime| runtime.id)
-    }
-
     fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NonZeroU64::new(NEXT.fetch_add(1, Ordering::Relaxed)).expect("starts at 1"))
@@ -194,13 +186,13 @@ impl Shared {
             .map_err(|_| io::Error::other("the runtime has a driver of another kind"))
     }
 
-    /// A green thread has ended, or was counted and not spawned.
-    pub(crate) fn thread_ended(&self, shard: usize) {
+    /// A green thread has ended, or was counted and not spawned. Gives whoever must be told.
+    #[must_use]
+    pub(crate) fn thread_ended(&self, shard: usize) -> Vec<Ticket> {
         if self.registry.ended(shard) {
-            let awaiting = mem::take(&mut *self.awaiting_end.lock());
-            for ticket in awaiting {
-                ticket.fire();
-            }
+            mem::take(&mut *self.awaiting_end.lock())
+        } else {
+            Vec::new()
         }
     }
 
@@ -221,26 +213,6 @@ impl Shared {
                 self.unpark(worker);
             }
         }
-    }
-
-    /// The registry's shard for threads spawned here.
-    pub(crate) fn home_shard(&self) -> usize {
-        context::with_worker(|worker: Option<&Worker>| match worker {
-            Some(worker) if worker.shared().id == self.id => worker.index(),
-            _ => 0,
-        })
-    }
-}
-
-/// Queues a green thread that has been spawned or woken, and sees to it that somebody runs it.
-pub(crate) fn schedule(runnable: Runnable) {
-    let elsewhere = context::with_worker(|worker| match worker {
-        Some(worker) => worker.schedule(runnable),
-        None => Some(runnable),
-    });
-    if let Some(runnable) = elsewhere {
-        let runtime = runnable.green().runtime.clone();
-        runtime.inject(runnable);
     }
 }
 

@@ -43,9 +43,10 @@ use crate::run::context;
 use crate::run::green::{Runnable, Waiter};
 use crate::run::panicking::Doubts;
 use crate::run::queue::{Inbox, Local};
-use crate::run::shared::{self, Shared};
+use crate::run::shared::Shared;
 use crate::run::stack_use;
 use crate::run::ticket::Ticket;
+use crate::run::wake;
 use crate::stack::coroutine::{Resumed, Suspend};
 use crate::stack::tls;
 use crate::stack::usage::StackUsage;
@@ -198,7 +199,7 @@ impl Worker {
     fn wake(&self, ticket: Ticket, push: fn(&Self, Runnable)) {
         match ticket.end(By::Ticket).into_runnable() {
             Some(runnable) if self.is_of_its_runtime(&runnable) => push(self, runnable),
-            Some(runnable) => shared::schedule(runnable),
+            Some(runnable) => wake::schedule(runnable),
             None => {}
         }
     }
@@ -328,7 +329,11 @@ impl Worker {
                 }
                 return found;
             }
-            if self.shared.reclaim.slice(&self.shared.registry) {
+            if self
+                .shared
+                .reclaim
+                .slice(&self.shared.registry, Waiter::run_again)
+            {
                 self.poll_driver(Some(Duration::ZERO));
                 continue;
             }
@@ -560,7 +565,9 @@ impl Worker {
         if let Some(key) = green.key() {
             self.shared.registry.remove(key);
         }
-        self.shared.thread_ended(self.index);
+        for ticket in self.shared.thread_ended(self.index) {
+            ticket.fire();
+        }
         let of_scope = green.scope.as_ref().and_then(|scope| scope.thread_ended());
         let waiting = [green.completion.complete(), of_scope];
         for ticket in waiting.into_iter().flatten() {

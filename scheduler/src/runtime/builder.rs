@@ -192,16 +192,6 @@ impl Builder {
             report_stacks: from_environment("ROVING_STACK_REPORT")?.is_some_and(|n: u8| n != 0),
         })
     }
-
-    /// Starts the global runtime, with these settings instead of the defaults.
-    ///
-    /// # Errors
-    ///
-    /// As [`build`](Self::build); and [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the global
-    /// runtime runs, which it does from its first use on: configure it first thing in `main`.
-    pub fn build_global(self) -> io::Result<()> {
-        super::global::start(self)
-    }
 }
 
 fn start(mode: Mode, class: Class, workers: usize, name: &str) -> io::Result<Runtime> {

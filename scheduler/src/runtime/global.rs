@@ -33,15 +33,23 @@ fn global() -> io::Result<Arc<Shared>> {
     Ok(GLOBAL.get().expect("just started").shared.clone())
 }
 
-pub(super) fn start(builder: Builder) -> io::Result<()> {
-    let _one_at_a_time = STARTING.lock();
-    if GLOBAL.get().is_some() {
-        return Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "the global runtime runs already: configure it before its first use, first thing in main",
-        ));
+impl Builder {
+    /// Starts the global runtime, with these settings instead of the defaults.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build); and [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the global
+    /// runtime runs, which it does from its first use on: configure it first thing in `main`.
+    pub fn build_global(self) -> io::Result<()> {
+        let _one_at_a_time = STARTING.lock();
+        if GLOBAL.get().is_some() {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the global runtime runs already: configure it before its first use, first thing in main",
+            ));
+        }
+        let runtime = self.build()?;
+        GLOBAL.get_or_init(|| runtime);
+        Ok(())
     }
-    let runtime = builder.build()?;
-    GLOBAL.get_or_init(|| runtime);
-    Ok(())
 }

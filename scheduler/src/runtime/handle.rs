@@ -18,7 +18,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// The global runtime cannot be started: see [`Builder::build`].
+    /// The global runtime cannot be started: see [`Builder::build`](crate::Builder::build).
     pub fn current() -> io::Result<Self> {
         super::current().map(Self)
     }

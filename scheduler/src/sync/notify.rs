@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::run::ticket::Woken;
+use crate::run::wake::Woken;
 use crate::wait::{self, Outcome, Ticket, Wait};
 
 /// Lets a thread tell another that something has happened, without data.

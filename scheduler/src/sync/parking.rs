@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use crate::protocol::list::{List, Node};
 use crate::protocol::primitive::Mutex;
-use crate::run::ticket::Woken;
+use crate::run::wake::Woken;
 use crate::wait::{self, Interrupt, Outcome, Ticket};
 
 /// For what one waits: the meaning is the primitive's.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::protocol::list::{List, Node};
 use crate::protocol::primitive::Mutex;
-use crate::run::ticket::Woken;
+use crate::run::wake::Woken;
 use crate::wait::{self, Outcome, Ticket, Wait};
 
 /// A number of permits: a limit on how many threads do something at once.

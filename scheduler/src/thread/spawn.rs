@@ -11,7 +11,8 @@ use super::{JoinHandle, Scope, ScopedJoinHandle, Thread};
 use crate::run::context;
 use crate::run::green::{Green, Kind, Runnable, Waiter};
 use crate::run::panicking;
-use crate::run::shared::{self, Shared};
+use crate::run::shared::Shared;
+use crate::run::wake;
 use crate::run::worker::die;
 use crate::runtime;
 use crate::stack::coroutine::{Body, Suspender};
@@ -227,9 +228,11 @@ where
         None => runtime.stack_class,
     };
     let stack = promise_stack(class)?;
-    let shard = runtime.home_shard();
+    let shard = context::home_shard(&runtime);
     if runtime.registry.count(shard).is_err() {
-        runtime.thread_ended(shard);
+        for ticket in runtime.thread_ended(shard) {
+            ticket.fire();
+        }
         // A green thread that spawns while its own runtime ends need not be told so by an error.
         wait::cancellation_point();
         return Err(io::Error::other(
@@ -246,7 +249,7 @@ where
     let green = Green::new(runtime, body, stack, site, scope.map(|scope| scope as _));
     let waiter = Arc::new(Waiter::new(name, Kind::Green(green)));
     inheritance.give_to(&waiter);
-    shared::schedule(Runnable(waiter.clone()));
+    wake::schedule(Runnable(waiter.clone()));
     Ok(JoinHandle::new(Thread::new(waiter), packet))
 }
 

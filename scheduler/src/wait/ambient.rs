@@ -3,8 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::cancel::Token;
-use crate::run::ambient::{FrameId, Kind};
+use crate::run::ambient::{Canceller, FrameId, Kind};
 use crate::run::context;
 use crate::run::green::Waiter;
 use crate::wait;
@@ -64,7 +63,7 @@ impl Inheritance {
     }
 
     /// Adds a token that the spawning thread is not subject to.
-    pub(crate) fn and_token(&mut self, id: FrameId, token: Arc<Token>) {
+    pub(crate) fn and_token(&mut self, id: FrameId, token: Arc<dyn Canceller>) {
         self.0.push((id, Kind::token(token)));
     }
 

@@ -17,7 +17,8 @@ use crate::run::ambient::{Canceller, FrameId, Kind};
 use crate::run::green::Waiter;
 use crate::run::panicking;
 use crate::wait::ambient;
-use crate::wait::{self, Cancelled, Ticket};
+use crate::wait::interrupt::Cancelled;
+use crate::wait::{self, Ticket};
 
 /// What the clones of a [`CancelToken`] share.
 #[derive(Default)]

@@ -1,12 +1,12 @@
 //! Deadlines over whatever blocks: [`deadline()`].
 
-use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
-use crate::run::ambient::{FrameId, Kind};
+use crate::run::ambient::Kind;
 use crate::run::panicking;
 use crate::wait::ambient;
+use crate::wait::interrupt::DeadlineElapsed;
 
 /// Calls `f`, whose blocking calls end when `limit` is over: reads, locks, joins, sleeps, channel
 /// operations, all of them, also in the children that it spawns in a
@@ -67,24 +67,3 @@ pub fn deadline_at<T>(at: Instant, f: impl FnOnce() -> T) -> Result<T, DeadlineE
         },
     }
 }
-
-/// A [`deadline()`] came while the thread was blocked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct DeadlineElapsed {
-    /// Which deadline.
-    pub(crate) frame: FrameId,
-}
-
-impl fmt::Debug for DeadlineElapsed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DeadlineElapsed")
-    }
-}
-
-impl fmt::Display for DeadlineElapsed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the deadline came while the thread was blocked")
-    }
-}
-
-impl std::error::Error for DeadlineElapsed {}

@@ -40,6 +40,7 @@
 //! | file       | what it is                                                       |
 //! |------------|------------------------------------------------------------------|
 //! | this one   | the door                                                         |
+//! | `interrupt`| what ends a wait before what was waited for has come             |
 //! | `ambient`  | frames for as long as a closure runs, and what children inherit  |
 //! | `deadline` | deadlines over whatever blocks                                   |
 //! | `cancel`   | tokens that cancel, and shields                                  |
@@ -52,25 +53,24 @@
 pub(crate) mod ambient;
 pub(crate) mod cancel;
 pub(crate) mod deadline;
+pub(crate) mod interrupt;
 pub mod local;
 
-use std::any::Any;
 use std::fmt;
-use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use self::interrupt::{Cancelled, Interrupt};
+pub(crate) use self::interrupt::{DeadlineElapsed, is_interrupt};
 use crate::protocol::parker::Parker;
 use crate::protocol::timer::TimerKey;
 use crate::protocol::word::{By, Commit, Epoch, Fire};
-use crate::run::ambient::FrameId;
 use crate::run::context;
 use crate::run::green::{Green, Kind, Waiter};
 use crate::run::panicking::{self, Unwinding};
 pub use crate::run::ticket::Ticket;
 use crate::stack::coroutine::Suspend;
-use crate::wait::deadline::DeadlineElapsed;
 
 /// Begins a wait of the current thread, green or not.
 pub fn begin() -> Wait {
@@ -325,86 +325,3 @@ impl Timer {
         drop(ticket);
     }
 }
-
-/// Whether a thread that unwinds with `payload` does so because it was interrupted.
-pub(crate) fn is_interrupt(payload: &(dyn Any + Send)) -> bool {
-    payload.is::<Cancelled>() || payload.is::<DeadlineElapsed>()
-}
-
-/// Why a wait ended before what was waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interrupt {
-    /// The thread, or what it is doing, has been cancelled.
-    Cancelled(Cancelled),
-    /// A [deadline](crate::deadline()) that the thread is subject to has come.
-    Deadline(DeadlineElapsed),
-}
-
-impl Interrupt {
-    /// Unwinds the current thread, without the panic hook.
-    pub fn unwind(self) -> ! {
-        match self {
-            Self::Cancelled(cancelled) => panicking::resume(Box::new(cancelled)),
-            Self::Deadline(elapsed) => panicking::resume(Box::new(elapsed)),
-        }
-    }
-
-    /// The error for an operation that has one to give:
-    /// [`TimedOut`](io::ErrorKind::TimedOut) with a [`DeadlineElapsed`] in it, or
-    /// [`Other`](io::ErrorKind::Other) with a [`Cancelled`]. It is no
-    /// [`Interrupted`](io::ErrorKind::Interrupted), after which callers try again.
-    ///
-    /// # Panics
-    ///
-    /// Unwinds the current thread if it has had such an error for the same reason before, so that
-    /// a loop which ignores errors ends.
-    pub fn into_error(self) -> io::Error {
-        if !self.tell() && cfg!(panic = "unwind") {
-            self.unwind();
-        }
-        match self {
-            Self::Cancelled(cancelled) => io::Error::other(cancelled),
-            Self::Deadline(elapsed) => io::Error::new(io::ErrorKind::TimedOut, elapsed),
-        }
-    }
-
-    /// Whether it is a deadline, and the current thread is now told of it by an error for the first
-    /// time.
-    pub(crate) fn is_told_timeout(self) -> bool {
-        matches!(self, Self::Deadline(_)) && self.tell()
-    }
-
-    /// Notes that the current thread is told by an error. `false` if it has been before.
-    fn tell(self) -> bool {
-        let frame = match self {
-            Self::Cancelled(cancelled) => cancelled.frame,
-            Self::Deadline(elapsed) => elapsed.frame,
-        };
-        context::current().ambient.tell(frame)
-    }
-}
-
-/// A thread was cancelled: what it unwinds with, and what joining it gives as the error.
-///
-/// [`JoinHandle::cancel`](crate::thread::JoinHandle::cancel), a
-/// [`CancelToken`](crate::CancelToken), a [`Group`](crate::Group) and the shutdown of a runtime
-/// cancel.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Cancelled {
-    /// What was cancelled.
-    pub(crate) frame: FrameId,
-}
-
-impl fmt::Debug for Cancelled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Cancelled")
-    }
-}
-
-impl fmt::Display for Cancelled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the green thread was cancelled")
-    }
-}
-
-impl std::error::Error for Cancelled {}

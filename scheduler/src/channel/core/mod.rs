@@ -45,7 +45,7 @@ use self::state::{Locked, Received, State};
 use self::waiter::{Leave, Waiter, Waiting};
 use crate::protocol::list::List;
 use crate::protocol::primitive::Mutex;
-use crate::run::ticket::Woken;
+use crate::run::wake::Woken;
 use crate::thread;
 use crate::wait::{self, Outcome, Wait};
 

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use super::waiter::{Role, Side, Waiter, Waiting};
 use crate::protocol::list::List;
 use crate::protocol::primitive::Guard;
-use crate::run::ticket::Woken;
+use crate::run::wake::Woken;
 use crate::wait::Ticket;
 
 /// See the [module](super).

@@ -1,0 +1,161 @@
+//! How a thread gets to run again whose wait has ended.
+//!
+//! Whoever has moved the word of a parked thread to `Ended` holds the only right to run it: a green
+//! thread is [queued](schedule), an OS thread unparked.
+//!
+//! If a ticket was fired under a lock, that is for after the lock. A thread that runs at once wants
+//! the lock; waking a worker takes a system call; and a ticket may be the last that is left of
+//! a thread, with which anything is dropped. So a [`Fired`] does it when it is dropped, and must not be
+//! dropped under a lock. Locks and channels collect theirs in a [`Woken`].
+
+use std::mem;
+use std::sync::Arc;
+
+use crate::protocol::parker::Rouse;
+use crate::protocol::word::{By, Epoch, Fire};
+use crate::run::ambient::FrameId;
+use crate::run::context;
+use crate::run::green::{Kind, Runnable, Waiter};
+use crate::run::ticket::Ticket;
+
+/// Queues a green thread that has been spawned or woken, and sees to it that somebody runs it.
+pub(crate) fn schedule(runnable: Runnable) {
+    let elsewhere = context::with_worker(|worker| match worker {
+        Some(worker) => worker.schedule(runnable),
+        None => Some(runnable),
+    });
+    if let Some(runnable) = elsewhere {
+        let runtime = runnable.green().runtime.clone();
+        runtime.inject(runnable);
+    }
+}
+
+impl Waiter {
+    /// Makes the token of this thread available.
+    pub(crate) fn unpark(self: &Arc<Self>) {
+        if let Some(epoch) = self.token.unpark()
+            && self.word.fire(epoch, By::Ticket) == Fire::Parked
+        {
+            self.run_again();
+        }
+    }
+
+    /// Asks the thread to end, and ends the wait that it is in. It will be told by unwinding if it
+    /// `must_unwind`, else by an error where there is one to give.
+    pub(crate) fn cancel(self: &Arc<Self>, must_unwind: bool) {
+        if self.ambient.cancel_thread(&self.word, must_unwind) == Fire::Parked {
+            self.run_again();
+        }
+    }
+
+    /// Cancels what runs in the frame `id`, which is there.
+    pub(crate) fn cancel_frame(self: &Arc<Self>, id: FrameId) {
+        if self.ambient.cancel_frame(&self.word, id) == Fire::Parked {
+            self.run_again();
+        }
+    }
+
+    /// Lets cancellation end the wait `epoch`, which was begun in doubt whether its thread is
+    /// unwinding.
+    pub(crate) fn unmask(self: &Arc<Self>, epoch: Epoch) {
+        if self.word.unmask(epoch) == Fire::Parked {
+            self.run_again();
+        }
+    }
+
+    /// Called by whoever has just moved the word from `Parked` to `Ended`, or has held the thread
+    /// when its wait ended.
+    pub(crate) fn run_again(self: &Arc<Self>) {
+        match &self.kind {
+            Kind::Os(parker) => {
+                // An OS thread is never in the driver.
+                let _: Rouse = parker.unpark();
+            }
+            Kind::Green(_) => schedule(Runnable(self.clone())),
+        }
+    }
+}
+
+impl Ticket {
+    /// Ends the wait and lets its thread run again. `true` for the one who did; never blocks.
+    pub fn fire(self) -> bool {
+        self.end(By::Ticket).is_first()
+    }
+
+    /// Ends the wait. Its thread runs again when what this gives is dropped.
+    pub(crate) fn end(self, by: By) -> Fired {
+        let fire = self.waiter.word.fire(self.epoch, by);
+        Fired::new(self.waiter, fire)
+    }
+}
+
+/// A ticket that has been fired: see the [module](self).
+#[must_use]
+pub(crate) struct Fired {
+    /// `None` once the thread has been given away.
+    waiter: Option<Arc<Waiter>>,
+    fire: Fire,
+}
+
+impl Fired {
+    pub(crate) fn new(waiter: Arc<Waiter>, fire: Fire) -> Self {
+        Self {
+            waiter: Some(waiter),
+            fire,
+        }
+    }
+
+    /// Whether this ticket ended the wait.
+    pub(crate) fn is_first(&self) -> bool {
+        self.fire != Fire::Lost
+    }
+
+    /// The green thread, if the caller has to queue it.
+    pub(crate) fn into_runnable(mut self) -> Option<Runnable> {
+        let waiter = self
+            .waiter
+            .take_if(|waiter| self.fire == Fire::Parked && matches!(waiter.kind, Kind::Green(_)))?;
+        Some(Runnable(waiter))
+    }
+}
+
+impl Drop for Fired {
+    fn drop(&mut self) {
+        if self.fire == Fire::Parked
+            && let Some(waiter) = self.waiter.take()
+        {
+            match waiter.kind {
+                Kind::Os(_) => waiter.run_again(),
+                Kind::Green(_) => schedule(Runnable(waiter)),
+            }
+        }
+    }
+}
+
+/// The tickets that were fired while a lock was held. Dropping this lets the threads run again, in
+/// the order in which they were woken.
+#[derive(Default)]
+pub(crate) enum Woken {
+    #[default]
+    Nobody,
+    One(Fired),
+    Many(Vec<Fired>),
+}
+
+impl Woken {
+    /// Ends a wait; `false` if it had ended.
+    pub(crate) fn fire(&mut self, ticket: Ticket) -> bool {
+        let fired = ticket.end(By::Ticket);
+        let is_first = fired.is_first();
+        match self {
+            Self::Nobody => *self = Self::One(fired),
+            Self::Many(all) => all.push(fired),
+            Self::One(_) => {
+                if let Self::One(earlier) = mem::replace(self, Self::Many(Vec::new())) {
+                    *self = Self::Many(vec![earlier, fired]);
+                }
+            }
+        }
+        is_first
+    }
+}
