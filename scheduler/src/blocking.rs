@@ -45,7 +45,8 @@ static HELPERS: Helpers = Helpers {
 /// Calls `f` on a helper OS thread and waits for its result, so that the other green threads of
 /// this worker go on. On a plain OS thread it just calls `f`.
 ///
-/// If the green thread is cancelled meanwhile, it unwinds, and the call ends on its own.
+/// If the green thread is cancelled meanwhile, it unwinds, and the call ends on its own. Its result is
+/// dropped then; a panic of its destructor is printed, and harms nobody.
 ///
 /// # Errors
 ///
@@ -68,21 +69,31 @@ pub fn run<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> io::Res
     }
     let wait = wait::begin();
     let ticket = wait.ticket();
-    let result = Arc::new(Mutex::new(None));
+    let result = Arc::new(Slot(Mutex::new(None)));
     let slot = result.clone();
     HELPERS.submit(Box::new(move || {
         let outcome = panic::catch_unwind(AssertUnwindSafe(f));
-        *slot.lock() = Some(outcome);
+        *slot.0.lock() = Some(outcome);
         ticket.fire();
     }))?;
     wait.block(None);
-    let outcome = result
-        .lock()
-        .take()
-        .expect("the helper wrote it before it fired");
-    match outcome {
+    let outcome = result.0.lock().take();
+    match outcome.expect("the helper wrote it before it fired") {
         Ok(value) => Ok(value),
         Err(payload) => panicking::resume(payload),
+    }
+}
+
+/// The way of a result from the helper to the green thread. If that has been cancelled, the last of
+/// the two to let go drops the result, be it unwinding or be it the helper, which others need: so
+/// a panic of its destructor ends there.
+struct Slot<T>(Mutex<Option<thread::Result<T>>>);
+
+impl<T> Drop for Slot<T> {
+    fn drop(&mut self) {
+        if let Some(result) = self.0.get_mut().take() {
+            panicking::contain(|| drop(result));
+        }
     }
 }
 

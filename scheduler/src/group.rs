@@ -185,11 +185,13 @@ impl<T, E> Shared<T, E> {
             Some(failure)
         };
         drop(state);
-        drop(later);
         self.token.cancel();
+        // What comes too late counts for nothing, whatever its destructor does.
+        panicking::contain(|| drop(later));
     }
 
     fn member_ended(&self, index: usize, result: thread::Result<Result<T, E>>) {
+        let _counted_off = CountsOff(self);
         match result {
             Ok(Ok(value)) => {
                 let mut state = self.state.lock();
@@ -200,13 +202,6 @@ impl<T, E> Shared<T, E> {
             // It was cancelled, or a deadline that the whole group is subject to came.
             Err(payload) if wait::is_interrupt(&*payload) => {}
             Err(payload) => self.fail(Failure::Panic(payload)),
-        }
-        let mut state = self.state.lock();
-        state.running -= 1;
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        for ticket in waiting {
-            ticket.fire();
         }
     }
 
@@ -225,6 +220,21 @@ impl<T, E> Shared<T, E> {
                 state.waiting.push(wait.ticket());
             }
             wait.block(None);
+        }
+    }
+}
+
+/// Counts a member off when it is dropped, and tells those who wait for that.
+struct CountsOff<'a, T, E>(&'a Shared<T, E>);
+
+impl<T, E> Drop for CountsOff<'_, T, E> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.running -= 1;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        for ticket in waiting {
+            ticket.fire();
         }
     }
 }

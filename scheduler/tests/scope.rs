@@ -6,7 +6,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{each_worker_count, on_each_worker_count, uses_global_runtime};
+use common::{each_worker_count, on_each_worker_count, stacks_returned, uses_global_runtime};
+use roving_scheduler::thread::Builder;
 use roving_scheduler::wait::Cancelled;
 use roving_scheduler::{Group, deadline, thread};
 
@@ -136,6 +137,72 @@ fn a_scope_that_is_cancelled_ends_its_threads() {
         });
         assert_eq!(inner.into_inner(), 1);
     });
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic::resume_unwind(Box::new("dropped"));
+    }
+}
+
+#[test]
+fn a_spawn_that_fails_or_unwinds_is_not_waited_for() {
+    on_each_worker_count(|| {
+        let too_large = || Builder::new().stack_size(usize::MAX);
+        let done = thread::scope(|scope| {
+            assert!(too_large().spawn_scoped(scope, || ()).is_err());
+            scope.spawn(|| 1).join().unwrap()
+        });
+        assert_eq!(done, 1);
+        let unwinds = panic::catch_unwind(|| {
+            thread::scope(|scope| {
+                let bomb = Bomb;
+                let _refused = too_large().spawn_scoped(scope, move || {
+                    let _bomb = &bomb;
+                });
+            });
+        });
+        assert_eq!(common::message(&*unwinds.unwrap_err()), "dropped");
+    });
+}
+
+#[test]
+fn a_spawn_that_the_end_of_the_runtime_unwinds_is_not_waited_for() {
+    let _stacks = stacks_returned();
+    for workers in common::WORKER_COUNTS {
+        for spawns_in_group in [false, true] {
+            let _watchdog = common::watchdog(workers);
+            let runtime = common::runtime(workers);
+            let (begin, begun) = std::sync::mpsc::channel();
+            let spawns = runtime.spawn(move || {
+                // It is told of the end only at a wait, or by a spawn.
+                thread::sleep(Duration::from_nanos(1));
+                if spawns_in_group {
+                    let _never = Group::new().run(|group| {
+                        begin.send(()).unwrap();
+                        loop {
+                            group.spawn(|| Ok::<(), ()>(()));
+                            std::thread::sleep(Duration::from_micros(10));
+                        }
+                    });
+                } else {
+                    thread::scope(|scope| {
+                        begin.send(()).unwrap();
+                        loop {
+                            scope.spawn(|| ());
+                            std::thread::sleep(Duration::from_micros(10));
+                        }
+                    });
+                }
+            });
+            begun.recv().unwrap();
+            runtime.shutdown();
+            assert!(spawns.join().unwrap_err().is::<Cancelled>());
+        }
+    }
 }
 
 #[test]

@@ -297,13 +297,6 @@ impl Ambient {
         drop(frames);
         drop(popped);
     }
-
-    /// Takes all frames away, at the end of `waiter`, whose frames these are.
-    pub(crate) fn clear(&self, waiter: &Arc<Waiter>) {
-        while self.any() {
-            self.pop(waiter);
-        }
-    }
 }
 
 impl fmt::Debug for Ambient {

@@ -14,6 +14,8 @@ use std::time::Duration;
 use crate::run::ticket::Ticket;
 
 /// A source of events that end waits.
+///
+/// It runs on workers: a panic of it aborts the process, and nothing in it may block in Roving.
 pub trait Driver: Any + Send + Sync {
     /// Waits for events until `timeout` has passed (`None`: for as long as it takes; zero: not at
     /// all) or [`wake`](Self::wake) is called, and pushes the tickets of the waits that became

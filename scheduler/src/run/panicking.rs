@@ -23,7 +23,10 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::panic;
+use std::io::{self, Write};
+use std::mem;
+use std::panic::{self, AssertUnwindSafe};
+use std::process;
 use std::sync::{Arc, Once};
 use std::thread;
 
@@ -88,6 +91,23 @@ pub(crate) fn note(current: &Green, doubts: &Doubts) -> Unwinding {
 pub(crate) fn resume(payload: Box<dyn Any + Send>) -> ! {
     begin();
     panic::resume_unwind(payload)
+}
+
+/// Drops by `f` what nobody wants any more, where a panic of it may not go on: the panic hook has
+/// told of it, and that is all.
+pub(crate) fn contain(f: impl FnOnce()) {
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f))
+        && let Err(endless) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
+        mem::forget(endless);
+    }
+}
+
+/// Aborts, where std does, in its words.
+#[cold]
+pub(crate) fn abort(why: &str) -> ! {
+    let _ = writeln!(io::stderr(), "fatal runtime error: {why}, aborting");
+    process::abort();
 }
 
 /// Notes that the current green thread, if this is one, begins to unwind.

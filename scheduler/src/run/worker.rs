@@ -25,8 +25,13 @@
 //! - Between `resume` and `commit` nobody else touches a green thread. After a successful commit
 //!   the worker does not touch it.
 //! - Nothing of the runtime is locked or borrowed while a green thread runs.
-//! - User code runs within `resume` and catches its own panics, so a panic that unwinds a worker is
-//!   a defect in the runtime: the process is aborted.
+//! - User code runs within `resume`: closures, and the destructors of what they captured, of results
+//!   that nobody takes, of inherited values and of thread-locals, all on the green thread's stack, before
+//!   it returns. What is left of a thread then holds nothing of the user's, so whoever drops the
+//!   last reference to it, be it a worker with a lock in its hand, runs nobody's destructor. (A driver
+//!   may go with a runtime; it is no user's.)
+//! - A panic of any of these ends within `resume`, as the thread's result or with the process, so
+//!   a panic that unwinds a worker is a defect in the runtime, or in a driver: the process is aborted.
 
 use std::cell::{Cell, RefCell};
 use std::hint;

@@ -3,7 +3,8 @@
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::io;
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::mem;
+use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,9 +14,13 @@ use super::{Result, Thread};
 use crate::channel::Selectable;
 use crate::run::context;
 use crate::run::green::Green;
+use crate::run::panicking;
 use crate::wait::{self, Ticket, Wait};
 
 /// Where a thread leaves its result: it has the slot until it has ended, and then whoever joins it.
+///
+/// A result that nobody takes is dropped with the packet, by the thread or by the owner of the
+/// handle, whoever is last. As in std, a panic of its destructor ends the process then.
 pub(super) struct Packet<T> {
     result: UnsafeCell<Option<Result<T>>>,
     /// The scope that is told of a panic that nobody takes.
@@ -33,6 +38,14 @@ impl<T> Packet<T> {
         Self {
             result: UnsafeCell::new(None),
             scope,
+        }
+    }
+
+    /// A result that nobody will take.
+    pub(super) fn of(result: Result<T>) -> Self {
+        Self {
+            result: UnsafeCell::new(Some(result)),
+            scope: None,
         }
     }
 
@@ -55,18 +68,34 @@ impl<T> Packet<T> {
 
 impl<T> Drop for Packet<T> {
     fn drop(&mut self) {
-        if let (Some(scope), Some(Err(payload))) = (&self.scope, self.result.get_mut()) {
+        let slot = self.result.get_mut();
+        if let (Some(scope), Some(Err(payload))) = (&self.scope, &*slot) {
             if wait::is_interrupt(&**payload) {
                 scope.thread_interrupted();
             } else {
                 scope.thread_panicked();
             }
         }
+        let has_destructor = match slot {
+            None => false,
+            Some(Ok(_)) => mem::needs_drop::<T>(),
+            Some(Err(_)) => true,
+        };
+        if has_destructor
+            && let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| *slot = None))
+        {
+            // What interrupts the one who drops the handle is no fault of the result.
+            if wait::is_interrupt(&*payload) && context::with_current(wait::is_interruptible) {
+                panicking::resume(payload);
+            }
+            panicking::abort("thread result panicked on drop");
+        }
     }
 }
 
 /// The right to join a green thread, as [`std::thread::JoinHandle`] is. Dropping it detaches the
-/// thread, which goes on.
+/// thread, which goes on; its result is dropped then, and as in std a panic of the result's destructor
+/// ends the process.
 pub struct JoinHandle<T> {
     thread: Thread,
     packet: Arc<Packet<T>>,

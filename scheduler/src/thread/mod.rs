@@ -17,7 +17,9 @@
 //!
 //! # Panics
 //!
-//! A panic unwinds the green thread and no other; the payload comes out of [`JoinHandle::join`].
+//! A panic unwinds the green thread and no other; the payload comes out of [`JoinHandle::join`]. As in
+//! std, a panic in the destructor of a result that nobody takes, or of a thread-local, ends the
+//! process.
 //! The panic message comes from std, which knows the name of an OS thread only: it calls a green
 //! thread with its own thread-locals `<unnamed>`, and one without by the name of its worker.
 //!

@@ -7,7 +7,8 @@
 //!
 //! - A thread is counted before it exists, and counted off by the worker that has taken its stack
 //!   apart. By then its closure has run or been dropped, its result has been given to the handle or
-//!   dropped, and its thread-locals are gone.
+//!   dropped, and its thread-locals are gone. One that is counted and never comes to exist, since
+//!   its spawn fails or unwinds, is counted off by the guard that counted it.
 //! - The scope waits for the count in the function itself, not in a destructor that a program could
 //!   leak. Whatever interrupts that wait makes it cancel the threads and wait on in a wait that
 //!   nothing interrupts.
@@ -195,21 +196,39 @@ impl<'scope, 'env> Scope<'scope, 'env> {
 
     /// Counts a thread that is about to be spawned.
     pub(super) fn admit(&self) -> Belonging {
-        if self.data.running.fetch_add(1, Ordering::Relaxed) > usize::MAX / 2 {
-            self.dismiss();
-            panic!("too many running threads in thread scope");
-        }
+        let before = self.data.running.fetch_add(1, Ordering::Relaxed);
+        let admitted = Admitted(Some(self.data.clone()));
+        assert!(
+            before <= usize::MAX / 2,
+            "too many running threads in thread scope"
+        );
         let mut inheritance = Inheritance::everything();
         inheritance.and_token(self.data.frame, self.data.token.clone());
         Belonging {
             inheritance,
-            scope: Some(self.data.clone()),
+            scope: Some(admitted),
         }
     }
+}
 
-    /// Counts a thread off that could not be spawned.
-    pub(super) fn dismiss(&self) {
-        if let Some(ticket) = self.data.thread_ended() {
+/// That a thread is counted which does not exist yet. Dropping this counts it off: the spawn has
+/// failed, or unwinds.
+pub(super) struct Admitted(Option<Arc<ScopeData>>);
+
+impl Admitted {
+    pub(super) fn scope(&self) -> Option<Arc<ScopeData>> {
+        self.0.clone()
+    }
+
+    /// The thread is about to exist: from now on its end counts it off.
+    pub(super) fn hand_over(mut self) -> Option<Arc<ScopeData>> {
+        self.0.take()
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.0.take().and_then(|scope| scope.thread_ended()) {
             ticket.fire();
         }
     }

@@ -6,14 +6,14 @@ use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
 
 use super::handle::Packet;
-use super::scope::ScopeData;
+use super::scope::Admitted;
 use super::{JoinHandle, Scope, ScopedJoinHandle, Thread};
 use crate::run::context;
 use crate::run::green::{Green, Kind, Runnable, Waiter};
 use crate::run::panicking;
+use crate::run::registry::Closed;
 use crate::run::shared::Shared;
 use crate::run::wake;
-use crate::run::worker::die;
 use crate::runtime;
 use crate::stack::coroutine::{Body, Suspender};
 use crate::stack::tls;
@@ -161,13 +161,7 @@ impl Builder {
         let belonging = scope.admit();
         // SAFETY: the scope has counted the thread, and ends after it; `'scope` is what it borrows.
         let spawned = unsafe { spawn_unchecked(runtime, name, stack_size, belonging, f) };
-        match spawned {
-            Ok(handle) => Ok(ScopedJoinHandle::new(handle)),
-            Err(error) => {
-                scope.dismiss();
-                Err(error)
-            }
-        }
+        spawned.map(ScopedJoinHandle::new)
     }
 
     fn into_parts(self) -> (Option<Box<str>>, Option<usize>) {
@@ -204,7 +198,35 @@ where
 /// What ties a thread to the one that spawns it.
 pub(super) struct Belonging {
     pub(super) inheritance: Inheritance,
-    pub(super) scope: Option<Arc<ScopeData>>,
+    pub(super) scope: Option<Admitted>,
+}
+
+/// That a thread is counted as alive which does not exist yet. Dropping this counts it off.
+struct Counted<'a> {
+    runtime: &'a Shared,
+    shard: usize,
+}
+
+impl<'a> Counted<'a> {
+    fn new(runtime: &'a Shared) -> Result<Self, Closed> {
+        let shard = context::home_shard(runtime);
+        let counted = Self { runtime, shard };
+        runtime.registry.count(shard)?;
+        Ok(counted)
+    }
+
+    /// The thread is about to exist: from now on its end counts it off.
+    fn hand_over(self) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        for ticket in self.runtime.thread_ended(self.shard) {
+            ticket.fire();
+        }
+    }
 }
 
 /// # Safety
@@ -228,24 +250,23 @@ where
         None => runtime.stack_class,
     };
     let stack = promise_stack(class)?;
-    let shard = context::home_shard(&runtime);
-    if runtime.registry.count(shard).is_err() {
-        for ticket in runtime.thread_ended(shard) {
-            ticket.fire();
-        }
+    let Ok(counted) = Counted::new(&runtime) else {
         // A green thread that spawns while its own runtime ends need not be told so by an error.
         wait::cancellation_point();
         return Err(io::Error::other(
             "the runtime of this green thread has been shut down",
         ));
-    }
-    let packet: Arc<Packet<T>> = Arc::new(Packet::new(scope.clone()));
+    };
+    let packet: Arc<Packet<T>> = Arc::new(Packet::new(scope.as_ref().and_then(Admitted::scope)));
     let result = packet.clone();
     let body: Box<dyn FnOnce(Suspender) + Send + '_> =
         Box::new(move |suspender| live(suspender, f, result));
     // SAFETY: only the lifetime changes. The body is called or dropped, and its result dropped or
     // handed over, before the thread has ended; until then our caller keeps borrowed what it borrows.
     let body = unsafe { mem::transmute::<Box<dyn FnOnce(Suspender) + Send + '_>, Body>(body) };
+    // No user code runs from here until the thread is queued, so nothing unwinds.
+    counted.hand_over();
+    let scope = scope.and_then(Admitted::hand_over);
     let green = Green::new(runtime, body, stack, site, scope.map(|scope| scope as _));
     let waiter = Arc::new(Waiter::new(name, Kind::Green(green)));
     inheritance.give_to(&waiter);
@@ -273,14 +294,17 @@ where
         }
         f()
     }));
+    let end = begin_to_end();
+    let result = if end.has_frames {
+        leave_frames(result)
+    } else {
+        result
+    };
     // SAFETY: the thread has not ended, and this is it.
     unsafe { packet.put(result) };
-    let owns_thread_locals = begin_to_end();
     // If nobody will join, the result is dropped here, where its destructor may block.
-    if panic::catch_unwind(AssertUnwindSafe(|| drop(packet))).is_err() {
-        die("the result of a green thread panicked when it was dropped");
-    }
-    if owns_thread_locals {
+    drop(packet);
+    if end.owns_thread_locals {
         tls::end_thread();
     }
 }
@@ -298,20 +322,43 @@ fn begin(suspender: Suspender) -> bool {
     is_cancelled.expect("a green thread runs this")
 }
 
-/// What a green thread does when it has its result. From now on nothing interrupts it. `true` if it
-/// has thread-locals that it must take leave of.
-fn begin_to_end() -> bool {
-    let of_it = context::with_running_green(|waiter| {
+/// What a green thread must take leave of when its closure has ended.
+struct End {
+    has_frames: bool,
+    owns_thread_locals: bool,
+}
+
+/// What a green thread does when its closure has ended. From now on nothing interrupts it.
+fn begin_to_end() -> End {
+    let end = context::with_running_green(|waiter| {
         let green = waiter.green().expect("a green thread is one");
         green.set_ending();
-        (waiter.ambient.any(), green.owns_thread_locals())
+        End {
+            has_frames: waiter.ambient.any(),
+            owns_thread_locals: green.owns_thread_locals(),
+        }
     });
-    let (has_frames, owns_thread_locals) = of_it.expect("a green thread runs this");
-    if has_frames {
-        let current = context::current();
-        current.ambient.clear(&current);
+    end.expect("a green thread runs this")
+}
+
+/// Leaves the frames that the thread began with. If the destructor of a value in them panics, so has
+/// the thread, as if its closure had owned the value.
+#[cold]
+fn leave_frames<T>(mut result: super::Result<T>) -> super::Result<T> {
+    let current = context::current();
+    while current.ambient.any() {
+        let popped = panic::catch_unwind(AssertUnwindSafe(|| current.ambient.pop(&current)));
+        if let Err(payload) = popped {
+            // The first panic is the thread's.
+            let (first, other) = match result {
+                Ok(value) => (Err(payload), Ok(value)),
+                Err(first) => (Err(first), Err(payload)),
+            };
+            result = first;
+            drop(Packet::of(other));
+        }
     }
-    owns_thread_locals
+    result
 }
 
 /// Calls `f` on a green thread of `runtime` and waits for its result.

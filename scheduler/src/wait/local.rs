@@ -11,7 +11,8 @@ use crate::wait::ambient;
 ///
 /// Declared with [`local!`](crate::local!). Plain `thread_local!`s belong to one green thread; this
 /// is for what a whole tree of them should know: a trace id, a user, a configuration. A child keeps
-/// the values that were set where it was spawned, also when it outlives that.
+/// the values that were set where it was spawned, also when it outlives that, and lets go of them at
+/// its end. A panic of the destructor of a value is that of whoever was last to have it.
 ///
 /// # Examples
 ///

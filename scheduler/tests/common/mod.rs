@@ -58,6 +58,21 @@ pub(crate) fn on_each_worker_count(test: impl Fn() + Send + Sync) {
     each_worker_count(|runtime| runtime.run(&test));
 }
 
+/// The same in every mode that is safe to ask for.
+pub(crate) fn on_each_mode(test: impl Fn() + Send + Sync) {
+    on_each_worker_count(&test);
+    let _stacks = stacks_returned();
+    for workers in WORKER_COUNTS {
+        let _watchdog = watchdog(format_args!("pinned, with {workers} workers"));
+        let builder = Builder::new().workers(workers).pinned_thread_locals();
+        let runtime = builder.build().unwrap();
+        runtime.run(&test);
+        runtime
+            .shutdown_timeout(LIMIT)
+            .expect("no green thread is alive");
+    }
+}
+
 /// The name that the system knows the current OS thread by.
 #[cfg(target_os = "linux")]
 pub(crate) fn os_thread_name() -> String {
