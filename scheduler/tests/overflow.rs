@@ -4,6 +4,7 @@
 //!   and the process aborts
 //! - an OS thread's overflow is still reported by std
 //! - a bad pointer on a green thread is no overflow: the signal does what it always does
+//! - nor is a fault of one that is on another stack than its own
 
 mod common;
 #[cfg(target_os = "linux")]
@@ -12,6 +13,8 @@ mod old_kernel;
 
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
+
+use corosensei::stack::DefaultStack;
 
 use common::{child, is_child, printed, runtime, watchdog};
 use roving_scheduler::thread::{self, Builder};
@@ -153,6 +156,52 @@ fn a_bad_pointer_is_no_overflow() {
             let nowhere = std::ptr::without_provenance::<u32>(black_box(64));
             // SAFETY: none. The fault is what is tested, in a process that ends with it.
             black_box(unsafe { nowhere.read_volatile() });
+        });
+        return;
+    }
+    let printed = dies_of(name, libc::SIGSEGV);
+    assert!(!printed.contains("overflowed"), "{printed}");
+}
+
+fn on_another_stack<R>(f: impl FnOnce() -> R) -> R {
+    corosensei::on_stack(DefaultStack::new(64 << 10).unwrap(), f)
+}
+
+#[test]
+fn another_stack_that_overflows_is_not_the_green_threads() {
+    let name = "another_stack_that_overflows_is_not_the_green_threads";
+    if is_child(name) {
+        runtime(2).run(|| on_another_stack(overflow));
+        return;
+    }
+    let printed = dies_of(name, libc::SIGSEGV);
+    assert!(!printed.contains("green thread"), "{printed}");
+}
+
+/// The highest address below `address` that cannot be read.
+fn guard_below(address: usize) -> usize {
+    let can_be_read = |address: &usize| {
+        let path = std::ptr::with_exposed_provenance(*address);
+        // SAFETY: the system reads on our behalf, and answers with an error where we would fault.
+        unsafe { libc::access(path, libc::F_OK) };
+        std::io::Error::last_os_error().raw_os_error() != Some(libc::EFAULT)
+    };
+    let mut pages = (1..).map(|pages| (address & !4095) - pages * 4096);
+    pages.find(|page| !can_be_read(page)).unwrap() + 4095
+}
+
+#[test]
+fn a_bad_pointer_into_the_guard_from_another_stack_is_no_overflow() {
+    let name = "a_bad_pointer_into_the_guard_from_another_stack_is_no_overflow";
+    if is_child(name) {
+        runtime(2).run(|| {
+            let here = 0_u8;
+            let guard = guard_below((&raw const here).addr());
+            on_another_stack(|| {
+                let guard = std::ptr::with_exposed_provenance::<u8>(black_box(guard));
+                // SAFETY: none. The fault is what is tested, in a process that ends with it.
+                black_box(unsafe { guard.read_volatile() });
+            });
         });
         return;
     }

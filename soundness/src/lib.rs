@@ -37,6 +37,17 @@ pub fn migrate(way: usize) {
 #[inline(always)]
 pub fn migrate_inlined(way: usize) {
     let before = os_thread();
+    suspend(way);
+    // Some ways suspend twice, or not at all if the other thread was faster.
+    if os_thread() == before {
+        thread::yield_now();
+    }
+    assert_ne!(os_thread(), before, "the green thread has moved");
+}
+
+/// Suspends the current green thread in one of several ways. Some suspend twice, or not at all.
+#[inline(always)]
+pub fn suspend(way: usize) {
     match way % 4 {
         0 => thread::yield_now(),
         1 => thread::sleep(Duration::from_micros(1)),
@@ -47,11 +58,6 @@ pub fn migrate_inlined(way: usize) {
         }
         _ => thread::spawn(|| ()).join().expect("it does nothing"),
     }
-    // Some ways suspend twice, or not at all if the other thread was faster.
-    if os_thread() == before {
-        thread::yield_now();
-    }
-    assert_ne!(os_thread(), before, "the green thread has moved");
 }
 
 /// What C code calls to suspend.
@@ -113,7 +119,7 @@ pub unsafe fn on_sharing_threads(test: impl Fn(&Runtime)) {
 }
 
 /// Calls `test`, and aborts the process if it hangs.
-fn bounded<R>(test: impl FnOnce() -> R) -> R {
+pub fn bounded<R>(test: impl FnOnce() -> R) -> R {
     static WATCHED: Once = Once::new();
     WATCHED.call_once(|| {
         std::thread::spawn(|| {

@@ -151,7 +151,6 @@ fn os_thread() -> Arc<Waiter> {
 /// Switches from the current green thread to its worker. `may_unwind` is whether it may be unwinding;
 /// then it is found out.
 pub(crate) fn suspend(why: Suspend, may_unwind: bool) {
-    let here = &raw const why;
     let (suspender, counted) = with_worker(|worker| {
         let worker = worker.expect("green threads run on workers");
         let green = worker
@@ -161,7 +160,6 @@ pub(crate) fn suspend(why: Suspend, may_unwind: bool) {
         let unwinding = may_unwind
             && !green.owns_thread_locals()
             && panicking::note(green, &worker.doubts) != Unwinding::No;
-        green.set_suspended_at(here.addr());
         let counted = unwinding.then(|| worker.doubts.enter());
         (green.suspender(), counted)
     });

@@ -35,7 +35,7 @@ use crate::run::shared::Shared;
 use crate::run::ticket::Ticket;
 use crate::stack::coroutine::{Body, Coroutine, Suspender};
 use crate::stack::mode::ThreadLocals;
-use crate::stack::{Bounds, Promise, Stack};
+use crate::stack::{Promise, Stack};
 
 /// See the [module](self).
 pub(crate) struct Waiter {
@@ -136,8 +136,6 @@ pub(crate) struct Green {
     /// What it must not outlive.
     pub(crate) scope: Option<Arc<dyn Enclosing>>,
     suspender: AtomicPtr<()>,
-    /// An address in the frame that it has suspended in.
-    suspended_at: AtomicUsize,
     /// The wait that [`reclaim`](crate::run::reclaim) has seen it in.
     pub(crate) scanned: AtomicU64,
     home: AtomicUsize,
@@ -155,7 +153,6 @@ enum Stage {
 /// What a green thread has from its first run on.
 pub(crate) struct Started {
     pub(crate) coroutine: Coroutine,
-    pub(crate) stack: Bounds,
     /// That of its own thread-locals, if it has any.
     pub(crate) thread_pointer: Option<NonZeroUsize>,
 }
@@ -184,7 +181,6 @@ impl Green {
             completion: Completion::new(),
             scope,
             suspender: AtomicPtr::new(ptr::null_mut()),
-            suspended_at: AtomicUsize::new(0),
             scanned: AtomicU64::new(0),
             home: AtomicUsize::new(Self::NOWHERE),
             unwinding: AtomicBool::new(false),
@@ -204,7 +200,6 @@ impl Green {
             let (body, promise) = fresh.take().expect("it starts once");
             let stack = redeem(promise);
             let started = Started {
-                stack: stack.bounds(),
                 thread_pointer: stack.thread_pointer(),
                 coroutine: Coroutine::new(stack, body),
             };
@@ -286,14 +281,6 @@ impl Green {
 
     pub(crate) fn set_ending(&self) {
         self.ending.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn suspended_at(&self) -> usize {
-        self.suspended_at.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_suspended_at(&self, address: usize) {
-        self.suspended_at.store(address, Ordering::Relaxed);
     }
 
     pub(crate) fn suspender(&self) -> Suspender {

@@ -2,9 +2,11 @@
 //!
 //! The guard below a stack turns an overflow into SIGSEGV (SIGBUS on some systems). The handler
 //! here runs on the worker's alternate stack, which std sets up for every thread it starts. If the
-//! address lies in the guard of the green thread that this OS thread runs, it says whose stack it
-//! was and how to get a larger one, and aborts, as std does for its own threads. Every other fault
-//! goes to the handler that was there before, so a plain OS thread's overflow gets std's message.
+//! address lies in the guard of the green thread that this OS thread runs, and the stack pointer on its
+//! stack, it says whose stack it was and how to get a larger one, and aborts, as std does for its own
+//! threads. Every other fault goes to the handler that was there before, so a plain OS thread's
+//! overflow gets std's message, and that of another stack which a green thread runs on is whoever's
+//! who made it.
 //!
 //! The handler is async-signal-safe: it reads memory that nobody changes meanwhile, formats into a
 //! buffer on its stack, and calls `write` and `abort`.
@@ -58,11 +60,13 @@ fn current_action(signal: libc::c_int) -> libc::sigaction {
 extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the system gives a valid `siginfo_t` of a fault.
     let address = unsafe { (*info).si_addr() }.addr();
+    // SAFETY: with SA_SIGINFO the system gives the registers of whoever faulted.
+    let stack_pointer = unsafe { stack_pointer(context) };
     context::with_running_green(|waiter| {
         if let Some(green) = waiter.green()
             // SAFETY: a worker starts a green thread before it runs it.
-            && let stack = unsafe { green.started() }.stack
-            && stack.is_guard(address)
+            && let stack = unsafe { green.started() }.coroutine.stack()
+            && stack.is_overflow(address, stack_pointer.unwrap_or(address))
         {
             report(waiter, green, stack.size);
             // SAFETY: abort may be called in a signal handler.
@@ -70,6 +74,35 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
         }
     });
     pass_on(signal, info, context);
+}
+
+/// The stack pointer of whoever faulted; `None` where it is not known how to find it.
+///
+/// # Safety
+///
+/// `context` is what a handler with SA_SIGINFO was given.
+unsafe fn stack_pointer(context: *mut libc::c_void) -> Option<usize> {
+    #[cfg(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    ))]
+    {
+        // SAFETY: the caller's promise.
+        let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
+        #[cfg(target_arch = "x86_64")]
+        let stack_pointer = registers.gregs[libc::REG_RSP as usize];
+        #[cfg(target_arch = "aarch64")]
+        let stack_pointer = registers.sp;
+        Some(stack_pointer as usize)
+    }
+    #[cfg(not(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    )))]
+    {
+        let _ = context;
+        None
+    }
 }
 
 /// Does what would have been done without our handler.

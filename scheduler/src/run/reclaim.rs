@@ -8,7 +8,7 @@
 //! a period before is *held* ([`WaitWord::hold`](crate::protocol::word::WaitWord::hold)), which gives the
 //! worker its stack; the dead pages are given back to the system; and it is committed to its wait
 //! again. If the wait has ended meanwhile, it is queued. One that parks often is never held, and so
-//! pays nothing.
+//! pays nothing. One that has parked on a stack that is not its own keeps all of its own.
 //!
 //! A scan is scheduled when a worker goes to sleep after it has run something, and again as long as
 //! it has seen waits that were new, or many free stacks. An idle runtime is scanned two or three
@@ -31,9 +31,6 @@ use crate::stack::Cooling;
 const PERIOD: Duration = Duration::from_secs(5);
 /// Green threads that are looked at between two looks for work.
 const SLICE: usize = 256;
-/// Frames that a suspended thread may have below the place whose address it has noted: those of the
-/// switch itself.
-const MARGIN: usize = 2048;
 
 /// The period between two scans; `None` if there are none.
 fn period() -> Option<Duration> {
@@ -140,9 +137,8 @@ fn visit(waiter: &Arc<Waiter>, woken: fn(&Arc<Waiter>)) -> bool {
         _ => green.scanned.store(done, Ordering::Relaxed),
     }
     if waiter.word.hold(epoch) {
-        let dead_end = green.suspended_at().saturating_sub(MARGIN);
-        // SAFETY: the thread is held, so it is suspended; nothing of it is below `dead_end`.
-        unsafe { green.started().stack.give_back_below(dead_end) };
+        // SAFETY: the thread is held: it has suspended, and nobody else may run it.
+        unsafe { green.started().coroutine.give_back_unused() };
         if waiter.word.commit() == Commit::Ended {
             woken(waiter);
         }

@@ -31,7 +31,7 @@ pub fn stack_usage() -> Option<StackUsage> {
     context::with_running_green(|waiter| {
         let green = waiter.green()?;
         // SAFETY: it is the current one.
-        let stack = unsafe { green.started() }.stack;
+        let stack = unsafe { green.started() }.coroutine.stack();
         Some(StackUsage::of(stack))
     })?
 }
@@ -90,7 +90,7 @@ extern "C" fn report() {
             let (threads, next) = runtime.registry.some_from(from, 1024);
             for green in threads.iter().filter_map(|waiter| waiter.green()) {
                 // SAFETY: it was found in the registry.
-                let stack = unsafe { green.started() }.stack;
+                let stack = unsafe { green.started() }.coroutine.stack();
                 let site = sites.entry(green.site).or_default();
                 site.add(StackUsage::of(stack));
             }

@@ -556,7 +556,7 @@ impl Worker {
         // SAFETY: it has just returned, here.
         let (stack, bounds) = unsafe {
             let started = green.started();
-            (started.coroutine.take_stack(), started.stack)
+            (started.coroutine.take_stack(), started.coroutine.stack())
         };
         if self.shared.mode.report_stacks {
             let usage = StackUsage::of(bounds);

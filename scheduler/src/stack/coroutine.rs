@@ -23,14 +23,14 @@
 //! [`ThreadLocals::Pinned`]: crate::ThreadLocals::Pinned
 //! [`ThreadLocals::Shared`]: crate::ThreadLocals::Shared
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 use corosensei::{CoroutineResult, Yielder};
 
-use crate::stack::Stack;
+use crate::stack::{Bounds, Stack};
 
 /// What a coroutine does.
 pub(crate) type Body = Box<dyn FnOnce(Suspender) + Send>;
@@ -44,6 +44,17 @@ pub(crate) enum Suspend {
     Waiting,
 }
 
+/// What a coroutine hands over when it suspends.
+struct Suspended {
+    why: Suspend,
+    /// An address in the frame of [`Suspender::suspend`].
+    at: usize,
+}
+
+/// A suspended coroutine has nothing so far below the address that [`Suspender::suspend`] notes: only
+/// the rest of that frame, that of the library's own `suspend`, and the registers that it saves.
+const BELOW_NOTED: usize = 1024;
+
 /// What `resume` came back with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -55,7 +66,10 @@ pub(crate) enum Resumed {
 /// See the [module](self). Dropping one that has not been taken apart leaks its stack with all that
 /// lies on it.
 pub(crate) struct Coroutine {
-    inner: UnsafeCell<ManuallyDrop<corosensei::Coroutine<(), Suspend, (), Stack>>>,
+    inner: UnsafeCell<ManuallyDrop<corosensei::Coroutine<(), Suspended, (), Stack>>>,
+    stack: Bounds,
+    /// Where it has suspended last.
+    suspended_at: Cell<usize>,
 }
 
 // SAFETY: see the module: what lies on the stack is `Send` until the first resume, and belongs to one
@@ -68,12 +82,20 @@ unsafe impl Sync for Coroutine {}
 impl Coroutine {
     /// Makes a coroutine that will call `body` on `stack`.
     pub(crate) fn new(stack: Stack, body: Body) -> Self {
+        let bounds = stack.bounds();
         let main =
-            move |yielder: &Yielder<(), Suspend>, ()| body(Suspender(NonNull::from(yielder)));
+            move |yielder: &Yielder<(), Suspended>, ()| body(Suspender(NonNull::from(yielder)));
         let inner = corosensei::Coroutine::with_stack(stack, main);
         Self {
             inner: UnsafeCell::new(ManuallyDrop::new(inner)),
+            stack: bounds,
+            suspended_at: Cell::new(0),
         }
+    }
+
+    /// Its own stack. It may run on another at times.
+    pub(crate) fn stack(&self) -> Bounds {
+        self.stack
     }
 
     /// Runs the coroutine until it suspends or returns.
@@ -84,8 +106,28 @@ impl Coroutine {
     pub(crate) unsafe fn resume(&self) -> Resumed {
         // SAFETY: the right to run is exclusive, and it excludes `into_stack`.
         match unsafe { &mut *self.inner.get() }.resume(()) {
-            CoroutineResult::Yield(suspend) => Resumed::Suspended(suspend),
+            CoroutineResult::Yield(Suspended { why, at }) => {
+                self.suspended_at.set(at);
+                Resumed::Suspended(why)
+            }
             CoroutineResult::Return(()) => Resumed::Returned,
+        }
+    }
+
+    /// Gives what it does not use of its stack back to the system.
+    ///
+    /// It may have suspended on a stack that is not its own: that of another coroutine that it runs, or
+    /// one for a deep recursion. How far it uses its own is not known then, and all is left as it is.
+    ///
+    /// # Safety
+    ///
+    /// It has suspended, and the caller holds the right to run it.
+    pub(crate) unsafe fn give_back_unused(&self) {
+        let at = self.suspended_at.get();
+        if self.stack.holds(at) {
+            // SAFETY: it has suspended on its own stack, so all its frames there are above the end of
+            // the last one, which is at most so far below `at`.
+            unsafe { self.stack.give_back_below(at - BELOW_NOTED) };
         }
     }
 
@@ -108,7 +150,7 @@ impl fmt::Debug for Coroutine {
 
 /// A running coroutine's way back to whoever resumed it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Suspender(NonNull<Yielder<(), Suspend>>);
+pub(crate) struct Suspender(NonNull<Yielder<(), Suspended>>);
 
 impl Suspender {
     pub(crate) fn to_raw(self) -> *mut () {
@@ -123,13 +165,62 @@ impl Suspender {
         Self(unsafe { NonNull::new_unchecked(raw.cast()) })
     }
 
-    /// Switches to whoever resumed the coroutine, until it is resumed again.
+    /// Switches to whoever resumed the coroutine, until it is resumed again. It has a frame of its own,
+    /// so that what lies below its locals is known: see [`BELOW_NOTED`].
     ///
     /// # Safety
     ///
-    /// Called on the coroutine that this belongs to.
+    /// Called on the coroutine that this belongs to, be it on another stack.
+    #[inline(never)]
     pub(crate) unsafe fn suspend(self, why: Suspend) {
+        let here = 0_u8;
+        let at = (&raw const here).addr();
         // SAFETY: the yielder lives at the base of the coroutine's stack while the coroutine runs.
-        unsafe { self.0.as_ref() }.suspend(why);
+        unsafe { self.0.as_ref() }.suspend(Suspended { why, at });
+    }
+}
+
+#[cfg(all(test, not(roving_loom)))]
+mod tests {
+    use super::*;
+    use crate::stack::usage::StackUsage;
+    use crate::stack::{Class, Promise};
+
+    /// A coroutine on a stack that nobody has used before, suspended in `body`.
+    fn suspended(size: usize, body: impl FnOnce(Suspender) + Send + 'static) -> Coroutine {
+        let promise = Promise::new(Class::of(size, None).unwrap()).unwrap();
+        let coroutine = Coroutine::new(promise.redeem(), Box::new(body));
+        // SAFETY: it is this test's.
+        let resumed = unsafe { coroutine.resume() };
+        assert_eq!(resumed, Resumed::Suspended(Suspend::Yielded));
+        coroutine
+    }
+
+    #[test]
+    fn no_frame_is_further_below_the_noted_address_than_is_said() {
+        // SAFETY: on the coroutine itself.
+        let coroutine = suspended(1 << 20, |own| unsafe { own.suspend(Suspend::Yielded) });
+        let at = coroutine.suspended_at.get();
+        assert!(coroutine.stack.holds(at));
+        let lowest = coroutine.stack.base - StackUsage::of(coroutine.stack).high_water;
+        assert!(at - lowest < BELOW_NOTED / 2, "{} bytes", at - lowest);
+    }
+
+    #[test]
+    fn the_stack_of_one_that_has_suspended_on_another_is_left_alone() {
+        let coroutine = suspended(16 << 20, |own| {
+            let kept = std::hint::black_box([7_u8; 64 << 10]);
+            let other = corosensei::stack::DefaultStack::new(64 << 10).unwrap();
+            // SAFETY: on the coroutine itself.
+            corosensei::on_stack(other, || unsafe { own.suspend(Suspend::Yielded) });
+            assert!(kept.iter().all(|&kept| kept == 7));
+        });
+        assert!(!coroutine.stack.holds(coroutine.suspended_at.get()));
+        let used = StackUsage::of(coroutine.stack);
+        // SAFETY: it has suspended, and is this test's.
+        unsafe { coroutine.give_back_unused() };
+        assert_eq!(StackUsage::of(coroutine.stack), used);
+        // SAFETY: as above.
+        assert_eq!(unsafe { coroutine.resume() }, Resumed::Returned);
     }
 }

@@ -316,8 +316,16 @@ mod tests {
         assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0));
         for stack in &stacks {
             let bounds = stack.bounds();
-            assert!(bounds.is_guard(bounds.bottom) && bounds.is_guard(bounds.lowest - 1));
-            assert!(!bounds.is_guard(bounds.bottom - 1) && !bounds.is_guard(bounds.lowest));
+            let (bottom, lowest) = (bounds.bottom, bounds.lowest);
+            for (address, faults) in [
+                (bottom - 1, false),
+                (bottom, true),
+                (lowest - 1, true),
+                (lowest, false),
+            ] {
+                assert_eq!(bounds.is_overflow(address, lowest), faults);
+                assert!(!bounds.is_overflow(address, bounds.base + 16));
+            }
         }
     }
 

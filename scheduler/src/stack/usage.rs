@@ -5,11 +5,13 @@
 //! another user before may carry that one's mark, unless it was wiped in between.
 
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::bounds::Bounds;
 use super::page::page;
 
-/// How much of its stack a green thread has used.
+/// How much of its stack a green thread has used. What it does on another stack, such as that of a
+/// coroutine of its own, is not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StackUsage {
@@ -52,9 +54,10 @@ fn high_water(stack: Bounds) -> usize {
         let from = start + index * page();
         let to = (from + page()).min(stack.base);
         for address in (from..to).step_by(size_of::<usize>()) {
-            // SAFETY: a word of the stack. Its thread may be writing to it.
-            let word = unsafe { ptr::with_exposed_provenance::<usize>(address).read_volatile() };
-            if word != 0 {
+            let word = ptr::with_exposed_provenance_mut::<usize>(address);
+            // SAFETY: an aligned word of a stack, which is mapped for ever. Its thread may be writing to
+            // it: then whatever is found is a mark that has been or will be there.
+            if unsafe { AtomicUsize::from_ptr(word) }.load(Ordering::Relaxed) != 0 {
                 return stack.base - address;
             }
         }
