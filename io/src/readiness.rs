@@ -199,10 +199,10 @@ impl Registration {
         true
     }
 
-    /// Takes the tickets back whose waits have ended.
-    pub(crate) fn unwatch(&self, direction: Direction) {
-        let stale = self.side(direction).waiters.lock().take_stale();
-        drop(stale);
+    /// Takes a ticket back, unless an edge has fired it.
+    pub(crate) fn unwatch(&self, direction: Direction, ticket: &Ticket) {
+        let taken = self.side(direction).waiters.lock().take(ticket);
+        drop(taken);
     }
 
     /// Takes in what the driver saw, and hands out the tickets of those who waited for it.
@@ -307,12 +307,33 @@ impl Waiters {
     }
 
     #[must_use]
+    fn take(&mut self, wanted: &Ticket) -> Option<Ticket> {
+        match mem::take(self) {
+            Self::One(ticket) if ticket == *wanted => Some(ticket),
+            Self::Many(mut tickets) => {
+                let place = tickets.iter().position(|ticket| ticket == wanted);
+                let taken = place.map(|place| tickets.remove(place));
+                if !tickets.is_empty() {
+                    *self = Self::Many(tickets);
+                }
+                taken
+            }
+            others => {
+                *self = others;
+                None
+            }
+        }
+    }
+
+    #[must_use]
     fn take_stale(&mut self) -> Vec<Ticket> {
         match mem::take(self) {
             Self::One(ticket) if ticket.is_stale() => vec![ticket],
             Self::Many(mut tickets) => {
                 let stale = tickets.extract_if(.., |ticket| ticket.is_stale()).collect();
-                *self = Self::Many(tickets);
+                if !tickets.is_empty() {
+                    *self = Self::Many(tickets);
+                }
                 stale
             }
             others => {

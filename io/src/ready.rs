@@ -7,8 +7,7 @@
 use std::fmt;
 use std::io;
 
-use roving_scheduler::channel::Selectable;
-use roving_scheduler::wait::Ticket;
+use roving_scheduler::channel::{Registration, Selectable, Ticket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::readiness::Direction;
@@ -41,16 +40,16 @@ impl Selectable for Ready<'_> {
         Ok(ready > 0)
     }
 
-    fn watch(&self, ticket: Ticket) -> io::Result<bool> {
-        let registration = self.source.current_registration()?;
-        let glance = registration.glance(self.direction);
-        Ok(!self.is_ready()? && registration.watch(self.direction, glance.tick, ticket))
-    }
-
-    fn unwatch(&self) {
-        if let Ok(registration) = self.source.current_registration() {
-            registration.unwatch(self.direction);
+    fn watch(&self, ticket: Ticket) -> io::Result<Option<Registration<'_>>> {
+        let direction = self.direction;
+        let readiness = self.source.current_registration()?;
+        let glance = readiness.glance(direction);
+        if self.is_ready()? || !readiness.watch(direction, glance.tick, ticket.clone()) {
+            return Ok(None);
         }
+        Ok(Some(Registration::new(move || {
+            readiness.unwatch(direction, &ticket);
+        })))
     }
 }
 

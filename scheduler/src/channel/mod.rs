@@ -38,13 +38,15 @@ use std::sync::Arc;
 
 use self::core::Chan;
 
+pub use crate::wait::Ticket;
+pub use crate::wait::selectable::{Registration, Selectable, Watchers};
 pub use crate::{select, select_biased};
 pub use error::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError,
     SendTimeoutError, TryReadyError, TryRecvError, TrySelectError, TrySendError,
 };
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
-pub use select::{Select, Selectable, SelectedOperation};
+pub use select::{Select, SelectedOperation};
 pub use sender::Sender;
 pub use timer::{after, at, never, tick};
 

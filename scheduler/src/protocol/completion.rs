@@ -1,46 +1,67 @@
-//! The hand-over from a thread that ends to the one that joins it.
+//! How those who wait for the end of a thread are told of it: the one who joins it, and any number
+//! who watch.
+//!
+//! The joiner is the usual case, and has a slot of its own:
 //!
 //! ```text
-//!     Running --join--> Joined (the joiner's ticket lies in the slot) --complete--> Done: the finisher fires the ticket
-//!        |                 |
-//!        |                 +--retract--> Running                         (the joiner gave up: it takes the ticket back)
-//!        +----complete----> Done                                         (the joiner finds out and does not wait)
+//!     no bit --join--> JOINED (the joiner's ticket lies in the slot) --complete--> JOINED | DONE: the finisher fires the ticket
+//!       |                 |
+//!       |                 +--retract--> no bit                        (the joiner gave up: it takes the ticket back)
+//!       +----complete----> DONE                                       (the joiner finds out and does not wait)
 //! ```
 //!
-//! The slot belongs to the joiner in `Running`, to nobody in `Joined`, and to the finisher once it
-//! has moved `Joined` to `Done`. `complete` is a release and what finds `Done` an acquire, so the
-//! result is seen by the joiner.
+//! The slot belongs to the joiner while `JOINED` is not set, to nobody while it is, and to the
+//! finisher once it has added `DONE` to it. `complete` is a release and what finds `DONE` an
+//! acquire, so the result is seen by the joiner.
+//!
+//! Watchers are in a [list](Watchers) under a lock, which the finisher only looks at if `WATCHED` is
+//! set. Whoever watches is in the list before it sets the bit: if the bit comes before `DONE`, the
+//! finisher finds it, and otherwise the watcher finds `DONE`.
 
-use crate::protocol::primitive::{AtomicUsize, Ordering, UnsafeCell};
+use std::sync::OnceLock;
 
-const RUNNING: usize = 0;
-const JOINED: usize = 1;
-const DONE: usize = 2;
+use super::primitive::{AtomicUsize, Ordering, UnsafeCell};
+use super::watchers::{Key, Watchers};
 
-/// See the [module](self). `T` is what wakes the joiner.
+const JOINED: usize = 0b001;
+const DONE: usize = 0b010;
+/// Somebody has watched. It stays.
+const WATCHED: usize = 0b100;
+
+/// See the [module](self). `T` is what wakes one who waits.
 #[derive(Debug)]
 pub(crate) struct Completion<T> {
     state: AtomicUsize,
     joiner: UnsafeCell<Option<T>>,
+    /// Made by the first who watches.
+    watchers: OnceLock<Box<Watchers<T>>>,
 }
 
 // SAFETY: the slot is only touched by the side that the state gives it to (see the module), so `T`
-// is moved between threads and never shared.
+// is moved between threads and never shared; the rest is `Send` by itself.
 unsafe impl<T: Send> Send for Completion<T> {}
-// SAFETY: as above.
+// SAFETY: as above; the watchers are under a lock.
 unsafe impl<T: Send> Sync for Completion<T> {}
+
+/// Those who must be told that a thread has ended.
+#[must_use]
+pub(crate) struct Told<T> {
+    pub(crate) joiner: Option<T>,
+    pub(crate) watchers: Vec<T>,
+}
 
 impl<T> Completion<T> {
     pub(crate) fn new() -> Self {
         Self {
-            state: AtomicUsize::new(RUNNING),
+            state: AtomicUsize::new(0),
             joiner: UnsafeCell::new(None),
+            watchers: OnceLock::new(),
         }
     }
 
     /// Whether the thread has ended.
     pub(crate) fn is_done(&self) -> bool {
-        self.state.load(Ordering::Acquire) == DONE
+        self.state.load(Ordering::Acquire) & DONE != 0
     }
 
     /// Leaves `joiner` for the finisher; `false` if the thread has ended already.
@@ -49,38 +70,80 @@ impl<T> Completion<T> {
     ///
     /// There is one joiner, and it has nothing in the slot.
     pub(crate) unsafe fn join(&self, joiner: T) -> bool {
-        // SAFETY: the state is `Running` or `Done`, in both of which the finisher leaves the slot
-        // alone.
+        // SAFETY: `JOINED` is not set, since the only joiner has nothing in the slot; so the finisher
+        // leaves it alone.
         self.joiner.with_mut(|slot| unsafe { *slot = Some(joiner) });
-        self.state
-            .compare_exchange(RUNNING, JOINED, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        self.change_running(|state| state | JOINED).is_some()
     }
 
-    /// Takes the joiner back; `false` if the thread has ended, in which case the finisher may still
-    /// be using it.
-    pub(crate) fn retract(&self) -> bool {
-        let taken = !self.is_done()
-            && self
-                .state
-                .compare_exchange(JOINED, RUNNING, Ordering::AcqRel, Ordering::Acquire)
-                .is_ok();
+    /// Takes the joiner back; `false` if there is none, or the thread has ended, in which case the
+    /// finisher may still be using it.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the one joiner.
+    pub(crate) unsafe fn retract(&self) -> bool {
+        let before = self.change_running(|state| state & !JOINED);
+        let taken = before.is_some_and(|state| state & JOINED != 0);
         if taken {
-            // SAFETY: the state is `Running` again, and only the one joiner moves it from there to
-            // `Joined`.
+            // SAFETY: `JOINED` is not set, and only the one joiner sets it.
             self.joiner.with_mut(|slot| unsafe { *slot = None });
         }
         taken
     }
 
-    /// Marks the thread as ended, and gives the joiner that must be told. Called once.
-    #[must_use]
-    pub(crate) fn complete(&self) -> Option<T> {
-        match self.state.swap(DONE, Ordering::AcqRel) {
-            // SAFETY: `Joined` to `Done` gave the slot to this caller.
-            JOINED => self.joiner.with_mut(|slot| unsafe { (*slot).take() }),
-            _ => None,
+    /// Changes the state of a thread that has not ended, and gives what it was; `None` if it has.
+    fn change_running(&self, change: impl Fn(usize) -> usize) -> Option<usize> {
+        let mut seen = self.state.load(Ordering::Acquire);
+        while seen & DONE == 0 {
+            match self.state.compare_exchange_weak(
+                seen,
+                change(seen),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return Some(seen),
+                Err(now) => seen = now,
+            }
         }
+        None
+    }
+
+    /// Adds one who wants to be told, who is told by `complete` unless it is taken back before.
+    /// `None` if the thread has ended.
+    pub(crate) fn watch(&self, watcher: T) -> Option<Key> {
+        if self.is_done() {
+            return None;
+        }
+        let watchers = self.watchers.get_or_init(|| Box::new(Watchers::new()));
+        let key = watchers.add(watcher);
+        if self.state.fetch_or(WATCHED, Ordering::AcqRel) & DONE != 0 {
+            drop(watchers.remove(&key));
+            return None;
+        }
+        Some(key)
+    }
+
+    /// Takes one back who watches, if it has not been told.
+    pub(crate) fn unwatch(&self, key: &Key) {
+        let watcher = self.watchers.get().and_then(|all| all.remove(key));
+        drop(watcher);
+    }
+
+    /// Marks the thread as ended, and gives those that must be told. Called once.
+    pub(crate) fn complete(&self) -> Told<T> {
+        let before = self.state.fetch_or(DONE, Ordering::AcqRel);
+        let joiner = if before & JOINED == 0 {
+            None
+        } else {
+            // SAFETY: adding `DONE` to `JOINED` gave the slot to this caller.
+            self.joiner.with_mut(|slot| unsafe { (*slot).take() })
+        };
+        let watchers = match self.watchers.get() {
+            Some(watchers) if before & WATCHED != 0 => watchers.take_all().collect(),
+            _ => Vec::new(),
+        };
+        Told { joiner, watchers }
     }
 }
 
@@ -93,14 +156,29 @@ mod tests {
         let completion = Completion::new();
         // SAFETY: the only joiner.
         assert!(unsafe { completion.join(1) });
-        assert!(completion.retract());
+        // SAFETY: as above.
+        assert!(unsafe { completion.retract() });
         // SAFETY: the only joiner, which has taken its first ticket back.
         assert!(unsafe { completion.join(2) });
-        assert_eq!(completion.complete(), Some(2));
-        assert!(!completion.retract());
+        assert_eq!(completion.complete().joiner, Some(2));
+        // SAFETY: as above.
+        assert!(!unsafe { completion.retract() });
         assert!(completion.is_done());
         // SAFETY: the only joiner.
         assert!(!unsafe { completion.join(3) });
+    }
+
+    #[test]
+    fn each_who_watches_is_told_unless_it_has_changed_its_mind() {
+        let completion = Completion::new();
+        let keys: Vec<_> = (0..4).map(|n| completion.watch(n).unwrap()).collect();
+        // SAFETY: the only joiner.
+        assert!(unsafe { completion.join(9) });
+        completion.unwatch(&keys[1]);
+        let told = completion.complete();
+        assert_eq!((told.joiner, told.watchers), (Some(9), vec![0, 2, 3]));
+        completion.unwatch(&keys[0]);
+        assert_eq!(completion.watch(5), None);
     }
 }
 
@@ -127,10 +205,13 @@ mod models {
     fn finish_thread(model: &Model) -> bool {
         // SAFETY: not complete yet, so the result is the finisher's.
         model.result.with_mut(|result| unsafe { *result = 9 });
-        match model.completion.complete() {
-            Some(epoch) => model.word.fire(epoch, By::Ticket) == Fire::Parked,
-            None => false,
+        let told = model.completion.complete();
+        let waiting = told.joiner.into_iter().chain(told.watchers);
+        let mut is_mine = false;
+        for epoch in waiting {
+            is_mine |= model.word.fire(epoch, By::Ticket) == Fire::Parked;
         }
+        is_mine
     }
 
     fn model(joiner: impl Fn(&Model) + Sync + Send + Copy + 'static) {
@@ -164,12 +245,7 @@ mod models {
             let epoch = model.word.begin(false);
             // SAFETY: the only joiner.
             if unsafe { model.completion.join(epoch) } {
-                if model.word.commit() == Commit::Parked {
-                    while model.runs.load(Ordering::Relaxed) == 0 {
-                        thread::yield_now();
-                    }
-                }
-                assert_eq!(model.word.finish(), Some(By::Ticket));
+                block(model);
             } else {
                 assert!(model.word.finish().is_none());
             }
@@ -186,12 +262,62 @@ mod models {
         model(|model| {
             let epoch = model.word.begin(false);
             // SAFETY: the only joiner.
-            if unsafe { model.completion.join(epoch) } && model.completion.retract() {
+            if unsafe { model.completion.join(epoch) && model.completion.retract() } {
                 assert!(model.word.finish().is_none());
             } else {
                 let _ = model.word.finish();
                 assert!(model.completion.is_done());
             }
+        });
+    }
+
+    /// Waits for a ticket of the wait that is open.
+    fn block(model: &Model) {
+        if model.word.commit() == Commit::Parked {
+            while model.runs.load(Ordering::Relaxed) == 0 {
+                thread::yield_now();
+            }
+        }
+        assert_eq!(model.word.finish(), Some(By::Ticket));
+    }
+
+    #[test]
+    fn one_who_watches_is_told_or_finds_out() {
+        model(|model| {
+            let epoch = model.word.begin(false);
+            match model.completion.watch(epoch) {
+                Some(_) => block(model),
+                None => assert!(model.word.finish().is_none()),
+            }
+            assert!(model.completion.is_done());
+            // SAFETY: the thread has ended, and nobody else is there.
+            model
+                .result
+                .with_mut(|result| assert_eq!(unsafe { *result }, 9));
+        });
+    }
+
+    #[test]
+    fn watchers_come_and_go_beside_one_another() {
+        loom::model(|| {
+            let completion = Arc::new(Completion::new());
+            let other = {
+                let completion = completion.clone();
+                thread::spawn(move || {
+                    if let Some(key) = completion.watch(1) {
+                        completion.unwatch(&key);
+                    }
+                })
+            };
+            let finisher = {
+                let completion = completion.clone();
+                thread::spawn(move || completion.complete().watchers)
+            };
+            let watches = completion.watch(2).is_some();
+            other.join().unwrap();
+            let told = finisher.join().unwrap();
+            // One who has found out may be told all the same.
+            assert!(told.contains(&2) || !watches, "one who watches is told");
         });
     }
 }

@@ -90,7 +90,7 @@ fn a_result_passes_from_finisher_to_joiner() {
             let shared = shared.clone();
             thread::spawn(move || {
                 shared.1.bump();
-                if let Some(joiner) = shared.0.complete() {
+                if let Some(joiner) = shared.0.complete().joiner {
                     assert_eq!(joiner.unpark(), Rouse::Done);
                 }
             })

@@ -9,7 +9,8 @@
 //! | `primitive`  | the switch to the model checker                                     |
 //! | `word`       | the wait word: who may end a wait, and who then may run the waiter  |
 //! | `token`      | the token of a thread that parks                                    |
-//! | `completion` | the hand-over from a thread that ends to the one that joins it      |
+//! | `completion` | how those who wait for the end of a thread are told of it           |
+//! | `watchers`   | those who want to be told of one event                              |
 //! | `idle`       | who sleeps, who searches, who is woken: no lost wake-up             |
 //! | `nap`        | how long a worker sleeps that was woken for nothing                 |
 //! | `parker`     | how a worker sleeps                                                 |
@@ -28,4 +29,5 @@ pub(crate) mod parker;
 pub(crate) mod primitive;
 pub(crate) mod timer;
 pub(crate) mod token;
+pub(crate) mod watchers;
 pub(crate) mod word;

@@ -115,12 +115,12 @@ impl WaitWord {
         Self(AtomicU64::new(IDLE))
     }
 
-    /// Begins the next wait. Called by the waiter, in no open wait. An unmasked wait of a cancelled
-    /// thread has ended already when this returns.
+    /// Begins the next wait. Called by the waiter. An unmasked wait of a cancelled thread has ended
+    /// already when this returns. One that was open is over, and its tickets are worthless: whoever
+    /// began it finds out by [`is_at`](Self::is_at).
     pub(crate) fn begin(&self, masked: bool) -> Epoch {
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
-            debug_assert!(matches!(seen & STATE, IDLE | ENDED), "a wait inside a wait");
             let epoch = (seen & EPOCH).wrapping_add(EPOCH_UNIT);
             let cancel = seen & CANCEL;
             let next = match (masked, cancel != 0) {
@@ -230,6 +230,11 @@ impl WaitWord {
         }
     }
 
+    /// Whether no later wait has begun than `epoch`. Asked by the waiter.
+    pub(crate) fn is_at(&self, epoch: Epoch) -> bool {
+        self.0.load(Ordering::Relaxed) & EPOCH == epoch.0
+    }
+
     /// Whether the thread's open wait has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.0.load(Ordering::Acquire) & STATE == ENDED
@@ -317,6 +322,18 @@ mod tests {
         assert_eq!(word.fire(first, By::Ticket), Fire::Lost);
         assert_eq!(word.fire(second, By::Timer), Fire::Armed);
         assert_eq!(word.finish(), Some(By::Timer));
+    }
+
+    #[test]
+    fn a_wait_inside_a_wait_takes_its_place() {
+        let word = WaitWord::new();
+        let outer = word.begin(false);
+        assert!(word.is_at(outer));
+        let inner = word.begin(false);
+        assert!(!word.is_at(outer) && word.is_stale(outer));
+        assert_eq!(word.fire(outer, By::Ticket), Fire::Lost);
+        assert_eq!(word.fire(inner, By::Ticket), Fire::Armed);
+        assert_eq!(word.finish(), Some(By::Ticket));
     }
 
     #[test]

@@ -21,16 +21,20 @@ impl Ticket {
         Self { waiter, epoch }
     }
 
-    /// Whether both are of one wait.
-    pub(crate) fn is_of(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.waiter, &other.waiter) && self.epoch == other.epoch
-    }
-
     /// Whether the wait has ended, so that firing would do nothing.
     pub fn is_stale(&self) -> bool {
         self.waiter.word.is_stale(self.epoch)
     }
 }
+
+/// Tickets are equal that end one wait.
+impl PartialEq for Ticket {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.waiter, &other.waiter) && self.epoch == other.epoch
+    }
+}
+
+impl Eq for Ticket {}
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -574,8 +574,9 @@ impl Worker {
             ticket.fire();
         }
         let of_scope = green.scope.as_ref().and_then(|scope| scope.thread_ended());
-        let waiting = [green.completion.complete(), of_scope];
-        for ticket in waiting.into_iter().flatten() {
+        let told = green.completion.complete();
+        let waiting = [told.joiner, of_scope].into_iter().flatten();
+        for ticket in waiting.chain(told.watchers) {
             self.wake(ticket, Self::push_next);
         }
     }

@@ -12,6 +12,7 @@ use super::{Condvar, Mutex, Once, RwLock};
 use crate::protocol::word::By;
 use crate::run::context;
 use crate::run::green::Waiter;
+use crate::wait::Ticket;
 
 /// Data that loom watches for races.
 struct Watched(UnsafeCell<u32>);
@@ -45,7 +46,7 @@ fn current() -> std::sync::Arc<Waiter> {
 /// What a timer does, at some time.
 fn time_out(waiter: &std::sync::Arc<Waiter>) {
     if let Some(epoch) = waiter.word.open() {
-        waiter.fire(epoch, By::Timer);
+        drop(Ticket::new(waiter.clone(), epoch).end(By::Timer));
     }
 }
 

@@ -7,14 +7,14 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::scope::ScopeData;
 use super::{Result, Thread};
-use crate::channel::Selectable;
+use crate::protocol::completion::Completion;
 use crate::run::context;
 use crate::run::green::Green;
 use crate::run::panicking;
+use crate::wait::selectable::{Registration, Selectable};
 use crate::wait::{self, Ticket, Wait};
 
 /// Where a thread leaves its result: it has the slot until it has ended, and then whoever joins it.
@@ -99,17 +99,11 @@ impl<T> Drop for Packet<T> {
 pub struct JoinHandle<T> {
     thread: Thread,
     packet: Arc<Packet<T>>,
-    /// Whether a select has a ticket with the thread, in the place of the one that joins.
-    watched: AtomicBool,
 }
 
 impl<T> JoinHandle<T> {
     pub(super) fn new(thread: Thread, packet: Arc<Packet<T>>) -> Self {
-        Self {
-            thread,
-            packet,
-            watched: AtomicBool::new(false),
-        }
+        Self { thread, packet }
     }
 
     /// The thread.
@@ -150,9 +144,9 @@ impl<T> JoinHandle<T> {
         let completion = &self.green().completion;
         while !completion.is_done() {
             let wait = begin();
-            let _retract = Retract(&self.thread);
-            // SAFETY: this is the only joiner: there is one handle, and this call owns it. What it
-            // left in an earlier round has been taken back.
+            let _retract = Retract(completion);
+            // SAFETY: this is the only joiner: a thread has one handle, which cannot be cloned, and
+            // this call has taken it. What it left in an earlier round has been taken back.
             if unsafe { completion.join(wait.ticket()) } {
                 wait.block(None);
             }
@@ -201,41 +195,26 @@ impl<T> JoinHandle<T> {
     }
 }
 
-/// A select that waits for a thread gets ready when [`JoinHandle::join`] would not block. If
-/// several selects wait for one thread at once, through references to its handle, all but the first
-/// are told so at once.
+/// A select that waits for a thread gets ready when [`JoinHandle::join`] would not block.
 impl<T> Selectable for JoinHandle<T> {
     fn is_ready(&self) -> io::Result<bool> {
         Ok(self.is_finished())
     }
 
-    fn watch(&self, ticket: Ticket) -> io::Result<bool> {
-        if self.watched.swap(true, Ordering::Acquire) {
-            return Ok(false);
-        }
+    fn watch(&self, ticket: Ticket) -> io::Result<Option<Registration<'_>>> {
         let completion = &self.green().completion;
-        // SAFETY: `watched` makes this the only select, and a join owns the handle.
-        let watches = unsafe { completion.join(ticket) };
-        if !watches {
-            self.watched.store(false, Ordering::Release);
-        }
-        Ok(watches)
-    }
-
-    fn unwatch(&self) {
-        self.green().completion.retract();
-        self.watched.store(false, Ordering::Release);
+        let key = completion.watch(ticket);
+        Ok(key.map(|key| Registration::new(move || completion.unwatch(&key))))
     }
 }
 
-/// Takes the joiner's ticket back when it stops waiting, also when it unwinds.
-struct Retract<'a>(&'a Thread);
+/// Takes the ticket of the one who joins back when it stops waiting, also when it unwinds.
+struct Retract<'a>(&'a Completion<Ticket>);
 
 impl Drop for Retract<'_> {
     fn drop(&mut self) {
-        if let Some(green) = self.0.waiter().green() {
-            green.completion.retract();
-        }
+        // SAFETY: made by the one who joins, and dropped before it goes on.
+        unsafe { self.0.retract() };
     }
 }
 

@@ -26,13 +26,13 @@ use std::sync::atomic::AtomicBool;
 
 use super::spawn::Belonging;
 use super::{Builder, JoinHandle, Result, Thread};
-use crate::channel::Selectable;
 use crate::protocol::primitive::{AtomicUsize, Mutex, Ordering};
 use crate::run::ambient::FrameId;
 use crate::run::green::Enclosing;
 use crate::run::panicking;
 use crate::wait::ambient::Inheritance;
 use crate::wait::cancel::Token;
+use crate::wait::selectable::{Registration, Selectable};
 use crate::wait::{self, Interrupt, Ticket};
 
 /// What a scope and its threads share.
@@ -294,12 +294,8 @@ impl<T> Selectable for ScopedJoinHandle<'_, T> {
         self.handle.is_ready()
     }
 
-    fn watch(&self, ticket: Ticket) -> io::Result<bool> {
+    fn watch(&self, ticket: Ticket) -> io::Result<Option<Registration<'_>>> {
         self.handle.watch(ticket)
-    }
-
-    fn unwatch(&self) {
-        self.handle.unwatch();
     }
 }
 

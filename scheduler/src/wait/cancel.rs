@@ -12,17 +12,21 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::channel::Selectable;
 use crate::run::ambient::{Canceller, FrameId, Kind};
 use crate::run::green::Waiter;
 use crate::run::panicking;
 use crate::wait::ambient;
 use crate::wait::interrupt::Cancelled;
+use crate::wait::selectable::{Registration, Selectable, Watchers};
 use crate::wait::{self, Ticket};
 
 /// What the clones of a [`CancelToken`] share.
 #[derive(Default)]
-pub(crate) struct Token(Mutex<State>);
+pub(crate) struct Token {
+    state: Mutex<State>,
+    /// Those who wait for it to be cancelled.
+    watchers: Watchers,
+}
 
 #[derive(Default)]
 struct State {
@@ -30,13 +34,11 @@ struct State {
     /// Who is subject to it, by thread and frame.
     members: HashMap<(usize, FrameId), Arc<Waiter>>,
     children: Vec<Weak<Token>>,
-    /// Those who wait for it to be cancelled.
-    waiting: Vec<Ticket>,
 }
 
 impl Canceller for Token {
     fn enter(&self, waiter: &Arc<Waiter>, id: FrameId) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.members.insert((address(waiter), id), waiter.clone());
         if state.cancelled {
             waiter.cancel_frame(id);
@@ -44,7 +46,7 @@ impl Canceller for Token {
     }
 
     fn leave(&self, waiter: &Arc<Waiter>, id: FrameId) {
-        let member = self.0.lock().members.remove(&(address(waiter), id));
+        let member = self.state.lock().members.remove(&(address(waiter), id));
         drop(member);
     }
 }
@@ -62,7 +64,7 @@ impl Token {
 
     /// Cancels this token, and gives those below it.
     fn cancel_alone(&self) -> Vec<Weak<Token>> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.cancelled {
             return Vec::new();
         }
@@ -70,50 +72,24 @@ impl Token {
         for ((_, id), waiter) in &state.members {
             waiter.cancel_frame(*id);
         }
-        let waiting = std::mem::take(&mut state.waiting);
         let children = std::mem::take(&mut state.children);
         drop(state);
-        for ticket in waiting {
-            ticket.fire();
-        }
+        self.watchers.fire();
         children
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.0.lock().cancelled
+        self.state.lock().cancelled
     }
 
-    /// Leaves a ticket for the cancellation. `false` if it has been cancelled.
-    fn watch(&self, ticket: Ticket) -> bool {
-        let mut state = self.0.lock();
-        if state.cancelled {
-            return false;
-        }
-        let stale = if state.waiting.len() == state.waiting.capacity() {
-            state
-                .waiting
-                .extract_if(.., |ticket| ticket.is_stale())
-                .collect()
-        } else {
-            Vec::new()
-        };
-        state.waiting.push(ticket);
-        drop(state);
-        drop(stale);
-        true
-    }
-
-    /// Lets the tickets go whose waits have ended.
-    fn unwatch(&self) {
-        let mut state = self.0.lock();
-        let stale = state.waiting.extract_if(.., |ticket| ticket.is_stale());
-        let stale: Vec<_> = stale.collect();
-        drop(state);
-        drop(stale);
+    /// Leaves a ticket for the cancellation. `None` if it has been cancelled.
+    fn watch(&self, ticket: Ticket) -> Option<Registration<'_>> {
+        let registration = self.watchers.watch(ticket);
+        (!self.is_cancelled()).then_some(registration)
     }
 
     fn adopt(&self, child: &Arc<Token>) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.cancelled {
             drop(state);
             child.cancel();
@@ -186,9 +162,9 @@ impl CancelToken {
     pub fn wait(&self) {
         loop {
             let wait = wait::begin();
-            if !self.0.watch(wait.ticket()) {
+            let Some(_registration) = self.0.watch(wait.ticket()) else {
                 return;
-            }
+            };
             wait.block(None);
         }
     }
@@ -215,12 +191,8 @@ impl Selectable for CancelToken {
         Ok(self.is_cancelled())
     }
 
-    fn watch(&self, ticket: Ticket) -> io::Result<bool> {
+    fn watch(&self, ticket: Ticket) -> io::Result<Option<Registration<'_>>> {
         Ok(self.0.watch(ticket))
-    }
-
-    fn unwatch(&self) {
-        self.0.unwatch();
     }
 }
 

@@ -18,6 +18,9 @@
 //! That makes the pattern against lost wake-ups always the same: begin, publish the ticket, look
 //! once more at what is waited for, block.
 //!
+//! A thread is in one wait at a time. One that is begun while another is open takes its place: the
+//! tickets of the other are worthless, and to block in it is a mistake that panics.
+//!
 //! A green thread blocks by switching to its worker, which commits the wait after the switch and
 //! goes on with another green thread; a plain OS thread blocks itself. The protocol is in
 //! `word.rs`.
@@ -45,6 +48,7 @@
 //! | `deadline` | deadlines over whatever blocks                                   |
 //! | `cancel`   | tokens that cancel, and shields                                  |
 //! | `local`    | values that children inherit                                     |
+//! | `selectable` | whatever a select can wait for                                 |
 //!
 //! It may use the floors below: `run`, `stack` and `protocol`.
 //!
@@ -55,6 +59,7 @@ pub(crate) mod cancel;
 pub(crate) mod deadline;
 pub(crate) mod interrupt;
 pub mod local;
+pub(crate) mod selectable;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -176,6 +181,8 @@ impl Wait {
     /// # Panics
     ///
     /// Unwinds with a payload of its own if the thread is interrupted and not already unwinding.
+    /// Panics if the thread has begun another wait since.
+    #[track_caller]
     pub fn block(self, deadline: Option<Instant>) -> Outcome {
         match self.try_block(deadline) {
             Ok(outcome) => outcome,
@@ -189,6 +196,7 @@ impl Wait {
     /// # Panics
     ///
     /// As `block`.
+    #[track_caller]
     pub fn block_timed(self, deadline: Option<Instant>) -> Outcome {
         match self.try_block(deadline) {
             Ok(outcome) => outcome,
@@ -202,6 +210,7 @@ impl Wait {
     /// # Errors
     ///
     /// The thread has been cancelled, or a deadline that it is subject to has come.
+    #[track_caller]
     pub fn try_block(self, deadline: Option<Instant>) -> Result<Outcome, Interrupt> {
         let limit = if self.masked {
             None
@@ -248,7 +257,17 @@ impl Wait {
         self.epoch
     }
 
+    /// Whether the thread has begun another wait since.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        !self.waiter.word.is_at(self.epoch)
+    }
+
+    #[track_caller]
     fn end(&self, deadline: Option<Instant>) -> By {
+        assert!(
+            !self.is_overtaken(),
+            "cannot block in a wait inside of which another was begun"
+        );
         match &self.waiter.kind {
             Kind::Green(_) => self.block_green(deadline),
             Kind::Os(parker) => self.block_os(parker, deadline),
@@ -286,7 +305,9 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.waiter.word.finish();
+        if !self.is_overtaken() {
+            self.waiter.word.finish();
+        }
     }
 }
 

@@ -43,7 +43,7 @@ impl<T> Waiter<T> {
     pub(super) fn is_of(&self, me: Option<&Ticket>) -> bool {
         let Some(me) = me else { return false };
         let ticket = self.ticket.take();
-        let is_of = ticket.as_ref().is_some_and(|ticket| ticket.is_of(me));
+        let is_of = ticket.as_ref() == Some(me);
         self.ticket.set(ticket);
         is_of
     }

@@ -66,7 +66,8 @@ impl<'a> Select<'a> {
                     }
                 }
             }
-            if is_possible {
+            // What was asked may have blocked, and begun a wait in this one.
+            if is_possible || wait.is_overtaken() {
                 drop(wait);
             } else {
                 let due = self

@@ -5,7 +5,6 @@ mod operation;
 mod selected;
 
 use std::fmt;
-use std::io;
 use std::marker::PhantomData;
 use std::ptr;
 use std::time::{Duration, Instant};
@@ -15,29 +14,9 @@ use self::operation::{Arm, Claimed, Handle, Readiness};
 use super::core::Role;
 use super::error::{ReadyTimeoutError, SelectTimeoutError, TryReadyError, TrySelectError};
 use super::{Receiver, Sender};
-use crate::wait::Ticket;
+use crate::wait::selectable::Selectable;
 
 pub use self::selected::SelectedOperation;
-
-/// Something that gets ready, and that a [`Select`] can wait for: a join handle, a socket.
-pub trait Selectable {
-    /// Whether it is ready.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be found out; a select takes that for ready, so that the operation tells.
-    fn is_ready(&self) -> io::Result<bool>;
-
-    /// Keeps a ticket, to be fired when it gets ready. `false` if it may be ready already.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be waited for; a select takes that for ready.
-    fn watch(&self, ticket: Ticket) -> io::Result<bool>;
-
-    /// Lets the ticket go that it kept, whose wait has ended.
-    fn unwatch(&self);
-}
 
 /// A set of operations of which one is to be done.
 ///

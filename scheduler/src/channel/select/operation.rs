@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::Selectable;
 use crate::channel::core::{Claim, Registered, Role, Side};
 use crate::channel::receiver::Source;
 use crate::channel::{Receiver, Sender};
 use crate::wait::Ticket;
+use crate::wait::selectable::{self, Selectable};
 
 /// One operation of a select.
 pub(super) trait Operation {
@@ -44,17 +44,9 @@ impl<T> Registration for Registered<'_, T> {
 }
 
 /// The registration of what will be looked at again.
-pub(super) struct Watched<'a>(&'a dyn Selectable);
-
-impl Registration for Watched<'_> {
+impl Registration for selectable::Registration<'_> {
     fn end(self: Box<Self>) -> Option<Claimed> {
         None
-    }
-}
-
-impl Drop for Watched<'_> {
-    fn drop(&mut self) {
-        self.0.unwatch();
     }
 }
 
@@ -168,8 +160,8 @@ impl Operation for Readiness<'_> {
     }
 
     fn register(&self, ticket: Ticket, _: Role) -> Option<Box<dyn Registration + '_>> {
-        let watched = self.0.watch(ticket).unwrap_or(false);
-        watched.then(|| Box::new(Watched(self.0)) as Box<dyn Registration + '_>)
+        let registration = self.0.watch(ticket).ok()??;
+        Some(Box::new(registration))
     }
 }
 
