@@ -7,7 +7,7 @@
 use parking_lot::Mutex;
 
 use super::pool::{POOLS, Pool, Stack, WARM};
-use super::tls;
+use super::tls::{self, Block};
 
 /// So many stacks give their pages back at a time.
 const COOLED_AT_ONCE: usize = 256;
@@ -73,12 +73,9 @@ fn cool(pool: &Mutex<Pool>, count: usize) {
         stacks
     };
     let promised = stacks.len();
-    let (mut bare, with_block): (Vec<_>, Vec<_>) = stacks.into_iter().partition(|stack| {
-        // SAFETY: the stack is not in use.
-        stack
-            .block
-            .is_none_or(|block| unsafe { block.is_forgettable() })
-    });
+    let (mut bare, with_block): (Vec<_>, Vec<_>) = stacks
+        .into_iter()
+        .partition(|stack| stack.block.is_none_or(Block::is_forgettable));
     let blocks: Vec<_> = bare.iter().filter_map(|stack| stack.block).collect();
     // SAFETY: nobody uses these stacks, and the blocks may be forgotten.
     if !blocks.is_empty() && unsafe { tls::forget(&blocks) } {

@@ -30,7 +30,7 @@ use std::ptr::NonNull;
 
 use corosensei::{CoroutineResult, Yielder};
 
-use crate::stack::{Bounds, Stack};
+use crate::stack::{Bounds, Stack, tls};
 
 /// What a coroutine does.
 pub(crate) type Body = Box<dyn FnOnce(Suspender) + Send>;
@@ -80,11 +80,19 @@ unsafe impl Send for Coroutine {}
 unsafe impl Sync for Coroutine {}
 
 impl Coroutine {
-    /// Makes a coroutine that will call `body` on `stack`.
+    /// Makes a coroutine that will call `body` on `stack`, and then end its thread if that has
+    /// thread-locals of its own.
     pub(crate) fn new(stack: Stack, body: Body) -> Self {
         let bounds = stack.bounds();
-        let main =
-            move |yielder: &Yielder<(), Suspended>, ()| body(Suspender(NonNull::from(yielder)));
+        let owns_thread_locals = stack.thread_pointer().is_some();
+        let main = move |yielder: &Yielder<(), Suspended>, ()| {
+            body(Suspender(NonNull::from(yielder)));
+            // The body is gone, and nothing of it will be freed under this thread's pointer.
+            if owns_thread_locals {
+                // SAFETY: the thread-locals come with the stack, and nothing follows.
+                unsafe { tls::end_thread() };
+            }
+        };
         let inner = corosensei::Coroutine::with_stack(stack, main);
         Self {
             inner: UnsafeCell::new(ManuallyDrop::new(inner)),

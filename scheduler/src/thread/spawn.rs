@@ -16,7 +16,6 @@ use crate::run::shared::Shared;
 use crate::run::wake;
 use crate::runtime;
 use crate::stack::coroutine::{Body, Suspender};
-use crate::stack::tls;
 use crate::stack::{Class, Promise};
 use crate::wait;
 use crate::wait::ambient::Inheritance;
@@ -294,8 +293,8 @@ where
         }
         f()
     }));
-    let end = begin_to_end();
-    let result = if end.has_frames {
+    let has_frames = begin_to_end();
+    let result = if has_frames {
         leave_frames(result)
     } else {
         result
@@ -304,9 +303,6 @@ where
     unsafe { packet.put(result) };
     // If nobody will join, the result is dropped here, where its destructor may block.
     drop(packet);
-    if end.owns_thread_locals {
-        tls::end_thread();
-    }
 }
 
 /// The first thing that a green thread does. `true` if it has been cancelled.
@@ -322,23 +318,14 @@ fn begin(suspender: Suspender) -> bool {
     is_cancelled.expect("a green thread runs this")
 }
 
-/// What a green thread must take leave of when its closure has ended.
-struct End {
-    has_frames: bool,
-    owns_thread_locals: bool,
-}
-
-/// What a green thread does when its closure has ended. From now on nothing interrupts it.
-fn begin_to_end() -> End {
-    let end = context::with_running_green(|waiter| {
-        let green = waiter.green().expect("a green thread is one");
-        green.set_ending();
-        End {
-            has_frames: waiter.ambient.any(),
-            owns_thread_locals: green.owns_thread_locals(),
-        }
+/// What a green thread does when its closure has ended. From now on nothing interrupts it. `true` if
+/// it must leave frames that it began with.
+fn begin_to_end() -> bool {
+    let has_frames = context::with_running_green(|waiter| {
+        waiter.green().expect("a green thread is one").set_ending();
+        waiter.ambient.any()
     });
-    end.expect("a green thread runs this")
+    has_frames.expect("a green thread runs this")
 }
 
 /// Leaves the frames that the thread began with. If the destructor of a value in them panics, so has

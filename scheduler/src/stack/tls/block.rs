@@ -1,15 +1,31 @@
 //! One block: the thread-locals of a green thread and the C library's `struct pthread`.
 //!
 //! A block is made once for its place at the top of a stack, and pooled with the stack. Between two
-//! green threads it is *renewed*: the thread-locals of the program and its libraries get their
-//! initial values back, and those of libraries that are loaded lazily are freed. The C library's own
-//! thread-locals stay, since they may lead to what it has allocated; what a program can see of them
-//! is put back by [`end_thread`](super::end_thread).
+//! green threads it is *renewed*, by the worker, after the last that the first one did: the
+//! destructors of its thread-locals and of its keys' values have run then, and nothing more can be
+//! set. So no thread finds anything of another one:
+//!
+//! | what a thread can change          | at its end                        | when it is renewed       |
+//! |-----------------------------------|-----------------------------------|--------------------------|
+//! | thread-locals of the program      | destructors, late ones too        | initial values           |
+//! | those of libraries loaded later   | the same                          | initial values, or freed |
+//! | values of pthread keys            | destructors, in up to four rounds | forgotten                |
+//! | `errno`, `h_errno`, the locale    |                                   | initial values           |
+//! | what `dlerror` would tell         | freed                             | forgotten                |
+//! | `_res`, sockets of the resolver   |                                   | closed, freed            |
+//! | cancellation, clean-up handlers   |                                   | initial values           |
+//! | the list of robust mutexes        |                                   | emptied                  |
+//! | detached or not, policy, ceilings |                                   | initial values           |
+//! | the allocator's cache             | its worker's                      | the next one's worker's  |
+//!
+//! A destructor that is registered by the destructor of a key never runs, nor that of a value which
+//! the fourth round of destructors leaves: so it is in the C library.
 
 use std::ops::Range;
 use std::sync::atomic::{Ordering, fence};
 use std::thread;
 
+use super::keys;
 use super::pattern::{Own, UNALLOCATED, node, word};
 use super::pointer;
 
@@ -44,12 +60,7 @@ impl Block {
             this.word(offset).store(image, Ordering::Relaxed);
         }
         this.copy_locals(layout.used.clone());
-        let distance = thread_pointer.wrapping_sub(own.models[0]);
-        for &offset in &own.relative {
-            let model = word(own.models[0], offset).load(Ordering::Relaxed);
-            this.word(offset)
-                .store(model.wrapping_add(distance), Ordering::Relaxed);
-        }
+        this.relocate(&own.relative);
         this.set_u32(layout.tid, own.new_tid());
         if let Some(rseq) = &layout.rseq {
             for offset in rseq.clone().step_by(8) {
@@ -62,7 +73,7 @@ impl Block {
         this.word(own.stack_bounds + 8)
             .store(stack.len(), Ordering::Relaxed);
         this.word(pointer::DTV)
-            .store(new_vector(own, distance), Ordering::Relaxed);
+            .store(new_vector(own, thread_pointer), Ordering::Relaxed);
         this.link();
         // What was loaded between the copy and the link has not reached this block.
         this.renew_surplus();
@@ -85,17 +96,29 @@ impl Block {
     ///
     /// No thread uses it.
     pub(crate) unsafe fn renew(self) {
-        let layout = &self.own.layout;
-        let kept = &layout.libc_locals;
-        self.copy_locals(layout.used.start..kept.start);
-        self.copy_locals(kept.end..layout.used.end);
-        self.renew_surplus();
-        let changed = [Some(layout.cancelhandling & !7), self.own.keys_used];
-        for offset in changed.into_iter().flatten() {
-            let image = self.own.image(offset);
+        let own = self.own;
+        if let Some(resolver) = &own.resolver {
+            resolver.renew(self.thread_pointer);
+        }
+        keys::forget_values(own, self.thread_pointer);
+        self.copy_locals(own.layout.used.clone());
+        for &(offset, image) in &own.changeable {
             self.word(offset).store(image, Ordering::Relaxed);
         }
+        self.relocate(&own.changeable_relative);
+        self.renew_surplus();
         self.free_lazy_locals();
+    }
+
+    /// Copies pointers into the first model's block, so that they point into this one.
+    fn relocate(self, offsets: &[isize]) {
+        let model = self.own.models[0];
+        let distance = self.thread_pointer.wrapping_sub(model);
+        for &offset in offsets {
+            let there = word(model, offset).load(Ordering::Relaxed);
+            self.word(offset)
+                .store(there.wrapping_add(distance), Ordering::Relaxed);
+        }
     }
 
     /// Gives thread-locals of libraries that were loaded later their initial values.
@@ -116,26 +139,10 @@ impl Block {
         }
     }
 
-    /// Whether nothing is lost if the block is forgotten: neither the allocator nor anything else of
-    /// the C library keeps memory for its thread.
-    ///
-    /// # Safety
-    ///
-    /// No thread uses it.
-    pub(crate) unsafe fn is_forgettable(self) -> bool {
+    /// Whether nothing is lost if the block is forgotten: the allocator keeps no memory for its
+    /// thread.
+    pub(crate) fn is_forgettable(self) -> bool {
         self.own.lends_allocator()
-            && self
-                .own
-                .layout
-                .libc_locals
-                .clone()
-                .step_by(8)
-                .all(|offset| {
-                    let here = self.word(offset).load(Ordering::Relaxed);
-                    self.own.is_allocators(offset)
-                        || self.own.relative.contains(&offset)
-                        || here == word(self.own.models[0], offset).load(Ordering::Relaxed)
-                })
     }
 
     fn word(self, offset: isize) -> &'static std::sync::atomic::AtomicUsize {
@@ -216,7 +223,8 @@ impl Block {
 /// Makes the vector through which a thread finds the thread-locals of the modules: with what was
 /// loaded at the start of the program, which lies in the block. The C library adds the rest when it
 /// is needed.
-fn new_vector(own: &Own, distance: usize) -> usize {
+fn new_vector(own: &Own, thread_pointer: usize) -> usize {
+    let distance = thread_pointer.wrapping_sub(own.models[0]);
     let elements = own.modules + 2;
     // SAFETY: a plain allocation. The C library reallocates it when it is too short.
     let memory = unsafe { libc::calloc(elements, 16) };

@@ -3,9 +3,11 @@
 mod block;
 mod end;
 mod everybody;
+mod keys;
 mod libc_layout;
 mod pattern;
 mod pointer;
+mod resolver;
 mod surplus;
 
 use super::OwnPointer;

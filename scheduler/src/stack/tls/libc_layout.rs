@@ -41,6 +41,8 @@ pub(super) struct Layout {
     pub(super) list: isize,
     /// `pthread.cancelhandling`.
     pub(super) cancelhandling: isize,
+    /// `pthread.schedpolicy`.
+    pub(super) schedpolicy: isize,
     /// What the thread shares with the kernel for restartable sequences.
     pub(super) rseq: Option<Range<isize>>,
     pub(super) keys: KeyLayout,
@@ -58,6 +60,13 @@ pub(super) struct KeyLayout {
     pub(super) specific: isize,
     pub(super) arrays: usize,
     pub(super) values_an_array: usize,
+}
+
+impl KeyLayout {
+    /// Where the pointers to arrays end.
+    pub(super) fn end(&self) -> isize {
+        self.specific + 8 * self.arrays.cast_signed()
+    }
 }
 
 // SAFETY: `keys` points to a static of the C library, which is read with atomic loads.
@@ -115,6 +124,7 @@ impl Layout {
             tid: field(c"_thread_db_pthread_tid")?,
             list: field(c"_thread_db_pthread_list")?,
             cancelhandling: field(c"_thread_db_pthread_cancelhandling")?,
+            schedpolicy: field(c"_thread_db_pthread_schedpolicy")?,
             rseq: rseq(&pthread),
             keys: KeyLayout::find(&pthread)?,
             // SAFETY: this is the function's type.
@@ -160,7 +170,7 @@ impl KeyLayout {
     }
 }
 
-fn symbol(name: &CStr) -> Result<*const c_void, Refusal> {
+pub(super) fn symbol(name: &CStr) -> Result<*const c_void, Refusal> {
     // SAFETY: dlsym with a valid name.
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
     if found.is_null() {

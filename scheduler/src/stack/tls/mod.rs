@@ -16,6 +16,8 @@
 //! | `block`          | one block: made, linked, renewed                                    |
 //! | `surplus`        | the room in a block for libraries that are loaded later             |
 //! | `end`            | what a thread does with its thread-locals at its end                |
+//! | `keys`           | the values of pthread keys                                          |
+//! | `resolver`       | the state of the C library's resolver of names                      |
 //! | `everybody`      | the C library's signal to all threads                               |
 //! | `glibc`          | all the above together                                              |
 //! | `unsupported`    | the same names where none of it can be had                          |

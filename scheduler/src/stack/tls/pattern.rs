@@ -35,6 +35,7 @@ use super::OwnPointer;
 use super::everybody;
 use super::libc_layout::{Layout, Refusal};
 use super::pointer;
+use super::resolver::Resolver;
 use super::surplus::Surplus;
 
 /// The stack of a model, larger than the least that the C library takes on any processor. No other
@@ -63,6 +64,13 @@ pub(crate) struct Own {
     pub(super) surplus: Surplus,
     /// The highest id of the modules that had static thread-locals when the models were made.
     pub(super) modules: usize,
+    /// The words of `struct pthread` that a thread may change, with what they are for a new one.
+    pub(super) changeable: Box<[(isize, usize)]>,
+    /// The words that are pointers into the block, relative to it, as far as they are among the
+    /// former or the C library's thread-locals.
+    pub(super) changeable_relative: Box<[isize]>,
+    /// `None` if its state is not part of `struct pthread`.
+    pub(super) resolver: Option<Resolver>,
     /// The word of `struct pthread` that says whether the thread has had values of pthread keys, if
     /// that is known: it differs from the image's then.
     pub(super) keys_used: Option<isize>,
@@ -94,12 +102,25 @@ impl Own {
             .collect();
         let allocator = models.allocator_words(&layout);
         let keys_used = models.keys_used_word(&layout);
+        let resolver = Resolver::find(&layout, second);
+        let changeable = changeable(&layout, stack_bounds, resolver.as_ref());
+        let (changeable_relative, _): (Vec<_>, Vec<_>) = relative
+            .iter()
+            .partition(|offset| layout.libc_locals.contains(offset) || changeable.contains(offset));
         let modules = static_modules(first);
         everybody::wrap_handler(own_pointer)?;
+        let absolute = changeable
+            .into_iter()
+            .filter(|offset| !relative.contains(offset));
+        let changeable =
+            absolute.map(|offset| (offset, word(first, offset).load(Ordering::Relaxed)));
         Ok(Self {
             models: [first, second],
             pthread_image,
+            changeable: changeable.collect(),
+            changeable_relative: changeable_relative.into(),
             relative,
+            resolver,
             stack_bounds,
             surplus: Surplus::watch(&layout, [first, second], &modules),
             modules: modules.last().copied().unwrap_or(0),
@@ -145,10 +166,6 @@ impl Own {
     /// Whether the allocator's cache is known, so that no block has one of its own.
     pub(super) fn lends_allocator(&self) -> bool {
         !self.allocator.is_empty()
-    }
-
-    pub(super) fn is_allocators(&self, offset: isize) -> bool {
-        self.allocator.contains(&offset)
     }
 
     pub(super) fn new_tid(&self) -> u32 {
@@ -263,6 +280,30 @@ fn wait_until_gone(tid: usize) {
             );
         }
     }
+}
+
+/// The words of `struct pthread` that a thread may change, beside what it has of a kind:
+///
+/// - from its id to the flags of cancellation: the list of robust mutexes, handlers of clean-up
+/// - from the values of keys to the scheduling policy: whether it has had values, is detached, its
+///   result, its priority
+/// - from the bounds of its stack to the state of the resolver: the ceilings of its mutexes
+///
+/// A part that is longer than it can be is not what it was taken for, and left alone.
+fn changeable(layout: &Layout, stack_bounds: isize, resolver: Option<&Resolver>) -> Vec<isize> {
+    const LONGEST: isize = 128;
+    let end_of_stack_bounds = stack_bounds + 32;
+    let cancelhandling = layout.cancelhandling & !7;
+    let parts = [
+        (layout.tid & !7) + 8..cancelhandling,
+        cancelhandling..cancelhandling + 8,
+        layout.keys.end()..(layout.schedpolicy & !7) + 8,
+        end_of_stack_bounds..resolver.map_or(end_of_stack_bounds, Resolver::start),
+    ];
+    let plausible = parts
+        .into_iter()
+        .filter(|part| part.end - part.start <= LONGEST);
+    plausible.flat_map(|part| part.step_by(8)).collect()
 }
 
 /// The modules that have static thread-locals in the vector of a model.

@@ -49,7 +49,7 @@ impl Block {
         match self {}
     }
 
-    pub(crate) unsafe fn is_forgettable(self) -> bool {
+    pub(crate) fn is_forgettable(self) -> bool {
         match self {}
     }
 }
@@ -58,7 +58,7 @@ pub(crate) unsafe fn forget(blocks: &[Block]) -> bool {
     blocks.is_empty()
 }
 
-pub(crate) fn end_thread() {}
+pub(crate) unsafe fn end_thread() {}
 
 pub(crate) fn os_thread() -> u32 {
     0
