@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use roving_scheduler::Process;
 use roving_scheduler::wait::Ticket;
 use slab::Slab;
 
@@ -106,6 +107,8 @@ pub(crate) struct Driver {
     poller: System,
     batch: Mutex<<System as Poll>::Batch>,
     registered: Mutex<Registered>,
+    /// Whose it is. A forked child shares what is registered with the system, and must not change it.
+    process: Process,
 }
 
 impl Driver {
@@ -117,6 +120,7 @@ impl Driver {
             poller: System::new()?,
             batch: Mutex::new(System::batch()),
             registered: Mutex::new(Registered::default()),
+            process: Process::current(),
         })
     }
 
@@ -136,8 +140,12 @@ impl Driver {
         }
     }
 
-    /// Takes `fd` out again. No event reaches `registration` afterwards.
+    /// Takes `fd` out again. No event reaches `registration` afterwards. In a forked child it does
+    /// nothing: what is registered is the descriptor of the parent.
     pub(crate) fn deregister(&self, registration: &Registration, fd: BorrowedFd<'_>) {
+        if !self.process.is_current() {
+            return;
+        }
         // Fails only if the descriptor is not registered, and then there is nothing to do.
         let _ = self.poller.remove(fd);
         let removed = self.registered.lock().remove(registration.key());

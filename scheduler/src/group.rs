@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::protocol::process::Process;
 use crate::run::panicking;
 use crate::thread::{self, Scope};
 use crate::wait::cancel::CancelToken;
@@ -81,6 +82,7 @@ impl Group {
         F: for<'scope> FnOnce(&Members<'scope, 'env, T, E>) -> Result<(), E>,
     {
         let shared = Arc::new(Shared {
+            process: Process::current(),
             state: Mutex::new(State::new()),
             limit: self.limit.map_or(usize::MAX, NonZeroUsize::get),
             token: CancelToken::new(),
@@ -169,6 +171,7 @@ impl<T, E> State<T, E> {
 }
 
 struct Shared<T, E> {
+    process: Process,
     state: Mutex<State<T, E>>,
     limit: usize,
     token: CancelToken,
@@ -211,6 +214,7 @@ impl<T, E> Shared<T, E> {
             if let Some(found) = look(&mut self.state.lock()) {
                 return found;
             }
+            self.process.insist("a member of this group");
             let wait = wait::begin();
             {
                 let mut state = self.state.lock();

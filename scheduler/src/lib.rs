@@ -55,6 +55,7 @@ pub mod time;
 pub mod wait;
 
 pub use group::{Group, Members};
+pub use protocol::process::Process;
 pub use run::context::is_green;
 pub use run::driver;
 pub use run::shared::RuntimeId;

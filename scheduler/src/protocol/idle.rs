@@ -324,7 +324,7 @@ mod models {
         fn wait(&self) {
             let mut woken = self.woken.lock();
             while !*woken {
-                self.changed.wait(&mut woken);
+                woken = self.changed.wait(woken);
             }
             *woken = false;
         }

@@ -16,6 +16,7 @@
 //! | `parker`     | how a worker sleeps                                                 |
 //! | `timer`      | deadlines, in shards                                                |
 //! | `list`       | a list of nodes that lie on the stacks of those who wait            |
+//! | `process`    | which process this is, after a fork                                 |
 //!
 //! It may use nothing of this crate.
 
@@ -27,6 +28,7 @@ pub(crate) mod list;
 pub(crate) mod nap;
 pub(crate) mod parker;
 pub(crate) mod primitive;
+pub(crate) mod process;
 pub(crate) mod timer;
 pub(crate) mod token;
 pub(crate) mod watchers;

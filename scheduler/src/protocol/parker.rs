@@ -11,7 +11,7 @@
 
 use std::time::Instant;
 
-use crate::protocol::primitive::{AtomicUsize, Condvar, Mutex, Ordering};
+use crate::protocol::primitive::{AtomicUsize, Condvar, Ordering, SleepLock};
 
 const EMPTY: usize = 0;
 const PARKED: usize = 1;
@@ -31,7 +31,7 @@ pub(crate) enum Rouse {
 #[derive(Debug)]
 pub(crate) struct Parker {
     state: AtomicUsize,
-    lock: Mutex<()>,
+    lock: SleepLock,
     unparked: Condvar,
 }
 
@@ -39,7 +39,7 @@ impl Parker {
     pub(crate) fn new() -> Self {
         Self {
             state: AtomicUsize::new(EMPTY),
-            lock: Mutex::new(()),
+            lock: SleepLock::default(),
             unparked: Condvar::new(),
         }
     }
@@ -50,21 +50,16 @@ impl Parker {
         if !self.enter(PARKED) {
             return true;
         }
-        loop {
-            let timed_out = match deadline {
-                Some(deadline) => self.unparked.wait_until(&mut guard, deadline).timed_out(),
-                None => {
-                    self.unparked.wait(&mut guard);
-                    false
+        let mut timed_out = false;
+        while !timed_out && self.state.load(Ordering::Acquire) != NOTIFIED {
+            match deadline {
+                None => guard = self.unparked.wait(guard),
+                Some(deadline) => {
+                    (guard, timed_out) = self.unparked.wait_until(guard, deadline);
                 }
-            };
-            if timed_out {
-                return self.leave();
-            }
-            if self.state.load(Ordering::Acquire) == NOTIFIED {
-                return self.leave();
             }
         }
+        self.leave()
     }
 
     /// The worker is about to wait in the driver. `false` if it has been unparked: then it must

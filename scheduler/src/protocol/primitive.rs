@@ -6,7 +6,10 @@
 
 #[cfg(not(roving_loom))]
 mod real {
-    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard as Guard};
+    use std::sync::{MutexGuard, PoisonError};
+    use std::time::Instant;
+
+    pub(crate) use parking_lot::{Mutex, MutexGuard as Guard};
     pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
     pub(crate) use std::thread_local;
 
@@ -21,6 +24,47 @@ mod real {
 
         pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
             f(self.0.get())
+        }
+    }
+
+    /// std's mutex, for threads that sleep in a [`Condvar`].
+    #[derive(Debug, Default)]
+    pub(crate) struct SleepLock(std::sync::Mutex<()>);
+
+    impl SleepLock {
+        pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    /// std's condition variable. Unlike that of `parking_lot` it has no list of the sleepers in the
+    /// memory of the process, which a forked child inherits without the sleepers.
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(std::sync::Condvar);
+
+    impl Condvar {
+        pub(crate) fn new() -> Self {
+            Self::default()
+        }
+
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        pub(crate) fn wait<'a>(&self, guard: MutexGuard<'a, ()>) -> MutexGuard<'a, ()> {
+            self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// `true` if the deadline came.
+        pub(crate) fn wait_until<'a>(
+            &self,
+            guard: MutexGuard<'a, ()>,
+            deadline: Instant,
+        ) -> (MutexGuard<'a, ()>, bool) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let waited = self.0.wait_timeout(guard, left);
+            let (guard, result) = waited.unwrap_or_else(PoisonError::into_inner);
+            (guard, result.timed_out())
         }
     }
 }
@@ -49,43 +93,32 @@ mod real {
         }
     }
 
-    /// loom's condition variable behind the interface of `parking_lot`.
+    pub(crate) type SleepLock = Mutex<()>;
+
+    /// loom's condition variable.
     #[derive(Debug, Default)]
     pub(crate) struct Condvar(loom::sync::Condvar);
-
-    pub(crate) struct WaitResult;
-
-    impl WaitResult {
-        /// A model has no clock: its waits never time out.
-        pub(crate) fn timed_out(&self) -> bool {
-            false
-        }
-    }
 
     impl Condvar {
         pub(crate) fn new() -> Self {
             Self(loom::sync::Condvar::new())
         }
 
-        pub(crate) fn notify_one(&self) -> bool {
+        pub(crate) fn notify_one(&self) {
             self.0.notify_one();
-            true
         }
 
-        pub(crate) fn wait<T>(&self, guard: &mut Guard<'_, T>) {
-            // SAFETY: `guard` is overwritten before anyone can use it or drop it: loom's `wait`
-            // gives a guard of the same mutex back, and a panic in between ends the
-            // model.
-            unsafe {
-                let held = std::ptr::read(guard);
-                let held = self.0.wait(held).expect("a model thread panicked");
-                std::ptr::write(guard, held);
-            }
+        pub(crate) fn wait<'a, T>(&self, guard: Guard<'a, T>) -> Guard<'a, T> {
+            self.0.wait(guard).expect("a model thread panicked")
         }
 
-        pub(crate) fn wait_until<T>(&self, guard: &mut Guard<'_, T>, _: Instant) -> WaitResult {
-            self.wait(guard);
-            WaitResult
+        /// A model has no clock: its waits never time out.
+        pub(crate) fn wait_until<'a, T>(
+            &self,
+            guard: Guard<'a, T>,
+            _: Instant,
+        ) -> (Guard<'a, T>, bool) {
+            (self.wait(guard), false)
         }
     }
 }

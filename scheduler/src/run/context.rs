@@ -13,7 +13,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use crate::protocol::parker::Parker;
-use crate::protocol::primitive;
+use crate::protocol::{primitive, process};
 use crate::run::green::{Kind, Waiter};
 use crate::run::panicking::{self, Unwinding};
 use crate::run::shared::{RuntimeId, Shared};
@@ -33,8 +33,18 @@ primitive::thread_local! {
 }
 
 fn os_waiter() -> Arc<Waiter> {
+    watch_forks();
     let name = std::thread::current().name().map(Box::from);
     Arc::new(Waiter::new(name, Kind::Os(Parker::new())))
+}
+
+/// Lets a forked child know that it is one. A green thread that forks goes on in the child on its
+/// stack and with its thread-locals, but as a plain OS thread: there is no worker below it any more.
+pub(crate) fn watch_forks() {
+    extern "C" fn in_child() {
+        set_worker(ptr::null());
+    }
+    process::watch_forks(in_child);
 }
 
 #[inline(never)]

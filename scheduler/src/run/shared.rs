@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::protocol::idle::Idle;
 use crate::protocol::parker::{Parker, Rouse};
+use crate::protocol::process::Process;
 use crate::protocol::timer::Shard;
 use crate::run::driver::Driver;
 use crate::run::green::Runnable;
@@ -46,6 +47,8 @@ pub(crate) struct Remote {
 /// See the [module](self).
 pub(crate) struct Shared {
     pub(crate) id: RuntimeId,
+    /// Where its workers are.
+    pub(crate) process: Process,
     pub(crate) mode: Mode,
     pub(crate) stack_class: Class,
     pub(crate) injector: Injector<Runnable>,
@@ -67,6 +70,7 @@ impl Shared {
         let workers = stealable.len();
         Self {
             id: RuntimeId::next(),
+            process: Process::current(),
             mode,
             stack_class,
             injector: Injector::new(),
@@ -94,6 +98,11 @@ impl Shared {
 
     /// Queues a green thread of this runtime from outside of its workers.
     pub(crate) fn inject(&self, runnable: Runnable) {
+        if !self.process.is_current() {
+            // The parent will run its own copy. Of this one nobody knows who else has a part of it.
+            mem::forget(runnable);
+            return;
+        }
         match runnable.green().bound_to() {
             Some(home) => self.push_inbox(home, runnable),
             None => {
@@ -171,6 +180,7 @@ impl Shared {
         self: &Arc<Self>,
         make: impl FnOnce() -> io::Result<D>,
     ) -> io::Result<Arc<D>> {
+        self.process.check("this runtime")?;
         if self.driver.get().is_none() {
             let _one_at_a_time = self.installing.lock();
             if self.driver.get().is_none() {

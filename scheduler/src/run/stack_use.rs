@@ -84,7 +84,9 @@ pub(crate) fn report_at_exit(runtime: &Arc<Shared>) {
 
 extern "C" fn report() {
     let mut sites = ENDED.lock().clone().unwrap_or_default();
-    for runtime in RUNTIMES.lock().iter().filter_map(Weak::upgrade) {
+    let runtimes = RUNTIMES.lock();
+    let runtimes = runtimes.iter().filter_map(Weak::upgrade);
+    for runtime in runtimes.filter(|runtime| runtime.process.is_current()) {
         let mut cursor = Some(Cursor::default());
         while let Some(from) = cursor {
             let (threads, next) = runtime.registry.some_from(from, 1024);

@@ -157,6 +157,7 @@ impl Builder {
         let class = Class::of(stack_size, own)?;
         overflow::install_handler();
         panicking::install_hook();
+        context::watch_forks();
         start(mode, class, workers, name)
     }
 

@@ -1,4 +1,5 @@
-//! The global runtime, which starts by itself at its first use.
+//! The global runtime, which starts by itself at its first use; in a forked child, at its first use
+//! there.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -7,12 +8,15 @@ use parking_lot::Mutex;
 
 use super::Runtime;
 use super::builder::Builder;
+use crate::protocol::process::PerProcess;
 use crate::run::context;
 use crate::run::shared::Shared;
 
-static GLOBAL: OnceLock<Runtime> = OnceLock::new();
+static GLOBAL: PerProcess<Runtime> = PerProcess::new();
 /// Held while the global runtime starts.
-static STARTING: Mutex<()> = Mutex::new(());
+static STARTING: PerProcess<Mutex<()>> = PerProcess::new();
+/// How the program has configured it. A forked child starts it in the same way.
+static CONFIGURED: OnceLock<Builder> = OnceLock::new();
 
 /// See [`Handle::current`](super::Handle::current).
 pub(crate) fn current() -> io::Result<Arc<Shared>> {
@@ -23,14 +27,17 @@ pub(crate) fn current() -> io::Result<Arc<Shared>> {
 }
 
 fn global() -> io::Result<Arc<Shared>> {
-    if GLOBAL.get().is_none() {
-        let _one_at_a_time = STARTING.lock();
-        if GLOBAL.get().is_none() {
-            let runtime = Builder::new().build()?;
-            GLOBAL.get_or_init(|| runtime);
+    let runtime = match GLOBAL.get() {
+        Some(runtime) => runtime,
+        None => {
+            let _one_at_a_time = STARTING.get_or_make(Mutex::default).lock();
+            match GLOBAL.get() {
+                Some(runtime) => runtime,
+                None => start_with(CONFIGURED.get().cloned().unwrap_or_default())?,
+            }
         }
-    }
-    Ok(GLOBAL.get().expect("just started").shared.clone())
+    };
+    Ok(runtime.shared.clone())
 }
 
 impl Builder {
@@ -41,15 +48,21 @@ impl Builder {
     /// As [`build`](Self::build); and [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the global
     /// runtime runs, which it does from its first use on: configure it first thing in `main`.
     pub fn build_global(self) -> io::Result<()> {
-        let _one_at_a_time = STARTING.lock();
+        let _one_at_a_time = STARTING.get_or_make(Mutex::default).lock();
         if GLOBAL.get().is_some() {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
                 "the global runtime runs already: configure it before its first use, first thing in main",
             ));
         }
-        let runtime = self.build()?;
-        GLOBAL.get_or_init(|| runtime);
+        start_with(self.clone())?;
+        // A forked child that configures it otherwise does so for itself alone.
+        let _ = CONFIGURED.set(self);
         Ok(())
     }
+}
+
+fn start_with(builder: Builder) -> io::Result<&'static Runtime> {
+    let started = GLOBAL.set(builder.build()?);
+    Ok(started.expect("only one starts at a time"))
 }

@@ -96,7 +96,7 @@ impl Runtime {
     /// A green thread that is in a wait unwinds from it; one that computes unwinds at its next
     /// wait, so this waits for it. Destructors run, and may block. Dropping a `Runtime` does
     /// the same. On a green thread of the same runtime, which cannot wait for its own end, it
-    /// only begins the shutdown.
+    /// only begins the shutdown. In a process that was forked from that of the runtime it does nothing.
     pub fn shutdown(self) {
         drop(self);
     }

@@ -12,6 +12,7 @@
 //! alive when `main` returns.
 
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::thread as os_thread;
 use std::time::Instant;
@@ -30,6 +31,11 @@ impl Runtime {
             return 0;
         };
         let shared = &self.shared;
+        if !shared.process.is_current() {
+            // A forked child has a copy, and must not join the threads of its parent.
+            mem::forget(workers);
+            return 0;
+        }
         let alive = shared.registry.close();
         if cfg!(panic = "unwind") {
             for waiter in alive {

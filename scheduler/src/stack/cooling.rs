@@ -6,7 +6,7 @@
 
 use parking_lot::Mutex;
 
-use super::pool::{POOLS, Pool, Stack, WARM};
+use super::pool::{Pool, Stack, WARM, pools};
 use super::tls::{self, Block};
 
 /// So many stacks give their pages back at a time.
@@ -25,7 +25,7 @@ impl Cooling {
     pub(crate) fn look(&mut self) -> bool {
         let mut again = false;
         self.left.clear();
-        for pool in &POOLS {
+        for pool in pools() {
             let mut pool = pool.lock();
             self.left.push(pool.surplus());
             again |= pool.warm.len() > WARM;
@@ -40,14 +40,14 @@ impl Cooling {
         };
         let count = self.left[class].min(COOLED_AT_ONCE);
         self.left[class] -= count;
-        cool(&POOLS[class], count);
+        cool(&pools()[class], count);
         true
     }
 }
 
 /// Cools all free stacks but the first [`WARM`] of each class.
 pub(crate) fn cool_all() {
-    for pool in &POOLS {
+    for pool in pools() {
         loop {
             let surplus = {
                 let pool = pool.lock();

@@ -30,6 +30,7 @@ use std::ptr::NonNull;
 
 use corosensei::{CoroutineResult, Yielder};
 
+use crate::protocol::process::Process;
 use crate::stack::{Bounds, Stack, tls};
 
 /// What a coroutine does.
@@ -86,11 +87,15 @@ impl Coroutine {
         let bounds = stack.bounds();
         let owns_thread_locals = stack.thread_pointer().is_some();
         let main = move |yielder: &Yielder<(), Suspended>, ()| {
+            let home = Process::current();
             body(Suspender(NonNull::from(yielder)));
+            // A destructor may have forked, and in the child there is nobody to switch back to.
+            home.end_child();
             // The body is gone, and nothing of it will be freed under this thread's pointer.
             if owns_thread_locals {
                 // SAFETY: the thread-locals come with the stack, and nothing follows.
                 unsafe { tls::end_thread() };
+                home.end_child();
             }
         };
         let inner = corosensei::Coroutine::with_stack(stack, main);

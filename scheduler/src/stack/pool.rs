@@ -25,6 +25,7 @@ use super::class::{CLASSES, Class};
 use super::page::{self, page};
 use super::slab::Slab;
 use super::tls::Block;
+use crate::protocol::process::PerProcess;
 
 /// Free stacks a class whose pages stay.
 pub(super) const WARM: usize = 1024;
@@ -187,11 +188,15 @@ unsafe impl corosensei::stack::Stack for Stack {
     }
 }
 
-/// The pools of all classes.
-pub(super) static POOLS: [Mutex<Pool>; CLASSES] = [const { Mutex::new(Pool::new()) }; CLASSES];
+/// The pools of all classes. A forked child leaves the stacks of its parent alone: those that are free
+/// have thread-locals that its C library does not know.
+pub(super) fn pools() -> &'static [Mutex<Pool>; CLASSES] {
+    static POOLS: PerProcess<[Mutex<Pool>; CLASSES]> = PerProcess::new();
+    POOLS.get_or_make(|| [const { Mutex::new(Pool::new()) }; CLASSES])
+}
 
 pub(super) fn pool_of(class: Class) -> &'static Mutex<Pool> {
-    &POOLS[class.index()]
+    &pools()[class.index()]
 }
 
 /// The free stacks of one class.
@@ -280,7 +285,7 @@ impl Pool {
 /// workers keep at hand. It counts all runtimes of the process; a runtime that has shut down keeps
 /// none.
 pub fn stacks_in_use() -> usize {
-    POOLS
+    pools()
         .iter()
         .map(|pool| {
             let pool = pool.lock();

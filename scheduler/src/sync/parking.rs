@@ -206,6 +206,7 @@ impl Queue<'_> {
 #[cfg(not(roving_loom))]
 mod table {
     use super::{List, Mutex, Parked};
+    use crate::protocol::process::{PerProcess, Process};
 
     const BUCKETS_LOG: u32 = 14;
 
@@ -213,12 +214,19 @@ mod table {
 
     static BUCKETS: [Bucket; 1 << BUCKETS_LOG] =
         [const { Mutex::new(List::new()) }; 1 << BUCKETS_LOG];
+    static IN_CHILD: PerProcess<Box<[Bucket]>> = PerProcess::new();
 
-    /// Where those are who are parked at `key`.
+    /// Where those are who are parked at `key`. A forked child has a table of its own: who is parked in
+    /// that of its parent does not exist there.
     pub(super) fn bucket(key: usize) -> &'static Bucket {
+        let buckets = if Process::current().is_first() {
+            &BUCKETS[..]
+        } else {
+            IN_CHILD.get_or_make(|| BUCKETS.iter().map(|_| Mutex::new(List::new())).collect())
+        };
         // Fibonacci hashing.
         let hash = (key as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        &BUCKETS[(hash >> (u64::BITS - BUCKETS_LOG)) as usize]
+        &buckets[(hash >> (u64::BITS - BUCKETS_LOG)) as usize]
     }
 }
 

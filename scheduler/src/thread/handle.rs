@@ -123,17 +123,21 @@ impl<T> JoinHandle<T> {
     ///
     /// # Panics
     ///
-    /// Panics if a green thread joins itself.
+    /// Panics if a green thread joins itself, or if the thread has not ended and is one of the process
+    /// that this one was forked from.
+    #[track_caller]
     pub fn join(self) -> Result<T> {
         self.join_with(wait::begin)
     }
 
     /// Like `join`, in a wait that cancellation leaves alone: it returns only when the thread has
     /// ended.
+    #[track_caller]
     pub(super) fn join_masked(self) -> Result<T> {
         self.join_with(wait::begin_masked)
     }
 
+    #[track_caller]
     fn join_with(self, begin: fn() -> Wait) -> Result<T> {
         let is_itself =
             context::with_current(|current| ptr::eq(&raw const **self.thread.waiter(), current));
@@ -141,8 +145,10 @@ impl<T> JoinHandle<T> {
             !is_itself,
             "a green thread cannot join itself: it would wait for ever"
         );
-        let completion = &self.green().completion;
+        let green = self.green();
+        let completion = &green.completion;
         while !completion.is_done() {
+            green.runtime.process.insist("the green thread to join");
             let wait = begin();
             let _retract = Retract(completion);
             // SAFETY: this is the only joiner: a thread has one handle, which cannot be cloned, and

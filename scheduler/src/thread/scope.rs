@@ -27,6 +27,7 @@ use std::sync::atomic::AtomicBool;
 use super::spawn::Belonging;
 use super::{Builder, JoinHandle, Result, Thread};
 use crate::protocol::primitive::{AtomicUsize, Mutex, Ordering};
+use crate::protocol::process::Process;
 use crate::run::ambient::FrameId;
 use crate::run::green::Enclosing;
 use crate::run::panicking;
@@ -36,7 +37,11 @@ use crate::wait::selectable::{Registration, Selectable};
 use crate::wait::{self, Interrupt, Ticket};
 
 /// What a scope and its threads share.
+///
+/// In a forked child it is that of its parent still: what it counts does not exist there, so nothing
+/// is waited for, and nothing can be added.
 pub(crate) struct ScopeData {
+    process: Process,
     running: AtomicUsize,
     panicked: AtomicBool,
     interrupted: AtomicBool,
@@ -65,6 +70,7 @@ impl Enclosing for ScopeData {
 impl ScopeData {
     fn new() -> Self {
         Self {
+            process: Process::current(),
             running: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
@@ -84,10 +90,10 @@ impl ScopeData {
         self.interrupted.store(true, Ordering::Relaxed);
     }
 
-    /// Blocks until no thread is left. Gives what interrupted that: then they have been cancelled.
+    /// Blocks until no thread is left in this process. Gives what interrupted that: then they have been cancelled.
     fn wait_for_all(&self) -> Option<Interrupt> {
         let mut interrupted = None;
-        while self.running.load(Ordering::Acquire) > 0 {
+        while self.process.is_current() && self.running.load(Ordering::Acquire) > 0 {
             let wait = if interrupted.is_none() {
                 wait::begin()
             } else {
@@ -157,6 +163,9 @@ where
         (Ok(_), None) if scope.data.panicked.load(Ordering::Relaxed) => {
             panic!("a scoped thread panicked")
         }
+        (Ok(_), None) if scope.data.running.load(Ordering::Relaxed) > 0 => {
+            panic!("the threads of this scope are in the process that this one was forked from")
+        }
         (Ok(value), None) => {
             // What has ended one of the threads may be due for this one too, which has not blocked: its
             // caller must not take a part of the work for the whole.
@@ -192,6 +201,13 @@ impl<'scope, 'env> Scope<'scope, 'env> {
             Ok(handle) => handle,
             Err(error) => panic!("failed to spawn a green thread: {error}"),
         }
+    }
+
+    /// # Errors
+    ///
+    /// This is a forked child, and the scope is its parent's.
+    pub(super) fn check_process(&self) -> io::Result<()> {
+        self.data.process.check("the scope")
     }
 
     /// Counts a thread that is about to be spawned.

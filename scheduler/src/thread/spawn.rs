@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::handle::Packet;
 use super::scope::Admitted;
 use super::{JoinHandle, Scope, ScopedJoinHandle, Thread};
+use crate::protocol::process::Process;
 use crate::run::context;
 use crate::run::green::{Green, Kind, Runnable, Waiter};
 use crate::run::panicking;
@@ -157,6 +158,7 @@ impl Builder {
     {
         let (name, stack_size) = self.into_parts();
         let runtime = runtime::current()?;
+        scope.check_process()?;
         let belonging = scope.admit();
         // SAFETY: the scope has counted the thread, and ends after it; `'scope` is what it borrows.
         let spawned = unsafe { spawn_unchecked(runtime, name, stack_size, belonging, f) };
@@ -244,6 +246,7 @@ where
     T: Send,
 {
     let site = Location::caller();
+    runtime.process.check("the runtime")?;
     let class = match stack_size {
         Some(bytes) => runtime.stack_class.resized(bytes)?,
         None => runtime.stack_class,
@@ -286,6 +289,7 @@ where
     F: FnOnce() -> T,
 {
     let is_cancelled = begin(suspender);
+    let home = Process::current();
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         if is_cancelled {
             drop(f);
@@ -293,6 +297,7 @@ where
         }
         f()
     }));
+    home.end_child();
     let has_frames = begin_to_end();
     let result = if has_frames {
         leave_frames(result)

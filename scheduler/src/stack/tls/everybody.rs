@@ -32,6 +32,10 @@ static OWN_POINTER: OnceLock<OwnPointer> = OnceLock::new();
 /// Wraps the handler, which the C library has installed with its first thread.
 pub(super) fn wrap_handler(own_pointer: OwnPointer) -> Result<(), Refusal> {
     OWN_POINTER.get_or_init(|| own_pointer);
+    if WRAPPED.load(Ordering::SeqCst) != 0 {
+        // In a forked child, whose parent has done it.
+        return Ok(());
+    }
     let mut action = Action::default();
     let ours: Handler = handle;
     // SAFETY: reads the action, and changes nothing of it but the handler, to one with the same

@@ -33,8 +33,7 @@
 //!   does for all threads (the initial values of a library that is loaded later, waiting for
 //!   threads that resolve symbols) is done for it.
 
-use std::sync::OnceLock;
-
+use crate::protocol::process::PerProcess;
 use crate::stack::mode::NoOwnThreadLocals;
 
 #[cfg_attr(
@@ -65,12 +64,13 @@ pub(crate) use platform::*;
 /// handler, under whichever pointer is loaded.
 pub(crate) type OwnPointer = fn() -> Option<usize>;
 
-static OWN: OnceLock<Result<Own, NoOwnThreadLocals>> = OnceLock::new();
+/// The C library's list of threads is made anew in a forked child, and the models must be in it.
+static OWN: PerProcess<Result<Own, NoOwnThreadLocals>> = PerProcess::new();
 
 /// What it takes for green threads to have their own thread-locals, or why they cannot. Finds out once
 /// for the process.
 pub(crate) fn find(own_pointer: OwnPointer) -> Result<&'static Own, &'static NoOwnThreadLocals> {
-    OWN.get_or_init(|| Own::new(own_pointer).map_err(NoOwnThreadLocals::because))
+    OWN.get_or_make(|| Own::new(own_pointer).map_err(NoOwnThreadLocals::because))
         .as_ref()
 }
 

@@ -1,0 +1,169 @@
+//! Which process this is.
+//!
+//! `fork` copies the memory of the process, and of its threads only the one that calls it. What the
+//! child finds there of workers, helpers and drivers is theirs of the parent: their threads do not
+//! exist in it, a lock that one of them held stays locked, and what is registered with the system is
+//! shared with the parent. So whatever belongs to a process remembers [which](Process), and is left as
+//! it is in any other: never unlocked, woken, joined or dropped. What every process has one of is made
+//! anew in the child ([`PerProcess`]).
+//!
+//! The C library tells the child of it, in the thread that called `fork`. It does not for processes
+//! that `vfork`, `posix_spawn` or the bare system call make: they must not do more than to execute
+//! another program.
+
+use std::fmt;
+use std::io;
+use std::ptr;
+use std::sync::Once;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// A process, among those from which this one was forked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process(u32);
+
+impl Process {
+    /// This process.
+    pub fn current() -> Self {
+        // Relaxed: it changes while there is one thread.
+        Self(FORKS.load(Ordering::Relaxed))
+    }
+
+    /// Whether this is the process still, and not one that was forked from it.
+    pub fn is_current(self) -> bool {
+        self == Self::current()
+    }
+
+    /// Whether it was forked from none that has watched its forks.
+    pub(crate) fn is_first(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Ends this process if the current green thread, which began in the process `self`, has forked
+    /// it. It is the child's only thread, and there is no worker to go back to; and the C library,
+    /// too, ends a process with its last thread.
+    pub(crate) fn end_child(self) {
+        if !self.is_current() {
+            std::process::exit(0);
+        }
+    }
+
+    /// # Errors
+    ///
+    /// This is another process, which has only a copy of `what`.
+    pub(crate) fn check(self, what: &str) -> io::Result<()> {
+        if self.is_current() {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!(
+                "{what} is in the process that this one was forked from: of its threads, fork copies only the one that calls it"
+            ),
+        ))
+    }
+
+    /// Panics if this is another process, in which the caller would wait for `what` for ever.
+    #[track_caller]
+    pub(crate) fn insist(self, what: &str) {
+        if let Err(error) = self.check(what) {
+            panic!("cannot wait: {error}");
+        }
+    }
+}
+
+/// Sees to it that a child forked from now on knows that it is one, and calls `in_child` on its only
+/// thread, within `fork`. All calls have the same `in_child`.
+pub(crate) fn watch_forks(in_child: extern "C" fn()) {
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(|| {
+        // SAFETY: both functions stay, do not unwind, and do in the child what may be done there.
+        let refused = unsafe {
+            libc::pthread_atfork(None, None, Some(count_fork))
+                | libc::pthread_atfork(None, None, Some(in_child))
+        };
+        assert!(refused == 0, "no memory to watch for forks");
+    });
+}
+
+extern "C" fn count_fork() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A value that each process makes for itself when it first asks for it. It is never dropped.
+pub(crate) struct PerProcess<T: 'static>(AtomicPtr<Made<T>>);
+
+struct Made<T> {
+    process: Process,
+    value: T,
+}
+
+impl<T> PerProcess<T> {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    /// The value, if this process has made it.
+    pub(crate) fn get(&self) -> Option<&'static T> {
+        // SAFETY: null, or what `set` has leaked. Acquire: it is there whole.
+        let made = unsafe { self.0.load(Ordering::Acquire).as_ref() }?;
+        made.process.is_current().then_some(&made.value)
+    }
+
+    /// Gives this process its value. If it has one, gives `value` back.
+    pub(crate) fn set(&self, value: T) -> Result<&'static T, T> {
+        let process = Process::current();
+        let made = Box::into_raw(Box::new(Made { process, value }));
+        let mut seen = self.0.load(Ordering::Acquire);
+        loop {
+            // SAFETY: as in `get`.
+            if unsafe { seen.as_ref() }.is_some_and(|other| other.process == process) {
+                // SAFETY: it has just been made, and nobody has seen it.
+                let made = unsafe { Box::from_raw(made) };
+                return Err(made.value);
+            }
+            // Release: whoever finds it finds it whole.
+            match self
+                .0
+                .compare_exchange(seen, made, Ordering::AcqRel, Ordering::Acquire)
+            {
+                // SAFETY: it stays for ever.
+                Ok(_) => return Ok(unsafe { &(*made).value }),
+                Err(other) => seen = other,
+            }
+        }
+    }
+
+    /// The value, made by `make` if there is none. If several threads make one at once, all but one
+    /// are dropped.
+    pub(crate) fn get_or_make(&self, make: impl FnOnce() -> T) -> &'static T {
+        match self.get() {
+            Some(value) => value,
+            None => match self.set(make()) {
+                Ok(value) => value,
+                Err(_) => self.get().expect("somebody else has made it"),
+            },
+        }
+    }
+}
+
+impl<T> fmt::Debug for PerProcess<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PerProcess").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_made_once() {
+        static VALUE: PerProcess<u32> = PerProcess::new();
+        assert!(VALUE.get().is_none());
+        assert_eq!(*VALUE.get_or_make(|| 1), 1);
+        assert_eq!(VALUE.set(2), Err(2));
+        assert_eq!(*VALUE.get_or_make(|| 3), 1);
+    }
+}

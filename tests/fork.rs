@@ -1,0 +1,339 @@
+//! Processes that fork and go on without executing another program.
+//!
+//! - the child has a runtime of its own, which starts when it is first used there, on the thread that
+//!   forked, be it an OS thread or a green one
+//! - sockets that it has inherited work there, and nothing that it drops takes anything from its parent
+//! - what is left behind in the parent is told: its runtimes, its green threads, its scopes
+
+mod common;
+
+use std::io::{Read, Write};
+use std::panic::{self, AssertUnwindSafe};
+use std::time::Duration;
+
+use common::{WORKER_COUNTS, child, is_child, message, run, runtime, watchdog};
+use roving::net::{SocketAddr, TcpListener, TcpStream};
+use roving::sync::{Arc, Mutex};
+use roving::{Builder, Handle, channel, deadline, go, is_green, thread};
+
+/// Calls `test` in processes of its own, with global runtimes of each size and each kind.
+fn in_each_process(name: &str, test: impl FnOnce()) {
+    let _watchdog = watchdog("");
+    if is_child(name) {
+        return test();
+    }
+    for workers in WORKER_COUNTS {
+        for thread_locals in [None, Some("pinned")] {
+            let mut process = child(name);
+            process.env("ROVING_WORKERS", workers.to_string());
+            if let Some(thread_locals) = thread_locals {
+                process.env("ROVING_THREAD_LOCALS", thread_locals);
+            }
+            run(process);
+        }
+    }
+}
+
+/// A forked child. If it hangs, the system ends it.
+struct Forked(libc::pid_t);
+
+/// Forks; `None` in the child.
+fn fork() -> Option<Forked> {
+    // SAFETY: what the child then does is what these tests are about.
+    match unsafe { libc::fork() } {
+        0 => {
+            // SAFETY: it has no preconditions.
+            unsafe { libc::alarm(200) };
+            None
+        }
+        child => {
+            assert!(child > 0);
+            Some(Forked(child))
+        }
+    }
+}
+
+/// Calls `f` in a forked child, and ends that.
+fn in_fork(f: impl FnOnce()) -> Forked {
+    fork().unwrap_or_else(|| exit_after(f))
+}
+
+/// Calls `f` in the child, which a panic ends badly.
+fn abort_on_panic(f: impl FnOnce()) {
+    if panic::catch_unwind(AssertUnwindSafe(f)).is_err() {
+        std::process::abort();
+    }
+}
+
+/// Calls `f` in the child, and ends that.
+fn exit_after(f: impl FnOnce()) -> ! {
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    // SAFETY: it has no preconditions.
+    unsafe { libc::_exit(if result.is_ok() { 0 } else { 101 }) }
+}
+
+impl Forked {
+    fn must_end_well(self) {
+        let mut status = 0;
+        // SAFETY: a child of this process; the status is written to a variable.
+        assert_eq!(unsafe { libc::waitpid(self.0, &raw mut status, 0) }, self.0);
+        assert_eq!(status, 0, "the child ended by itself and well");
+    }
+}
+
+/// Uses what a runtime is made of.
+fn use_the_runtime() {
+    let (sender, receiver) = channel::bounded(1);
+    let counter = Arc::new(Mutex::new(0));
+    let threads: Vec<_> = (0..20)
+        .map(|n| {
+            let (sender, counter) = (sender.clone(), counter.clone());
+            go!(move || {
+                for _ in 0..10 {
+                    let mut counter = counter.lock().unwrap();
+                    thread::yield_now();
+                    *counter += 1;
+                }
+                thread::sleep(Duration::from_millis(1));
+                sender.send(n).unwrap();
+            })
+        })
+        .collect();
+    assert_eq!((0..20).map(|_| receiver.recv().unwrap()).sum::<u32>(), 190);
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    assert_eq!(*counter.lock().unwrap(), 200);
+
+    let late = deadline(Duration::from_millis(1), || thread::sleep(Duration::MAX));
+    assert!(late.is_err());
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = go!(move || greet(&listener));
+    assert_eq!(greeting(address), "hello");
+    server.join().unwrap();
+}
+
+/// Accepts a connection and says hello.
+fn greet(listener: &TcpListener) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut request = [0];
+    stream.read_exact(&mut request).unwrap();
+    assert_eq!(request, *b"?");
+    stream.write_all(b"hello").unwrap();
+}
+
+fn greeting(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"?").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A listener at which a green thread of the global runtime serves, and waits.
+fn served() -> (&'static TcpListener, SocketAddr) {
+    let listener: &TcpListener = Box::leak(Box::new(TcpListener::bind("127.0.0.1:0").unwrap()));
+    let address = listener.local_addr().unwrap();
+    go!(|| loop {
+        greet(listener);
+    });
+    assert_eq!(greeting(address), "hello");
+    (listener, address)
+}
+
+#[test]
+fn the_child_has_a_runtime_of_its_own() {
+    in_each_process("the_child_has_a_runtime_of_its_own", || {
+        use_the_runtime();
+        let id = Handle::current().unwrap().id();
+        for _ in 0..3 {
+            let child = in_fork(|| {
+                use_the_runtime();
+                assert_ne!(Handle::current().unwrap().id(), id);
+                // And so has the child of the child.
+                in_fork(use_the_runtime).must_end_well();
+                use_the_runtime();
+            });
+            use_the_runtime();
+            child.must_end_well();
+        }
+        assert_eq!(Handle::current().unwrap().id(), id);
+    });
+}
+
+#[test]
+fn the_child_starts_the_runtime_as_its_parent_did() {
+    in_each_process("the_child_starts_the_runtime_as_its_parent_did", || {
+        let named = || {
+            thread::spawn(os_thread_name)
+                .join()
+                .unwrap()
+                .starts_with("mine")
+        };
+        let builder = || Builder::new().workers(3).thread_name("mine");
+        builder().build_global().unwrap();
+        assert!(named());
+        in_fork(|| {
+            assert!(named());
+            assert!(builder().build_global().is_err());
+        })
+        .must_end_well();
+        in_fork(|| {
+            let other = Builder::new().thread_name("other");
+            other.build_global().unwrap();
+            assert!(!named());
+        })
+        .must_end_well();
+    });
+}
+
+fn os_thread_name() -> String {
+    common::os_thread_name()
+}
+
+#[test]
+fn a_green_thread_that_forks_goes_on_alone() {
+    in_each_process("a_green_thread_that_forks_goes_on_alone", || {
+        let forks = |exit: fn()| {
+            go!(move || {
+                use_the_runtime();
+                assert!(is_green());
+                match fork() {
+                    Some(child) => child.must_end_well(),
+                    None => abort_on_panic(|| {
+                        assert!(!is_green());
+                        use_the_runtime();
+                        thread::sleep(Duration::from_millis(1));
+                        exit();
+                    }),
+                }
+                use_the_runtime();
+            })
+        };
+        let exits: [fn(); 3] = [
+            // The child ends with its only thread.
+            || (),
+            || std::process::exit(0),
+            || in_fork(use_the_runtime).must_end_well(),
+        ];
+        for exit in exits {
+            forks(exit).join().unwrap();
+        }
+        let together: Vec<_> = exits.into_iter().map(forks).collect();
+        together.into_iter().for_each(|forks| forks.join().unwrap());
+    });
+}
+
+#[test]
+fn what_the_child_drops_is_there_in_the_parent() {
+    in_each_process("what_the_child_drops_is_there_in_the_parent", || {
+        let (listener, address) = served();
+        let isolated = runtime(2);
+        let (sender, receiver) = channel::bounded::<u32>(0);
+        let receives = isolated.spawn(move || receiver.recv());
+        let sleeps = go!(|| thread::sleep(Duration::MAX));
+        // The child takes them out of its own memory.
+        let mut all = Some((isolated, sender, sleeps));
+        for _ in 0..5 {
+            // What waits should wait, which is when there is something to be taken away.
+            std::thread::sleep(Duration::from_millis(20));
+            in_fork(|| {
+                let (isolated, sender, sleeps) = all.take().unwrap();
+                // SAFETY: whoever serves does so in the parent, and nobody here uses it any more.
+                drop(unsafe { std::ptr::read(listener) });
+                drop(sender);
+                sleeps.cancel();
+                drop(sleeps);
+                isolated.shutdown();
+                use_the_runtime();
+            })
+            .must_end_well();
+            assert_eq!(greeting(address), "hello");
+        }
+        let (_isolated, sender, sleeps) = all.unwrap();
+        assert!(!receives.is_finished() && !sleeps.is_finished());
+        sender.send(7).unwrap();
+        assert_eq!(receives.join().unwrap(), Ok(7));
+        sleeps.cancel();
+        assert!(sleeps.join().is_err());
+    });
+}
+
+#[test]
+fn children_accept_at_an_inherited_listener() {
+    in_each_process("children_accept_at_an_inherited_listener", || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = || {
+            thread::scope(|scope| {
+                scope.spawn(|| greet(&listener));
+                greet(&listener);
+            });
+        };
+        let be_served = |times| (0..times).for_each(|_| assert_eq!(greeting(address), "hello"));
+        for _ in 0..3 {
+            thread::scope(|scope| {
+                scope.spawn(serve);
+                be_served(2);
+            });
+            let children = [in_fork(serve), in_fork(serve)];
+            be_served(4);
+            children.into_iter().for_each(Forked::must_end_well);
+        }
+    });
+}
+
+#[test]
+fn what_is_left_behind_is_told() {
+    in_each_process("what_is_left_behind_is_told", || {
+        let isolated = runtime(2);
+        let ended = go!(|| 1);
+        while !ended.is_finished() {
+            std::thread::yield_now();
+        }
+        let sleeps = go!(|| thread::sleep(Duration::MAX));
+        let mut handles = Some((ended, sleeps));
+        in_fork(|| {
+            told(|| drop(isolated.spawn(|| ())));
+            told(|| isolated.run(|| ()));
+            let (ended, sleeps) = handles.take().unwrap();
+            assert_eq!(ended.join().unwrap(), 1);
+            told(|| drop(sleeps.join()));
+        })
+        .must_end_well();
+    });
+}
+
+/// Calls `f`, which must panic and say that it is because of a fork.
+fn told<T>(f: impl FnOnce() -> T) {
+    let payload = panic::catch_unwind(AssertUnwindSafe(f)).err().unwrap();
+    let message = message(&*payload);
+    assert!(message.contains("forked"), "{message}");
+}
+
+#[test]
+fn a_scope_is_left_behind() {
+    in_each_process("a_scope_is_left_behind", || {
+        let (_open, never) = channel::bounded::<()>(0);
+        let mut child = None;
+        let result = panic::catch_unwind(AssertUnwindSafe(|| {
+            thread::scope(|scope| {
+                let waits = scope.spawn(|| never.recv());
+                child = fork();
+                match child {
+                    Some(_) => waits.cancel(),
+                    None => told(|| scope.spawn(|| ())),
+                }
+            });
+        }));
+        match child {
+            Some(child) => {
+                result.unwrap();
+                child.must_end_well();
+            }
+            None => exit_after(|| told(|| panic::resume_unwind(result.unwrap_err()))),
+        }
+    });
+}
