@@ -19,11 +19,12 @@ tools:
 	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 	@$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
 
-check: tools          ## format, lints and documentation, all warnings denied
+check: tools          ## format, lints, documentation, all warnings denied; and that no import runs up a floor
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	timeout 300 $(CARGO) test --locked -p roving-scheduler --test floors
 
 unit:                 ## all tests, in debug
 	timeout 1800 $(CARGO) test --workspace --exclude roving-soundness --locked

@@ -17,8 +17,8 @@
 //!
 //! # The floors
 //!
-//! A folder is a floor. A file imports from its own floor and from those below it, never from above.
-//! From the top down:
+//! A folder is a floor. A file imports from its own floor and from those below it, never from above
+//! (`tests/floors.rs`). From the top down:
 //!
 //! | floor       | what it is                                                                    |
 //! |-------------|-------------------------------------------------------------------------------|

@@ -24,6 +24,10 @@
 //! assert_eq!(receiver.iter().sum::<u32>(), 3 * 4950);
 //! ```
 
+// The floor of what users call. It may use all floors below, and `thread` beside it. `core` is the queue
+// under a lock that every flavour is made of; `sender`, `receiver` and `timer` are its ends; `select` waits
+// for several. A message is at any time in one place: with its sender, in the queue, or with its receiver.
+
 mod core;
 mod error;
 mod macros;

@@ -22,6 +22,10 @@
 //! assert_eq!(*count, 1);
 //! ```
 
+// The floor of what users call. It may use all floors below, and `channel` and `thread` beside it. Locks are
+// built in two storeys: `raw_mutex`, `raw_rwlock` and `once` are a word and, for those who must wait,
+// a queue (`parking`); the types of std's names are made of them. Each is model-checked (`models`).
+
 mod barrier;
 pub mod broadcast;
 mod condvar;

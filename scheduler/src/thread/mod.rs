@@ -29,6 +29,11 @@
 //! process with a message that tells the name, where the thread was spawned, and how to get a
 //! larger stack. [`stack_usage`] tells how much of it a green thread has used so far.
 
+// The floor of what users call. It may use all floors below: `runtime`, `wait`, `run`, `stack`, `protocol`;
+// of its neighbours this folder uses none. What it relies on and keeps: a thread is counted by whoever
+// spawns it and counted off by the worker that has buried it (`spawn`); a result is taken by one (`handle`);
+// nothing that a scope lends outlives it (`scope`).
+
 mod handle;
 mod identity;
 mod on_runtime;
