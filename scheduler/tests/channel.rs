@@ -308,3 +308,47 @@ fn stress() {
         }
     });
 }
+
+/// Sleeps, or panics, while it is dropped.
+struct Drops {
+    count: Arc<AtomicUsize>,
+    panics: bool,
+}
+
+impl Drop for Drops {
+    fn drop(&mut self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        if self.panics {
+            std::panic::resume_unwind(Box::new("dropped"));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn messages_nobody_received_are_all_dropped_whatever_the_destructor_of_one_does() {
+    on_each_worker_count(|| {
+        for panics in [false, true] {
+            for (sender, receiver) in [unbounded(), bounded(3)] {
+                let count = Arc::new(AtomicUsize::new(0));
+                for _ in 0..3 {
+                    let count = count.clone();
+                    assert!(sender.send(Drops { count, panics }).is_ok());
+                }
+                let this = thread::current();
+                let drops = thread::spawn(move || {
+                    this.unpark();
+                    // Until it is cancelled, so that the first destructor is interrupted.
+                    let _ = std::panic::catch_unwind(thread::park);
+                    drop(receiver);
+                });
+                thread::park();
+                drops.cancel();
+                let payload = drops.join().unwrap_err();
+                assert_eq!(payload.is::<Cancelled>(), !panics);
+                assert_eq!(payload.is::<&str>(), panics);
+                assert_eq!(count.load(Ordering::SeqCst), 3);
+            }
+        }
+    });
+}

@@ -37,7 +37,8 @@ mod waiter;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::mem::{self, ManuallyDrop};
+use std::mem;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -45,6 +46,7 @@ use self::state::{Locked, Received, State};
 use self::waiter::{Leave, Waiter, Waiting};
 use crate::protocol::list::List;
 use crate::protocol::primitive::Mutex;
+use crate::run::panicking;
 use crate::run::wake::Woken;
 use crate::thread;
 use crate::wait::{self, Outcome, Wait};
@@ -266,13 +268,28 @@ impl<T> Chan<T> {
             locked.wake_all(|state| &mut state.senders);
             let unreceived = mem::take(&mut locked.state.queue);
             drop(locked);
-            // If dropping one panics, the others are leaked: a second panic would abort.
-            let mut unreceived = ManuallyDrop::new(unreceived);
-            while let Some(message) = unreceived.pop_front() {
-                drop(message);
-            }
-            drop(ManuallyDrop::into_inner(unreceived));
+            drop_each(unreceived);
         }
+    }
+}
+
+/// Drops messages, all of them, also if the destructor of one panics, or blocks and is interrupted:
+/// the first that does so goes on when the last has been dropped.
+fn drop_each<T>(messages: VecDeque<T>) {
+    if !mem::needs_drop::<T>() {
+        return;
+    }
+    let mut first = None;
+    for message in messages {
+        if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(message))) {
+            match first {
+                None => first = Some(payload),
+                Some(_) => panicking::contain(|| drop(payload)),
+            }
+        }
+    }
+    if let Some(payload) = first {
+        panic::resume_unwind(payload);
     }
 }
 
