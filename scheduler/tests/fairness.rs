@@ -4,6 +4,7 @@
 //!   threads, fresh threads from within and without
 //! - beside one that computes for ever, with more than one worker: whatever has not started on the
 //!   same worker
+//! - beside one that keeps its worker until those have run that it has woken, with more than one worker
 
 mod common;
 
@@ -15,6 +16,7 @@ use common::{
     beside_one_that_computes, beside_some_that_yield, compute_until, each_plural_worker_count,
     each_worker_count, runtime, stacks_returned, watchdog,
 };
+use roving_scheduler::channel::unbounded;
 use roving_scheduler::thread::{self, JoinHandle};
 use roving_scheduler::{Runtime, ThreadLocals, blocking};
 
@@ -194,6 +196,117 @@ fn one_alone_is_stolen_after_many_that_were_joined_at_once() {
     });
 }
 
+/// Runs `test` again and again where those that have begun move.
+fn each_that_moves(test: impl Fn(&Runtime)) {
+    each_plural_worker_count(|runtime| {
+        if runtime.thread_locals() == ThreadLocals::Pinned {
+            return;
+        }
+        for _ in 0..10 {
+            test(runtime);
+        }
+    });
+}
+
+#[test]
+fn the_woken_one_runs_though_its_waker_blocks_its_worker() {
+    each_that_moves(|runtime| {
+        let (ask, asked) = unbounded();
+        let (answer, answered) = std::sync::mpsc::channel();
+        let answers = runtime.spawn(move || {
+            for question in asked {
+                answer.send(question + 1).unwrap();
+            }
+        });
+        runtime.run(move || {
+            for question in 0..3 {
+                thread::yield_now();
+                ask.send(question).unwrap();
+                assert_eq!(answered.recv(), Ok(question + 1));
+            }
+        });
+        answers.join().unwrap();
+    });
+}
+
+#[test]
+fn the_woken_one_runs_though_its_waker_computes() {
+    each_that_moves(|runtime| {
+        runtime.run(|| {
+            let done = Arc::new(AtomicBool::new(false));
+            let seen = done.clone();
+            let woken = thread::spawn(move || {
+                thread::park();
+                seen.store(true, Ordering::Release);
+            });
+            thread::yield_now();
+            woken.thread().unpark();
+            compute_until(&done);
+            woken.join().unwrap();
+        });
+    });
+}
+
+/// Each wakes the next one and keeps its worker until that has done so too. The last one needs the last
+/// worker.
+#[test]
+fn a_chain_of_the_woken_runs_though_each_keeps_its_worker() {
+    each_that_moves(|runtime| {
+        let mut next: Option<JoinHandle<()>> = None;
+        for link in 0..runtime.workers() {
+            let after = next.take();
+            next = Some(runtime.spawn(move || {
+                thread::park();
+                let Some(after) = after else { return };
+                let done = Arc::new(AtomicBool::new(false));
+                let seen = done.clone();
+                let woken = thread::spawn(move || {
+                    thread::park();
+                    after.thread().unpark();
+                    after.join().unwrap();
+                    seen.store(true, Ordering::Release);
+                });
+                thread::yield_now();
+                woken.thread().unpark();
+                if link % 2 == 0 {
+                    compute_until(&done);
+                } else {
+                    while !done.load(Ordering::Acquire) {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                }
+                woken.join().unwrap();
+            }));
+        }
+        let first = next.expect("there are some");
+        first.thread().unpark();
+        first.join().unwrap();
+    });
+}
+
+/// All but one worker are asleep for so long that nobody watches any more.
+#[test]
+fn the_woken_one_runs_after_all_have_slept_deeply() {
+    each_plural_worker_count(|runtime| {
+        if runtime.thread_locals() == ThreadLocals::Pinned {
+            return;
+        }
+        let done = Arc::new(AtomicBool::new(false));
+        let seen = done.clone();
+        let sleeper = runtime.spawn(move || {
+            thread::park();
+            seen.store(true, Ordering::Release);
+        });
+        std::thread::sleep(Duration::from_millis(600));
+        let wakes = sleeper.thread().clone();
+        runtime.run(move || {
+            wakes.unpark();
+            compute_until(&done);
+        });
+        sleeper.join().unwrap();
+    });
+}
+
 /// A flood of fresh threads does not hold up those that have begun, nor the other way round.
 #[test]
 fn what_has_begun_goes_on_before_all_have_begun() {
@@ -224,9 +337,7 @@ fn what_has_begun_goes_on_before_all_have_begun() {
 /// One that polls for what another must do gets it, though it keeps the only worker.
 #[test]
 fn those_who_spin_let_the_others_run() {
-    use roving_scheduler::channel::unbounded;
     use roving_scheduler::sync::{Mutex, OnceLock};
-    use roving_scheduler::thread;
 
     common::on_each_worker_count(|| {
         let (sender, receiver) = unbounded();

@@ -46,6 +46,11 @@
 //! that is busy now and then need not wake one each time; then nobody watches, and an idle runtime uses
 //! no time. (Go has a thread of its own for this, sysmon.)
 //!
+//! The same one looks after what a busy worker would run next, which nobody is woken for: it takes from
+//! the [slots](crate::protocol::slot) of the others what has been there for long. A worker empties its
+//! own before it falls asleep, so a slot that is not empty is that of a busy one, which somebody watches if
+//! anybody sleeps.
+//!
 //! **Nobody is woken again and again for what is gone when it comes.** What waits alone in the queues of
 //! its worker is most often taken by that worker at once: what was spawned is joined. A worker that has
 //! been woken for nothing *naps*: it sleeps as others do, but only for a moment, and looks again by

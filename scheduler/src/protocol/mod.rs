@@ -14,6 +14,7 @@
 //! | `idle`       | who sleeps, who searches, who is woken: no lost wake-up             |
 //! | `nap`        | how long a worker sleeps that was woken for nothing                 |
 //! | `parker`     | how a worker sleeps                                                 |
+//! | `slot`       | what a worker runs next, unless that waits too long                 |
 //! | `timer`      | deadlines, in shards                                                |
 //! | `list`       | a list of nodes that lie on the stacks of those who wait            |
 //! | `process`    | which process this is, after a fork                                 |
@@ -29,6 +30,7 @@ pub(crate) mod nap;
 pub(crate) mod parker;
 pub(crate) mod primitive;
 pub(crate) mod process;
+pub(crate) mod slot;
 pub(crate) mod timer;
 pub(crate) mod token;
 pub(crate) mod watchers;

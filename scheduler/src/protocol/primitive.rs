@@ -10,7 +10,9 @@ mod real {
     use std::time::Instant;
 
     pub(crate) use parking_lot::{Mutex, MutexGuard as Guard};
-    pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use std::sync::atomic::{
+        AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    };
     pub(crate) use std::thread_local;
 
     /// `std::cell::UnsafeCell` with loom's closure interface.
@@ -74,7 +76,9 @@ mod real {
     use std::time::Instant;
 
     pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{
+        AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    };
     pub(crate) use loom::thread_local;
 
     /// loom's mutex behind the interface of `parking_lot`.

@@ -92,6 +92,7 @@ fn set_worker(worker: *const Worker) {
 }
 
 /// Lends the current worker, if this OS thread is one. `f` must not suspend.
+#[inline]
 pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
     // SAFETY: `enter_worker` set the pointer on this OS thread and will reset it before the worker
     // is gone; and `f`, which does not suspend, ends on this OS thread.

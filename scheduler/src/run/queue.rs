@@ -2,7 +2,7 @@
 //!
 //! | queue      | whose           | who pushes             | who pops                 | what is in it                              |
 //! |------------|-----------------|------------------------|--------------------------|--------------------------------------------|
-//! | LIFO slot  | a worker's      | the worker             | the worker               | what the running green thread woke last    |
+//! | LIFO slot  | a worker's      | the worker             | the worker, idle ones    | what the running green thread woke last    |
 //! | `fresh`    | a worker's      | the worker             | the worker, all thieves  | what was spawned here and has not run      |
 //! | `woken`    | a worker's      | the worker             | the worker, all thieves  | what any worker may run                    |
 //! | `bound`    | a worker's      | the worker             | the worker               | what only this worker may run              |
@@ -11,7 +11,8 @@
 //!
 //! The LIFO slot runs a woken partner at once, while the message that woke it is in the cache (as
 //! Go's `runnext`). Two that wake each other would starve the rest, so after [`LIFO_LIMIT`] such
-//! runs in a row the slot is emptied into the queue's end, if anybody waits there.
+//! runs in a row the slot is emptied into the queue's end, if anybody waits there. Nobody is woken for
+//! what is in the slot; if its worker does not get to it for [long](crate::protocol::slot), an idle one takes it.
 //!
 //! `fresh`, `woken` and `bound` are served in turn, [`TURN`] at a time; those whose turn finds them empty give
 //! it to what has begun rather than to what has not, so that a flood of fresh threads does not hold up those
@@ -25,12 +26,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 use crossbeam_utils::Backoff;
 use parking_lot::Mutex;
 
-use crate::run::green::Runnable;
+use crate::protocol::slot::{Looker, Slot};
+use crate::run::green::{Runnable, Waiter};
 
 /// So many green threads run from the LIFO slot in a row.
 const LIFO_LIMIT: u32 = 3;
@@ -47,7 +50,7 @@ const STEAL_LIMIT: usize = 256;
 
 /// A worker's own side of its queues.
 pub(crate) struct Local {
-    lifo: Cell<Option<Runnable>>,
+    lifo: Slot<Waiter>,
     lifo_runs: Cell<u32>,
     fresh: Deque<Runnable>,
     fresh_runs: Cell<u32>,
@@ -60,7 +63,7 @@ pub(crate) struct Local {
 impl Local {
     pub(crate) fn new() -> Self {
         Self {
-            lifo: Cell::new(None),
+            lifo: Slot::new(),
             lifo_runs: Cell::new(0),
             fresh: Deque::new_lifo(),
             fresh_runs: Cell::new(0),
@@ -74,6 +77,7 @@ impl Local {
         Stealable {
             fresh: self.fresh.stealer(),
             woken: self.woken.stealer(),
+            lifo: self.lifo.looker(),
         }
     }
 
@@ -92,10 +96,11 @@ impl Local {
         self.bound.borrow_mut().push_back(runnable);
     }
 
-    /// Queues at the front; gives what was there and must be queued at the end.
+    /// Queues at the front what only this worker may run if it `stays`; gives what was there and must be
+    /// queued at the end.
     #[must_use]
-    pub(crate) fn push_lifo(&self, runnable: Runnable) -> Option<Runnable> {
-        self.lifo.replace(Some(runnable))
+    pub(crate) fn push_lifo(&self, runnable: Runnable, stays: bool) -> Option<Runnable> {
+        self.lifo.put(runnable.0, stays).map(Runnable)
     }
 
     /// What the LIFO slot holds when its turns are used up and others wait for theirs; it must be
@@ -108,15 +113,15 @@ impl Local {
             return None;
         }
         self.lifo_runs.set(0);
-        self.lifo.take()
+        self.take_lifo()
     }
 
     pub(crate) fn take_lifo(&self) -> Option<Runnable> {
-        self.lifo.take()
+        self.lifo.take().map(Runnable)
     }
 
     pub(crate) fn pop(&self) -> Option<Runnable> {
-        if let Some(runnable) = self.lifo.take() {
+        if let Some(runnable) = self.take_lifo() {
             self.lifo_runs.set(self.lifo_runs.get() + 1);
             return Some(runnable);
         }
@@ -193,6 +198,7 @@ impl Local {
 pub(crate) struct Stealable {
     fresh: Stealer<Runnable>,
     woken: Stealer<Runnable>,
+    lifo: Looker<Waiter>,
 }
 
 impl Stealable {
@@ -207,6 +213,14 @@ impl Stealable {
     /// As [`Local::is_lone`].
     pub(crate) fn is_lone(&self) -> bool {
         self.len() < 2
+    }
+
+    /// Takes what has been in the LIFO slot for long, by the caller's clock.
+    pub(crate) fn take_old_lifo(&self, now: impl FnOnce() -> Duration) -> Option<Runnable> {
+        if !self.lifo.is_within_reach() {
+            return None;
+        }
+        self.lifo.look(now()).map(Runnable)
     }
 }
 

@@ -7,6 +7,7 @@ use std::num::NonZeroU64;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) injector: Injector<Runnable>,
     pub(crate) workers: Box<[CachePadded<Remote>]>,
     pub(crate) idle: Idle,
+    /// Since when the looks at the LIFO slots are timed.
+    pub(crate) start: Instant,
     pub(crate) registry: Registry,
     pub(crate) reclaim: Reclaim,
     driver: OnceLock<Arc<dyn Driver>>,
@@ -86,6 +89,7 @@ impl Shared {
                 })
                 .collect(),
             idle: Idle::new(workers),
+            start: Instant::now(),
             registry: Registry::new(workers),
             reclaim: Reclaim::default(),
             driver: OnceLock::new(),

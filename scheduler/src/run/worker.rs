@@ -9,8 +9,9 @@
 //! 3. Timers that are due, also those of workers that are too busy to look.
 //! 4. The queues of the others, half of one, from a random start; unless half of the workers are
 //!    doing that. What waits alone for its worker is stolen only if it still does after a moment.
-//! 5. Dead pages of long-parked green threads, which are given back ([`reclaim`](crate::run::reclaim)).
-//! 6. Sleep (see [`idle`](crate::protocol::idle)): as the leader in the driver if nobody is there, else on
+//! 5. The LIFO slots of the others, from which is taken what has been there for [long](crate::protocol::slot).
+//! 6. Dead pages of long-parked green threads, which are given back ([`reclaim`](crate::run::reclaim)).
+//! 7. Sleep (see [`idle`](crate::protocol::idle)): as the leader in the driver if nobody is there, else on
 //!    the parker; in both cases at most until the next timer of this worker or the next reclaim, and
 //!    if it watches, that of a busy one.
 //!
@@ -213,8 +214,8 @@ impl Worker {
     fn push_next(&self, runnable: Runnable) {
         match runnable.green().bound_to() {
             Some(home) if home != self.index => self.shared.push_inbox(home, runnable),
-            _ => {
-                if let Some(displaced) = self.local.push_lifo(runnable) {
+            bound => {
+                if let Some(displaced) = self.local.push_lifo(runnable, bound.is_some()) {
                     self.push_back(displaced);
                 }
             }
@@ -324,7 +325,9 @@ impl Worker {
             for worker in &self.shared.workers {
                 self.expire(&worker.timers);
             }
-            let found = self.find_anywhere(searching, &mut naps);
+            let found = self
+                .find_anywhere(searching, &mut naps)
+                .or_else(|| self.take_old_lifo());
             if found.is_some() {
                 if searching && self.shared.idle.search_found() && self.shared.has_work_for_any() {
                     self.shared.wake_any();
@@ -368,6 +371,13 @@ impl Worker {
             return mine;
         }
         self.steal(2).or_else(|| self.steal_lone(naps))
+    }
+
+    /// Takes what another worker would run next and has not got to for long.
+    fn take_old_lifo(&self) -> Option<Runnable> {
+        let now = || self.shared.start.elapsed();
+        let mut workers = self.shared.workers.iter();
+        workers.find_map(|worker| worker.stealable.take_old_lifo(now))
     }
 
     /// Steals from some worker that has so many to steal, or more.
