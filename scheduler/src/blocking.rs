@@ -80,7 +80,7 @@ pub fn run<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> io::Res
     let outcome = result.0.lock().take();
     match outcome.expect("the helper wrote it before it fired") {
         Ok(value) => Ok(value),
-        Err(payload) => panicking::resume(payload),
+        Err(payload) => panic::resume_unwind(payload),
     }
 }
 

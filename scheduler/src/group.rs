@@ -107,7 +107,7 @@ impl Group {
         match failure {
             None => Ok(values.into_iter().flatten().collect()),
             Some(Failure::Error(error)) => Err(error),
-            Some(Failure::Panic(payload)) => panicking::resume(payload),
+            Some(Failure::Panic(payload)) => panic::resume_unwind(payload),
         }
     }
 
@@ -283,7 +283,7 @@ where
             let mut ends = ends;
             match panic::catch_unwind(AssertUnwindSafe(f)) {
                 // The scope must know: what has ended the member may be due for the caller too.
-                Err(payload) if wait::is_interrupt(&*payload) => panicking::resume(payload),
+                Err(payload) if wait::is_interrupt(&*payload) => panic::resume_unwind(payload),
                 result => ends.result = Some(result),
             }
         });

@@ -12,20 +12,8 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{WORKER_COUNTS, stacks_returned, watchdog};
+use common::{WORKER_COUNTS, on_pinned_threads, stacks_returned, watchdog};
 use roving_scheduler::{Builder, ThreadLocals, thread};
-
-/// Runs `test` on a green thread of a runtime of each size, whose green threads are pinned.
-fn on_pinned_threads(test: impl Fn() + Send + Sync) {
-    let _stacks = stacks_returned();
-    for workers in WORKER_COUNTS {
-        let _watchdog = watchdog(workers);
-        let builder = Builder::new().workers(workers).pinned_thread_locals();
-        let runtime = builder.build().unwrap();
-        assert_eq!(runtime.thread_locals(), ThreadLocals::Pinned);
-        runtime.run(&test);
-    }
-}
 
 /// Suspends in a way of which there are several.
 fn suspend(n: usize) {

@@ -89,6 +89,46 @@ fn observe(runtime: &Runtime) -> Observed {
     observes.join().unwrap()
 }
 
+#[inline(never)]
+fn panicking() -> bool {
+    std::thread::panicking()
+}
+
+/// Migrates when it is dropped, which is while it unwinds.
+struct Migrates;
+
+impl Drop for Migrates {
+    fn drop(&mut self) {
+        for _ in 0..10 {
+            assert!(panicking());
+            migrate(0);
+        }
+        assert!(panicking());
+    }
+}
+
+#[test]
+fn a_panic_goes_along_whosever_the_thread_locals_are() {
+    fn observe(runtime: &Runtime) {
+        let neighbours = runtime.spawn(|| {
+            (0..20).any(|_| {
+                migrate(0);
+                panicking()
+            })
+        });
+        let unwinds = runtime.spawn(|| {
+            let _migrates = Migrates;
+            std::panic::resume_unwind(Box::new(1));
+        });
+        assert_eq!(unwinds.join().unwrap_err().downcast_ref(), Some(&1));
+        assert!(!neighbours.join().unwrap());
+        assert!(!runtime.spawn(panicking).join().unwrap());
+    }
+    // SAFETY: see the head of this file.
+    unsafe { on_sharing_threads(observe) };
+    on_moving_threads(observe);
+}
+
 #[test]
 fn shared_thread_locals_change_under_a_green_thread_and_own_ones_do_not() {
     // SAFETY: see the head of this file.

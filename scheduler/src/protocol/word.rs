@@ -270,32 +270,6 @@ impl WaitWord {
         }
     }
 
-    /// Takes the mask off the wait `epoch`, which ends if cancellation has been asked for.
-    pub(crate) fn unmask(&self, epoch: Epoch) -> Fire {
-        let mut seen = self.0.load(Ordering::Relaxed);
-        loop {
-            let was = seen & STATE;
-            if seen & EPOCH != epoch.0 || (was != ARMED && was != PARKED) {
-                return Fire::Lost;
-            }
-            let cancel = seen & CANCEL != 0;
-            let next = if cancel {
-                (seen & !(STATE | MASKED)) | By::Cancel.to_bits() | ENDED
-            } else {
-                seen & !MASKED
-            };
-            match self
-                .0
-                .compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed)
-            {
-                Ok(_) if !cancel => return Fire::Lost,
-                Ok(_) if was == PARKED => return Fire::Parked,
-                Ok(_) => return Fire::Armed,
-                Err(now) => seen = now,
-            }
-        }
-    }
-
     /// Takes a request back that is not for the thread any more. Called by the thread itself, while
     /// it is in no wait.
     pub(crate) fn withdraw_cancel(&self) {
@@ -382,11 +356,6 @@ mod tests {
         assert_eq!(word.fire(masked, By::Ticket), Fire::Armed);
         assert_eq!(word.finish(), Some(By::Ticket));
         assert!(word.cancel_requested());
-
-        let masked = word.begin(true);
-        assert_eq!(word.commit(), Commit::Parked);
-        assert_eq!(word.unmask(masked), Fire::Parked);
-        assert_eq!(word.finish(), Some(By::Cancel));
     }
 
     #[test]
@@ -404,16 +373,6 @@ mod tests {
         assert_eq!(word.commit(), Commit::Ended);
         assert_eq!(word.finish(), Some(By::Ticket));
         assert!(!word.hold(epoch));
-    }
-
-    #[test]
-    fn a_wait_that_was_unmasked_can_be_cancelled_later() {
-        let word = WaitWord::new();
-        let epoch = word.begin(true);
-        assert_eq!(word.unmask(epoch), Fire::Lost);
-        assert_eq!(word.request_cancel(), Fire::Armed);
-        assert_eq!(word.unmask(epoch), Fire::Lost);
-        assert_eq!(word.finish(), Some(By::Cancel));
     }
 }
 

@@ -6,15 +6,21 @@
 //! [`set`](crate::wait::local::Local::set) push one for as long as a closure runs. A green thread begins
 //! with those that it inherited.
 //!
-//! A frame is *visible* if no shield lies above it. A wait ends at the nearest visible deadline,
-//! and when a visible frame is cancelled.
+//! A frame has the [depth](crate::run::panicking) at which it was pushed. It is *visible* if no shield
+//! lies above it and no frame of a greater depth: what is set up in a destructor bounds the waits of
+//! that destructor, and what came from outside of it does not. The thread as a whole is like a frame
+//! below all others. A wait ends at the nearest visible deadline, and when a visible frame is
+//! cancelled; unless its thread is deeper than its topmost frame, so that unwinding to that would
+//! leave a destructor.
 //!
 //! # Invariants
 //!
 //! - Only the thread itself pushes and pops. Others mark frames as cancelled, under the lock.
 //! - While the lock is free, the bit for cancellation in the thread's wait word is set exactly if a
-//!   visible frame is cancelled, or the thread as a whole is and no shield is there. A request that
-//!   arrives under a shield therefore ends no wait, and does so when the shield goes.
+//!   visible frame is cancelled, or the thread as a whole is and visible. A request that arrives
+//!   while its frame is not visible therefore ends no wait, and does so when it is.
+//! - Depths never fall from the bottom of the stack to its top: what is pushed in a destructor is
+//!   popped before that ends.
 //! - A token marks frames under its own lock, and a frame leaves its token before it is popped. So
 //!   no request reaches a frame that is gone. The order of locks is: token, frames.
 //! - A frame has a number that never comes back. The payload of an unwinding names the frame that
@@ -47,11 +53,23 @@ impl FrameId {
     }
 }
 
-struct Frame {
+pub(crate) struct Frame {
     id: FrameId,
     kind: Kind,
+    depth: usize,
     /// Whether an operation has returned an error because of it. The next one unwinds.
     told: bool,
+}
+
+impl Frame {
+    pub(crate) fn new(id: FrameId, kind: Kind, depth: usize) -> Self {
+        Self {
+            id,
+            kind,
+            depth,
+            told: false,
+        }
+    }
 }
 
 pub(crate) enum Kind {
@@ -94,23 +112,26 @@ struct Frames {
 }
 
 impl Frames {
-    fn shielded(&self) -> bool {
-        self.stack
-            .iter()
-            .any(|frame| matches!(frame.kind, Kind::Shield))
+    fn depth(&self) -> usize {
+        self.stack.last().map_or(0, |frame| frame.depth)
+    }
+
+    /// Whether the thread as a whole is visible.
+    fn sees_thread(&self) -> bool {
+        let is_shield = |frame: &Frame| matches!(frame.kind, Kind::Shield);
+        self.depth() == 0 && !self.stack.iter().any(is_shield)
     }
 
     fn visible(&self) -> impl Iterator<Item = &Frame> {
-        let shield = self
-            .stack
-            .iter()
-            .rposition(|frame| matches!(frame.kind, Kind::Shield));
-        self.stack[shield.map_or(0, |shield| shield + 1)..].iter()
+        let depth = self.depth();
+        let hides = |frame: &Frame| matches!(frame.kind, Kind::Shield) || frame.depth != depth;
+        let hidden = self.stack.iter().rposition(hides);
+        self.stack[hidden.map_or(0, |hidden| hidden + 1)..].iter()
     }
 
     /// The outermost visible frame that is cancelled.
     fn cancellation(&self) -> Option<FrameId> {
-        if self.cancelled && !self.shielded() {
+        if self.cancelled && self.sees_thread() {
             return Some(FrameId::THREAD);
         }
         let is_cancelled = |frame: &&Frame| {
@@ -163,6 +184,11 @@ impl Ambient {
         self.any.load(Ordering::Relaxed)
     }
 
+    /// The depth of the topmost frame of the current thread.
+    pub(crate) fn depth(&self) -> usize {
+        if self.any() { self.lock().depth() } else { 0 }
+    }
+
     /// The earliest visible deadline of the current thread.
     pub(crate) fn deadline(&self) -> Option<(Instant, FrameId)> {
         if self.any() {
@@ -194,10 +220,11 @@ impl Ambient {
         let mut frames = self.lock();
         frames.cancelled = true;
         frames.told |= must_unwind;
-        if frames.shielded() {
-            return Fire::Lost;
+        if frames.sees_thread() {
+            word.request_cancel()
+        } else {
+            Fire::Lost
         }
-        word.request_cancel()
     }
 
     /// Cancels the frame `id`, which is there.
@@ -258,17 +285,14 @@ impl Ambient {
     }
 
     /// Pushes a frame for `waiter`, whose frames these are.
-    pub(crate) fn push(&self, waiter: &Arc<Waiter>, id: FrameId, kind: Kind) {
-        let token = match &kind {
+    pub(crate) fn push(&self, waiter: &Arc<Waiter>, frame: Frame) {
+        let id = frame.id;
+        let token = match &frame.kind {
             Kind::Token { token, .. } => Some(token.clone()),
             _ => None,
         };
         let mut frames = self.lock();
-        frames.stack.push(Frame {
-            id,
-            kind,
-            told: false,
-        });
+        frames.stack.push(frame);
         frames.settle(&waiter.word);
         self.any.store(true, Ordering::Relaxed);
         drop(frames);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::protocol::parker::Parker;
 use crate::protocol::{primitive, process};
 use crate::run::green::{Kind, Waiter};
-use crate::run::panicking::{self, Unwinding};
+use crate::run::panic_state;
 use crate::run::shared::{RuntimeId, Shared};
 use crate::run::worker::Worker;
 use crate::stack::coroutine::Suspend;
@@ -50,6 +50,12 @@ pub(crate) fn watch_forks() {
 #[inline(never)]
 fn worker() -> *const Worker {
     WORKER.get()
+}
+
+/// An address among the thread-locals of the current thread.
+#[inline(never)]
+pub(crate) fn anchor() -> usize {
+    WORKER.with(|worker| ptr::from_ref(worker).expose_provenance())
 }
 
 /// Makes this OS thread `worker` while `run` runs.
@@ -159,28 +165,21 @@ fn os_thread() -> Arc<Waiter> {
         .unwrap_or_else(|_| os_waiter())
 }
 
-/// Switches from the current green thread to its worker. `may_unwind` is whether it may be unwinding;
-/// then it is found out.
-pub(crate) fn suspend(why: Suspend, may_unwind: bool) {
-    let (suspender, counted) = with_worker(|worker| {
+/// Switches from the current green thread to its worker.
+pub(crate) fn suspend(why: Suspend) {
+    let (suspender, shares_panics) = with_worker(|worker| {
         let worker = worker.expect("green threads run on workers");
         let green = worker
             .running()
             .and_then(Waiter::green)
             .expect("only green threads suspend");
-        let unwinding = may_unwind
-            && !green.owns_thread_locals()
-            && panicking::note(green, &worker.doubts) != Unwinding::No;
-        let counted = unwinding.then(|| worker.doubts.enter());
-        (green.suspender(), counted)
+        (green.suspender(), !green.owns_thread_locals())
     });
+    let panics = shares_panics.then(panic_state::take).flatten();
     // SAFETY: on the coroutine of the current green thread, whose suspender this is.
     unsafe { suspender.suspend(why) };
-    if let Some(counted) = counted {
-        with_worker(|worker| {
-            let worker = worker.expect("green threads run on workers");
-            worker.doubts.leave(counted);
-        });
+    if let Some(panics) = panics {
+        panic_state::put_back(panics);
     }
 }
 

@@ -30,6 +30,7 @@ use crate::protocol::parker::Parker;
 use crate::protocol::token::Token;
 use crate::protocol::word::{Fire, WaitWord};
 use crate::run::ambient::Ambient;
+use crate::run::panic_state;
 use crate::run::registry;
 use crate::run::shared::Shared;
 use crate::run::ticket::Ticket;
@@ -143,7 +144,6 @@ pub(crate) struct Green {
     /// The wait that [`reclaim`](crate::run::reclaim) has seen it in.
     pub(crate) scanned: AtomicU64,
     home: AtomicUsize,
-    unwinding: AtomicBool,
     ending: AtomicBool,
 }
 
@@ -187,7 +187,6 @@ impl Green {
             suspender: AtomicPtr::new(ptr::null_mut()),
             scanned: AtomicU64::new(0),
             home: AtomicUsize::new(Self::NOWHERE),
-            unwinding: AtomicBool::new(false),
             ending: AtomicBool::new(false),
         }
     }
@@ -253,8 +252,8 @@ impl Green {
         let stays = match mode.thread_locals {
             ThreadLocals::Own => false,
             ThreadLocals::Pinned => true,
-            // The count of panics that it has raised must be lowered on the same OS thread.
-            ThreadLocals::Shared => self.unwinding(),
+            // The count of panics that it has raised must be lowered where it was, unless it goes along.
+            ThreadLocals::Shared => !panic_state::goes_along(),
         };
         if stays {
             Some(home)
@@ -267,15 +266,6 @@ impl Green {
     /// Whether its thread-locals move with it.
     pub(crate) fn owns_thread_locals(&self) -> bool {
         self.runtime.mode.thread_locals == ThreadLocals::Own
-    }
-
-    /// Whether it is unwinding, as far as is known (see [`panicking`](crate::run::panicking)).
-    pub(crate) fn unwinding(&self) -> bool {
-        self.unwinding.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_unwinding(&self, unwinding: bool) {
-        self.unwinding.store(unwinding, Ordering::Relaxed);
     }
 
     /// Whether it drops its result and its thread-locals, whose destructors must not be unwound.

@@ -15,7 +15,8 @@
 //! | `wake`      | how a thread gets to run again whose wait has ended                      |
 //! | `worker`    | the loop: find work, switch to it, do what it asked for                  |
 //! | `context`   | what the current OS thread is to the runtime: all the thread-locals      |
-//! | `panicking` | whether *this* green thread is unwinding                                 |
+//! | `panicking` | how deep a thread is in unwindings, and panics that may not go on        |
+//! | `panic_state` | what std knows of a thread's panics                                    |
 //! | `reclaim`   | long-parked green threads give back what they do not use of their stacks |
 //! | `overflow`  | what is said when a stack overflows                                      |
 //! | `stack_use` | how much of their stacks green threads use                               |
@@ -30,6 +31,7 @@ pub(crate) mod context;
 pub mod driver;
 pub(crate) mod green;
 pub(crate) mod overflow;
+pub(crate) mod panic_state;
 pub(crate) mod panicking;
 pub(crate) mod queue;
 pub(crate) mod reclaim;

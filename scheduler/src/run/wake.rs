@@ -12,7 +12,7 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::protocol::parker::Rouse;
-use crate::protocol::word::{By, Epoch, Fire};
+use crate::protocol::word::{By, Fire};
 use crate::run::ambient::FrameId;
 use crate::run::context;
 use crate::run::green::{Kind, Runnable, Waiter};
@@ -51,14 +51,6 @@ impl Waiter {
     /// Cancels what runs in the frame `id`, which is there.
     pub(crate) fn cancel_frame(self: &Arc<Self>, id: FrameId) {
         if self.ambient.cancel_frame(&self.word, id) == Fire::Parked {
-            self.run_again();
-        }
-    }
-
-    /// Lets cancellation end the wait `epoch`, which was begun in doubt whether its thread is
-    /// unwinding.
-    pub(crate) fn unmask(self: &Arc<Self>, epoch: Epoch) {
-        if self.word.unmask(epoch) == Fire::Parked {
             self.run_again();
         }
     }

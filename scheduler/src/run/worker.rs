@@ -47,7 +47,6 @@ use crate::protocol::timer::Shard;
 use crate::protocol::word::{By, Commit};
 use crate::run::context;
 use crate::run::green::{Runnable, Waiter};
-use crate::run::panicking::Doubts;
 use crate::run::queue::{Inbox, Local};
 use crate::run::shared::Shared;
 use crate::run::stack_use;
@@ -86,13 +85,14 @@ pub(crate) struct Worker {
     local: Local,
     stacks: RefCell<Cache>,
     running: RefCell<Option<Arc<Waiter>>>,
-    pub(crate) doubts: Doubts,
     /// Since it has looked around.
     runs: Cell<u32>,
     /// How often the green thread that runs has polled in vain.
     polls: Cell<u32>,
     random: Cell<u64>,
     tickets: RefCell<Vec<Ticket>>,
+    /// When a green thread has last kept this worker in a panic hook in vain.
+    pub(crate) gave_up_in_hook: Cell<Option<Instant>>,
 }
 
 impl Worker {
@@ -107,11 +107,11 @@ impl Worker {
             local,
             stacks: RefCell::new(Cache::new(class)),
             running: RefCell::new(None),
-            doubts: Doubts::default(),
             runs: Cell::new(0),
             polls: Cell::new(0),
             random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (index as u64 + 1)),
             tickets: RefCell::new(Vec::new()),
+            gave_up_in_hook: Cell::new(None),
         }
     }
 
@@ -275,9 +275,14 @@ impl Worker {
     #[cold]
     fn look_around(&self) -> Option<Runnable> {
         self.runs.set(0);
+        self.serve();
+        self.take_injected()
+    }
+
+    /// Ends the waits of those whose events or deadlines have come.
+    pub(crate) fn serve(&self) {
         self.expire(self.timers());
         self.poll_driver(Some(Duration::ZERO));
-        self.take_injected()
     }
 
     /// Ends the waits whose deadlines in `timers` have come.
@@ -518,7 +523,6 @@ impl Worker {
             }
         };
         let waiter = self.running.take().expect("it was put there above");
-        self.doubts.look();
         if let Resumed::Suspended(_) = resumed {
             self.see_to_entry(&waiter);
         }

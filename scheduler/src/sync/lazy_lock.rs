@@ -119,7 +119,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
             }
         });
         if let Some(payload) = payload {
-            crate::run::panicking::resume(payload);
+            panic::resume_unwind(payload);
         }
         if !self.once.is_completed() {
             panic_poisoned();

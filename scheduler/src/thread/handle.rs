@@ -86,7 +86,7 @@ impl<T> Drop for Packet<T> {
         {
             // What interrupts the one who drops the handle is no fault of the result.
             if wait::is_interrupt(&*payload) && context::with_current(wait::is_interruptible) {
-                panicking::resume(payload);
+                panic::resume_unwind(payload);
             }
             panicking::abort("thread result panicked on drop");
         }

@@ -46,7 +46,6 @@ use std::num::NonZero;
 use std::time::{Duration, Instant};
 
 use crate::run::context;
-use crate::run::panicking::{self, Unwinding};
 use crate::run::worker::Worker;
 use crate::stack::coroutine::Suspend;
 use crate::wait;
@@ -90,7 +89,7 @@ pub fn yield_now() {
 /// The same, but nothing unwinds from it.
 pub(crate) fn let_others_run() {
     if context::is_green() {
-        context::suspend(Suspend::Yielded, true);
+        context::suspend(Suspend::Yielded);
     } else {
         std::thread::yield_now();
     }
@@ -149,13 +148,10 @@ pub fn sleep_until(deadline: Instant) {
     }
 }
 
-/// Whether the current thread is unwinding.
-///
-/// On a green thread this is about that green thread alone, while `std::thread::panicking` may be
-/// true because a neighbour on the same worker is suspended in the middle of an unwinding. While
-/// that lasts, a panic that this green thread has caught may still be taken for one that unwinds.
+/// Whether the current thread is unwinding: the same as [`std::thread::panicking`], which on a green
+/// thread is about that green thread alone.
 pub fn panicking() -> bool {
-    panicking::unwinding(&context::current()) != Unwinding::No
+    std::thread::panicking()
 }
 
 /// How many workers green threads of the current runtime run on; on a plain OS thread, how many the

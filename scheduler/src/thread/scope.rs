@@ -30,7 +30,6 @@ use crate::protocol::primitive::{AtomicUsize, Mutex, Ordering};
 use crate::protocol::process::Process;
 use crate::run::ambient::FrameId;
 use crate::run::green::Enclosing;
-use crate::run::panicking;
 use crate::wait::ambient::Inheritance;
 use crate::wait::cancel::Token;
 use crate::wait::selectable::{Registration, Selectable};
@@ -158,7 +157,7 @@ where
     }
     let interrupted = scope.data.wait_for_all();
     match (result, interrupted) {
-        (Err(payload), _) => panicking::resume(payload),
+        (Err(payload), _) => panic::resume_unwind(payload),
         (Ok(_), Some(interrupt)) => interrupt.unwind(),
         (Ok(_), None) if scope.data.panicked.load(Ordering::Relaxed) => {
             panic!("a scoped thread panicked")

@@ -11,7 +11,6 @@ use super::{JoinHandle, Scope, ScopedJoinHandle, Thread};
 use crate::protocol::process::Process;
 use crate::run::context;
 use crate::run::green::{Green, Kind, Runnable, Waiter};
-use crate::run::panicking;
 use crate::run::registry::Closed;
 use crate::run::shared::Shared;
 use crate::run::wake;
@@ -377,6 +376,6 @@ where
 fn result_or_unwind<T>(result: super::Result<T>) -> T {
     match result {
         Ok(value) => value,
-        Err(payload) => panicking::resume(payload),
+        Err(payload) => panic::resume_unwind(payload),
     }
 }

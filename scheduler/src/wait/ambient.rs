@@ -3,9 +3,10 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::run::ambient::{Canceller, FrameId, Kind};
+use crate::run::ambient::{Canceller, Frame, FrameId, Kind};
 use crate::run::context;
 use crate::run::green::Waiter;
+use crate::run::panicking;
 use crate::wait;
 
 /// A frame of the current thread, which goes when this is dropped.
@@ -20,7 +21,9 @@ pub(crate) struct Entered {
 pub(crate) fn enter(kind: Kind) -> Entered {
     let waiter = context::current();
     let id = FrameId::next();
-    waiter.ambient.push(&waiter, id, kind);
+    // Where nothing may unwind, no wait is as deep as this.
+    let depth = panicking::depth(&waiter).unwrap_or(usize::MAX);
+    waiter.ambient.push(&waiter, Frame::new(id, kind, depth));
     Entered {
         waiter,
         id,
@@ -47,7 +50,8 @@ impl Inheritance {
     /// Values, deadlines and tokens: what a thread gets that ends before the one that spawns it.
     ///
     /// A thread whose waits are not interrupted, since it unwinds or ends, hands on the values only:
-    /// what it waits for is not interrupted either.
+    /// what it waits for is not interrupted either. What it has set up in the destructor that it is
+    /// in interrupts both.
     pub(crate) fn everything() -> Self {
         Self::of_current(true)
     }
@@ -70,7 +74,7 @@ impl Inheritance {
     /// Gives it to a thread that has not started.
     pub(crate) fn give_to(self, waiter: &Arc<Waiter>) {
         for (id, kind) in self.0 {
-            waiter.ambient.push(waiter, id, kind);
+            waiter.ambient.push(waiter, Frame::new(id, kind, 0));
         }
     }
 }

@@ -14,7 +14,6 @@ use parking_lot::Mutex;
 
 use crate::run::ambient::{Canceller, FrameId, Kind};
 use crate::run::green::Waiter;
-use crate::run::panicking;
 use crate::wait::ambient;
 use crate::wait::interrupt::Cancelled;
 use crate::wait::selectable::{Registration, Selectable, Watchers};
@@ -113,7 +112,7 @@ fn address(waiter: &Arc<Waiter>) -> usize {
 /// blocking call that a thread is in, or else the next one, ends. If it gives an [`io::Result`], it
 /// is an error of kind [`Other`](std::io::ErrorKind::Other) with [`Cancelled`] in it; else, and
 /// once such an error has been given, the thread unwinds up to `run`, without calling the panic
-/// hook. Destructors run and may block.
+/// hook. Destructors run and may block; what they run in a token of their own can be cancelled.
 ///
 /// Clones are one token; a [`child`](Self::child) is cancelled with its parent, and alone.
 ///
@@ -216,8 +215,8 @@ fn run_in<T>(token: &Arc<Token>, f: impl FnOnce() -> T) -> Result<T, Cancelled> 
         Ok(value) => Ok(value),
         Err(payload) => match payload.downcast::<Cancelled>() {
             Ok(cancelled) if cancelled.frame == id => Err(*cancelled),
-            Ok(of_another) => panicking::resume(of_another),
-            Err(payload) => panicking::resume(payload),
+            Ok(of_another) => panic::resume_unwind(of_another),
+            Err(payload) => panic::resume_unwind(payload),
         },
     }
 }

@@ -4,7 +4,6 @@ use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
 use crate::run::ambient::Kind;
-use crate::run::panicking;
 use crate::wait::ambient;
 use crate::wait::interrupt::DeadlineElapsed;
 
@@ -15,8 +14,9 @@ use crate::wait::interrupt::DeadlineElapsed;
 /// An operation that has an error for a timeout gives it: a read is
 /// [`TimedOut`](std::io::ErrorKind::TimedOut), a `recv_timeout` times out early. All others unwind
 /// up to here, without calling the panic hook; and so does the first that would block after such an
-/// error was given, so that a loop which ignores errors ends too. Destructors run and may block.
-/// What does not block is not ended, however long it takes.
+/// error was given, so that a loop which ignores errors ends too. Destructors run and may block; one
+/// that should not block for long sets up a deadline of its own, which is kept although the thread
+/// unwinds or ends. What does not block is not ended, however long it takes.
 ///
 /// Deadlines nest: the nearest counts. [`deadline_at`] takes an instant.
 ///
@@ -62,8 +62,8 @@ pub fn deadline_at<T>(at: Instant, f: impl FnOnce() -> T) -> Result<T, DeadlineE
         Ok(value) => Ok(value),
         Err(payload) => match payload.downcast::<DeadlineElapsed>() {
             Ok(elapsed) if elapsed.frame == id => Err(*elapsed),
-            Ok(of_another) => panicking::resume(of_another),
-            Err(payload) => panicking::resume(payload),
+            Ok(of_another) => panic::resume_unwind(of_another),
+            Err(payload) => panic::resume_unwind(payload),
         },
     }
 }

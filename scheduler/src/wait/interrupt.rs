@@ -3,10 +3,10 @@
 use std::any::Any;
 use std::fmt;
 use std::io;
+use std::panic;
 
 use crate::run::ambient::FrameId;
 use crate::run::context;
-use crate::run::panicking;
 
 /// Whether a thread that unwinds with `payload` does so because it was interrupted.
 pub(crate) fn is_interrupt(payload: &(dyn Any + Send)) -> bool {
@@ -26,8 +26,8 @@ impl Interrupt {
     /// Unwinds the current thread, without the panic hook.
     pub fn unwind(self) -> ! {
         match self {
-            Self::Cancelled(cancelled) => panicking::resume(Box::new(cancelled)),
-            Self::Deadline(elapsed) => panicking::resume(Box::new(elapsed)),
+            Self::Cancelled(cancelled) => panic::resume_unwind(Box::new(cancelled)),
+            Self::Deadline(elapsed) => panic::resume_unwind(Box::new(elapsed)),
         }
     }
 

@@ -31,9 +31,11 @@
 //! and be subject to [deadlines](crate::deadline()). The wait that it is in, or else the next one
 //! that it begins, then ends with an [`Interrupt`]. An operation that has an error to give
 //! [asks for it](Interrupt::into_error) and gives it, once; in all other cases the thread unwinds,
-//! without the panic hook, so that destructors run. These may block: waits that are begun while
-//! unwinding, or while the thread's result and thread-locals are dropped, are not interrupted. A
-//! thread that catches the payload and goes on is unwound again at its next wait.
+//! without the panic hook, so that destructors run. These may block: waits in a destructor that runs
+//! while the thread unwinds, or while its result and thread-locals are dropped at its end, are not
+//! interrupted by what was set up outside of the destructor; a deadline or a token that it sets up
+//! itself bounds what it does within. A thread that catches the payload and goes on is unwound
+//! again at its next wait. In the panic hook nothing is interrupted.
 //!
 //! With `panic = "abort"` nothing can unwind: only operations that [say](begin_interruptible) that
 //! they can give an error are interrupted.
@@ -49,6 +51,7 @@
 //! | `cancel`   | tokens that cancel, and shields                                  |
 //! | `local`    | values that children inherit                                     |
 //! | `selectable` | whatever a select can wait for                                 |
+//! | `hook`     | waits in the panic hook                                          |
 //!
 //! It may use the floors below: `run`, `stack` and `protocol`.
 //!
@@ -57,6 +60,7 @@
 pub(crate) mod ambient;
 pub(crate) mod cancel;
 pub(crate) mod deadline;
+mod hook;
 pub(crate) mod interrupt;
 pub mod local;
 pub(crate) mod selectable;
@@ -72,8 +76,8 @@ use crate::protocol::parker::Parker;
 use crate::protocol::timer::TimerKey;
 use crate::protocol::word::{By, Commit, Epoch, Fire};
 use crate::run::context;
-use crate::run::green::{Green, Kind, Waiter};
-use crate::run::panicking::{self, Unwinding};
+use crate::run::green::{Kind, Waiter};
+use crate::run::panicking;
 pub use crate::run::ticket::Ticket;
 use crate::stack::coroutine::Suspend;
 
@@ -89,24 +93,19 @@ pub fn begin() -> Wait {
 /// Begins a wait for an operation that can give an error when it is interrupted: one that ends with
 /// [`Wait::try_block`] and [`Interrupt::into_error`].
 pub fn begin_interruptible() -> Wait {
-    let of_green = context::with_worker(|worker| {
-        let (worker, waiter) = worker.and_then(|worker| Some((worker, worker.current()?)))?;
-        let green = waiter.green().expect("only green threads run on workers");
-        let unwinding = panicking::note(green, &worker.doubts);
-        let masked = green.is_ending() || unwinding != Unwinding::No;
-        let wait = open(waiter, masked);
-        if unwinding == Unwinding::Perhaps {
-            worker.doubts.masked(wait.waiter.clone(), wait.epoch);
-        }
-        Some(wait)
-    });
-    of_green.unwrap_or_else(|| open(context::current(), Unwinding::by_count() != Unwinding::No))
+    let waiter = context::current();
+    let masked = !is_interruptible(&waiter);
+    open(waiter, masked)
 }
 
-/// Whether waits of the current thread can be interrupted: it neither unwinds nor ends.
+/// Whether waits of the current thread can be interrupted: it neither unwinds nor ends, or what is
+/// in the destructor that it is in was set up there.
 pub(crate) fn is_interruptible(current: &Waiter) -> bool {
-    let is_ending = current.green().is_some_and(Green::is_ending);
-    !is_ending && panicking::unwinding(current) == Unwinding::No
+    match panicking::depth(current) {
+        Some(0) => true,
+        Some(depth) => current.ambient.depth() == depth,
+        None => false,
+    }
 }
 
 /// Begins a wait that nothing interrupts.
@@ -276,9 +275,13 @@ impl Wait {
     }
 
     fn block_green(&self, deadline: Option<Instant>) {
+        // In the hook every wait is masked.
+        if self.masked && panicking::is_in_hook() && self.block_in_hook(deadline) {
+            return;
+        }
         let timer = deadline.and_then(|deadline| Timer::arm(deadline, self.ticket()));
         if !self.waiter.word.has_ended() {
-            context::suspend(Suspend::Waiting, self.masked);
+            context::suspend(Suspend::Waiting);
         }
         if let Some(timer) = timer {
             timer.cancel();

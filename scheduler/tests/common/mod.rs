@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use roving_scheduler::{Builder, Runtime, stacks_in_use};
+use roving_scheduler::{Builder, Runtime, ThreadLocals, stacks_in_use};
 
 /// Far more than any test takes, so that it tells a hang from a slow machine.
 const LIMIT: Duration = Duration::from_secs(400);
@@ -61,11 +61,17 @@ pub(crate) fn on_each_worker_count(test: impl Fn() + Send + Sync) {
 /// The same in every mode that is safe to ask for.
 pub(crate) fn on_each_mode(test: impl Fn() + Send + Sync) {
     on_each_worker_count(&test);
+    on_pinned_threads(test);
+}
+
+/// Runs `test` on a green thread of a runtime of each size, whose green threads are pinned.
+pub(crate) fn on_pinned_threads(test: impl Fn() + Send + Sync) {
     let _stacks = stacks_returned();
     for workers in WORKER_COUNTS {
         let _watchdog = watchdog(format_args!("pinned, with {workers} workers"));
         let builder = Builder::new().workers(workers).pinned_thread_locals();
         let runtime = builder.build().unwrap();
+        assert_eq!(runtime.thread_locals(), ThreadLocals::Pinned);
         runtime.run(&test);
         runtime
             .shutdown_timeout(LIMIT)

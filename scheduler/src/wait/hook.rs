@@ -1,0 +1,54 @@
+//! Waits in the panic hook.
+//!
+//! While a hook runs, std holds a lock that [`take_hook`](std::panic::take_hook) and
+//! [`set_hook`](std::panic::set_hook) wait for, with the OS thread. If a green thread suspended in
+//! the hook, a neighbour that calls one of these would keep their worker from it: both would wait
+//! for ever. So a wait in the hook keeps its worker, as it would keep an OS thread, and the worker
+//! goes on to look for events and timers. That is for reports that are sent off, locks that are
+//! soon free, short sleeps. What takes longer than [`PATIENCE`] may be for this very worker to do: then
+//! the thread suspends after all, and for a [`WHILE`] so do the next ones at once, so that many
+//! panics do not stop a worker for long.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Wait;
+use crate::protocol::word::{By, Fire};
+use crate::run::context;
+use crate::run::worker::Worker;
+
+const PATIENCE: Duration = Duration::from_millis(500);
+const WHILE: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_micros(200);
+
+impl Wait {
+    /// Waits in the panic hook. `true` if the wait has ended.
+    #[cold]
+    pub(super) fn block_in_hook(&self, deadline: Option<Instant>) -> bool {
+        let start = Instant::now();
+        let gave_up = with_worker(|worker| worker.gave_up_in_hook.get());
+        if gave_up.is_some_and(|gave_up| start - gave_up < WHILE) {
+            return false;
+        }
+        let word = &self.waiter.word;
+        while !word.has_ended() {
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                // Won or lost, the wait has ended, and this thread runs.
+                let _: Fire = word.fire(self.epoch, By::Timer);
+            } else if now - start >= PATIENCE {
+                with_worker(|worker| worker.gave_up_in_hook.set(Some(now)));
+                return false;
+            } else {
+                with_worker(Worker::serve);
+                let left = deadline.map_or(LOOK, |deadline| deadline - now);
+                thread::sleep(left.min(LOOK));
+            }
+        }
+        true
+    }
+}
+
+fn with_worker<R>(f: impl FnOnce(&Worker) -> R) -> R {
+    context::with_worker(|worker| f(worker.expect("a green thread runs on a worker")))
+}
