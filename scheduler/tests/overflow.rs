@@ -120,6 +120,42 @@ fn large_frames_do_not_jump_over_the_guard() {
     assert!(dies_of(name, libc::SIGABRT).contains("has overflowed its stack"));
 }
 
+/// Takes `bytes` of the stack at once and touches the lowest of them only, as C code without probes does.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn take_at_once(bytes: usize) {
+    // SAFETY: the stack pointer is put back, and what is overwritten lies below it.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        std::arch::asm!("sub rsp, {0}", "mov byte ptr [rsp], 0", "add rsp, {0}", in(reg) bytes);
+        #[cfg(target_arch = "aarch64")]
+        std::arch::asm!("sub sp, sp, {0}", "strb wzr, [sp]", "add sp, sp, {0}", in(reg) bytes);
+    }
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[test]
+fn a_large_frame_that_is_not_probed_does_not_jump_over_the_guard() {
+    const SIZE: usize = 128 << 10;
+    let name = "a_large_frame_that_is_not_probed_does_not_jump_over_the_guard";
+    if is_child(name) {
+        runtime(1).run(|| {
+            let sized = || Builder::new().stack_size(SIZE);
+            let parked: Vec<_> = (0..8)
+                .map(|_| sized().spawn(thread::park).unwrap())
+                .collect();
+            let deep = || take_at_once(black_box(SIZE + (48 << 10)));
+            sized().spawn(deep).unwrap().join().unwrap();
+            for handle in parked {
+                handle.thread().unpark();
+                handle.join().unwrap();
+            }
+        });
+        return;
+    }
+    let printed = dies_of(name, libc::SIGABRT);
+    assert!(printed.contains("has overflowed its stack"), "{printed}");
+}
+
 #[test]
 fn where_run_was_called_is_reported() {
     let name = "where_run_was_called_is_reported";

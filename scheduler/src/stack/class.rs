@@ -1,7 +1,7 @@
 //! Classes of stacks, which are what they are pooled by, and the layout of a slot.
 //!
 //! Sizes are powers of two, from 16 KiB to 1 GiB, and each size comes with thread-locals and without. A
-//! *slot* has a guard page at its low end and the usable stack above it:
+//! *slot* has a guard at its low end and the usable stack above it:
 //!
 //! ```text
 //!     bottom                                              base           top   next slot's bottom
@@ -19,6 +19,7 @@
 
 use std::io;
 
+use super::guard;
 use super::page::page;
 use super::tls;
 
@@ -80,7 +81,12 @@ impl Class {
         // What lies above the stack is added, so that the promised size is usable at every stagger.
         let stagger = self.stagger_places() * STAGGER_BYTES;
         let above = self.lift() + self.block_bytes() + stagger;
-        page() + self.size() + above.next_multiple_of(page())
+        self.guard_bytes() + self.size() + above.next_multiple_of(page())
+    }
+
+    /// The bytes of the guard at its low end.
+    pub(super) fn guard_bytes(self) -> usize {
+        guard::BYTES.next_multiple_of(page())
     }
 
     /// What thread-locals take of a stack, at most.

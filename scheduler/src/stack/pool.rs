@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 
 use super::bounds::Bounds;
 use super::class::{CLASSES, Class};
-use super::page::{self, page};
+use super::page;
 use super::slab::Slab;
 use super::tls::Block;
 use crate::protocol::process::PerProcess;
@@ -139,7 +139,7 @@ impl Stack {
 
     /// The lowest address that it may use, where the guard ends.
     fn lowest(&self) -> usize {
-        self.bottom.get() + page()
+        self.bottom.get() + self.class.guard_bytes()
     }
 
     /// Gives all pages of a stack that nobody uses back to the system, but for those that hold
@@ -169,9 +169,9 @@ impl fmt::Debug for Stack {
     }
 }
 
-// SAFETY: `bottom` and `base` are bounds within a mapping that is never unmapped; the lowest page
-// is a guard, installed before the stack left the pool; both are aligned as they must be, and
-// `Class` makes at least 16 KiB usable.
+// SAFETY: `bottom` and `base` are bounds within a mapping that is never unmapped; at the low end is
+// a guard, installed before the stack left the pool; both are aligned as they must be, and `Class` makes
+// at least 16 KiB usable.
 unsafe impl corosensei::stack::Stack for Stack {
     fn base(&self) -> NonZeroUsize {
         match self.block {

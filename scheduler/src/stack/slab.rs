@@ -12,7 +12,6 @@ use std::ptr;
 
 use super::class::Class;
 use super::guard;
-use super::page::page;
 
 /// Address space of a slab, if the stacks are not larger than that.
 const SLAB_BYTES: usize = 64 << 20;
@@ -36,7 +35,7 @@ impl Slab {
             self.end = start + bytes;
         }
         let bottom = self.next;
-        guard::install(bottom, page())?;
+        guard::install(bottom, class.guard_bytes())?;
         self.next += class.slot_bytes();
         Ok(bottom)
     }
