@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::run::context;
 use crate::run::panicking;
+use crate::stack::fp::{Environment, Saved};
 use crate::wait;
 
 const MAX_HELPERS: usize = 16;
@@ -71,8 +72,10 @@ pub fn run<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> io::Res
     let ticket = wait.ticket();
     let result = Arc::new(Slot(Mutex::new(None)));
     let slot = result.clone();
+    let environment = Saved::new(Environment::current());
     HELPERS.submit(Box::new(move || {
-        let outcome = panic::catch_unwind(AssertUnwindSafe(f));
+        let call = || panic::catch_unwind(AssertUnwindSafe(f));
+        let outcome = environment.run_in(Environment::current(), call);
         *slot.0.lock() = Some(outcome);
         ticket.fire();
     }))?;

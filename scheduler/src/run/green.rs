@@ -35,6 +35,7 @@ use crate::run::registry;
 use crate::run::shared::Shared;
 use crate::run::ticket::Ticket;
 use crate::stack::coroutine::{Body, Coroutine, Suspender};
+use crate::stack::fp::{Environment, Saved};
 use crate::stack::mode::ThreadLocals;
 use crate::stack::{Promise, Stack};
 
@@ -149,8 +150,9 @@ pub(crate) struct Green {
 
 /// How far a green thread has come. It changes once, by whoever has the right to run it.
 enum Stage {
-    /// It has not run: it is what it will do, and the promise of a stack to do it on.
-    Fresh(Option<(Body, Promise)>),
+    /// It has not run: it is what it will do, the promise of a stack to do it on, and the
+    /// floating-point environment of the thread that has spawned it.
+    Fresh(Option<(Body, Promise, Environment)>),
     Started(Started),
 }
 
@@ -159,6 +161,8 @@ pub(crate) struct Started {
     pub(crate) coroutine: Coroutine,
     /// That of its own thread-locals, if it has any.
     pub(crate) thread_pointer: Option<NonZeroUsize>,
+    /// Its floating-point environment, while it does not run.
+    pub(crate) environment: Saved,
 }
 
 // SAFETY: the stage is written by whoever has the right to run the green thread, before it runs, and
@@ -179,7 +183,7 @@ impl Green {
     ) -> Self {
         Self {
             runtime,
-            stage: UnsafeCell::new(Stage::Fresh(Some((body, stack)))),
+            stage: UnsafeCell::new(Stage::Fresh(Some((body, stack, Environment::current())))),
             site,
             key: OnceLock::new(),
             completion: Completion::new(),
@@ -200,10 +204,11 @@ impl Green {
         // SAFETY: only whoever has the right to run it gets here, and nobody else reads the stage
         // before it has started.
         if let Stage::Fresh(fresh) = unsafe { &mut *self.stage.get() } {
-            let (body, promise) = fresh.take().expect("it starts once");
+            let (body, promise, environment) = fresh.take().expect("it starts once");
             let stack = redeem(promise);
             let started = Started {
                 thread_pointer: stack.thread_pointer(),
+                environment: Saved::new(environment),
                 coroutine: Coroutine::new(stack, body),
             };
             // SAFETY: as above.

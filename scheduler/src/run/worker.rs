@@ -53,6 +53,7 @@ use crate::run::stack_use;
 use crate::run::ticket::Ticket;
 use crate::run::wake;
 use crate::stack::coroutine::{Resumed, Suspend};
+use crate::stack::fp::Environment;
 use crate::stack::tls;
 use crate::stack::usage::StackUsage;
 use crate::stack::{Cache, Class, Promise};
@@ -82,6 +83,8 @@ pub(crate) struct Worker {
     index: usize,
     thread_pointer: usize,
     os_thread: u32,
+    /// That of the loop, which computes nothing that raises a flag.
+    environment: Environment,
     local: Local,
     stacks: RefCell<Cache>,
     running: RefCell<Option<Arc<Waiter>>>,
@@ -104,6 +107,7 @@ impl Worker {
             index,
             thread_pointer: tls::thread_pointer(),
             os_thread: tls::os_thread(),
+            environment: Environment::current(),
             local,
             stacks: RefCell::new(Cache::new(class)),
             running: RefCell::new(None),
@@ -515,13 +519,14 @@ impl Worker {
         self.polls.set(0);
         // SAFETY: the runnable was the right to run it.
         let resume = || unsafe { started.coroutine.resume() };
-        let resumed = match started.thread_pointer {
+        let switch = || match started.thread_pointer {
             None => resume(),
             Some(pointer) => {
                 // SAFETY: the right to run it is the right to its thread-locals.
                 unsafe { context::with_thread_locals(pointer, self, arrives, resume) }
             }
         };
+        let resumed = started.environment.run_in(self.environment, switch);
         let waiter = self.running.take().expect("it was put there above");
         if let Resumed::Suspended(_) = resumed {
             self.see_to_entry(&waiter);

@@ -32,6 +32,7 @@ mod cache;
 mod class;
 mod cooling;
 pub(crate) mod coroutine;
+pub(crate) mod fp;
 mod guard;
 pub(crate) mod mode;
 mod page;
