@@ -73,32 +73,6 @@ fn pthread_self_stays_and_differs() {
     });
 }
 
-/// The C library also asks the kernel for the thread's affinity, by the thread's id. A green thread
-/// has an id that no OS thread has, and no affinity, so this may fail; but it never tells the bounds
-/// of another stack.
-#[test]
-fn the_c_library_tells_the_bounds_of_the_green_stack_or_none() {
-    many_moving_threads(|number| {
-        let local = 0_u8;
-        let (mut start, mut size) = (std::ptr::null_mut(), 0);
-        let mut attributes = MaybeUninit::uninit();
-        migrate(number);
-        // SAFETY: the attributes are initialised by the first call, if it succeeds.
-        unsafe {
-            match libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) {
-                0 => {
-                    libc::pthread_attr_getstack(attributes.as_ptr(), &mut start, &mut size);
-                    libc::pthread_attr_destroy(attributes.as_mut_ptr());
-                    let stack = start.addr()..start.addr() + size;
-                    assert!(stack.contains(&(&raw const local).addr()));
-                    assert!((200 << 10..400 << 10).contains(&size), "{size}");
-                }
-                error => assert_eq!(error, libc::ESRCH),
-            }
-        }
-    });
-}
-
 #[test]
 fn mutexes_of_the_c_library_know_their_owner() {
     for kind in [

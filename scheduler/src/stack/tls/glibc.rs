@@ -1,5 +1,6 @@
 //! Thread-locals of one's own with glibc.
 
+mod attributes;
 mod block;
 mod end;
 mod everybody;

@@ -17,6 +17,7 @@
 //! | `surplus`        | the room in a block for libraries that are loaded later             |
 //! | `end`            | what a thread does with its thread-locals at its end                |
 //! | `keys`           | the values of pthread keys                                          |
+//! | `attributes`     | the bounds of a green thread's stack, for who asks the C library     |
 //! | `resolver`       | the state of the C library's resolver of names                      |
 //! | `everybody`      | the C library's signal to all threads                               |
 //! | `glibc`          | all the above together                                              |

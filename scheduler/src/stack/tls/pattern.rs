@@ -47,7 +47,7 @@ const ATTEMPTS: usize = 16;
 
 /// No OS thread has an id from here on (`PID_MAX_LIMIT` is 2^22), and the bits above 2^29 have
 /// a meaning in a futex.
-const FIRST_TID: u32 = 1 << 29;
+pub(super) const FIRST_TID: u32 = 1 << 29;
 
 /// All that it takes to make blocks.
 #[derive(Debug)]
