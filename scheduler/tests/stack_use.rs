@@ -150,6 +150,50 @@ fn long_parked_threads_give_back_what_they_do_not_use() {
     run(child);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_burst_of_large_stacks_gives_its_memory_back() {
+    const NAME: &str = "a_burst_of_large_stacks_gives_its_memory_back";
+    const LARGE: usize = 4 << 20;
+    const THREADS: usize = 100;
+    if is_child(NAME) {
+        for workers in common::WORKER_COUNTS {
+            let before = resident();
+            // Those of the runtime's own size, which workers keep at hand, and others.
+            let builder = Builder::new().workers(workers).stack_size(LARGE);
+            let runtime = builder.build().unwrap();
+            for size in [LARGE, 2 * LARGE] {
+                runtime.run(|| {
+                    let handles: Vec<_> = (0..THREADS)
+                        .map(|_| {
+                            let deep = || {
+                                dig(LARGE / 2);
+                                thread::park();
+                            };
+                            let sized = thread::Builder::new().stack_size(size);
+                            sized.spawn(deep).unwrap()
+                        })
+                        .collect();
+                    for handle in handles {
+                        handle.thread().unpark();
+                        handle.join().unwrap();
+                    }
+                });
+            }
+            // Of each size 32 MiB may stay, of which half has been used of the one, and a quarter of the
+            // other.
+            while resident() > before + (32 << 20) {
+                std::thread::yield_now();
+            }
+        }
+        return;
+    }
+    let _watchdog = watchdog("");
+    let mut child = child(NAME);
+    child.env("ROVING_RECLAIM_SECONDS", "0.05");
+    run(child);
+}
+
 #[test]
 fn wake_ups_meet_those_who_reclaim() {
     const NAME: &str = "wake_ups_meet_those_who_reclaim";

@@ -27,6 +27,10 @@ use slab::Slab;
 const ARITY: usize = 4;
 const NEVER: u64 = u64::MAX;
 
+/// A heap that has room for so many times its timers, and for more than a few, has had a burst of them.
+const SPARSE: usize = 4;
+const FEW: usize = 256;
+
 /// The zero of timer times.
 fn origin() -> Instant {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
@@ -129,6 +133,13 @@ impl<T> Heap<T> {
         self.entries.remove(removed.slot).value
     }
 
+    fn shrink(&mut self) {
+        if self.entries.capacity() / SPARSE > self.nodes.len().max(FEW) {
+            self.nodes.shrink_to(2 * self.nodes.len());
+            self.entries.shrink_to_fit();
+        }
+    }
+
     fn put(&mut self, position: usize, node: Node) {
         self.nodes[position] = node;
         self.entries[node.slot].position = position;
@@ -198,6 +209,11 @@ impl<T> Shard<T> {
         let value = heap.cancel(key);
         self.next.store(heap.next(), Ordering::Relaxed);
         value
+    }
+
+    /// Gives back the room of a burst that is over.
+    pub(crate) fn shrink(&self) {
+        self.heap.lock().shrink();
     }
 
     /// The earliest deadline.
@@ -338,5 +354,27 @@ mod tests {
         assert_eq!(due.len(), 500_000);
         assert!(due.is_sorted_by_key(|n| n * 7919 % 1_000_003));
         assert!(shard.next().is_none());
+    }
+
+    #[test]
+    fn the_room_of_a_burst_goes_back_and_keys_stay_good() {
+        let mut heap = Heap::new();
+        let kept = heap.arm(7, 7);
+        let keys: Vec<_> = (0..100_000).map(|at| heap.arm(at, at)).collect();
+        let room = heap.entries.capacity();
+        heap.shrink();
+        assert_eq!(heap.entries.capacity(), room, "it is in use");
+        let late = keys[99_999];
+        for &key in &keys[..99_999] {
+            assert!(heap.cancel(key).is_some());
+        }
+        heap.shrink();
+        assert!(heap.nodes.capacity() < FEW);
+        assert_eq!(heap.cancel(late), Some(99_999), "its slot was the last");
+        heap.shrink();
+        assert!(heap.entries.capacity() < FEW);
+        let again = heap.arm(8, 8);
+        assert_eq!(heap.cancel(late), None);
+        assert_eq!((heap.cancel(kept), heap.cancel(again)), (Some(7), Some(8)));
     }
 }

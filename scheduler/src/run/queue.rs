@@ -92,6 +92,15 @@ impl Local {
     }
 
     /// Queues what only this worker may run.
+    /// Gives back the room of a burst that is over. The other queues do so by themselves.
+    pub(crate) fn shrink(&self) {
+        let mut bound = self.bound.borrow_mut();
+        if bound.capacity() / 4 > bound.len().max(256) {
+            let room = 2 * bound.len();
+            bound.shrink_to(room);
+        }
+    }
+
     pub(crate) fn push_bound(&self, runnable: Runnable) {
         self.bound.borrow_mut().push_back(runnable);
     }

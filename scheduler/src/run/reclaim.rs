@@ -1,6 +1,6 @@
 //! Memory that is not used goes back to the system: of long-parked green threads what lies below
 //! their frames, and the pages of free stacks that nobody has needed for a while
-//! ([`Cooling`]).
+//! ([`Cooling`]). A worker that wakes for a scan also gives back what it keeps itself.
 //!
 //! What lies below the stack pointer of a suspended thread is dead, but its pages stay: a thread
 //! that was deep in its stack once would pay for it as long as it is parked. So a worker that has

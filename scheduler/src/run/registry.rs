@@ -24,6 +24,10 @@ use slab::Slab;
 
 use crate::run::green::Waiter;
 
+/// A list that has room for so many times its threads, and for more than a few, has had a burst of them.
+const SPARSE: usize = 4;
+const FEW: usize = 256;
+
 /// Where a green thread is in the registry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key {
@@ -109,6 +113,14 @@ impl Registry {
             (shard < self.shards.len()).then_some(Cursor { shard, slot: 0 })
         };
         (found.collect(), next)
+    }
+
+    /// Gives back the room of a burst that is over.
+    pub(crate) fn shrink(&self, shard: usize) {
+        let mut entered = self.shards[shard].entered.lock();
+        if entered.capacity() / SPARSE > entered.len().max(FEW) {
+            entered.shrink_to_fit();
+        }
     }
 
     pub(crate) fn remove(&self, key: Key) {

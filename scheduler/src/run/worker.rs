@@ -71,6 +71,9 @@ const SPINNING: u32 = 1000;
 const LONE_LOOKS: u32 = 4;
 const PAUSES_A_LOOK: u32 = 32;
 
+/// An idle worker keeps room for so many tickets that are to be fired.
+const TICKETS: usize = 1024;
+
 /// How long events and timers may go unattended because who should look for them is busy.
 const WATCH_PERIOD: Duration = Duration::from_millis(10);
 /// So many times in a row a worker that has nothing to do watches though all are asleep.
@@ -436,6 +439,7 @@ impl Worker {
             return Awoken::ByItself;
         }
         let watches = shared.idle.begin_watch(watches_anyhow);
+        let scan = shared.reclaim.next();
         let until = self.wake_at(nap, watches);
         let unparked = self
             .lead(until)
@@ -448,10 +452,25 @@ impl Worker {
         }
         if shared.idle.retract_sleep(self.index) {
             // Timers are due. What they let run is its own to do, and nobody need be woken for it.
+            if scan.is_some_and(|scan| Instant::now() >= scan) {
+                self.give_back();
+            }
             return Awoken::ByItself;
         }
         self.parker().absorb();
         Awoken::Called
+    }
+
+    /// Gives back what a burst has left to an idle worker: room in its lists, and the stacks that it keeps,
+    /// of which a later scan cools those that nobody needs.
+    fn give_back(&self) {
+        self.local.shrink();
+        self.timers().shrink();
+        self.shared.registry.shrink(self.index);
+        self.tickets.borrow_mut().shrink_to(TICKETS);
+        if self.stacks.borrow_mut().empty() {
+            self.shared.reclaim.threads_have_run();
+        }
     }
 
     /// Sleeps in the driver. `None` if there is none or another worker leads; else whether the

@@ -33,6 +33,9 @@ const SIZES: usize = (MAX_SIZE.ilog2() - MIN_LOG) as usize + 1;
 /// Each size with thread-locals and without.
 pub(super) const CLASSES: usize = 2 * SIZES;
 
+/// Of the free stacks of a class, so many bytes keep their pages, however much of them has been touched.
+const WARM_BYTES: usize = 32 << 20;
+
 /// Tops are staggered over at most so many places, so many bytes apart (two cache lines, which
 /// prefetchers fetch in pairs).
 const STAGGER_PLACES: usize = 16;
@@ -74,6 +77,11 @@ impl Class {
     /// The usable bytes of a stack.
     pub(crate) fn size(self) -> usize {
         MIN_SIZE << self.log
+    }
+
+    /// How many free stacks keep their pages, if nobody needs them, of the class with an index.
+    pub(super) fn most_warm(index: usize) -> usize {
+        WARM_BYTES / (MIN_SIZE << (index % SIZES))
     }
 
     /// The address space of a slot.

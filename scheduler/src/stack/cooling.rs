@@ -1,12 +1,14 @@
 //! The pages of free stacks that nobody has needed for a while go back to the system.
 //!
 //! A pool notes the fewest stacks that were warm at any moment since it was looked at: so many nobody
-//! has needed. Beyond the first [`WARM`] of a class they are cooled, some at a time. So a burst of a
-//! million green threads leaves address space behind and no memory.
+//! has needed. Beyond [some bytes](Class::most_warm) of a class they are cooled, some at a time. So
+//! a burst of a million green threads, or of a few hundred that go deep, leaves address space behind, and
+//! of memory the page tables.
 
 use parking_lot::Mutex;
 
-use super::pool::{Pool, Stack, WARM, pools};
+use super::class::Class;
+use super::pool::{Pool, Stack, pools};
 use super::tls::{self, Block};
 
 /// So many stacks give their pages back at a time.
@@ -25,10 +27,11 @@ impl Cooling {
     pub(crate) fn look(&mut self) -> bool {
         let mut again = false;
         self.left.clear();
-        for pool in pools() {
+        for (index, pool) in pools().iter().enumerate() {
+            let most_warm = Class::most_warm(index);
             let mut pool = pool.lock();
-            self.left.push(pool.surplus());
-            again |= pool.warm.len() > WARM;
+            self.left.push(pool.unneeded().saturating_sub(most_warm));
+            again |= pool.warm.len() > most_warm;
         }
         again
     }
@@ -45,13 +48,13 @@ impl Cooling {
     }
 }
 
-/// Cools all free stacks but the first [`WARM`] of each class.
+/// Cools all free stacks but those of each class that may stay warm.
 pub(crate) fn cool_all() {
-    for pool in pools() {
+    for (index, pool) in pools().iter().enumerate() {
         loop {
             let surplus = {
                 let pool = pool.lock();
-                let surplus = pool.warm.len().saturating_sub(WARM);
+                let surplus = pool.warm.len().saturating_sub(Class::most_warm(index));
                 surplus.min(pool.unpromised())
             };
             if surplus == 0 {
@@ -85,33 +88,44 @@ fn cool(pool: &Mutex<Pool>, count: usize) {
     bare.iter().for_each(Stack::drop_pages);
     let mut pool = pool.lock();
     pool.cold.append(&mut bare);
+    pool.shrink_warm();
     pool.promised -= promised;
 }
 
 #[cfg(all(test, not(roving_loom)))]
 mod tests {
-    use super::super::class::Class;
     use super::super::pool::{Promise, pool_of};
     use super::*;
 
     #[test]
     fn what_nobody_has_needed_for_a_while_gets_cold() {
         let class = Class::of(2 << 20, None).unwrap();
-        let stacks: Vec<_> = (0..WARM + 600)
+        let most_warm = Class::most_warm(class.index());
+        let stacks: Vec<_> = (0..most_warm + 600)
             .map(|_| Promise::new(class).unwrap().redeem())
             .collect();
         drop(stacks);
         let mut pool = pool_of(class).lock();
-        assert_eq!(pool.surplus(), 0, "they have just been needed");
+        assert_eq!(pool.unneeded(), 0, "they have just been needed");
         // Some of them are needed again.
         let needed: Vec<_> = pool.take_warm(100).collect();
         pool.warm.extend(needed);
-        assert_eq!(pool.surplus(), 500);
-        assert_eq!(pool.surplus(), 600);
+        assert_eq!(pool.unneeded(), most_warm + 500);
+        assert_eq!(pool.unneeded(), most_warm + 600);
         drop(pool);
         cool(pool_of(class), 500);
         let pool = pool_of(class).lock();
-        assert_eq!((pool.warm.len(), pool.cold.len()), (WARM + 100, 500));
+        assert_eq!((pool.warm.len(), pool.cold.len()), (most_warm + 100, 500));
         assert_eq!((pool.free(), pool.promised), (pool.carved, 0));
+    }
+
+    #[test]
+    fn what_stays_warm_is_counted_in_bytes() {
+        for size in [16 << 10, 256 << 10, 8 << 20, 1 << 30] {
+            for own in [None, tls::find(|| None).ok()] {
+                let class = Class::of(size, own).unwrap();
+                assert!(Class::most_warm(class.index()) * size <= 32 << 20);
+            }
+        }
     }
 }

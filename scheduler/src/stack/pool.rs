@@ -27,9 +27,6 @@ use super::slab::Slab;
 use super::tls::Block;
 use crate::protocol::process::PerProcess;
 
-/// Free stacks a class whose pages stay.
-pub(super) const WARM: usize = 1024;
-
 /// The right to a stack, which is there when it is [asked for](super::cache::Cache::redeem). Dropping
 /// it gives it up.
 #[derive(Debug)]
@@ -258,9 +255,15 @@ impl Pool {
     }
 
     /// Begins to count anew, and gives how many stacks nobody has needed since the last time.
-    pub(super) fn surplus(&mut self) -> usize {
-        let fewest = mem::replace(&mut self.fewest_warm, self.warm.len());
-        fewest.saturating_sub(WARM)
+    pub(super) fn unneeded(&mut self) -> usize {
+        mem::replace(&mut self.fewest_warm, self.warm.len())
+    }
+
+    /// Gives back what a list of warm stacks takes that was much longer once.
+    pub(super) fn shrink_warm(&mut self) {
+        if self.warm.capacity() / 4 > self.warm.len() {
+            self.warm.shrink_to(2 * self.warm.len());
+        }
     }
 
     fn carve(&mut self, class: Class) -> io::Result<Stack> {

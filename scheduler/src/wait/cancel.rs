@@ -45,7 +45,13 @@ impl Canceller for Token {
     }
 
     fn leave(&self, waiter: &Arc<Waiter>, id: FrameId) {
-        let member = self.state.lock().members.remove(&(address(waiter), id));
+        let mut state = self.state.lock();
+        let member = state.members.remove(&(address(waiter), id));
+        let left = state.members.len();
+        if state.members.capacity() / 8 > left.max(8) {
+            state.members.shrink_to(2 * left);
+        }
+        drop(state);
         drop(member);
     }
 }
