@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{each_worker_count, on_each_worker_count};
-use roving_scheduler::channel::{Select, after, bounded, never, unbounded};
+use roving_scheduler::channel::{
+    RecvTimeoutError, Select, Sender, TryRecvError, TrySendError, after, bounded, never, unbounded,
+};
+use roving_scheduler::thread::JoinHandle;
 use roving_scheduler::wait::Cancelled;
 use roving_scheduler::{CancelToken, deadline, select, select_biased, thread};
 
@@ -284,5 +287,134 @@ fn an_operation_that_is_not_done_gives_its_promise_back() {
         assert!(dropped.is_err());
         assert!(sender.try_send(1).is_ok(), "there is room again");
         assert_eq!(receiver.try_recv(), Ok(1));
+    });
+}
+
+/// A thread that has offered its message in a select never gets that message itself.
+#[test]
+fn nobody_gets_a_message_of_ones_own() {
+    each_worker_count(|runtime| {
+        for _ in 0..50 {
+            let (sender, receiver) = bounded(0);
+            let (other_sender, other_receiver) = (sender.clone(), receiver.clone());
+            let both = runtime.spawn(move || {
+                select! { send(sender, 'a') -> sent => sent.unwrap() }
+                receiver.recv().unwrap()
+            });
+            let mut select = Select::new();
+            select.recv(&other_receiver);
+            assert_eq!(select.ready(), 0, "it is there, and the first");
+            let sends = runtime.spawn(move || {
+                select! { send(other_sender, 'b') -> sent => sent.unwrap() }
+            });
+            runtime.run(|| (0..3).for_each(|_| thread::yield_now()));
+            let receives = runtime.spawn(move || other_receiver.recv().unwrap());
+            assert_eq!((receives.join().unwrap(), both.join().unwrap()), ('a', 'b'));
+            sends.join().unwrap();
+        }
+    });
+}
+
+/// Selects an operation that sends, and forgets it.
+fn forget_to_send<T>(sender: &Sender<T>) {
+    let mut select = Select::new();
+    select.send(sender);
+    std::mem::forget(select.select());
+}
+
+#[test]
+fn a_selected_operation_that_is_forgotten_holds_nobody_up() {
+    each_worker_count(|runtime| {
+        let (sender, receiver) = bounded(0);
+        let meets = |receives: JoinHandle<_>| {
+            runtime.run(|| forget_to_send(&sender));
+            receives.join()
+        };
+        // With a time limit it ends by itself, and else when it is cancelled.
+        let clone = receiver.clone();
+        let limited = runtime.spawn(move || clone.recv_timeout(Duration::from_millis(1000)));
+        assert_eq!(meets(limited).unwrap(), Err(RecvTimeoutError::Timeout));
+        let clone = receiver.clone();
+        let tries = runtime.spawn(move || {
+            loop {
+                match clone.try_recv() {
+                    Err(TryRecvError::Empty) => thread::sleep(Duration::from_millis(1)),
+                    other => return other.map_err(|_| RecvTimeoutError::Disconnected),
+                }
+            }
+        });
+        runtime.run(|| forget_to_send(&sender));
+        tries.cancel();
+        assert!(tries.join().unwrap_err().is::<Cancelled>());
+        let clone = receiver.clone();
+        let cancelled = runtime.spawn(move || clone.recv());
+        runtime.run(|| forget_to_send(&sender));
+        cancelled.cancel();
+        assert!(cancelled.join().unwrap_err().is::<Cancelled>());
+        // One that waits for something else too goes on with that.
+        let clone = receiver.clone();
+        let (other, of_other) = bounded(1);
+        let selects = runtime.spawn(move || {
+            select! {
+                recv(clone) -> message => message,
+                recv(of_other) -> message => message,
+            }
+        });
+        runtime.run(|| forget_to_send(&sender));
+        other.send(5).unwrap();
+        assert_eq!(selects.join().unwrap(), Ok(5));
+        // And the channel is as good as before.
+        let sends = runtime.spawn(move || sender.send(6));
+        assert_eq!(receiver.recv(), Ok(6));
+        sends.join().unwrap().unwrap();
+    });
+}
+
+/// The room that was promised stays lost, but nobody waits for it for ever.
+#[test]
+fn room_that_is_promised_and_forgotten_is_full() {
+    on_each_worker_count(|| {
+        let (sender, receiver) = bounded(1);
+        forget_to_send(&sender);
+        for _ in 0..1000 {
+            assert_eq!(sender.try_send(1), Err(TrySendError::Full(1)));
+            select! { send(sender, 1) -> _ => unreachable!(), default => {} }
+        }
+        assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+        // A promise that is kept is waited for.
+        let (sender, receiver) = bounded(1);
+        let mut select = Select::new();
+        select.send(&sender);
+        let operation = select.select();
+        thread::scope(|scope| {
+            let tries = scope.spawn(|| sender.try_send(2));
+            thread::yield_now();
+            operation.send(&sender, 1).unwrap();
+            assert_eq!(tries.join().unwrap(), Err(TrySendError::Full(2)));
+        });
+        assert_eq!(receiver.try_recv(), Ok(1));
+    });
+}
+
+/// One who has been selected and finds that the other has left sends as if they had not met.
+#[test]
+fn one_who_is_left_meets_another() {
+    each_worker_count(|runtime| {
+        for _ in 0..20 {
+            let (sender, receiver) = bounded(0);
+            let clone = receiver.clone();
+            let leaves = runtime.spawn(move || clone.recv());
+            let sends = runtime.spawn(move || {
+                let mut select = Select::new();
+                select.send(&sender);
+                let operation = select.select();
+                leaves.cancel();
+                let left = leaves.join();
+                (left.is_err(), operation.send(&sender, 7).is_ok())
+            });
+            let got = receiver.recv_timeout(Duration::from_secs(100));
+            let (left, sent) = sends.join().unwrap();
+            assert!(left && sent && got == Ok(7));
+        }
     });
 }

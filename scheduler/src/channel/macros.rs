@@ -19,8 +19,12 @@
 ///
 /// If several are possible, one is chosen at random; [`select_biased!`](crate::select_biased!)
 /// takes the first. No body runs unless its operation was done, and the other operations leave
-/// nothing behind. A message is evaluated when its arm has been selected. Bodies may `break`,
-/// `return` and use `?`.
+/// nothing behind. `default` is taken only if there was a moment at which no operation was possible.
+/// Bodies may `break`, `return` and use `?`.
+///
+/// A message is evaluated when its arm has been selected. That should not take long: without capacity
+/// somebody waits for it, who leaves after 100 ms, and then sending it blocks until another receives
+/// it.
 ///
 /// # Examples
 ///

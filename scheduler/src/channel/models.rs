@@ -82,6 +82,84 @@ fn a_select_takes_one_message_of_two() {
     });
 }
 
+/// At every moment at least one of the two has a message.
+#[test]
+fn a_select_that_does_not_wait_finds_what_is_there_at_each_moment() {
+    loom::model(|| {
+        let (one, two) = (unbounded(), unbounded());
+        one.0.send(1).unwrap();
+        let (to_two, from_one) = (two.0.clone(), one.1.clone());
+        let other = thread::spawn(move || {
+            to_two.send(2).unwrap();
+            from_one.try_recv().ok()
+        });
+        let mut select = Select::new_biased();
+        select.recv(&two.1);
+        select.recv(&one.1);
+        let operation = select.try_select().expect("one of them has a message");
+        match operation.index() {
+            0 => assert_eq!(operation.recv(&two.1), Ok(2)),
+            _ => assert_eq!(operation.recv(&one.1), Ok(1)),
+        }
+        other.join().unwrap();
+    });
+}
+
+/// Two have met a sender each: each gets the message of its own, and nobody that which it sends.
+#[test]
+fn a_meeting_is_between_two() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let (sender, receiver) = bounded(0);
+        let (other_sender, other_receiver) = (sender.clone(), receiver.clone());
+        let sends_and_receives = thread::spawn(move || {
+            let mut select = Select::new_biased();
+            select.send(&sender);
+            select.select().send(&sender, 1).unwrap();
+            drop(sender);
+            receiver.recv()
+        });
+        let sends = thread::spawn(move || {
+            let mut select = Select::new_biased();
+            select.send(&other_sender);
+            select.select().send(&other_sender, 2).unwrap();
+        });
+        let mut got: Vec<_> = other_receiver.recv().into_iter().collect();
+        if got == [2] {
+            got.extend(other_receiver.recv());
+        }
+        match sends_and_receives.join().unwrap() {
+            Ok(other) => assert_eq!((other, &got[..]), (2, &[1][..])),
+            Err(RecvError) => assert_eq!(got, [2, 1]),
+        }
+        sends.join().unwrap();
+    });
+}
+
+/// What is not found because of a promise is known only when it is settled.
+#[test]
+fn full_and_then_empty_is_never_seen() {
+    loom::model(|| {
+        let (sender, receiver) = bounded(1);
+        let other = {
+            let (sender, receiver) = (sender.clone(), receiver.clone());
+            thread::spawn(move || {
+                let is_full = sender.try_send(2).is_err();
+                let got = receiver.try_recv();
+                assert!(!is_full || got == Ok(1), "the one who sent 1 was first");
+            })
+        };
+        let mut select = Select::new_biased();
+        select.send(&sender);
+        if let Ok(operation) = select.try_select() {
+            operation.send(&sender, 1).unwrap();
+        }
+        other.join().unwrap();
+        drop(receiver);
+    });
+}
+
 #[test]
 fn two_selects_meet_without_room() {
     loom::model(|| {

@@ -16,6 +16,7 @@
 //! | `parker`     | how a worker sleeps                                                 |
 //! | `slot`       | what a worker runs next, unless that waits too long                 |
 //! | `timer`      | deadlines, in shards                                                |
+//! | `spare`      | memory that was used in a burst goes back                           |
 //! | `list`       | a list of nodes that lie on the stacks of those who wait            |
 //! | `process`    | which process this is, after a fork                                 |
 //!
@@ -31,6 +32,7 @@ pub(crate) mod parker;
 pub(crate) mod primitive;
 pub(crate) mod process;
 pub(crate) mod slot;
+pub(crate) mod spare;
 pub(crate) mod timer;
 pub(crate) mod token;
 pub(crate) mod watchers;

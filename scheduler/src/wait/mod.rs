@@ -261,6 +261,12 @@ impl Wait {
         !self.waiter.word.is_at(self.epoch)
     }
 
+    /// Whether a ticket has been fired, or the wait ended otherwise, so that `block` would return at
+    /// once.
+    pub(crate) fn is_fired(&self) -> bool {
+        self.waiter.word.has_ended()
+    }
+
     #[track_caller]
     fn end(&self, deadline: Option<Instant>) -> By {
         assert!(

@@ -11,27 +11,44 @@
 //!
 //! A channel of capacity 0 is the same with no room: every message goes from node to thread.
 //!
-//! # Promises
+//! # Selects
 //!
 //! A `select` cannot be completed for it: it brings its message, or has a place for one, only after
-//! it has been told which of its operations was selected. It gets a *promise*: of a message, which
-//! then is one of `promised_messages`, or of room, which is one of `promised_room`. Others see what
-//! is left of both. The select completes the operation later, or gives the promise back.
+//! it has been told which of its operations was selected. So it gets a [`Claim`], which is its own
+//! until the operation is done, or the claim given back:
 //!
-//! Without room a promise binds both sides at once: a receiver that meets a select which would send
-//! gives it a promise of room and takes one of a message that is to come, and waits for it.
+//! - of a *message*. It leaves the queue, or its sender, and is kept under a key of its own: that is
+//!   when it is received.
+//! - of *room* in the queue. The message is sent when it comes; until then the place is nobody's.
+//!   Who does not wait and finds the channel full for that reason only cannot be told so yet, since
+//!   the place may be given back: it waits until the promise is settled.
+//! - without capacity, of a *meeting* with one who receives, to whom the message is brought under
+//!   the key of the meeting. The one who receives waits for it.
+//!
+//! **What others wait for is not theirs to end**, since a claim is in the hands of a user, who may
+//! take his time, or forget it. So both waits can be interrupted, and end after [`GRACE`]. Whoever
+//! leaves a meeting tells the other side, which then sends or receives as if they had not met.
+//!
+//! # At one moment
+//!
+//! An operation on one channel happens at one moment, under its lock. A select that finds nothing on
+//! several must have found it on all of them at one moment. So a channel counts its *changes*,
+//! whatever makes an operation possible; if none of the counts has changed when the last channel has
+//! been looked at, there was nothing at that time.
 //!
 //! # Invariants, while the lock is free
 //!
-//! - Messages in the queue and promises of room are no more than the capacity, but for messages
-//!   that are promised themselves.
-//! - `promised_messages` are no more than the messages in the queue and, without capacity, those
-//!   that are to come (`promised_room`). Who waits for one of the latter is in `awaiting`.
-//! - If a receiver waits, no message is there that is not promised; if a sender waits, no room.
+//! - Messages in the queue and promises of room are no more than the capacity, but for messages that
+//!   selects have put back.
+//! - If a receiver waits, no message is there; if a sender waits, no room.
+//! - A key is used again only when its promise has been taken: of a message by the one who receives, of
+//!   a meeting that one side has left by the other.
 //! - A node in a list has its ticket. Whoever takes it out fires the ticket under the lock and does
 //!   not touch the node after that.
 
+mod claim;
 mod promise;
+mod register;
 mod state;
 mod waiter;
 
@@ -40,23 +57,27 @@ use std::fmt;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::state::{Locked, Received, State};
-use self::waiter::{Leave, Waiter, Waiting};
-use crate::protocol::list::List;
+use self::waiter::{Waiter, Waiting};
 use crate::protocol::primitive::Mutex;
 use crate::run::panicking;
 use crate::run::wake::Woken;
 use crate::thread;
 use crate::wait::{self, Outcome, Wait};
 
-pub(super) use self::promise::{Claim, Registered};
+pub(super) use self::claim::Impossible;
+pub(super) use self::promise::Claim;
+pub(super) use self::register::Registered;
 pub(super) use self::waiter::{Role, Side};
 
 /// After so many messages a sender that may never block lets other workers have the receiver that
 /// it has woken.
 const MANY: u32 = 1024;
+
+/// So long somebody waits for a select to do what was selected.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// How long an operation waits.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +86,17 @@ pub(super) enum Patience {
     /// `None` if the instant will never come.
     Until(Option<Instant>),
     Forever,
+}
+
+impl Patience {
+    /// Whether there is none, or none is left.
+    fn is_over(self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Until(deadline) => deadline.is_some_and(|deadline| deadline <= Instant::now()),
+            Self::Forever => false,
+        }
+    }
 }
 
 /// Why a message was not sent.
@@ -100,18 +132,7 @@ impl<T> Chan<T> {
     /// Makes a channel with one sender and one receiver.
     pub(super) fn new(capacity: Option<usize>) -> Self {
         Self {
-            state: Mutex::new(State {
-                capacity,
-                queue: VecDeque::new(),
-                promised_messages: 0,
-                promised_room: 0,
-                sent: 0,
-                senders_gone: false,
-                receivers_gone: false,
-                senders: List::new(),
-                receivers: List::new(),
-                awaiting: List::new(),
-            }),
+            state: Mutex::new(State::new(capacity)),
             senders: AtomicUsize::new(1),
             receivers: AtomicUsize::new(1),
         }
@@ -137,8 +158,8 @@ impl<T> Chan<T> {
                     Some(back) => message = back,
                 }
             }
-            if locked.has_room() {
-                locked.state.queue.push_back(message);
+            if locked.state.has_room() {
+                locked.state.push(message);
                 locked.state.sent += 1;
                 if locked.state.sent == MANY {
                     locked.state.sent = 0;
@@ -147,16 +168,19 @@ impl<T> Chan<T> {
                 }
                 return Ok(());
             }
-            if let Patience::None = patience {
+            if patience.is_over() {
+                let unsettled = locked.state.is_unsettled();
                 drop(locked);
+                if unsettled && self.settle() {
+                    continue;
+                }
                 thread::polled_in_vain();
                 return Err((message, NotSent::Full));
             }
             let wait = wait::begin();
             let node = Waiter::node(wait.ticket(), Role::Plain, Some(message));
             // SAFETY: `block` takes it out, unless it is out when the wait has ended.
-            unsafe { locked.state.senders.push_back(&node) };
-            locked.tell_observers(Side::Send);
+            unsafe { locked.push_waiting(Side::Send, &node) };
             drop(locked);
             let outcome = self.block(wait, &node, Side::Send, patience);
             match (node.into_value().message.into_inner(), outcome) {
@@ -171,19 +195,19 @@ impl<T> Chan<T> {
     pub(super) fn receive(&self, patience: Patience) -> Result<T, NotReceived> {
         loop {
             let mut locked = self.lock();
-            match locked.receive(None) {
+            match locked.receive() {
                 Received::Message(message) => return Ok(message),
-                Received::Promise => {
+                Received::Meeting(key) => {
                     drop(locked);
-                    match self.await_promised() {
-                        Some(message) => return Ok(message),
-                        None => continue,
+                    if self.meet(key) {
+                        return Ok(self.take_promised(key));
                     }
+                    continue;
                 }
                 Received::Disconnected => return Err(NotReceived::Disconnected),
                 Received::Nothing => {}
             }
-            if let Patience::None = patience {
+            if patience.is_over() {
                 drop(locked);
                 thread::polled_in_vain();
                 return Err(NotReceived::Empty);
@@ -191,31 +215,26 @@ impl<T> Chan<T> {
             let wait = wait::begin();
             let node = Waiter::node(wait.ticket(), Role::Plain, None);
             // SAFETY: `block` takes it out, unless it is out when the wait has ended.
-            unsafe { locked.state.receivers.push_back(&node) };
-            locked.tell_observers(Side::Receive);
+            unsafe { locked.push_waiting(Side::Receive, &node) };
             drop(locked);
             let outcome = self.block(wait, &node, Side::Receive, patience);
             let waiter = node.into_value();
             if let Some(message) = waiter.message.into_inner() {
                 return Ok(message);
             }
-            if waiter.promised.get() {
-                if let Some(message) = self.await_promised() {
-                    return Ok(message);
+            match waiter.claim.get() {
+                Some(Claim::Meeting(key)) if self.meet(key) => {
+                    return Ok(self.take_promised(key));
                 }
-            } else if outcome == Outcome::TimedOut {
-                return Err(NotReceived::TimedOut);
+                None if outcome == Outcome::TimedOut => return Err(NotReceived::TimedOut),
+                _ => {}
             }
         }
     }
 
     /// Blocks with a node in a list. When this returns or unwinds, the node is in no list.
     fn block(&self, wait: Wait, node: &Waiting<T>, side: Side, patience: Patience) -> Outcome {
-        let leave = Leave {
-            chan: self,
-            node,
-            side,
-        };
+        let leave = self.leave_with(node, side);
         let outcome = match patience {
             Patience::Until(deadline) => wait.block_timed(deadline),
             Patience::None | Patience::Forever => wait.block(None),
@@ -227,11 +246,11 @@ impl<T> Chan<T> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock().available()
+        self.lock().state.len()
     }
 
     pub(super) fn is_full(&self) -> bool {
-        !self.lock().has_room()
+        !self.lock().state.has_room()
     }
 
     pub(super) fn receivers_are_gone(&self) -> bool {
@@ -255,7 +274,8 @@ impl<T> Chan<T> {
         if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
             let mut locked = self.lock();
             locked.state.senders_gone = true;
-            locked.wake_all(|state| &mut state.receivers);
+            locked.state.changes += 1;
+            locked.wake_all(Side::Receive);
         }
     }
 
@@ -265,8 +285,9 @@ impl<T> Chan<T> {
         if self.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
             let mut locked = self.lock();
             locked.state.receivers_gone = true;
-            locked.wake_all(|state| &mut state.senders);
-            let unreceived = mem::take(&mut locked.state.queue);
+            locked.state.changes += 1;
+            locked.wake_all(Side::Send);
+            let unreceived = locked.state.take_all();
             drop(locked);
             drop_each(unreceived);
         }

@@ -1,179 +1,100 @@
-//! What selects are given: promises, which they claim or wait for, and keep or give back.
+//! What selects are promised, until they have done what was selected.
 
-use super::state::Received;
-use super::waiter::{Leave, Role, Side, Waiter, Waiting};
-use super::{Chan, Patience};
-use crate::wait::{self, Ticket};
-
-/// What a select has been given.
+/// What a select has been given for one of its operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::channel) enum Claim {
-    Promise,
+    /// A message, which has left the queue or its sender, and is the select's.
+    Message(Key),
+    /// A place in the queue.
+    Room,
+    /// Without capacity: somebody of the other side. The one who sends brings a message, the one who
+    /// receives waits for it.
+    Meeting(Key),
     /// The operation will find that the other side is gone.
     Disconnected,
 }
 
-impl<T> Chan<T> {
-    /// Takes a message that was promised, when it has come. `None` if it will not: who would have
-    /// sent it has given its promise back.
-    pub(in crate::channel) fn await_promised(&self) -> Option<T> {
-        loop {
-            let mut locked = self.lock();
-            if let Some(message) = locked.state.queue.pop_front() {
-                locked.state.promised_messages -= 1;
-                locked.refill();
-                return Some(message);
-            }
-            if locked.state.promised_messages > locked.state.promised_room {
-                locked.state.promised_messages -= 1;
-                return None;
-            }
-            let wait = wait::begin_masked();
-            let node = Waiter::node(wait.ticket(), Role::Plain, None);
-            // SAFETY: `block` takes it out, unless it is out when the wait has ended.
-            unsafe { locked.state.awaiting.push_back(&node) };
-            drop(locked);
-            self.block(wait, &node, Side::Await, Patience::Forever);
+/// Which promise it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::channel) struct Key(usize);
+
+/// The promises that are kept in a channel, each until it is taken. A place is used again only then.
+pub(super) struct Promises<P> {
+    places: Vec<Place<P>>,
+    /// The place that was left last.
+    free: Option<usize>,
+    taken: usize,
+}
+
+enum Place<P> {
+    Taken(P),
+    /// The place that was left before this one.
+    Free(Option<usize>),
+}
+
+impl<P> Promises<P> {
+    /// So many places are kept for the next ones.
+    const KEPT: usize = 16;
+
+    pub(super) const fn new() -> Self {
+        Self {
+            places: Vec::new(),
+            free: None,
+            taken: 0,
         }
     }
 
-    /// Sends a message for which room was promised.
-    pub(in crate::channel) fn send_promised(&self, message: T) -> Result<(), T> {
-        let mut locked = self.lock();
-        locked.state.promised_room -= 1;
-        if locked.state.receivers_gone {
-            return Err(message);
-        }
-        if locked.is_rendezvous() {
-            locked.state.queue.push_back(message);
-            locked.wake_awaiting();
-        } else {
-            locked.deliver(message);
-        }
-        Ok(())
-    }
-
-    /// What a select gets that would send or receive now.
-    pub(in crate::channel) fn claim(&self, side: Side) -> Option<Claim> {
-        let mut locked = self.lock();
-        if side == Side::Send {
-            if locked.state.receivers_gone {
-                return Some(Claim::Disconnected);
-            }
-            if locked.is_rendezvous() {
-                return locked.bind_receiver(None).then_some(Claim::Promise);
-            }
-            if locked.has_room() {
-                locked.state.promised_room += 1;
-                return Some(Claim::Promise);
-            }
-            return None;
-        }
-        if locked.available() > 0 {
-            locked.state.promised_messages += 1;
-            return Some(Claim::Promise);
-        }
-        match locked.receive(None) {
-            Received::Message(message) => {
-                locked.state.queue.push_back(message);
-                locked.state.promised_messages += 1;
-                Some(Claim::Promise)
-            }
-            Received::Promise => Some(Claim::Promise),
-            Received::Disconnected => Some(Claim::Disconnected),
-            Received::Nothing => None,
-        }
-    }
-
-    /// Takes back what a select has claimed and does not use.
-    pub(in crate::channel) fn give_back(&self, side: Side) {
-        let mut locked = self.lock();
-        if side == Side::Send {
-            locked.state.promised_room -= 1;
-            if locked.is_rendezvous() {
-                locked.wake_awaiting();
-            } else {
-                locked.refill();
-            }
-        } else {
-            locked.state.promised_messages -= 1;
-            locked.offer_messages();
-        }
-    }
-
-    /// Whether an operation would go on at once.
-    pub(in crate::channel) fn is_possible(&self, side: Side) -> bool {
-        let locked = self.lock();
-        if side == Side::Send {
-            locked.can_send(None)
-        } else {
-            locked.can_receive(None)
-        }
-    }
-
-    /// Leaves a node for a select. `None` if its operation would go on at once.
-    pub(in crate::channel) fn register(
-        &self,
-        side: Side,
-        ticket: Ticket,
-        role: Role,
-    ) -> Option<Registered<'_, T>> {
-        let node = Box::new(Waiter::node(ticket.clone(), role, None));
-        let mut locked = self.lock();
-        let state = &mut locked.state;
-        // SAFETY: `Registered` takes it out before it is dropped.
-        unsafe {
-            match side {
-                Side::Send => state.senders.push_back(&node),
-                _ => state.receivers.push_back(&node),
-            }
-        }
-        if role != Role::Observer {
-            locked.tell_observers(side);
-        }
-        let is_possible = if side == Side::Send {
-            locked.can_send(Some(&ticket))
-        } else {
-            locked.can_receive(Some(&ticket))
+    pub(super) fn insert(&mut self, promise: P) -> Key {
+        self.taken += 1;
+        let Some(place) = self.free else {
+            self.places.push(Place::Taken(promise));
+            return Key(self.places.len() - 1);
         };
-        drop(locked);
-        let registered = Registered {
-            chan: self,
-            side,
-            node,
-        };
-        (!is_possible).then_some(registered)
-    }
-}
-
-/// The node of a select in a channel. Dropping it takes the node out, and gives a promise back.
-pub(in crate::channel) struct Registered<'a, T> {
-    chan: &'a Chan<T>,
-    side: Side,
-    node: Box<Waiting<T>>,
-}
-
-impl<T> Registered<'_, T> {
-    /// Takes the node out; `true` if it has got a promise, which is the caller's.
-    pub(in crate::channel) fn end(self) -> bool {
-        self.leave();
-        self.node.value.promised.replace(false)
-    }
-
-    fn leave(&self) {
-        drop(Leave {
-            chan: self.chan,
-            node: &self.node,
-            side: self.side,
-        });
-    }
-}
-
-impl<T> Drop for Registered<'_, T> {
-    fn drop(&mut self) {
-        self.leave();
-        if self.node.value.promised.get() {
-            self.chan.give_back(self.side);
+        match std::mem::replace(&mut self.places[place], Place::Taken(promise)) {
+            Place::Free(before) => self.free = before,
+            Place::Taken(_) => unreachable!("a free place is not taken"),
         }
+        Key(place)
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> &mut P {
+        match &mut self.places[key.0] {
+            Place::Taken(promise) => promise,
+            Place::Free(_) => unreachable!("a promise is there until it is taken"),
+        }
+    }
+
+    pub(super) fn take(&mut self, key: Key) -> P {
+        let left = std::mem::replace(&mut self.places[key.0], Place::Free(self.free));
+        self.free = Some(key.0);
+        self.taken -= 1;
+        if self.taken == 0 && self.places.len() > Self::KEPT {
+            *self = Self::new();
+        }
+        match left {
+            Place::Taken(promise) => promise,
+            Place::Free(_) => unreachable!("a promise is there until it is taken"),
+        }
+    }
+}
+
+#[cfg(all(test, not(roving_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_used_again_and_given_back() {
+        let mut promises = Promises::new();
+        let keys: Vec<_> = (0..100).map(|n| promises.insert(n)).collect();
+        *promises.get_mut(keys[7]) += 100;
+        assert_eq!(promises.take(keys[7]), 107);
+        assert_eq!(promises.take(keys[50]), 50);
+        assert_eq!(promises.insert(1), keys[50]);
+        assert_eq!(promises.insert(2), keys[7]);
+        assert_eq!(promises.places.len(), 100);
+        for key in keys {
+            promises.take(key);
+        }
+        assert_eq!(promises.places.capacity(), 0);
     }
 }

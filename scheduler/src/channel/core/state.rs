@@ -1,28 +1,149 @@
-//! What a channel is while it is locked, and the hand-over of messages and promises between those
-//! who meet there.
+//! What a channel is while it is locked, and the hand-over between those who meet there.
 
 use std::collections::VecDeque;
 
+use super::claim::Impossible;
+use super::promise::{Claim, Key, Promises};
 use super::waiter::{Role, Side, Waiter, Waiting};
 use crate::protocol::list::List;
 use crate::protocol::primitive::Guard;
+use crate::protocol::spare;
 use crate::run::wake::Woken;
 use crate::wait::Ticket;
 
 /// See the [module](super).
 pub(super) struct State<T> {
     pub(super) capacity: Option<usize>,
-    pub(super) queue: VecDeque<T>,
-    pub(super) promised_messages: usize,
-    pub(super) promised_room: usize,
+    queue: VecDeque<T>,
+    promises: Promises<Promise<T>>,
+    /// Places in the queue that are promised to selects.
+    promised_room: usize,
+    /// Those of them whose selects have been waited for in vain.
+    overdue_room: usize,
+    /// Counts what has made an operation possible that was not.
+    pub(super) changes: u64,
     /// Counts messages, up to `MANY`.
     pub(super) sent: u32,
     pub(super) senders_gone: bool,
     pub(super) receivers_gone: bool,
     pub(super) senders: List<Waiter<T>>,
     pub(super) receivers: List<Waiter<T>>,
-    /// Receivers that wait for a message that is promised and to come.
-    pub(super) awaiting: List<Waiter<T>>,
+    /// Those who wait for promised room to be used or given back.
+    settling: List<Waiter<T>>,
+}
+
+/// What a key stands for.
+enum Promise<T> {
+    /// The message is there, for the one who receives.
+    Message(T),
+    /// The two sides have met, and the message is to come. The ticket is that of the one who waits
+    /// for it.
+    Coming(Option<Ticket>),
+    /// One side has left the meeting.
+    Left,
+}
+
+impl<T> State<T> {
+    pub(super) fn new(capacity: Option<usize>) -> Self {
+        Self {
+            capacity,
+            queue: VecDeque::new(),
+            promises: Promises::new(),
+            promised_room: 0,
+            overdue_room: 0,
+            changes: 0,
+            sent: 0,
+            senders_gone: false,
+            receivers_gone: false,
+            senders: List::new(),
+            receivers: List::new(),
+            settling: List::new(),
+        }
+    }
+
+    pub(super) fn list(&mut self, side: Side) -> &mut List<Waiter<T>> {
+        match side {
+            Side::Send => &mut self.senders,
+            Side::Receive => &mut self.receivers,
+            Side::Settle => &mut self.settling,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        let taken = self.queue.len() + self.promised_room;
+        self.capacity.is_none_or(|capacity| taken < capacity)
+    }
+
+    /// Whether messages go from thread to thread.
+    pub(super) fn is_rendezvous(&self) -> bool {
+        self.capacity == Some(0)
+    }
+
+    /// Whether there is no room only because of promises that will be kept or given back at any
+    /// moment.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.promised_room > self.overdue_room
+            && self
+                .capacity
+                .is_some_and(|capacity| self.queue.len() < capacity)
+    }
+
+    /// Nobody waits any more for the promises of room that there are.
+    pub(super) fn give_up_settling(&mut self) {
+        self.overdue_room = self.promised_room;
+    }
+
+    pub(super) fn push(&mut self, message: T) {
+        self.changes += 1;
+        self.queue.push_back(message);
+    }
+
+    /// Takes the first message out of the queue, whose place can then be had.
+    fn pop(&mut self) -> Option<T> {
+        let message = self.queue.pop_front()?;
+        self.changes += 1;
+        spare::shrink_queue(&mut self.queue);
+        Some(message)
+    }
+
+    /// Takes all messages, which nobody will receive.
+    pub(super) fn take_all(&mut self) -> VecDeque<T> {
+        std::mem::take(&mut self.queue)
+    }
+
+    /// Whether somebody who is not `me` waits to send or receive, and does not only look.
+    fn others(list: &List<Waiter<T>>, me: Option<&Ticket>) -> bool {
+        list.iter().any(|node| {
+            let waiter = &node.value;
+            waiter.role != Role::Observer && me.is_none_or(|me| !waiter.is_of(me))
+        })
+    }
+
+    /// Whether an operation would go on at once. A select, whose ticket is `me`, does not meet itself.
+    pub(super) fn is_possible(&self, side: Side, me: Option<&Ticket>) -> bool {
+        if side == Side::Send {
+            self.has_room()
+                || self.receivers_gone
+                || (self.is_rendezvous() && Self::others(&self.receivers, me))
+        } else {
+            !self.queue.is_empty()
+                || self.senders_gone
+                || (self.is_rendezvous() && Self::others(&self.senders, me))
+        }
+    }
+
+    /// Why an operation is not possible.
+    pub(super) fn why_impossible(&self, side: Side) -> Impossible {
+        if side == Side::Send && self.is_unsettled() {
+            Impossible::Unsettled
+        } else {
+            Impossible::Since(self.changes)
+        }
+    }
 }
 
 /// The locked state, and whom to let run when the lock has been released.
@@ -31,31 +152,17 @@ pub(super) struct Locked<'a, T> {
     pub(super) woken: Woken,
 }
 
+/// What became of an attempt to receive.
+pub(super) enum Received<T> {
+    Message(T),
+    /// A select has been met, which will bring a message.
+    Meeting(Key),
+    Nothing,
+    Disconnected,
+}
+
 impl<T> Locked<'_, T> {
-    /// Tells the owner of a node that has been taken out of its list.
-    fn fire(&mut self, ticket: Ticket) -> bool {
-        self.woken.fire(ticket)
-    }
-
-    pub(super) fn available(&self) -> usize {
-        self.state
-            .queue
-            .len()
-            .saturating_sub(self.state.promised_messages)
-    }
-
-    pub(super) fn has_room(&self) -> bool {
-        let taken = self.state.queue.len() + self.state.promised_room;
-        self.state.capacity.is_none_or(|capacity| taken < capacity)
-    }
-
-    /// Whether messages go from thread to thread.
-    pub(super) fn is_rendezvous(&self) -> bool {
-        self.state.capacity == Some(0)
-    }
-
-    /// Hands a message to the first receiver who takes it, or promises it; gives it back if there
-    /// is none.
+    /// Hands a message to the first receiver who takes it; gives it back if there is none.
     pub(super) fn hand_over(&mut self, mut message: T) -> Option<T> {
         loop {
             let Some(node) = self.state.receivers.take_first(|_| true) else {
@@ -65,33 +172,28 @@ impl<T> Locked<'_, T> {
             // SAFETY: its owner's wait has not been ended by this thread, and its owner takes the
             // lock before it leaves otherwise.
             let waiter = unsafe { &(*node).value };
-            let ticket = waiter
-                .ticket
-                .take()
-                .expect("a node in a list has its ticket");
+            let ticket = waiter.take_ticket();
             match waiter.role {
                 Role::Observer => {
-                    self.fire(ticket);
+                    self.woken.fire(ticket);
                 }
                 Role::Plain => {
                     // SAFETY: under the lock the message of a node in a list is the other side's.
                     unsafe { *waiter.message.get() = Some(message) };
-                    if self.fire(ticket) {
+                    if self.woken.fire(ticket) {
                         return None;
                     }
                     // SAFETY: the fire was lost, so the node's owner cannot have left.
                     message = unsafe { (*waiter.message.get()).take() }.expect("put there above");
                 }
                 Role::Select => {
-                    self.state.queue.push_back(message);
-                    self.state.promised_messages += 1;
-                    waiter.promised.set(true);
-                    if self.fire(ticket) {
+                    let key = self.state.promises.insert(Promise::Message(message));
+                    waiter.claim.set(Some(Claim::Message(key)));
+                    if self.woken.fire(ticket) {
                         return None;
                     }
-                    waiter.promised.set(false);
-                    self.state.promised_messages -= 1;
-                    message = self.state.queue.pop_back().expect("put there above");
+                    waiter.claim.set(None);
+                    message = self.take_promised(key);
                 }
             }
         }
@@ -100,55 +202,47 @@ impl<T> Locked<'_, T> {
     /// Puts a message where the next receiver finds it.
     pub(super) fn deliver(&mut self, message: T) {
         if let Some(message) = self.hand_over(message) {
-            self.state.queue.push_back(message);
+            self.state.push(message);
         }
     }
 
-    /// Hands out messages that are promised to nobody.
-    pub(super) fn offer_messages(&mut self) {
-        while self.available() > 0 && !self.state.receivers.is_empty() {
-            let message = self.state.queue.pop_front().expect("available");
-            if let Some(message) = self.hand_over(message) {
-                self.state.queue.push_front(message);
-            }
-        }
-    }
-
-    /// Takes the message of the first sender who waits, or promises it room and gives `None`; the
-    /// outer `None` says that nobody waits.
-    ///
-    /// `me` is the ticket of a select that must not meet itself.
-    fn take_from_sender(&mut self, me: Option<&Ticket>) -> Option<Option<T>> {
+    /// Takes the message of the first sender who waits, or gives room or a meeting to it if it is a
+    /// select. `None` says that nobody waits.
+    fn take_from_sender(&mut self) -> Option<Taken<T>> {
         loop {
-            let found = self.state.senders.take_first(|waiter| !waiter.is_of(me));
-            let node: *const Waiting<T> = found?;
+            let node: *const Waiting<T> = self.state.senders.take_first(|_| true)?;
             // SAFETY: as in `hand_over`.
             let waiter = unsafe { &(*node).value };
-            let ticket = waiter
-                .ticket
-                .take()
-                .expect("a node in a list has its ticket");
+            let ticket = waiter.take_ticket();
             match waiter.role {
                 Role::Observer => {
-                    self.fire(ticket);
+                    self.woken.fire(ticket);
                 }
                 Role::Plain => {
                     // SAFETY: under the lock the message of a node in a list is the other side's.
                     let message = unsafe { (*waiter.message.get()).take() };
-                    if self.fire(ticket) {
-                        return Some(message);
+                    if self.woken.fire(ticket) {
+                        return Some(Taken::Message(message.expect("a sender brings one")));
                     }
                     // SAFETY: the fire was lost, so the node's owner cannot have left.
                     unsafe { *waiter.message.get() = message };
                 }
-                Role::Select => {
-                    self.state.promised_room += 1;
-                    waiter.promised.set(true);
-                    if self.fire(ticket) {
-                        return Some(None);
+                Role::Select if self.state.is_rendezvous() => {
+                    let key = self.meet();
+                    waiter.claim.set(Some(Claim::Meeting(key)));
+                    if self.woken.fire(ticket) {
+                        return Some(Taken::Meeting(key));
                     }
-                    waiter.promised.set(false);
-                    self.state.promised_room -= 1;
+                    waiter.claim.set(None);
+                    self.state.promises.take(key);
+                }
+                Role::Select => {
+                    waiter.claim.set(Some(Claim::Room));
+                    if self.woken.fire(ticket) {
+                        self.state.promised_room += 1;
+                        return Some(Taken::Room);
+                    }
+                    waiter.claim.set(None);
                 }
             }
         }
@@ -156,29 +250,25 @@ impl<T> Locked<'_, T> {
 
     /// Fills room with what senders wait with.
     pub(super) fn refill(&mut self) {
-        while self.has_room()
-            && !self.state.senders.is_empty()
-            && let Some(taken) = self.take_from_sender(None)
-        {
-            if let Some(message) = taken {
-                self.deliver(message);
+        while self.state.has_room() && !self.state.senders.is_empty() {
+            match self.take_from_sender() {
+                Some(Taken::Message(message)) => self.deliver(message),
+                Some(_) => {}
+                None => return,
             }
         }
     }
 
-    pub(super) fn receive(&mut self, me: Option<&Ticket>) -> Received<T> {
-        if self.available() > 0 {
-            let message = self.state.queue.pop_front().expect("available");
+    pub(super) fn receive(&mut self) -> Received<T> {
+        if let Some(message) = self.state.pop() {
             self.refill();
             return Received::Message(message);
         }
-        if self.is_rendezvous() {
-            match self.take_from_sender(me) {
-                Some(Some(message)) => return Received::Message(message),
-                Some(None) => {
-                    self.state.promised_messages += 1;
-                    return Received::Promise;
-                }
+        if self.state.is_rendezvous() {
+            match self.take_from_sender() {
+                Some(Taken::Message(message)) => return Received::Message(message),
+                Some(Taken::Meeting(key)) => return Received::Meeting(key),
+                Some(Taken::Room) => unreachable!("there is no room without capacity"),
                 None => {}
             }
         }
@@ -189,90 +279,169 @@ impl<T> Locked<'_, T> {
         }
     }
 
-    /// Binds the first receiver who waits to a select that will send, without room.
-    pub(super) fn bind_receiver(&mut self, me: Option<&Ticket>) -> bool {
+    /// Lets a select that will send meet the first receiver who waits, without room.
+    pub(super) fn meet_receiver(&mut self) -> Option<Key> {
         loop {
-            let found = self.state.receivers.take_first(|waiter| !waiter.is_of(me));
-            let Some(node) = found else { return false };
-            let node: *const Waiting<T> = node;
+            let node: *const Waiting<T> = self.state.receivers.take_first(|_| true)?;
             // SAFETY: as in `hand_over`.
             let waiter = unsafe { &(*node).value };
-            let ticket = waiter
-                .ticket
-                .take()
-                .expect("a node in a list has its ticket");
+            let ticket = waiter.take_ticket();
             if waiter.role == Role::Observer {
-                self.fire(ticket);
+                self.woken.fire(ticket);
                 continue;
             }
-            self.state.promised_messages += 1;
-            self.state.promised_room += 1;
-            waiter.promised.set(true);
-            if self.fire(ticket) {
-                return true;
+            let key = self.meet();
+            waiter.claim.set(Some(Claim::Meeting(key)));
+            if self.woken.fire(ticket) {
+                return Some(key);
             }
-            waiter.promised.set(false);
-            self.state.promised_messages -= 1;
-            self.state.promised_room -= 1;
+            waiter.claim.set(None);
+            self.state.promises.take(key);
         }
+    }
+
+    fn meet(&mut self) -> Key {
+        self.state.promises.insert(Promise::Coming(None))
+    }
+
+    /// Keeps a message for a select.
+    pub(super) fn promise(&mut self, message: T) -> Key {
+        self.state.promises.insert(Promise::Message(message))
+    }
+
+    pub(super) fn take_promised(&mut self, key: Key) -> T {
+        match self.state.promises.take(key) {
+            Promise::Message(message) => message,
+            Promise::Coming(_) | Promise::Left => unreachable!("the message has come"),
+        }
+    }
+
+    /// Gives the message of a meeting to the one who receives. It comes back if that one has left.
+    pub(super) fn bring(&mut self, key: Key, message: T) -> Option<T> {
+        let promise = self.state.promises.get_mut(key);
+        match promise {
+            Promise::Coming(ticket) => {
+                let ticket = ticket.take();
+                *promise = Promise::Message(message);
+                if ticket.is_none_or(|ticket| self.woken.fire(ticket)) {
+                    return None;
+                }
+                // Its wait has ended, and it will find out that nothing comes.
+                let promise = self.state.promises.get_mut(key);
+                match std::mem::replace(promise, Promise::Left) {
+                    Promise::Message(message) => Some(message),
+                    _ => unreachable!("put there above"),
+                }
+            }
+            Promise::Left => {
+                self.state.promises.take(key);
+                Some(message)
+            }
+            Promise::Message(_) => unreachable!("one side of a meeting brings the message"),
+        }
+    }
+
+    /// Whether the message of a meeting has come; `None` if the other side has left, and then the
+    /// meeting is over. Otherwise `ticket` is kept until it comes.
+    pub(super) fn has_come(&mut self, key: Key, ticket: impl FnOnce() -> Ticket) -> Option<bool> {
+        let promise = self.state.promises.get_mut(key);
+        match promise {
+            Promise::Message(_) => Some(true),
+            Promise::Coming(kept) => {
+                *kept = Some(ticket());
+                Some(false)
+            }
+            Promise::Left => {
+                self.state.promises.take(key);
+                None
+            }
+        }
+    }
+
+    /// Leaves a meeting. The message, if it has come.
+    pub(super) fn leave_meeting(&mut self, key: Key) -> Option<T> {
+        let promise = self.state.promises.get_mut(key);
+        match promise {
+            Promise::Coming(ticket) => {
+                let ticket = ticket.take();
+                *promise = Promise::Left;
+                if let Some(ticket) = ticket {
+                    self.woken.fire(ticket);
+                }
+                None
+            }
+            Promise::Left => {
+                self.state.promises.take(key);
+                None
+            }
+            Promise::Message(_) => Some(self.take_promised(key)),
+        }
+    }
+
+    /// Puts a message back that was the next one.
+    pub(super) fn put_back(&mut self, message: T) {
+        if let Some(message) = self.hand_over(message) {
+            self.state.changes += 1;
+            self.state.queue.push_front(message);
+        }
+    }
+
+    /// Promises a place in the queue.
+    pub(super) fn promise_room(&mut self) {
+        self.state.promised_room += 1;
+    }
+
+    /// A promise of room is over: it will be used now, or it is free.
+    pub(super) fn end_promise_of_room(&mut self) {
+        let state = &mut *self.state;
+        state.promised_room -= 1;
+        state.overdue_room = state.overdue_room.min(state.promised_room);
+        state.changes += 1;
+        self.wake_all(Side::Settle);
     }
 
     /// Wakes all of a list, to look again.
-    pub(super) fn wake_all(&mut self, list: impl Fn(&mut State<T>) -> &mut List<Waiter<T>>) {
-        while let Some(node) = list(&mut self.state).take_first(|_| true) {
-            let ticket = node.value.ticket.take();
-            self.fire(ticket.expect("a node in a list has its ticket"));
+    pub(super) fn wake_all(&mut self, side: Side) {
+        while let Some(node) = self.state.list(side).take_first(|_| true) {
+            let ticket = node.value.take_ticket();
+            self.woken.fire(ticket);
         }
     }
 
-    /// Without room, one who waits makes the operation of the other side possible.
-    pub(super) fn tell_observers(&mut self, side: Side) {
-        if !self.is_rendezvous() {
-            return;
-        }
-        loop {
+    /// Lets a node wait.
+    ///
+    /// # Safety
+    ///
+    /// It stays where it is until it is out of its list, which is for whoever waits with it to see to,
+    /// with a [`Leave`](super::waiter::Leave).
+    pub(super) unsafe fn push_waiting(&mut self, side: Side, node: &Waiting<T>) {
+        // SAFETY: it is new, and stays.
+        unsafe { self.state.list(side).push_back(node) };
+        // Without room, one who waits makes the operation of the other side possible.
+        if node.value.role != Role::Observer && self.state.is_rendezvous() {
+            self.state.changes += 1;
             let others = match side {
-                Side::Send => &mut self.state.receivers,
-                _ => &mut self.state.senders,
+                Side::Send => Side::Receive,
+                Side::Receive => Side::Send,
+                Side::Settle => return,
             };
-            let Some(node) = others.take_first(|waiter| waiter.role == Role::Observer) else {
-                return;
-            };
-            let ticket = node.value.ticket.take();
-            self.fire(ticket.expect("a node in a list has its ticket"));
+            loop {
+                let others = self.state.list(others);
+                let Some(node) = others.take_first(|waiter| waiter.role == Role::Observer) else {
+                    return;
+                };
+                let ticket = node.value.take_ticket();
+                self.woken.fire(ticket);
+            }
         }
-    }
-
-    pub(super) fn wake_awaiting(&mut self) {
-        if let Some(node) = self.state.awaiting.take_first(|_| true) {
-            let ticket = node.value.ticket.take();
-            self.fire(ticket.expect("a node in a list has its ticket"));
-        }
-    }
-
-    fn others(list: &List<Waiter<T>>, me: Option<&Ticket>) -> bool {
-        list.iter()
-            .any(|node| node.value.role != Role::Observer && !node.value.is_of(me))
-    }
-
-    pub(super) fn can_receive(&self, me: Option<&Ticket>) -> bool {
-        self.available() > 0
-            || self.state.senders_gone
-            || (self.is_rendezvous() && Self::others(&self.state.senders, me))
-    }
-
-    pub(super) fn can_send(&self, me: Option<&Ticket>) -> bool {
-        self.has_room()
-            || self.state.receivers_gone
-            || (self.is_rendezvous() && Self::others(&self.state.receivers, me))
     }
 }
 
-/// What became of an attempt to receive.
-pub(super) enum Received<T> {
+/// What was had of a sender who waits.
+enum Taken<T> {
     Message(T),
-    /// A message will come.
-    Promise,
-    Nothing,
-    Disconnected,
+    /// It is a select, which has been promised room.
+    Room,
+    /// It is a select, which will bring its message.
+    Meeting(Key),
 }

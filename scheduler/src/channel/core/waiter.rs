@@ -3,24 +3,26 @@
 use std::cell::{Cell, UnsafeCell};
 
 use super::Chan;
+use super::promise::Claim;
 use crate::protocol::list::Node;
 use crate::wait::Ticket;
 
 /// What is in a node.
 pub(super) struct Waiter<T> {
-    pub(super) ticket: Cell<Option<Ticket>>,
+    ticket: Cell<Option<Ticket>>,
     pub(super) role: Role,
-    /// Whether it has got a promise.
-    pub(super) promised: Cell<bool>,
+    /// What it has been given instead of a message.
+    pub(super) claim: Cell<Option<Claim>>,
     /// The message that it brings or gets, if its role is `Plain`.
     pub(super) message: UnsafeCell<Option<T>>,
 }
 
+/// Who waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::channel) enum Role {
     /// An operation that the other side completes.
     Plain,
-    /// An operation of a select, which gets a promise.
+    /// An operation of a select, which gets a claim.
     Select,
     /// One who wants to know when the operation is possible.
     Observer,
@@ -33,15 +35,19 @@ impl<T> Waiter<T> {
         Node::new(Self {
             ticket: Cell::new(Some(ticket)),
             role,
-            promised: Cell::new(false),
+            claim: Cell::new(None),
             message: UnsafeCell::new(message),
         })
     }
 
+    /// Takes the ticket of a node that has just been taken out of its list.
+    pub(super) fn take_ticket(&self) -> Ticket {
+        self.ticket.take().expect("a node in a list has its ticket")
+    }
+
     /// Whether this is of the wait that `me` is a ticket of. Called under the lock, for a node in a
     /// list.
-    pub(super) fn is_of(&self, me: Option<&Ticket>) -> bool {
-        let Some(me) = me else { return false };
+    pub(super) fn is_of(&self, me: &Ticket) -> bool {
         let ticket = self.ticket.take();
         let is_of = ticket.as_ref() == Some(me);
         self.ticket.set(ticket);
@@ -54,10 +60,11 @@ impl<T> Waiter<T> {
 pub(in crate::channel) enum Side {
     Send,
     Receive,
-    Await,
+    /// Of those who wait until it is known whether promised room is used.
+    Settle,
 }
 
-/// Takes a node out of its list.
+/// Takes a node out of its list, if it is still there.
 pub(super) struct Leave<'a, T> {
     pub(super) chan: &'a Chan<T>,
     pub(super) node: &'a Waiting<T>,
@@ -67,12 +74,7 @@ pub(super) struct Leave<'a, T> {
 impl<T> Drop for Leave<'_, T> {
     fn drop(&mut self) {
         let mut locked = self.chan.lock();
-        let state = &mut *locked.state;
-        let list = match self.side {
-            Side::Send => &mut state.senders,
-            Side::Receive => &mut state.receivers,
-            Side::Await => &mut state.awaiting,
-        };
+        let list = locked.state.list(self.side);
         // SAFETY: it is in this list or in none.
         unsafe { list.remove(self.node) };
     }

@@ -3,19 +3,33 @@
 //! 1. Try the operations, from a random one on: what is possible is claimed.
 //! 2. Let others run once, and try again.
 //! 3. Begin a wait, and register one ticket of it with all of them.
-//! 4. Block. Whoever completes an operation gives a promise and fires the ticket; only one can.
-//! 5. Take back all registrations. The one that has a promise is the operation that was selected;
-//!    if none has, one of them may have become possible otherwise: go to 1.
+//! 4. Block. Whoever makes an operation possible gives a claim, or lets this one look again, and
+//!    fires the ticket; only one can.
+//! 5. Take back all registrations. The one that has a claim is the operation that was selected; if
+//!    none has, one of them may have become possible otherwise: go to 1.
 //!
 //! The registrations are taken back also when the wait unwinds, so losers leave nothing behind.
+//!
+//! # Finding nothing
+//!
+//! A select says that no operation was possible only if there was a moment at which none was. One
+//! that times out in step 4 has had such a moment: each operation would have fired its ticket. One
+//! that does not wait has looked at them one after the other, so it makes sure:
+//!
+//! - Channels count what happens in them, and clocks have one next time: if nothing has happened to
+//!   any of them when all have been looked at, that was the moment. Otherwise it looks again, and
+//!   somebody else has done something meanwhile.
+//! - A [`Selectable`](crate::channel::Selectable) can be asked, which does not tell what happens
+//!   between two questions. So a ticket is registered with all, as in step 3: if nobody has fired it
+//!   when the last one has it, that was the moment.
 
 use std::cell::Cell;
 use std::mem;
 use std::time::Instant;
 
 use super::Select;
-use super::operation::{Arm, Claimed, Operation};
-use crate::channel::core::Role;
+use super::operation::{Arm, Claimed, Operation, Unready};
+use crate::channel::core::{Impossible, Role};
 use crate::thread;
 use crate::wait;
 
@@ -27,25 +41,61 @@ pub(super) enum Limit {
     Never,
 }
 
+impl Limit {
+    fn is_now(self) -> bool {
+        match self {
+            Self::Now => true,
+            Self::Until(deadline) => deadline.is_some_and(|deadline| deadline <= Instant::now()),
+            Self::Never => false,
+        }
+    }
+}
+
+/// Whether there was a moment at which no operation was possible, after none was found that is.
+enum Nothing {
+    AtOneMoment,
+    /// Something has happened since the first look.
+    Perhaps,
+    /// This operation is not possible because of what will be over at any moment.
+    Unsettled(usize),
+    /// It cannot be known from looking.
+    Unknown,
+}
+
 impl<'a> Select<'a> {
     pub(super) fn wait(
         &mut self,
         limit: Limit,
         role: Role,
-        attempt: impl Fn(&dyn Operation) -> Option<Claimed>,
+        attempt: impl Fn(&dyn Operation) -> Result<Claimed, Unready>,
     ) -> Option<(Arm<'a>, Claimed)> {
-        let mut timed_out = matches!(limit, Limit::Now);
-        let mut has_yielded = false;
+        let is_now = limit.is_now();
+        let mut is_over = false;
+        let mut has_yielded = is_now;
         loop {
             if !self.biased {
                 shuffle(&mut self.arms);
             }
-            for arm in &self.arms {
-                if let Some(claimed) = attempt(arm.handle.operation()) {
-                    return Some((*arm, claimed));
+            if let Some((arm, claimed)) = self.try_each(&attempt) {
+                match arm.handle.operation().complete(claimed) {
+                    Some(claimed) => return Some((arm, claimed)),
+                    None => continue,
                 }
             }
-            if timed_out {
+            if is_now && !is_over {
+                match self.nothing() {
+                    Nothing::AtOneMoment => is_over = true,
+                    Nothing::Perhaps => continue,
+                    Nothing::Unsettled(place) => {
+                        if self.arms[place].handle.operation().settle() {
+                            continue;
+                        }
+                        is_over = true;
+                    }
+                    Nothing::Unknown => {}
+                }
+            }
+            if is_over {
                 thread::polled_in_vain();
                 return None;
             }
@@ -54,7 +104,12 @@ impl<'a> Select<'a> {
                 thread::let_others_run();
                 continue;
             }
-            let wait = wait::begin();
+            // One that does not block is not interrupted either.
+            let wait = if is_now {
+                wait::begin_masked()
+            } else {
+                wait::begin()
+            };
             let mut registered = Vec::with_capacity(self.arms.len());
             let mut is_possible = false;
             for arm in &self.arms {
@@ -66,26 +121,16 @@ impl<'a> Select<'a> {
                     }
                 }
             }
-            // What was asked may have blocked, and begun a wait in this one.
-            if is_possible || wait.is_overtaken() {
+            if is_possible {
+                drop(wait);
+            } else if is_now {
+                // What was asked may have blocked, and then there is no such moment to be had.
+                is_over = wait.is_overtaken() || !wait.is_fired();
+                drop(wait);
+            } else if wait.is_overtaken() {
                 drop(wait);
             } else {
-                let due = self
-                    .arms
-                    .iter()
-                    .filter_map(|arm| arm.handle.operation().due());
-                let due = due.min();
-                match limit {
-                    Limit::Until(Some(deadline)) if due.is_none_or(|due| deadline <= due) => {
-                        timed_out = wait.block_timed(Some(deadline)) == wait::Outcome::TimedOut;
-                    }
-                    Limit::Until(None) if due.is_none() => {
-                        timed_out = wait.block_timed(None) == wait::Outcome::TimedOut;
-                    }
-                    _ => {
-                        wait.block(due);
-                    }
-                }
+                is_over = self.block(wait, limit);
             }
             let mut selected = None;
             for (arm, registration) in registered {
@@ -93,10 +138,67 @@ impl<'a> Select<'a> {
                     selected = Some((*arm, claimed));
                 }
             }
-            if selected.is_some() {
-                return selected;
+            if let Some((arm, claimed)) = selected
+                && let Some(claimed) = arm.handle.operation().complete(claimed)
+            {
+                return Some((arm, claimed));
             }
         }
+    }
+
+    /// Steps 1 and 2: the first operation that can be claimed. Of the others it is noted why not.
+    fn try_each(
+        &mut self,
+        attempt: &impl Fn(&dyn Operation) -> Result<Claimed, Unready>,
+    ) -> Option<(Arm<'a>, Claimed)> {
+        for arm in &mut self.arms {
+            match attempt(arm.handle.operation()) {
+                Ok(claimed) => return Some((*arm, claimed)),
+                Err(why) => arm.unready = why,
+            }
+        }
+        None
+    }
+
+    /// What it means that `try_each` has found nothing.
+    fn nothing(&self) -> Nothing {
+        let unsettled = Unready::Channel(Impossible::Unsettled);
+        if let Some(place) = self.arms.iter().position(|arm| arm.unready == unsettled) {
+            return Nothing::Unsettled(place);
+        }
+        let Some((_last, before)) = self.arms.split_last() else {
+            return Nothing::AtOneMoment;
+        };
+        if before.is_empty() {
+            return Nothing::AtOneMoment;
+        }
+        if self.arms.iter().any(|arm| arm.unready == Unready::Asked) {
+            return Nothing::Unknown;
+        }
+        // The moment is when the last one was looked at.
+        let is_still = |arm: &Arm<'_>| arm.handle.operation().is_still(arm.unready);
+        if before.iter().all(is_still) {
+            Nothing::AtOneMoment
+        } else {
+            Nothing::Perhaps
+        }
+    }
+
+    /// Step 4: `true` if the time is over.
+    fn block(&self, wait: wait::Wait, limit: Limit) -> bool {
+        let dues = self.arms.iter().map(|arm| arm.handle.operation().due());
+        let due = dues.flatten().min();
+        let outcome = match limit {
+            Limit::Until(Some(deadline)) if due.is_none_or(|due| deadline <= due) => {
+                wait.block_timed(Some(deadline))
+            }
+            Limit::Until(None) if due.is_none() => wait.block_timed(None),
+            _ => {
+                wait.block(due);
+                return false;
+            }
+        };
+        outcome == wait::Outcome::TimedOut
     }
 }
 

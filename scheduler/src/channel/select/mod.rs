@@ -10,7 +10,7 @@ use std::ptr;
 use std::time::{Duration, Instant};
 
 use self::algorithm::Limit;
-use self::operation::{Arm, Claimed, Handle, Readiness};
+use self::operation::{Arm, Claimed, Handle, Readiness, Unready};
 use super::core::Role;
 use super::error::{ReadyTimeoutError, SelectTimeoutError, TryReadyError, TrySelectError};
 use super::{Receiver, Sender};
@@ -104,6 +104,7 @@ impl<'a> Select<'a> {
             index,
             handle,
             address,
+            unready: Unready::Asked,
         });
         index
     }
@@ -113,6 +114,7 @@ impl<'a> Select<'a> {
     /// # Panics
     ///
     /// Panics if there is none, or no more.
+    #[track_caller]
     pub fn remove(&mut self, index: usize) {
         assert!(
             index < self.next_index,
@@ -128,7 +130,7 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// There was a moment at which there was none.
     pub fn try_select(&mut self) -> Result<SelectedOperation<'a>, TrySelectError> {
         self.run(Limit::Now).ok_or(TrySelectError)
     }
@@ -138,6 +140,7 @@ impl<'a> Select<'a> {
     /// # Panics
     ///
     /// Panics if there are no operations: it would block for ever.
+    #[track_caller]
     pub fn select(&mut self) -> SelectedOperation<'a> {
         assert!(
             !self.arms.is_empty(),
@@ -176,7 +179,7 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// There was a moment at which there was none.
     pub fn try_ready(&mut self) -> Result<usize, TryReadyError> {
         self.observe(Limit::Now).ok_or(TryReadyError)
     }
@@ -187,6 +190,7 @@ impl<'a> Select<'a> {
     /// # Panics
     ///
     /// Panics if there are no operations: it would block for ever.
+    #[track_caller]
     pub fn ready(&mut self) -> usize {
         assert!(
             !self.arms.is_empty(),
@@ -227,7 +231,7 @@ impl<'a> Select<'a> {
 
     fn observe(&mut self, limit: Limit) -> Option<usize> {
         let found = self.wait(limit, Role::Observer, |operation| {
-            operation.is_possible().then_some(Claimed::Ready)
+            operation.look().map(|()| Claimed::Ready)
         });
         found.map(|(arm, _)| arm.index)
     }

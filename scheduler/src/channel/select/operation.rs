@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::channel::core::{Claim, Registered, Role, Side};
+use crate::channel::core::{Claim, Impossible, Registered, Role, Side};
 use crate::channel::receiver::Source;
 use crate::channel::{Receiver, Sender};
 use crate::wait::Ticket;
@@ -10,19 +10,40 @@ use crate::wait::selectable::{self, Selectable};
 
 /// One operation of a select.
 pub(super) trait Operation {
-    fn claim(&self) -> Option<Claimed>;
-    fn is_possible(&self) -> bool;
-    /// Gives back what `claim` or a registration has given.
+    /// Claims it, if it is possible.
+    fn claim(&self) -> Result<Claimed, Unready>;
+
+    /// Looks whether it is possible.
+    fn look(&self) -> Result<(), Unready>;
+
+    /// Whether it has not been possible since it was not for this reason.
+    fn is_still(&self, why: Unready) -> bool;
+
+    /// Waits until it is known whether what stands in its way stays. `false` if that takes too long.
+    fn settle(&self) -> bool {
+        true
+    }
+
+    /// Waits for what is still missing of a claim, or gives it up.
+    fn complete(&self, claimed: Claimed) -> Option<Claimed> {
+        Some(claimed)
+    }
+
+    /// Gives back what was claimed.
     fn give_back(&self, claimed: Claimed);
+
     /// When to look again, if nothing else happens.
-    fn due(&self) -> Option<Instant>;
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
     /// `None` if it may be possible now.
     fn register(&self, ticket: Ticket, role: Role) -> Option<Box<dyn Registration + '_>>;
 }
 
 /// A ticket that an operation keeps, until this is dropped.
 pub(super) trait Registration {
-    /// Takes it back; gives what was promised.
+    /// Takes it back; gives what was claimed.
     fn end(self: Box<Self>) -> Option<Claimed>;
 }
 
@@ -36,10 +57,19 @@ pub(super) enum Claimed {
     Ready,
 }
 
+/// Why an operation is not possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unready {
+    Channel(Impossible),
+    /// Its time has not come. `None` if it never will.
+    Before(Option<Instant>),
+    /// It has said so. Only a ticket tells whether that has changed.
+    Asked,
+}
+
 impl<T> Registration for Registered<'_, T> {
     fn end(self: Box<Self>) -> Option<Claimed> {
-        let promised = (*self).end();
-        promised.then_some(Claimed::Channel(Claim::Promise))
+        (*self).end().map(Claimed::Channel)
     }
 }
 
@@ -51,7 +81,7 @@ impl Registration for selectable::Registration<'_> {
 }
 
 /// The registration of what tells by its time alone.
-pub(super) struct Timed;
+struct Timed;
 
 impl Registration for Timed {
     fn end(self: Box<Self>) -> Option<Claimed> {
@@ -60,22 +90,27 @@ impl Registration for Timed {
 }
 
 impl<T> Operation for Sender<T> {
-    fn claim(&self) -> Option<Claimed> {
-        self.chan.claim(Side::Send).map(Claimed::Channel)
+    fn claim(&self) -> Result<Claimed, Unready> {
+        let claim = self.chan.claim(Side::Send);
+        claim.map(Claimed::Channel).map_err(Unready::Channel)
     }
 
-    fn is_possible(&self) -> bool {
-        self.chan.is_possible(Side::Send)
+    fn look(&self) -> Result<(), Unready> {
+        self.chan.look(Side::Send).map_err(Unready::Channel)
+    }
+
+    fn is_still(&self, why: Unready) -> bool {
+        matches!(why, Unready::Channel(why) if self.chan.is_still(why))
+    }
+
+    fn settle(&self) -> bool {
+        self.chan.settle()
     }
 
     fn give_back(&self, claimed: Claimed) {
-        if claimed == Claimed::Channel(Claim::Promise) {
-            self.chan.give_back(Side::Send);
+        if let Claimed::Channel(claim) = claimed {
+            self.chan.give_back(claim);
         }
-    }
-
-    fn due(&self) -> Option<Instant> {
-        None
     }
 
     fn register(&self, ticket: Ticket, role: Role) -> Option<Box<dyn Registration + '_>> {
@@ -85,24 +120,52 @@ impl<T> Operation for Sender<T> {
 }
 
 impl<T> Operation for Receiver<T> {
-    fn claim(&self) -> Option<Claimed> {
+    fn claim(&self) -> Result<Claimed, Unready> {
         match &self.source {
-            Source::Chan(chan) => chan.claim(Side::Receive).map(Claimed::Channel),
-            Source::Clock(clock) => clock.take().map(Claimed::Time),
-            Source::Never => None,
+            Source::Chan(chan) => {
+                let claim = chan.claim(Side::Receive);
+                claim.map(Claimed::Channel).map_err(Unready::Channel)
+            }
+            Source::Clock(clock) => {
+                let time = clock.take().map(Claimed::Time);
+                time.ok_or_else(|| Unready::Before(clock.next()))
+            }
+            Source::Never => Err(Unready::Before(None)),
         }
     }
 
-    fn is_possible(&self) -> bool {
+    fn look(&self) -> Result<(), Unready> {
         match &self.source {
-            Source::Chan(chan) => chan.is_possible(Side::Receive),
-            Source::Clock(_) | Source::Never => !self.is_empty(),
+            Source::Chan(chan) => chan.look(Side::Receive).map_err(Unready::Channel),
+            Source::Clock(clock) => match clock.next() {
+                Some(next) if next <= Instant::now() => Ok(()),
+                next => Err(Unready::Before(next)),
+            },
+            Source::Never => Err(Unready::Before(None)),
+        }
+    }
+
+    fn is_still(&self, why: Unready) -> bool {
+        match (&self.source, why) {
+            (Source::Chan(chan), Unready::Channel(why)) => chan.is_still(why),
+            (Source::Never, _) => true,
+            _ => self.look() == Err(why),
+        }
+    }
+
+    fn complete(&self, claimed: Claimed) -> Option<Claimed> {
+        match (&self.source, claimed) {
+            (Source::Chan(chan), Claimed::Channel(Claim::Meeting(key))) => {
+                let has_come = chan.meet(key);
+                has_come.then_some(Claimed::Channel(Claim::Message(key)))
+            }
+            _ => Some(claimed),
         }
     }
 
     fn give_back(&self, claimed: Claimed) {
-        if let (Source::Chan(chan), Claimed::Channel(Claim::Promise)) = (&self.source, claimed) {
-            chan.give_back(Side::Receive);
+        if let (Source::Chan(chan), Claimed::Channel(claim)) = (&self.source, claimed) {
+            chan.give_back(claim);
         }
     }
 
@@ -128,6 +191,31 @@ impl<T> Operation for Receiver<T> {
 #[derive(Clone, Copy)]
 pub(super) struct Readiness<'a>(pub(super) &'a dyn Selectable);
 
+impl Operation for Readiness<'_> {
+    fn claim(&self) -> Result<Claimed, Unready> {
+        self.look().map(|()| Claimed::Ready)
+    }
+
+    fn look(&self) -> Result<(), Unready> {
+        if self.0.is_ready().unwrap_or(true) {
+            Ok(())
+        } else {
+            Err(Unready::Asked)
+        }
+    }
+
+    fn is_still(&self, _: Unready) -> bool {
+        false
+    }
+
+    fn give_back(&self, _: Claimed) {}
+
+    fn register(&self, ticket: Ticket, _: Role) -> Option<Box<dyn Registration + '_>> {
+        let registration = self.0.watch(ticket).ok()??;
+        Some(Box::new(registration))
+    }
+}
+
 /// What a select refers to.
 #[derive(Clone, Copy)]
 pub(super) enum Handle<'a> {
@@ -144,31 +232,12 @@ impl<'a> Handle<'a> {
     }
 }
 
-impl Operation for Readiness<'_> {
-    fn claim(&self) -> Option<Claimed> {
-        self.is_possible().then_some(Claimed::Ready)
-    }
-
-    fn is_possible(&self) -> bool {
-        self.0.is_ready().unwrap_or(true)
-    }
-
-    fn give_back(&self, _: Claimed) {}
-
-    fn due(&self) -> Option<Instant> {
-        None
-    }
-
-    fn register(&self, ticket: Ticket, _: Role) -> Option<Box<dyn Registration + '_>> {
-        let registration = self.0.watch(ticket).ok()??;
-        Some(Box::new(registration))
-    }
-}
-
 #[derive(Clone, Copy)]
 pub(super) struct Arm<'a> {
     pub(super) index: usize,
     pub(super) handle: Handle<'a>,
     /// Which channel end it is of.
     pub(super) address: *const (),
+    /// Why it was not possible when it was looked at last.
+    pub(super) unready: Unready,
 }

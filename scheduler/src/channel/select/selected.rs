@@ -13,6 +13,10 @@ use crate::channel::{Receiver, RecvError, SendError, Sender};
 /// An operation that was selected and must now be done, with the end of the channel that was given
 /// for it.
 ///
+/// A message that is received is out of the channel already. One that is sent is not in it before
+/// [`send`](Self::send), and until then others may wait for it for 100 ms: those that it would meet
+/// without capacity, and those that would be told that there is no room.
+///
 /// # Panics
 ///
 /// Dropping it instead panics, and gives back what was promised.
@@ -29,7 +33,8 @@ impl SelectedOperation<'_> {
         self.arm.index
     }
 
-    /// Sends the message.
+    /// Sends the message. It blocks only if the one who would have received it without capacity has
+    /// waited for too long, or was cancelled: then until another receives it.
     ///
     /// # Errors
     ///
@@ -38,16 +43,18 @@ impl SelectedOperation<'_> {
     /// # Panics
     ///
     /// Panics if another operation was selected.
+    #[track_caller]
     pub fn send<T>(self, sender: &Sender<T>, message: T) -> Result<(), SendError<T>> {
         assert!(
             ptr::from_ref(sender).cast() == self.arm.address,
             "passed a sender that wasn't selected"
         );
-        let claimed = self.finish();
-        match claimed {
-            Claimed::Channel(Claim::Promise) => {
-                sender.chan.send_promised(message).map_err(SendError)
-            }
+        match self.finish() {
+            Claimed::Channel(Claim::Room) => sender.chan.send_promised(message).map_err(SendError),
+            Claimed::Channel(Claim::Meeting(key)) => match sender.chan.bring(key, message) {
+                None => Ok(()),
+                Some(back) => sender.send(back),
+            },
             _ => Err(SendError(message)),
         }
     }
@@ -61,17 +68,16 @@ impl SelectedOperation<'_> {
     /// # Panics
     ///
     /// Panics if another operation was selected.
+    #[track_caller]
     pub fn recv<T>(self, receiver: &Receiver<T>) -> Result<T, RecvError> {
         assert!(
             ptr::from_ref(receiver).cast() == self.arm.address,
             "passed a receiver that wasn't selected"
         );
-        let claimed = self.finish();
-        match (&receiver.source, claimed) {
-            (Source::Chan(chan), Claimed::Channel(Claim::Promise)) => match chan.await_promised() {
-                Some(message) => Ok(message),
-                None => receiver.recv(),
-            },
+        match (&receiver.source, self.finish()) {
+            (Source::Chan(chan), Claimed::Channel(Claim::Message(key))) => {
+                Ok(chan.take_promised(key))
+            }
             (Source::Clock(clock), Claimed::Time(time)) => Ok(clock.message(time)),
             _ => Err(RecvError),
         }
