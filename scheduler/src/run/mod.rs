@@ -17,6 +17,7 @@
 //! | `context`   | what the current OS thread is to the runtime: all the thread-locals      |
 //! | `panicking` | how deep a thread is in unwindings, and panics that may not go on        |
 //! | `panic_state` | what std knows of a thread's panics                                    |
+//! | `panic_message` | what the message of a panic says of a green thread                   |
 //! | `reclaim`   | long-parked green threads give back what they do not use of their stacks |
 //! | `overflow`  | what is said when a stack overflows                                      |
 //! | `stack_use` | how much of their stacks green threads use                               |
@@ -31,6 +32,7 @@ pub(crate) mod context;
 pub mod driver;
 pub(crate) mod green;
 pub(crate) mod overflow;
+pub(crate) mod panic_message;
 pub(crate) mod panic_state;
 pub(crate) mod panicking;
 pub(crate) mod queue;

@@ -16,7 +16,14 @@ use std::process;
 use std::thread;
 
 use crate::run::green::{Green, Waiter};
-use crate::run::panic_state;
+use crate::run::{panic_message, panic_state};
+
+/// Prepares the process for green threads that panic. It waits for panic hooks that run, so nothing
+/// may be locked that one may want.
+pub(crate) fn prepare() {
+    panic_state::find();
+    panic_message::install();
+}
 
 /// How deep the current thread, whose waiter this is, is in unwindings. `None` if it must not be
 /// unwound at all: it is in the panic hook, or how deep it is is unknown.

@@ -9,7 +9,7 @@ use std::thread;
 use super::Runtime;
 use crate::run::context;
 use crate::run::overflow;
-use crate::run::panic_state;
+use crate::run::panicking;
 use crate::run::queue::Local;
 use crate::run::shared::Shared;
 use crate::run::stack_use;
@@ -156,7 +156,7 @@ impl Builder {
         };
         let class = Class::of(stack_size, own)?;
         overflow::install_handler();
-        panic_state::find();
+        panicking::prepare();
         context::watch_forks();
         start(mode, class, workers, name)
     }

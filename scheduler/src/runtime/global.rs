@@ -10,7 +10,7 @@ use super::Runtime;
 use super::builder::Builder;
 use crate::protocol::process::PerProcess;
 use crate::run::context;
-use crate::run::panic_state;
+use crate::run::panicking;
 use crate::run::shared::Shared;
 
 static GLOBAL: PerProcess<Runtime> = PerProcess::new();
@@ -31,7 +31,7 @@ fn global() -> io::Result<Arc<Shared>> {
     let runtime = match GLOBAL.get() {
         Some(runtime) => runtime,
         None => {
-            panic_state::find();
+            panicking::prepare();
             let _one_at_a_time = STARTING.get_or_make(Mutex::default).lock();
             match GLOBAL.get() {
                 Some(runtime) => runtime,
@@ -50,7 +50,7 @@ impl Builder {
     /// As [`build`](Self::build); and [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the global
     /// runtime runs, which it does from its first use on: configure it first thing in `main`.
     pub fn build_global(self) -> io::Result<()> {
-        panic_state::find();
+        panicking::prepare();
         let _one_at_a_time = STARTING.get_or_make(Mutex::default).lock();
         if GLOBAL.get().is_some() {
             return Err(io::Error::new(
