@@ -14,7 +14,7 @@ use std::time::Duration;
 use common::{WORKER_COUNTS, child, is_child, message, run, runtime, watchdog};
 use roving::net::{SocketAddr, TcpListener, TcpStream};
 use roving::sync::{Arc, Mutex};
-use roving::{Builder, Handle, channel, deadline, go, is_green, thread};
+use roving::{Builder, Handle, blocking, channel, deadline, go, is_green, thread};
 
 /// Calls `test` in processes of its own, with global runtimes of each size and each kind.
 fn in_each_process(name: &str, test: impl FnOnce()) {
@@ -105,6 +105,7 @@ fn use_the_runtime() {
         .for_each(|thread| thread.join().unwrap());
     assert_eq!(*counter.lock().unwrap(), 200);
 
+    assert_eq!(go!(|| blocking(|| 7)).join().unwrap().unwrap(), 7);
     let late = deadline(Duration::from_millis(1), || thread::sleep(Duration::MAX));
     assert!(late.is_err());
 
@@ -223,6 +224,24 @@ fn a_green_thread_that_forks_goes_on_alone() {
         }
         let together: Vec<_> = exits.into_iter().map(forks).collect();
         together.into_iter().for_each(|forks| forks.join().unwrap());
+    });
+}
+
+#[test]
+fn a_helper_that_forks_goes_on_alone() {
+    in_each_process("a_helper_that_forks_goes_on_alone", || {
+        go!(|| {
+            let child = blocking(|| {
+                let child = fork();
+                if child.is_none() {
+                    abort_on_panic(use_the_runtime);
+                }
+                child
+            });
+            child.unwrap().unwrap().must_end_well();
+        })
+        .join()
+        .unwrap();
     });
 }
 

@@ -1,53 +1,35 @@
 //! Calls that block in the system, off the workers.
 //!
-//! A worker that sits in `getaddrinfo` runs no green thread. [`run`] hands such a call to a helper
-//! OS thread and parks the green thread meanwhile. Helpers are started when they are needed,
-//! sixteen at most for the process, and end when they have had nothing to do for a while.
+//! A worker that sits in `getaddrinfo` runs no green thread. Such a call is handed to one of the
+//! runtime's [helpers](crate::run::helpers), and the green thread parks meanwhile.
 
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
+
+pub use crate::run::helpers::Kind;
 
 use crate::run::context;
 use crate::run::panicking;
 use crate::stack::fp::{Environment, Saved};
 use crate::wait;
 
-const MAX_HELPERS: usize = 16;
-const KEEP_IDLE: Duration = Duration::from_secs(5);
-
-type Job = Box<dyn FnOnce() + Send>;
-
-struct Helpers {
-    state: Mutex<State>,
-    job_came: Condvar,
-}
-
-struct State {
-    jobs: VecDeque<Job>,
-    helpers: usize,
-    idle: usize,
-}
-
-static HELPERS: Helpers = Helpers {
-    state: Mutex::new(State {
-        jobs: VecDeque::new(),
-        helpers: 0,
-        idle: 0,
-    }),
-    job_came: Condvar::new(),
-};
-
 /// Calls `f` on a helper OS thread and waits for its result, so that the other green threads of
 /// this worker go on. On a plain OS thread it just calls `f`.
 ///
+/// As many calls of a runtime as [`Builder::max_blocking`](crate::Builder::max_blocking) says may be
+/// under way at once, 512 if it says nothing. Further ones wait for their turn, and the first of them
+/// prints a line on standard error. Name look-ups of `net` do not count.
+///
 /// If the green thread is cancelled meanwhile, it unwinds, and the call ends on its own. Its result is
 /// dropped then; a panic of its destructor is printed, and harms nobody.
+///
+/// A helper that has started a process does not end before that, so one that is to die with its parent
+/// (`PR_SET_PDEATHSIG`) lives as long as this process does. (The parent of what a green thread
+/// starts itself is its worker, which ends with the runtime.)
 ///
 /// # Errors
 ///
@@ -65,15 +47,31 @@ static HELPERS: Helpers = Helpers {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn run<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    if !context::is_green() {
+    run_as(Kind::Call, f)
+}
+
+/// Like [`run`], for a call of some kind: each has helpers of its own.
+///
+/// # Errors
+///
+/// As [`run`].
+///
+/// # Panics
+///
+/// As [`run`].
+pub fn run_as<T: Send + 'static>(
+    kind: Kind,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let Some(lane) = context::with_runtime(|runtime| runtime.helpers.lane(kind).clone()) else {
         return Ok(f());
-    }
+    };
     let wait = wait::begin();
     let ticket = wait.ticket();
     let result = Arc::new(Slot(Mutex::new(None)));
     let slot = result.clone();
     let environment = Saved::new(Environment::current());
-    HELPERS.submit(Box::new(move || {
+    lane.submit(Box::new(move || {
         let call = || panic::catch_unwind(AssertUnwindSafe(f));
         let outcome = environment.run_in(Environment::current(), call);
         *slot.0.lock() = Some(outcome);
@@ -96,48 +94,6 @@ impl<T> Drop for Slot<T> {
     fn drop(&mut self) {
         if let Some(result) = self.0.get_mut().take() {
             panicking::contain(|| drop(result));
-        }
-    }
-}
-
-impl Helpers {
-    fn submit(&'static self, job: Job) -> io::Result<()> {
-        let mut state = self.state.lock();
-        if state.idle <= state.jobs.len() && state.helpers < MAX_HELPERS {
-            let started = thread::Builder::new()
-                .name("roving-blocking".to_owned())
-                .spawn(|| self.help());
-            match started {
-                Ok(_) => state.helpers += 1,
-                Err(error) if state.helpers == 0 => {
-                    return Err(io::Error::new(
-                        error.kind(),
-                        format!("no OS thread for a call that blocks: {error}"),
-                    ));
-                }
-                Err(_) => {}
-            }
-        }
-        state.jobs.push_back(job);
-        self.job_came.notify_one();
-        Ok(())
-    }
-
-    fn help(&self) {
-        let mut state = self.state.lock();
-        loop {
-            while let Some(job) = state.jobs.pop_front() {
-                drop(state);
-                job();
-                state = self.state.lock();
-            }
-            state.idle += 1;
-            let timed_out = self.job_came.wait_for(&mut state, KEEP_IDLE).timed_out();
-            state.idle -= 1;
-            if timed_out && state.jobs.is_empty() {
-                state.helpers -= 1;
-                return;
-            }
         }
     }
 }

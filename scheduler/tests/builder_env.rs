@@ -28,6 +28,20 @@ fn numbers_of_workers_that_cannot_be() {
 }
 
 #[test]
+fn numbers_of_blocking_calls_that_cannot_be() {
+    for calls in [0, 65_537, usize::MAX] {
+        let error = Builder::new()
+            .workers(1)
+            .max_blocking(calls)
+            .build()
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        let message = error.to_string();
+        assert!(message.contains(&calls.to_string()), "{message}");
+    }
+}
+
+#[test]
 fn stack_sizes_that_cannot_be() {
     let error = Builder::new()
         .workers(1)

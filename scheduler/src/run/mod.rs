@@ -15,6 +15,7 @@
 //! | `wake`      | how a thread gets to run again whose wait has ended                      |
 //! | `worker`    | the loop: find work, switch to it, do what it asked for                  |
 //! | `context`   | what the current OS thread is to the runtime: all the thread-locals      |
+//! | `helpers`   | the OS threads for calls that block in the system                        |
 //! | `panicking` | how deep a thread is in unwindings, and panics that may not go on        |
 //! | `panic_state` | what std knows of a thread's panics                                    |
 //! | `panic_message` | what the message of a panic says of a green thread                   |
@@ -31,6 +32,7 @@ pub(crate) mod ambient;
 pub(crate) mod context;
 pub mod driver;
 pub(crate) mod green;
+pub(crate) mod helpers;
 pub(crate) mod overflow;
 pub(crate) mod panic_message;
 pub(crate) mod panic_state;

@@ -19,6 +19,7 @@ use crate::protocol::process::Process;
 use crate::protocol::timer::Shard;
 use crate::run::driver::Driver;
 use crate::run::green::Runnable;
+use crate::run::helpers::Helpers;
 use crate::run::queue::{Inbox, Stealable};
 use crate::run::reclaim::Reclaim;
 use crate::run::registry::Registry;
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) start: Instant,
     pub(crate) registry: Registry,
     pub(crate) reclaim: Reclaim,
+    pub(crate) helpers: Helpers,
     driver: OnceLock<Arc<dyn Driver>>,
     /// The right to call the driver's `wait`.
     pub(crate) leader: Mutex<()>,
@@ -69,7 +71,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(mode: Mode, stack_class: Class, stealable: Vec<Stealable>) -> Self {
+    pub(crate) fn new(
+        mode: Mode,
+        stack_class: Class,
+        max_blocking: usize,
+        stealable: Vec<Stealable>,
+    ) -> Self {
         let workers = stealable.len();
         Self {
             id: RuntimeId::next(),
@@ -92,6 +99,7 @@ impl Shared {
             start: Instant::now(),
             registry: Registry::new(workers),
             reclaim: Reclaim::default(),
+            helpers: Helpers::new(max_blocking),
             driver: OnceLock::new(),
             leader: Mutex::new(()),
             installing: Mutex::new(()),
@@ -222,6 +230,7 @@ impl Shared {
     /// Makes all workers end. No green thread is alive.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
+        self.helpers.close();
         for worker in 0..self.workers.len() {
             if self.idle.claim(worker) {
                 self.unpark(worker);

@@ -8,6 +8,7 @@ use std::thread;
 
 use super::Runtime;
 use crate::run::context;
+use crate::run::helpers;
 use crate::run::overflow;
 use crate::run::panicking;
 use crate::run::queue::Local;
@@ -20,6 +21,7 @@ use crate::stack::{self, Class};
 use std::sync::Arc;
 
 const MAX_WORKERS: usize = 1024;
+const MAX_BLOCKING: usize = 1 << 16;
 
 /// Configures a [`Runtime`].
 ///
@@ -31,6 +33,7 @@ const MAX_WORKERS: usize = 1024;
 /// | [`stack_size`](Self::stack_size) | `ROVING_STACK_SIZE` | 256 KiB of address space |
 /// | [`thread_name`](Self::thread_name) |  | `roving` |
 /// | [`own_thread_locals`](Self::own_thread_locals), [`pinned_thread_locals`](Self::pinned_thread_locals) | `ROVING_THREAD_LOCALS` = `own` or `pinned` | own where the platform allows it, else pinned |
+/// | [`max_blocking`](Self::max_blocking) | `ROVING_MAX_BLOCKING` | 512 |
 /// | [`migrate_always`](Self::migrate_always) | `ROVING_MIGRATE_ALWAYS` = 1 | no                          |
 ///
 /// Two more variables are for those who look into a program:
@@ -55,6 +58,7 @@ pub struct Builder {
     thread_name: Option<String>,
     thread_locals: Option<ThreadLocals>,
     migrate_always: Option<bool>,
+    max_blocking: Option<usize>,
 }
 
 impl Builder {
@@ -124,6 +128,14 @@ impl Builder {
         self
     }
 
+    /// Sets how many calls of [`blocking`](crate::blocking::run) may be under way at once, from 1 to
+    /// 65,536: each of them takes an OS thread. As many again may look up names, and as many close
+    /// sockets that linger.
+    pub fn max_blocking(mut self, calls: usize) -> Self {
+        self.max_blocking = Some(calls);
+        self
+    }
+
     /// Starts a runtime of its own.
     ///
     /// # Errors
@@ -143,6 +155,13 @@ impl Builder {
             Some(bytes) => bytes,
             None => from_environment("ROVING_STACK_SIZE")?.unwrap_or(stack::DEFAULT_SIZE),
         };
+        let max_blocking = match self.max_blocking {
+            Some(calls) => helpers_in_range("max_blocking", calls)?,
+            None => match from_environment("ROVING_MAX_BLOCKING")? {
+                Some(calls) => helpers_in_range("ROVING_MAX_BLOCKING", calls)?,
+                None => helpers::DEFAULT_BOUND,
+            },
+        };
         let name = self.thread_name.as_deref().unwrap_or("roving");
         if name.contains('\0') {
             return Err(invalid(format!(
@@ -158,7 +177,7 @@ impl Builder {
         overflow::install_handler();
         panicking::prepare();
         context::watch_forks();
-        start(mode, class, workers, name)
+        start(mode, class, max_blocking, workers, name)
     }
 
     fn mode(&self) -> io::Result<Mode> {
@@ -195,10 +214,16 @@ impl Builder {
     }
 }
 
-fn start(mode: Mode, class: Class, workers: usize, name: &str) -> io::Result<Runtime> {
+fn start(
+    mode: Mode,
+    class: Class,
+    max_blocking: usize,
+    workers: usize,
+    name: &str,
+) -> io::Result<Runtime> {
     let locals: Vec<Local> = (0..workers).map(|_| Local::new()).collect();
     let stealable = locals.iter().map(Local::stealable).collect();
-    let shared = Arc::new(Shared::new(mode, class, stealable));
+    let shared = Arc::new(Shared::new(mode, class, max_blocking, stealable));
     if shared.mode.report_stacks {
         stack_use::report_at_exit(&shared);
     }
@@ -228,6 +253,16 @@ fn in_range(what: &str, workers: usize) -> io::Result<usize> {
     } else {
         Err(invalid(format!(
             "{what} = {workers}: a runtime has from 1 to {MAX_WORKERS} workers"
+        )))
+    }
+}
+
+fn helpers_in_range(what: &str, calls: usize) -> io::Result<usize> {
+    if (1..=MAX_BLOCKING).contains(&calls) {
+        Ok(calls)
+    } else {
+        Err(invalid(format!(
+            "{what} = {calls}: from 1 to {MAX_BLOCKING} calls may block at once"
         )))
     }
 }

@@ -93,7 +93,8 @@ impl Coroutine {
             home.end_child();
             // The body is gone, and nothing of it will be freed under this thread's pointer.
             if owns_thread_locals {
-                // SAFETY: the thread-locals come with the stack, and nothing follows.
+                // SAFETY: the thread-locals come with the stack, and nothing follows, or in a forked child
+                // its end.
                 unsafe { tls::end_thread() };
                 home.end_child();
             }
