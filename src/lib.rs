@@ -67,8 +67,26 @@ macro_rules! go {
     (stack_size = $bytes:expr, $f:expr $(,)?) => {
         $crate::thread::spawn_with($crate::thread::Builder::new().stack_size($bytes), $f)
     };
+    ($option:ident = $value:expr $(,)?) => {
+        $crate::__go_expects!($option = $value)
+    };
     ($f:expr $(,)?) => {
         $crate::spawn($f)
+    };
+    ($($found:tt)*) => {
+        $crate::__go_expects!($($found)*)
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __go_expects {
+    ($($found:tt)*) => {
+        ::std::compile_error!(::std::concat!(
+            "`go!` expects a closure, and before it none, one or both of the options `name = ...` and \
+             `stack_size = ...`, found: ",
+            ::std::stringify!($($found)*)
+        ))
     };
 }
 

@@ -158,6 +158,36 @@ const CASES: &[(&str, &str, &str)] = &[
         "has no arm",
     ),
     (
+        "go_has_no_such_option",
+        "roving::go!(stack = 65536, || ());",
+        "`go!` expects a closure, and before it none, one or both of the options `name = ...` and `stack_size = ...`, found: stack = 65536, || ()",
+    ),
+    (
+        "go_has_no_third_option",
+        "roving::go!(name = \"n\", priority = 1, || ());",
+        "`go!` expects a closure",
+    ),
+    (
+        "go_without_a_closure",
+        "roving::go!(stack_size = 65536);",
+        "`go!` expects a closure",
+    ),
+    (
+        "go_of_nothing",
+        "roving::go!();",
+        "`go!` expects a closure",
+    ),
+    (
+        "select_has_no_such_arm",
+        "let (_sender, receiver) = roving::channel::unbounded::<u8>(); roving::select! { receive(receiver) -> _ => () }",
+        "`select!` expects arms of the forms `recv(receiver) -> pattern => body`, `send(",
+    ),
+    (
+        "a_local_has_no_value",
+        "roving::local! { static LOCAL: u8 = 1; }",
+        "`local!` expects declarations such as `static NAME: Type;`",
+    ),
+    (
         "a_message_that_is_not_send",
         "let (sender, receiver) = roving::channel::unbounded(); sender.send(std::rc::Rc::new(1)).unwrap();
          roving::go!(move || drop(receiver));",

@@ -61,6 +61,7 @@ impl Group {
     /// # Panics
     ///
     /// Panics if `limit` is 0.
+    #[track_caller]
     pub fn limit(self, limit: usize) -> Self {
         let limit = NonZeroUsize::new(limit).expect("a group of no member at once never ends");
         Self { limit: Some(limit) }
@@ -75,6 +76,7 @@ impl Group {
     /// # Panics
     ///
     /// The first panic of a member goes on in the caller, as does one of `f`.
+    #[track_caller]
     pub fn run<'env, T, E, F>(self, f: F) -> Result<Vec<T>, E>
     where
         T: Send + 'env,
@@ -121,6 +123,7 @@ impl Group {
     /// # Panics
     ///
     /// The first panic of `f` goes on in the caller.
+    #[track_caller]
     pub fn map<I, T, E, F>(self, items: I, f: F) -> Result<Vec<T>, E>
     where
         I: IntoIterator,

@@ -63,6 +63,7 @@ pub struct Interval {
 /// }
 /// assert!(start.elapsed() >= Duration::from_millis(3));
 /// ```
+#[track_caller]
 pub fn interval(period: Duration) -> Interval {
     interval_at(Instant::now(), period)
 }
@@ -72,6 +73,7 @@ pub fn interval(period: Duration) -> Interval {
 /// # Panics
 ///
 /// Panics if `period` is zero.
+#[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
     assert!(!period.is_zero(), "the period of an interval is not zero");
     Interval {

@@ -265,7 +265,7 @@ fn locking_again_what_one_holds_is_told() {
         let mutex = Mutex::new(());
         let held = mutex.lock().unwrap();
         let again = panic::catch_unwind(|| drop(mutex.lock()));
-        let message = *again.unwrap_err().downcast::<&str>().unwrap();
+        let message = common::message(&*again.unwrap_err());
         assert!(message.contains("holds the lock already"), "{message}");
         drop(held);
         assert!(mutex.try_lock().is_ok());

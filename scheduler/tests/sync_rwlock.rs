@@ -212,7 +212,10 @@ fn a_deadline_ends_the_wait() {
     on_each_worker_count(|| {
         let lock = RwLock::new(());
         let writing = lock.write().unwrap();
-        assert!(deadline(Duration::from_millis(1), || drop(lock.read())).is_err());
+        thread::scope(|scope| {
+            let reads = || deadline(Duration::from_millis(1), || drop(lock.read()));
+            assert!(scope.spawn(reads).join().unwrap().is_err());
+        });
         drop(writing);
         let reading = lock.read().unwrap();
         assert!(deadline(Duration::from_millis(1), || drop(lock.write())).is_err());

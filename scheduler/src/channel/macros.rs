@@ -118,7 +118,10 @@ macro_rules! __select {
     };
     (@parse $new:ident $arms:tt $default:tt $($rest:tt)*) => {
         ::std::compile_error!(::std::concat!(
-            "`select!` expects an arm such as `recv(receiver) -> message => body`, found: ",
+            "`select!` expects arms of the forms `recv(receiver) -> pattern => body`, \
+             `send(sender, message) -> pattern => body`, `join(handle) -> pattern => body`, \
+             `ready(selectable) => body`, `readable(socket) => body`, `writable(socket) => body`, \
+             `default => body` and `default(timeout) => body`, found: ",
             ::std::stringify!($($rest)*)
         ))
     };

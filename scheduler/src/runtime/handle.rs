@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::run::context;
 use crate::run::driver::Driver;
 use crate::run::shared::{RuntimeId, Shared};
+use crate::stack::mode::{NoOwnThreadLocals, ThreadLocals};
 
 /// A reference to a runtime. It does not keep the runtime running.
 #[derive(Clone)]
@@ -31,6 +32,56 @@ impl Handle {
     /// Which runtime this is.
     pub fn id(&self) -> RuntimeId {
         self.0.id
+    }
+
+    /// How many workers it has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::Handle;
+    ///
+    /// // The global runtime's, on a plain OS thread.
+    /// let runtime = Handle::current()?;
+    /// println!(
+    ///     "{} green threads on {} workers, thread-locals: {:?}",
+    ///     runtime.green_threads(),
+    ///     runtime.workers(),
+    ///     runtime.thread_locals(),
+    /// );
+    /// assert!(runtime.workers() >= 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn workers(&self) -> usize {
+        self.0.workers.len()
+    }
+
+    /// How many of its green threads are alive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::{Handle, go, thread};
+    ///
+    /// let parked = go!(thread::park);
+    /// assert!(Handle::current()?.green_threads() >= 1);
+    /// parked.thread().unpark();
+    /// parked.join().unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn green_threads(&self) -> usize {
+        self.0.registry.len()
+    }
+
+    /// Whose thread-locals its green threads use.
+    pub fn thread_locals(&self) -> ThreadLocals {
+        self.0.mode.thread_locals
+    }
+
+    /// Why its green threads do not have their own thread-locals, if that is only because they
+    /// cannot be had here; `None` if they have them, or if another mode was asked for.
+    pub fn no_own_thread_locals(&self) -> Option<&NoOwnThreadLocals> {
+        self.0.mode.refused.as_ref()
     }
 
     /// The runtime's IO driver, made by `make` if it has none yet.

@@ -30,6 +30,7 @@ use super::{Condvar, Mutex};
 /// # Panics
 ///
 /// Panics if `capacity` is 0.
+#[track_caller]
 pub fn channel<T: Clone>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a broadcast channel has room for a message");
     let shared = Arc::new(Shared {

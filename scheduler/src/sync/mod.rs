@@ -29,6 +29,7 @@
 mod barrier;
 pub mod broadcast;
 mod condvar;
+mod holder;
 mod lazy_lock;
 #[cfg(all(test, roving_loom))]
 mod models;

@@ -108,6 +108,7 @@ impl<T: ?Sized> Mutex<T> {
     /// In debug builds, if the current thread holds the lock already. Otherwise that waits for
     /// ever.
     #[inline]
+    #[track_caller]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         self.raw.lock();
         self.locked()

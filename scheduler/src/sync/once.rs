@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
+use super::holder::Holder;
 use super::parking::{self, Patience, Place};
 use crate::protocol::primitive::{AtomicU32, Ordering};
 
@@ -37,6 +38,8 @@ const COMPLETE: u32 = 4;
 /// ```
 pub struct Once {
     state: AtomicU32,
+    /// The thread whose closure runs.
+    runner: Holder,
 }
 
 impl UnwindSafe for Once {}
@@ -77,6 +80,7 @@ impl Once {
     pub const fn new() -> Self {
         Self {
             state: AtomicU32::new(INCOMPLETE),
+            runner: Holder::new(),
         }
     }
 
@@ -85,6 +89,7 @@ impl Once {
     pub fn new() -> Self {
         Self {
             state: AtomicU32::new(INCOMPLETE),
+            runner: Holder::new(),
         }
     }
 
@@ -93,7 +98,8 @@ impl Once {
     ///
     /// # Panics
     ///
-    /// Panics if an earlier closure panicked.
+    /// Panics if an earlier closure panicked; in debug builds, if this is called by the closure that
+    /// runs. Otherwise that waits for ever.
     #[inline]
     #[track_caller]
     pub fn call_once<F: FnOnce()>(&self, f: F) {
@@ -105,6 +111,7 @@ impl Once {
 
     /// Like [`call_once`](Self::call_once), also after a closure has panicked.
     #[inline]
+    #[track_caller]
     pub fn call_once_force<F: FnOnce(&OnceState)>(&self, f: F) {
         if !self.is_completed() {
             let mut f = Some(f);
@@ -129,6 +136,7 @@ impl Once {
     }
 
     /// Blocks until a closure has run, whether others have panicked or not.
+    #[track_caller]
     pub fn wait_force(&self) {
         self.wait_for_end(true);
     }
@@ -161,6 +169,7 @@ impl Once {
     }
 
     fn run(&self, poisoned: bool, f: &mut dyn FnMut(&OnceState)) {
+        self.runner.note();
         let mut end = EndOfRun {
             once: self,
             becomes: POISONED,
@@ -187,7 +196,9 @@ impl Once {
     }
 
     /// Parks until a run that goes on has ended.
+    #[track_caller]
     fn park_while_running(&self, seen: u32) {
+        self.runner.panic_if_me("runs the closure");
         let queued = seen == QUEUED
             || self
                 .state
@@ -224,6 +235,7 @@ struct EndOfRun<'a> {
 
 impl Drop for EndOfRun<'_> {
     fn drop(&mut self) {
+        self.once.runner.forget();
         parking::with_parked(self.once.key(), |parked| {
             self.once.state.swap(self.becomes, Ordering::Release);
             while parked.wake_one(|_| true, 0) {}

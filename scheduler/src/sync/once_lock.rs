@@ -69,6 +69,7 @@ impl<T> OnceLock<T> {
     }
 
     /// The value; blocks until it has been set.
+    #[track_caller]
     pub fn wait(&self) -> &T {
         self.once.wait_force();
         self.get().expect("it has been set")
@@ -79,6 +80,7 @@ impl<T> OnceLock<T> {
     /// # Errors
     ///
     /// It has been set; the error is `value`.
+    #[track_caller]
     pub fn set(&self, value: T) -> Result<(), T> {
         let mut value = Some(value);
         self.get_or_init(|| value.take().expect("taken here only"));
@@ -94,6 +96,7 @@ impl<T> OnceLock<T> {
     /// # Panics
     ///
     /// If `f` panics, so does this, and the cell stays empty.
+    #[track_caller]
     pub fn get_or_init<F: FnOnce() -> T>(&self, f: F) -> &T {
         if let Some(value) = self.get() {
             return value;

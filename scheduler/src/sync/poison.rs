@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LockResult, PoisonError};
+use std::thread::panicking;
 
 /// Whether a lock is poisoned.
 #[derive(Debug)]
@@ -52,11 +53,4 @@ impl Flag {
             Ok(guard)
         }
     }
-}
-
-/// Whether the current thread is unwinding. std's count, which is shared where thread-locals are,
-/// is right when it is zero.
-#[inline]
-fn panicking() -> bool {
-    std::thread::panicking() && crate::thread::panicking()
 }

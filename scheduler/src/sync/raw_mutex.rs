@@ -18,6 +18,7 @@
 
 use std::time::Instant;
 
+use super::holder::Holder;
 use super::parking::{self, End, Grant, Kind, Patience, Place};
 use crate::protocol::primitive::{AtomicU32, Ordering};
 
@@ -39,8 +40,7 @@ const SPINS: u32 = if cfg!(roving_loom) { 0 } else { 60 };
 #[derive(Debug)]
 pub(super) struct RawMutex {
     state: AtomicU32,
-    #[cfg(all(debug_assertions, not(roving_loom)))]
-    holder: holder::Holder,
+    holder: Holder,
 }
 
 impl RawMutex {
@@ -48,8 +48,7 @@ impl RawMutex {
     pub(super) const fn new() -> Self {
         Self {
             state: AtomicU32::new(FREE),
-            #[cfg(debug_assertions)]
-            holder: holder::Holder::new(),
+            holder: Holder::new(),
         }
     }
 
@@ -57,6 +56,7 @@ impl RawMutex {
     pub(super) fn new() -> Self {
         Self {
             state: AtomicU32::new(FREE),
+            holder: Holder::new(),
         }
     }
 
@@ -67,12 +67,13 @@ impl RawMutex {
             .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
             .is_ok();
         if locked {
-            self.note_holder();
+            self.holder.note();
         }
         locked
     }
 
     #[inline]
+    #[track_caller]
     pub(super) fn lock(&self) {
         if !self.try_lock() {
             self.lock_contended(Patience::Forever);
@@ -96,12 +97,13 @@ impl RawMutex {
     }
 
     #[cold]
+    #[track_caller]
     fn lock_contended(&self, patience: Patience) -> bool {
         if patience == Patience::Forever {
-            self.panic_if_held();
+            self.holder.panic_if_me("holds the lock");
         }
         if self.spin() {
-            self.note_holder();
+            self.holder.note();
             return true;
         }
         let mut wish = (PATIENT, Place::Back);
@@ -115,7 +117,7 @@ impl RawMutex {
                 End::Invalid => {}
             }
         }
-        self.note_holder();
+        self.holder.note();
         true
     }
 
@@ -138,7 +140,7 @@ impl RawMutex {
     /// The caller holds the lock.
     #[inline]
     pub(super) unsafe fn unlock(&self) {
-        self.forget_holder();
+        self.holder.forget();
         if self
             .state
             .compare_exchange(HELD, FREE, Ordering::Release, Ordering::Relaxed)
@@ -162,55 +164,4 @@ impl RawMutex {
             parked.wake_one(|_| true, TRY_AGAIN);
         });
     }
-}
-
-/// Who holds a lock, in debug builds, so that one who locks again what it holds is told instead of
-/// waiting for ever.
-#[cfg(all(debug_assertions, not(roving_loom)))]
-mod holder {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::RawMutex;
-    use crate::run::context;
-
-    #[derive(Debug)]
-    pub(super) struct Holder(AtomicUsize);
-
-    impl Holder {
-        pub(super) const fn new() -> Self {
-            Self(AtomicUsize::new(0))
-        }
-    }
-
-    fn me() -> usize {
-        context::with_current(|waiter| std::ptr::from_ref(waiter).addr())
-    }
-
-    impl RawMutex {
-        pub(super) fn note_holder(&self) {
-            self.holder.0.store(me(), Ordering::Relaxed);
-        }
-
-        pub(super) fn forget_holder(&self) {
-            self.holder.0.store(0, Ordering::Relaxed);
-        }
-
-        pub(super) fn panic_if_held(&self) {
-            assert!(
-                self.holder.0.load(Ordering::Relaxed) != me(),
-                "this thread holds the lock already: it would wait for itself for ever"
-            );
-        }
-    }
-}
-
-#[cfg(not(all(debug_assertions, not(roving_loom))))]
-impl RawMutex {
-    #[inline]
-    fn note_holder(&self) {}
-
-    #[inline]
-    fn forget_holder(&self) {}
-
-    fn panic_if_held(&self) {}
 }

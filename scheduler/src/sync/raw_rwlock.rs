@@ -21,6 +21,7 @@
 use std::mem;
 use std::time::Instant;
 
+use super::holder::Holder;
 use super::parking::{self, End, Kind, Patience, Place, Queue};
 use crate::protocol::primitive::{AtomicU32, Ordering};
 use crate::thread;
@@ -43,6 +44,7 @@ const YIELDS: u32 = if cfg!(roving_loom) { 0 } else { 3 };
 #[derive(Debug)]
 pub(super) struct RawRwLock {
     state: AtomicU32,
+    writer: Holder,
 }
 
 impl RawRwLock {
@@ -50,6 +52,7 @@ impl RawRwLock {
     pub(super) const fn new() -> Self {
         Self {
             state: AtomicU32::new(0),
+            writer: Holder::new(),
         }
     }
 
@@ -57,6 +60,7 @@ impl RawRwLock {
     pub(super) fn new() -> Self {
         Self {
             state: AtomicU32::new(0),
+            writer: Holder::new(),
         }
     }
 
@@ -65,28 +69,38 @@ impl RawRwLock {
     }
 
     /// Changes the state as `change` says, unless it says no.
-    fn update(&self, success: Ordering, change: impl Fn(u32) -> Option<u32>) -> bool {
+    fn update(&self, success: Ordering, change: impl FnMut(u32) -> Option<u32>) -> bool {
         self.state
             .fetch_update(success, Ordering::Relaxed, change)
             .is_ok()
     }
 
     #[inline]
+    #[track_caller]
     pub(super) fn try_read(&self) -> bool {
-        self.update(Ordering::Acquire, |state| {
-            assert!(state < MOST_READERS, "too many active read locks on RwLock");
-            (state & (WRITER | WAITING) == 0).then(|| state + READER)
-        })
+        let mut is_full = false;
+        let locked = self.update(Ordering::Acquire, |state| {
+            is_full = state >= MOST_READERS;
+            (!is_full && state & (WRITER | WAITING) == 0).then(|| state + READER)
+        });
+        assert!(!is_full, "too many active read locks on RwLock");
+        locked
     }
 
     #[inline]
     pub(super) fn try_write(&self) -> bool {
-        self.state
+        let locked = self
+            .state
             .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
+            .is_ok();
+        if locked {
+            self.writer.note();
+        }
+        locked
     }
 
     #[inline]
+    #[track_caller]
     pub(super) fn read(&self) {
         if !self.try_read() {
             self.lock_contended(READS, Patience::Forever);
@@ -94,22 +108,26 @@ impl RawRwLock {
     }
 
     #[inline]
+    #[track_caller]
     pub(super) fn write(&self) {
         if !self.try_write() {
             self.lock_contended(WRITES, Patience::Forever);
         }
     }
 
+    #[track_caller]
     pub(super) fn read_until(&self, deadline: Option<Instant>) -> bool {
         let patience = Patience::Until(deadline);
         self.try_read() || self.lock_contended(READS, patience)
     }
 
+    #[track_caller]
     pub(super) fn write_until(&self, deadline: Option<Instant>) -> bool {
         let patience = Patience::Until(deadline);
         self.try_write() || self.lock_contended(WRITES, patience)
     }
 
+    #[track_caller]
     fn try_lock(&self, kind: Kind) -> bool {
         if kind == READS {
             self.try_read()
@@ -119,7 +137,11 @@ impl RawRwLock {
     }
 
     #[cold]
+    #[track_caller]
     fn lock_contended(&self, kind: Kind, patience: Patience) -> bool {
+        if patience == Patience::Forever {
+            self.writer.panic_if_me("holds the lock for writing");
+        }
         for _ in 0..SPINS {
             if self.state.load(Ordering::Relaxed) & WAITING != 0 {
                 break;
@@ -158,6 +180,9 @@ impl RawRwLock {
                     mem::forget(gives_up);
                     // Pairs with the release of whoever unlocked before the hand-over.
                     self.state.load(Ordering::Acquire);
+                    if kind == WRITES {
+                        self.writer.note();
+                    }
                     return true;
                 }
                 End::TimedOut => return false,
@@ -202,6 +227,7 @@ impl RawRwLock {
     /// The caller holds the write lock.
     #[inline]
     pub(super) unsafe fn unlock_write(&self) {
+        self.writer.forget();
         if self
             .state
             .compare_exchange(WRITER, 0, Ordering::Release, Ordering::Relaxed)
@@ -225,6 +251,7 @@ impl RawRwLock {
     ///
     /// The caller holds the write lock.
     pub(super) unsafe fn downgrade(&self) {
+        self.writer.forget();
         let before = self.state.fetch_add(READER - WRITER, Ordering::Release);
         if before & WAITING != 0 {
             parking::with_parked(self.key(), |parked| {

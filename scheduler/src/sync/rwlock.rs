@@ -90,8 +90,10 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// Panics if there are a thousand million readers.
+    /// Panics if there are a thousand million readers; in debug builds, if the current thread holds the
+    /// lock for writing. Otherwise that waits for ever.
     #[inline]
+    #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         self.raw.read();
         self.reading()
@@ -103,6 +105,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// [`WouldBlock`](TryLockError::WouldBlock) if a writer has it, or waits;
     /// [`Poisoned`](TryLockError::Poisoned) as with [`read`](Self::read).
+    #[track_caller]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if self.raw.try_read() {
             Ok(self.reading()?)
@@ -117,6 +120,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # Errors
     ///
     /// As [`try_read`](Self::try_read).
+    #[track_caller]
     pub fn try_read_for(&self, timeout: Duration) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if self.raw.read_until(Instant::now().checked_add(timeout)) {
             Ok(self.reading()?)
@@ -130,7 +134,13 @@ impl<T: ?Sized> RwLock<T> {
     /// # Errors
     ///
     /// A writer panicked; the error has the guard.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, if the current thread holds the lock for writing already. Otherwise that waits
+    /// for ever.
     #[inline]
+    #[track_caller]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
         self.raw.write();
         self.writing()

@@ -104,6 +104,7 @@ impl Semaphore {
     }
 
     /// Adds permits.
+    #[track_caller]
     pub fn add_permits(&self, permits: usize) {
         let mut woken = Woken::default();
         let mut state = self.state.lock();

@@ -210,6 +210,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     }
 
     /// Counts a thread that is about to be spawned.
+    #[track_caller]
     pub(super) fn admit(&self) -> Belonging {
         let before = self.data.running.fetch_add(1, Ordering::Relaxed);
         let admitted = Admitted(Some(self.data.clone()));
@@ -289,6 +290,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// The payload of the panic that ended the thread; [`Cancelled`](crate::wait::Cancelled) if it
     /// was cancelled.
+    #[track_caller]
     pub fn join(self) -> Result<T> {
         self.handle.join()
     }

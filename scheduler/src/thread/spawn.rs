@@ -164,15 +164,11 @@ impl Builder {
         spawned.map(ScopedJoinHandle::new)
     }
 
+    #[track_caller]
     fn into_parts(self) -> (Option<Box<str>>, Option<usize>) {
-        let name = self.name.map(|name| {
-            assert!(
-                !name.contains('\0'),
-                "thread name may not contain interior null bytes"
-            );
-            name.into_boxed_str()
-        });
-        (name, self.stack_size)
+        let has_null = self.name.as_ref().is_some_and(|name| name.contains('\0'));
+        assert!(!has_null, "thread name may not contain interior null bytes");
+        (self.name.map(String::into_boxed_str), self.stack_size)
     }
 }
 

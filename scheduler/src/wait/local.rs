@@ -100,4 +100,10 @@ macro_rules! local {
             $visibility static $name: $crate::wait::local::Local<$type> = $crate::wait::local::Local::new();
         )*
     };
+    ($($found:tt)*) => {
+        ::std::compile_error!(::std::concat!(
+            "`local!` expects declarations such as `static NAME: Type;`, without a value, found: ",
+            ::std::stringify!($($found)*)
+        ));
+    };
 }
