@@ -45,9 +45,9 @@ const MODEL_STACK: usize = 67 * 4096;
 /// So often two models are made that are not neighbours, since another thread came between.
 const ATTEMPTS: usize = 16;
 
-/// No OS thread has an id from here on (`PID_MAX_LIMIT` is 2^22), and the bits above 2^29 have
-/// a meaning in a futex.
-pub(super) const FIRST_TID: u32 = 1 << 29;
+/// No OS thread has an id from here on: this is `PID_MAX_LIMIT`. A futex has room for 30 bits of an
+/// id, and a clock for 29.
+pub(super) const FIRST_TID: u32 = 1 << 22;
 
 /// All that it takes to make blocks.
 #[derive(Debug)]
