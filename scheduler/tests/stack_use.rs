@@ -26,6 +26,21 @@ fn dig_down_to(address: usize) -> u8 {
 }
 
 #[test]
+fn a_debug_build_has_room_for_its_larger_frames() {
+    let default = if cfg!(debug_assertions) {
+        1 << 20
+    } else {
+        256 << 10
+    };
+    on_each_worker_count(|| {
+        let deep = thread::spawn(move || dig(default - (64 << 10)));
+        assert_eq!(deep.join().unwrap(), 1);
+        let usage = thread::spawn(stack_usage).join().unwrap().unwrap();
+        assert_eq!(usage.size, default);
+    });
+}
+
+#[test]
 fn the_mark_rises_with_the_deepest_use() {
     assert_eq!(stack_usage(), None);
     on_each_worker_count(|| {

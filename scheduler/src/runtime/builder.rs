@@ -30,7 +30,7 @@ const MAX_BLOCKING: usize = 1 << 16;
 /// | setting | variable | default |
 /// |---------|----------|---------|
 /// | [`workers`](Self::workers) | `ROVING_WORKERS` | the cores that this process may use |
-/// | [`stack_size`](Self::stack_size) | `ROVING_STACK_SIZE` | 256 KiB of address space |
+/// | [`stack_size`](Self::stack_size) | `ROVING_STACK_SIZE` | 256 KiB of address space; 1 MiB in debug builds |
 /// | [`thread_name`](Self::thread_name) |  | `roving` |
 /// | [`own_thread_locals`](Self::own_thread_locals), [`pinned_thread_locals`](Self::pinned_thread_locals) | `ROVING_THREAD_LOCALS` = `own` or `pinned` | own where the platform allows it, else pinned |
 /// | [`max_blocking`](Self::max_blocking) | `ROVING_MAX_BLOCKING` | 512 |

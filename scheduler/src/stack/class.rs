@@ -23,8 +23,13 @@ use super::guard;
 use super::page::page;
 use super::tls;
 
-/// The stack size where none is asked for.
-pub(crate) const DEFAULT_SIZE: usize = 256 << 10;
+/// The stack size where none is asked for. Without optimisation frames are several times as large, and
+/// code that fits in one build should in the other.
+pub(crate) const DEFAULT_SIZE: usize = if cfg!(debug_assertions) {
+    1 << 20
+} else {
+    256 << 10
+};
 pub(crate) const MIN_SIZE: usize = 16 << 10;
 const MAX_SIZE: usize = 1 << 30;
 
