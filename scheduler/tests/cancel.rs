@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{each_worker_count, on_each_worker_count};
 use roving_scheduler::sync::Notify;
 use roving_scheduler::wait::Cancelled;
-use roving_scheduler::{CancelToken, DeadlineElapsed, deadline, local, shield, thread};
+use roving_scheduler::{CancelToken, DeadlineElapsed, Runtime, deadline, local, shield, thread};
 
 const EVER: Duration = Duration::MAX;
 const SHORT: Duration = Duration::from_millis(1);
@@ -328,5 +328,94 @@ fn a_scope_in_a_destructor_runs_to_its_end() {
             thread::sleep(EVER);
         });
         assert!(late.is_err() && done.load(Ordering::Relaxed));
+    });
+}
+
+/// Blocks in `runtime` for ever, for a caller that lends the count of those who have unwound from that.
+fn run_for_ever(runtime: &Runtime, unwound: &AtomicUsize, begins: impl FnOnce() + Send) {
+    struct Counts<'a>(&'a AtomicUsize);
+    impl Drop for Counts<'_> {
+        fn drop(&mut self) {
+            thread::sleep(SHORT);
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    runtime.run(|| {
+        let _counts = Counts(unwound);
+        begins();
+        thread::sleep(EVER);
+    });
+}
+
+#[test]
+fn what_runs_in_another_runtime_is_cancelled_with_the_one_who_waits_for_it() {
+    each_worker_count(|runtime| {
+        let (other, unwound) = (common::runtime(1), AtomicUsize::new(0));
+        let (other, unwound) = (&other, &unwound);
+        let cancelled = |expected: usize| {
+            assert_eq!(unwound.load(Ordering::SeqCst), expected);
+            assert_eq!(other.green_threads(), 0);
+        };
+        runtime.run(|| {
+            let begun = Notify::new();
+            thread::scope(|scope| {
+                let runs = scope.spawn(|| run_for_ever(other, unwound, || begun.notify_one()));
+                begun.wait();
+                runs.cancel();
+                assert!(runs.join().unwrap_err().is::<Cancelled>());
+            });
+            cancelled(1);
+            let token = CancelToken::new();
+            let ended = token.run(|| run_for_ever(other, unwound, || token.cancel()));
+            assert!(ended.is_err());
+            cancelled(2);
+            assert!(deadline(SHORT, || run_for_ever(other, unwound, || ())).is_err());
+            cancelled(3);
+        });
+    });
+}
+
+#[test]
+fn a_runtime_that_shuts_down_ends_what_its_threads_run_in_another() {
+    each_worker_count(|runtime| {
+        let (ends, other) = (
+            common::runtime(2),
+            Arc::new(common::runtime(runtime.workers())),
+        );
+        let unwound = Arc::new(AtomicUsize::new(0));
+        let begun = Arc::new(Notify::new());
+        let runs = {
+            let (other, unwound, begun) = (other.clone(), unwound.clone(), begun.clone());
+            ends.spawn(move || run_for_ever(&other, &unwound, || begun.notify_one()))
+        };
+        begun.wait();
+        ends.shutdown();
+        assert!(runs.join().unwrap_err().is::<Cancelled>());
+        assert_eq!(unwound.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn one_who_is_cancelled_gets_what_it_has_run_in_another_runtime() {
+    each_worker_count(|other| {
+        let runtime = common::runtime(1);
+        let begun = Notify::new();
+        runtime.run(|| {
+            thread::scope(|scope| {
+                let runs = scope.spawn(|| {
+                    let seven = other.run(|| {
+                        begun.notify_one();
+                        let ended = panic::catch_unwind(|| thread::sleep(EVER));
+                        assert!(ended.is_err());
+                        7
+                    });
+                    assert_eq!(seven, 7);
+                    thread::sleep(EVER);
+                });
+                begun.wait();
+                runs.cancel();
+                assert!(runs.join().unwrap_err().is::<Cancelled>());
+            });
+        });
     });
 }

@@ -15,7 +15,7 @@ use crate::run::context;
 use crate::run::green::Green;
 use crate::run::panicking;
 use crate::wait::selectable::{Registration, Selectable};
-use crate::wait::{self, Ticket, Wait};
+use crate::wait::{self, Interrupt, Ticket, Wait};
 
 /// Where a thread leaves its result: it has the slot until it has ended, and then whoever joins it.
 ///
@@ -127,18 +127,28 @@ impl<T> JoinHandle<T> {
     /// that this one was forked from.
     #[track_caller]
     pub fn join(self) -> Result<T> {
-        self.join_with(wait::begin)
+        if let Err(interrupt) = self.wait_for_end(wait::begin) {
+            interrupt.unwind();
+        }
+        self.take()
     }
 
-    /// Like `join`, in a wait that cancellation leaves alone: it returns only when the thread has
-    /// ended.
+    /// Like `join` for a caller who has lent something to the thread: this returns only when the thread
+    /// has ended. What interrupts the caller meanwhile cancels the thread, and is given too.
     #[track_caller]
-    pub(super) fn join_masked(self) -> Result<T> {
-        self.join_with(wait::begin_masked)
+    pub(super) fn join_lent(self) -> (Result<T>, Option<Interrupt>) {
+        let interrupted = self.wait_for_end(wait::begin).err();
+        if interrupted.is_some() {
+            self.cancel();
+            let masked = self.wait_for_end(wait::begin_masked);
+            debug_assert_eq!(masked, Ok(()), "nothing interrupts a masked wait");
+        }
+        (self.take(), interrupted)
     }
 
+    /// Waits for the thread to end, unless something interrupts that. For one who has taken the handle.
     #[track_caller]
-    fn join_with(self, begin: fn() -> Wait) -> Result<T> {
+    fn wait_for_end(&self, begin: fn() -> Wait) -> std::result::Result<(), Interrupt> {
         let is_itself =
             context::with_current(|current| ptr::eq(&raw const **self.thread.waiter(), current));
         assert!(
@@ -152,11 +162,18 @@ impl<T> JoinHandle<T> {
             let wait = begin();
             let _retract = Retract(completion);
             // SAFETY: this is the only joiner: a thread has one handle, which cannot be cloned, and
-            // this call has taken it. What it left in an earlier round has been taken back.
+            // the callers of this private function have taken it. What was left in an earlier round
+            // has been taken back.
             if unsafe { completion.join(wait.ticket()) } {
-                wait.block(None);
+                wait.try_block(None)?;
             }
         }
+        Ok(())
+    }
+
+    /// The result of the thread, which has ended.
+    fn take(self) -> Result<T> {
+        assert!(self.green().completion.is_done());
         // SAFETY: it is done, and this is the only handle.
         unsafe { self.packet.take() }.expect("a thread leaves its result before it ends")
     }

@@ -6,7 +6,9 @@ use crate::runtime::{Handle, Runtime};
 
 impl Runtime {
     /// Calls `f` on a green thread of this runtime and waits for its result. The caller, green or
-    /// not, is blocked meanwhile, so `f` may borrow from it.
+    /// not, is blocked meanwhile, so `f` may borrow from it. What would end the caller's waits, a
+    /// cancellation, a deadline, a runtime that shuts down, cancels `f`, and is waited for: the caller
+    /// unwinds when `f` has.
     ///
     /// # Panics
     ///

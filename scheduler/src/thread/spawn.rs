@@ -359,19 +359,18 @@ where
         inheritance: Inheritance::everything(),
         scope: None,
     };
-    // SAFETY: the join below is not cancelled and nothing between can panic, so this call ends
-    // after the thread.
+    // SAFETY: the join below returns after the thread has ended, also when its caller is interrupted,
+    // and nothing between can panic.
     let spawned = unsafe { spawn_unchecked(runtime.clone(), None, None, belonging, f) };
-    match spawned {
-        Ok(handle) => result_or_unwind(handle.join_masked()),
+    let (result, interrupted) = match spawned {
+        Ok(handle) => handle.join_lent(),
         Err(error) => panic!("failed to run a green thread: {error}"),
-    }
-}
-
-/// Goes on with a panic, or says why there is no result.
-fn result_or_unwind<T>(result: super::Result<T>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(payload) => panic::resume_unwind(payload),
+    };
+    match (result, interrupted) {
+        // The caller, if it was interrupted, is so again at its next blocking call.
+        (Ok(value), _) => value,
+        // The thread was cancelled on behalf of the caller, who knows how far to unwind.
+        (Err(payload), Some(interrupt)) if wait::is_interrupt(&*payload) => interrupt.unwind(),
+        (Err(payload), _) => panic::resume_unwind(payload),
     }
 }
