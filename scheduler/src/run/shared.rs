@@ -147,13 +147,6 @@ impl Shared {
         }
     }
 
-    /// A worker that has slept is about to be busy: wakes another one to watch, if nobody does.
-    pub(crate) fn wake_watcher(&self) {
-        if let Some(worker) = self.idle.claim_watcher() {
-            self.unpark(worker);
-        }
-    }
-
     /// Unparks a worker that the caller has claimed.
     pub(crate) fn unpark(&self, worker: usize) {
         if self.workers[worker].parker.unpark() == Rouse::WakeDriver {
@@ -161,26 +154,14 @@ impl Shared {
         }
     }
 
-    /// Whether there is work in sight for which `worker` must not sleep.
-    pub(crate) fn has_work_for(&self, worker: usize) -> bool {
-        !self.workers[worker].inbox.is_empty()
-            || if self.idle.somebody_naps() {
-                !self.all_work_is_lone()
-            } else {
-                self.has_work_for_any()
-            }
-    }
-
-    pub(crate) fn has_work_for_any(&self) -> bool {
-        !self.injector.is_empty()
-            || self
-                .workers
-                .iter()
-                .any(|worker| !worker.stealable.is_empty())
-    }
-
-    fn all_work_is_lone(&self) -> bool {
-        self.injector.is_empty() && self.workers.iter().all(|worker| worker.stealable.is_lone())
+    /// Whether there is work in the queues that any worker may do. What waits [alone](Stealable::is_lone)
+    /// counts only if `lone` work does.
+    pub(crate) fn has_work_for_any(&self, lone: bool) -> bool {
+        let counts = |stealable: &Stealable| match lone {
+            true => !stealable.is_empty(),
+            false => !stealable.is_lone(),
+        };
+        !self.injector.is_empty() || self.workers.iter().any(|worker| counts(&worker.stealable))
     }
 
     pub(crate) fn driver(&self) -> Option<&dyn Driver> {

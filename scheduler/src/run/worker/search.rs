@@ -1,0 +1,277 @@
+//! Where a worker looks for work.
+//!
+//! 1. Every [`LOOK_AROUND`] runs: expire timers, poll the driver without blocking, take from the
+//!    injector first.
+//! 2. The LIFO slot, the local queues, the inbox, the injector.
+//! 3. Timers that are due, also those of workers that are too busy to look.
+//! 4. The queues of the others, half of one, from a random start; unless half of the workers are
+//!    doing that. What waits alone for its worker is stolen only if it still does after a moment.
+//! 5. The LIFO slots of the others, from which is taken what has been there for [long](crate::protocol::slot).
+//! 6. Dead pages of long-parked green threads, which are given back ([`reclaim`](crate::run::reclaim)).
+//! 7. Sleep (see [`idle`](crate::protocol::idle)): as the leader in the driver if nobody is there, else on
+//!    the parker; in both cases at most until the next timer of this worker or the next reclaim, and
+//!    if it watches, that of a busy one.
+//!
+//! So with a run queue that never empties, events, timers and injected threads wait for at most
+//! [`LOOK_AROUND`] runs of green threads on some worker. That is the fairness that the crate
+//! documentation promises.
+
+use std::hint;
+use std::time::{Duration, Instant};
+
+use super::{Worker, die};
+use crate::protocol::idle::Idle;
+use crate::protocol::idle::sleep::{self, Idler};
+use crate::protocol::nap::Naps;
+use crate::protocol::parker::Parker;
+use crate::protocol::timer::Shard;
+use crate::protocol::word::By;
+use crate::run::green::{Runnable, Waiter};
+use crate::run::queue::Inbox;
+use crate::run::ticket::Ticket;
+
+/// A busy worker looks for events, timers and injected green threads after so many runs. A prime,
+/// so that it does not keep step with the program's own periods (as in Go).
+const LOOK_AROUND: u32 = 61;
+
+/// A thief looks so often whether a green thread that waits alone is still there, each time after so
+/// many pauses of the processor: in all some microseconds.
+const LONE_LOOKS: u32 = 4;
+const PAUSES_A_LOOK: u32 = 32;
+
+/// An idle worker keeps room for so many tickets that are to be fired.
+const TICKETS: usize = 1024;
+
+/// How long events and timers may go unattended because who should look for them is busy.
+const WATCH_PERIOD: Duration = Duration::from_millis(10);
+
+impl Worker {
+    /// The next green thread that it can have without looking at the other workers.
+    pub(super) fn next(&self) -> Option<Runnable> {
+        let runs = self.runs.get() + 1;
+        self.runs.set(runs);
+        if runs >= LOOK_AROUND
+            && let Some(injected) = self.look_around()
+        {
+            return Some(injected);
+        }
+        self.local.take_inbox(self.inbox());
+        if let Some(overdue) = self.local.overdue_lifo() {
+            self.push_back(overdue);
+        }
+        self.local.pop().or_else(|| self.take_injected())
+    }
+
+    fn inbox(&self) -> &Inbox {
+        &self.shared.workers[self.index].inbox
+    }
+
+    fn take_injected(&self) -> Option<Runnable> {
+        let injected = self.local.take_injected(&self.shared.injector)?;
+        if self.local.has_stealable() {
+            self.wake_others();
+        }
+        Some(injected)
+    }
+
+    /// What a busy worker does now and then, so that nothing starves.
+    #[cold]
+    fn look_around(&self) -> Option<Runnable> {
+        self.runs.set(0);
+        self.serve();
+        self.take_injected()
+    }
+
+    /// Ends the waits of those whose events or deadlines have come.
+    pub(crate) fn serve(&self) {
+        self.expire(self.timers());
+        self.poll_driver(Some(Duration::ZERO));
+    }
+
+    /// Ends the waits whose deadlines in `timers` have come.
+    fn expire(&self, timers: &Shard<Ticket>) {
+        if timers.next().is_none() {
+            return;
+        }
+        let mut due = self.tickets.take();
+        timers.expire(Instant::now(), &mut due);
+        for ticket in due.drain(..) {
+            drop(ticket.end(By::Timer));
+        }
+        self.tickets.replace(due);
+    }
+
+    /// Waits in the driver and fires what became ready. `false` if there is no driver or another
+    /// worker is in it.
+    fn poll_driver(&self, timeout: Option<Duration>) -> bool {
+        let Some(driver) = self.shared.driver() else {
+            return false;
+        };
+        let Some(leading) = self.shared.leader.try_lock() else {
+            return false;
+        };
+        let mut ready = self.tickets.take();
+        let polled = driver.wait(timeout, &mut ready);
+        drop(leading);
+        if let Err(error) = polled {
+            die(&format!("the IO driver failed: {error}"));
+        }
+        for ticket in ready.drain(..) {
+            self.wake(ticket, Self::push_back);
+        }
+        self.tickets.replace(ready);
+        true
+    }
+
+    /// Finds work elsewhere, or sleeps until there is some. `None` when the runtime stops.
+    pub(super) fn find_or_sleep(&self) -> Option<Runnable> {
+        self.shared.reclaim.threads_have_run();
+        sleep::find_or_sleep(self)
+    }
+
+    /// Takes what another worker would run next and has not got to for long.
+    fn take_old_lifo(&self) -> Option<Runnable> {
+        let now = || self.shared.start.elapsed();
+        let mut workers = self.shared.workers.iter();
+        workers.find_map(|worker| worker.stealable.take_old_lifo(now))
+    }
+
+    /// Steals from some worker that has so many to steal, or more.
+    fn steal(&self, least: usize) -> Option<Runnable> {
+        let workers = &self.shared.workers;
+        let start = self.next_random() as usize % workers.len();
+        let victims = workers[start..].iter().chain(&workers[..start]);
+        victims
+            .map(|victim| &victim.stealable)
+            .filter(|stealable| stealable.len() >= least)
+            .find_map(|stealable| self.local.steal_from(stealable))
+    }
+
+    /// Steals what waits alone for its worker, if it still does after a moment.
+    ///
+    /// Most often its worker gets to it at once: what was spawned is joined, what has yielded goes
+    /// on. To take it then would cost both workers more than it saves. Go's thieves leave its
+    /// `runnext` alone for a while for the same reason.
+    fn steal_lone(&self, naps: &mut Naps) -> Option<Runnable> {
+        for _ in 0..LONE_LOOKS {
+            if self.shared.workers.iter().all(|w| w.stealable.is_empty()) {
+                return None;
+            }
+            naps.missed();
+            for _ in 0..PAUSES_A_LOOK {
+                hint::spin_loop();
+            }
+            if let Some(runnable) = self.steal(2) {
+                return Some(runnable);
+            }
+        }
+        self.steal(1)
+    }
+
+    /// Gives back what a burst has left to an idle worker: room in its lists, and the stacks that it keeps,
+    /// of which a later scan cools those that nobody needs.
+    fn give_back(&self) {
+        self.local.shrink();
+        self.timers().shrink();
+        self.shared.registry.shrink(self.index);
+        self.tickets.borrow_mut().shrink_to(TICKETS);
+        if self.stacks.borrow_mut().empty() {
+            self.shared.reclaim.threads_have_run();
+        }
+    }
+
+    fn next_random(&self) -> u64 {
+        // Marsaglia's xorshift64.
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.random.set(x);
+        x
+    }
+}
+
+impl Idler for Worker {
+    type Work = Runnable;
+
+    fn idle(&self) -> &Idle {
+        &self.shared.idle
+    }
+
+    fn index(&self) -> usize {
+        self.index
+    }
+
+    fn parker(&self) -> &Parker {
+        &self.shared.workers[self.index].parker
+    }
+
+    fn unpark(&self, worker: usize) {
+        self.shared.unpark(worker);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.shared.is_stopping()
+    }
+
+    fn expire_timers(&self) {
+        for worker in &self.shared.workers {
+            self.expire(&worker.timers);
+        }
+    }
+
+    fn find(&self, searches: bool, naps: &mut Naps) -> Option<Runnable> {
+        self.local.take_inbox(self.inbox());
+        let mine = self.local.pop().or_else(|| self.take_injected());
+        let stolen = || self.steal(2).or_else(|| self.steal_lone(naps));
+        mine.or_else(|| searches.then(stolen)?)
+            .or_else(|| self.take_old_lifo())
+    }
+
+    fn sees_own_work(&self) -> bool {
+        !self.inbox().is_empty()
+    }
+
+    fn sees_shared_work(&self, lone: bool) -> bool {
+        self.shared.has_work_for_any(lone)
+    }
+
+    fn tidy(&self) -> bool {
+        let shared = &self.shared;
+        let has_tidied = shared.reclaim.slice(&shared.registry, Waiter::run_again);
+        if has_tidied {
+            self.poll_driver(Some(Duration::ZERO));
+        }
+        has_tidied
+    }
+
+    fn sleeps_until(&self, nap: Option<Duration>, watches: bool) -> Option<Instant> {
+        let end_of_nap = nap.map(|nap| Instant::now() + nap);
+        self.scan.set(self.shared.reclaim.next());
+        let own = [self.timers().next(), self.scan.get(), end_of_nap];
+        let own = own.into_iter().flatten();
+        if !watches {
+            return own.min();
+        }
+        let is_busy = |worker: &usize| !self.shared.idle.is_asleep(*worker);
+        let busy = (0..self.shared.workers.len()).filter(is_busy);
+        let of_the_busy = busy.filter_map(|worker| self.timers_of(worker).next());
+        let a_period = Instant::now() + WATCH_PERIOD;
+        own.chain(of_the_busy).chain([a_period]).min()
+    }
+
+    fn has_slept(&self) {
+        if self.scan.take().is_some_and(|scan| Instant::now() >= scan) {
+            self.give_back();
+        }
+    }
+
+    fn may_lead(&self) -> bool {
+        self.shared.driver().is_some() && !self.shared.leader.is_locked()
+    }
+
+    fn wait_in_driver(&self, until: Option<Instant>) -> bool {
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        self.poll_driver(timeout)
+    }
+}
