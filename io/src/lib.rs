@@ -9,6 +9,7 @@
 //! - `net`: what users see. An operation is a system call that does not block, with what to do when
 //!   it would have.
 //! - `settings`: how long an operation may wait, shared by the clones of a socket.
+//! - `close`: closing, which may block.
 //! - `source`: one descriptor, and the loop that every operation goes through: try, wait for an
 //!   edge, try again.
 //! - `readiness`: what is known of a descriptor from the edges seen so far, and who waits for the
@@ -26,8 +27,10 @@
 //! - A descriptor leaves the driver before it is closed, and an event that comes late is recognised
 //!   by its generation.
 //! - No system call on a green thread blocks its worker: every one is made non-blocking by a flag
-//!   of its own, or, where there is no such flag, on a descriptor that is non-blocking.
+//!   of its own, or, where there is no such flag, on a descriptor that is non-blocking; and what cannot
+//!   be, which is the look-up of a name and a close that lingers, is left to a helper.
 
+mod close;
 mod driver;
 mod error;
 pub mod net;

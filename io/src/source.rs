@@ -27,6 +27,7 @@ use roving_scheduler::{Handle, RuntimeId, is_green, thread, wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::close::close;
 use crate::driver::Driver;
 use crate::error::{while_trying, would_block};
 use crate::readiness::{Direction, Registration, Tick, Woken};
@@ -245,6 +246,9 @@ impl Source {
 impl Drop for Source {
     fn drop(&mut self) {
         self.deregister();
+        if let Some(fd) = self.fd.take() {
+            close(fd);
+        }
     }
 }
 

@@ -85,6 +85,19 @@ pub fn run_as<T: Send + 'static>(
     }
 }
 
+/// Has a helper call `f`, and does not wait for it. On a plain OS thread it just calls `f`.
+///
+/// # Errors
+///
+/// No helper is there, and the system refuses another OS thread; `f` has been dropped.
+pub fn hand_over(kind: Kind, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    match context::with_runtime(|runtime| runtime.helpers.lane(kind).clone()) {
+        None => f(),
+        Some(lane) => lane.submit(Box::new(move || panicking::contain(f)))?,
+    }
+    Ok(())
+}
+
 /// The way of a result from the helper to the green thread. If that has been cancelled, the last of
 /// the two to let go drops the result, be it unwinding or be it the helper, which others need: so
 /// a panic of its destructor ends there.

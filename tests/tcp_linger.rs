@@ -1,0 +1,100 @@
+//! Connections with `SO_LINGER`: the close of one waits until the peer has what was sent.
+//!
+//! - whoever closes waits, and nobody else
+//! - a cancellation and a deadline end that wait, and the close goes on
+
+mod common;
+
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use common::{connection, each_worker_count};
+use roving::net::TcpStream;
+use roving::{deadline, go, thread};
+
+/// Lets a close wait for longer than any test takes.
+fn linger(stream: &TcpStream) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 10_000,
+    };
+    // SAFETY: the option's value is of the type and size that it should have.
+    let refused = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of_val(&linger) as libc::socklen_t,
+        )
+    };
+    assert_eq!(refused, 0);
+}
+
+/// A connection whose close lingers until the other end, which is given with it, has read what was
+/// sent; and how much that is.
+fn full_connection() -> (TcpStream, TcpStream, usize) {
+    let (mut stream, peer) = connection();
+    linger(&stream);
+    stream.set_nonblocking(true).unwrap();
+    let mut sent = 0;
+    while let Ok(more) = stream.write(&[7; 65_536]) {
+        sent += more;
+    }
+    (stream, peer, sent)
+}
+
+fn read_all(mut peer: TcpStream) -> usize {
+    let mut read = Vec::new();
+    peer.read_to_end(&mut read).unwrap();
+    read.len()
+}
+
+#[test]
+fn only_the_closer_waits() {
+    each_worker_count(|runtime| {
+        let workers = runtime.workers();
+        runtime.run(|| {
+            let connections: Vec<_> = (0..=workers).map(|_| full_connection()).collect();
+            let (closers, peers): (Vec<_>, Vec<_>) = connections
+                .into_iter()
+                .map(|(stream, peer, sent)| (go!(move || drop(stream)), (peer, sent)))
+                .unzip();
+            for n in 0..50 {
+                assert_eq!(go!(move || n).join().unwrap(), n);
+                thread::sleep(Duration::from_millis(1));
+            }
+            assert!(closers.iter().all(|closer| !closer.is_finished()));
+            for (peer, sent) in peers {
+                assert_eq!(read_all(peer), sent);
+            }
+            closers
+                .into_iter()
+                .for_each(|closer| closer.join().unwrap());
+        });
+    });
+}
+
+#[test]
+fn the_wait_is_interrupted_and_the_close_is_not() {
+    each_worker_count(|runtime| {
+        runtime.run(|| {
+            let (stream, peer, sent) = full_connection();
+            let closer = go!(move || drop(stream));
+            thread::sleep(Duration::from_millis(1));
+            closer.cancel();
+            // Its next blocking call would tell it; there is none.
+            closer.join().unwrap();
+            assert_eq!(read_all(peer), sent);
+
+            let (stream, peer, sent) = full_connection();
+            let late = deadline(Duration::from_millis(1), move || {
+                drop(stream);
+                thread::sleep(Duration::MAX);
+            });
+            assert!(late.is_err());
+            assert_eq!(read_all(peer), sent);
+        });
+    });
+}
