@@ -36,6 +36,7 @@ use slab::Slab;
 use self::epoll::Epoll as System;
 #[cfg(not(target_os = "linux"))]
 use self::portable::Portable as System;
+use crate::event::{Event, Key};
 use crate::readiness::Registration;
 
 /// How many events are looked up under one lock of the slab, so that those who register need not
@@ -72,36 +73,6 @@ trait Poll: fmt::Debug + Send + Sync + Sized {
     fn events(batch: &Self::Batch) -> impl Iterator<Item = Event>;
 }
 
-/// One edge of a registered descriptor, or several that came together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Event {
-    pub(crate) key: Key,
-    pub(crate) readable: bool,
-    pub(crate) writable: bool,
-    /// The end of the stream, an error, or urgent data: it may be ready from now on though nothing
-    /// comes.
-    pub(crate) irregular: bool,
-    /// The connection has come to its end in both directions, or has failed.
-    pub(crate) hung_up: bool,
-}
-
-/// A slot of the slab in the lower half and its generation in the upper.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Key(u64);
-
-impl Key {
-    fn new(slot: usize, generation: u32) -> Self {
-        let slot = u32::try_from(slot).expect("there are fewer descriptors than slots");
-        // The largest keys are reserved by the pollers, and no slot comes near.
-        debug_assert!(slot < u32::MAX);
-        Self(u64::from(generation) << 32 | u64::from(slot))
-    }
-
-    fn slot(self) -> usize {
-        (self.0 & u64::from(u32::MAX)) as usize
-    }
-}
-
 /// See the [module](self).
 pub(crate) struct Driver {
     poller: System,
@@ -112,9 +83,6 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// See [`Event::irregular`].
-    pub(crate) const SEES_IRREGULARITIES: bool = System::SEES_IRREGULARITIES;
-
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             poller: System::new()?,
@@ -125,11 +93,11 @@ impl Driver {
     }
 
     /// Registers `fd`. It must be [deregistered](Self::deregister) before it is closed.
-    pub(crate) fn register(self: &Arc<Self>, fd: BorrowedFd<'_>) -> io::Result<Arc<Registration>> {
+    pub(crate) fn register(&self, fd: BorrowedFd<'_>) -> io::Result<Arc<Registration>> {
         let registration = self
             .registered
             .lock()
-            .insert(|key| Registration::new(self.clone(), key));
+            .insert(|key| Registration::new(key, System::SEES_IRREGULARITIES));
         match self.poller.add(fd, registration.key()) {
             Ok(()) => Ok(registration),
             Err(error) => {

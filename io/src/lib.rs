@@ -4,19 +4,20 @@
 //! others of its worker go on; on a plain OS thread the same call blocks that OS thread. The facade
 //! crate `roving` re-exports what users need; there is no reason to depend on this crate directly.
 //!
-//! From the top down:
+//! From the top down; a file imports from those below it:
 //!
 //! - `net`: what users see. An operation is a system call that does not block, with what to do when
 //!   it would have.
 //! - `settings`: how long an operation may wait, shared by the clones of a socket.
-//! - `close`: closing, which may block.
+//! - `ready`: the readiness of a socket, for a select.
 //! - `source`: one descriptor, and the loop that every operation goes through: try, wait for an
 //!   edge, try again.
-//! - `readiness`: what is known of a descriptor from the edges seen so far, and who waits for the
-//!   next one.
-//! - `ready`: the same for a select.
+//! - `close`: closing, which may block.
 //! - `driver`: one poller for each runtime, which turns events into the tickets of those who waited
 //!   for them.
+//! - `readiness`: what is known of a descriptor from the edges seen so far, and who waits for the
+//!   next one.
+//! - `event`: what the system tells of a descriptor.
 //!
 //! What the rest relies on:
 //!
@@ -33,6 +34,7 @@
 mod close;
 mod driver;
 mod error;
+mod event;
 pub mod net;
 pub mod os;
 mod readiness;

@@ -34,14 +34,13 @@
 use std::fmt;
 use std::io;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use roving_scheduler::wait::{self, Interrupt, Outcome, Ticket};
 
-use crate::driver::{Driver, Event, Key};
+use crate::event::{Event, Key};
 
 /// What an operation waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +87,6 @@ const HUNG_UP: u8 = 2;
 
 /// One descriptor in one driver. See the [module](self).
 pub(crate) struct Registration {
-    driver: Arc<Driver>,
     key: Key,
     read: Side,
     write: Side,
@@ -98,23 +96,16 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    pub(crate) fn new(driver: Arc<Driver>, key: Key) -> Self {
-        let marks = if Driver::SEES_IRREGULARITIES {
-            0
-        } else {
-            IRREGULAR
-        };
+    /// Whether the driver's events tell of irregularities is `sees_irregularities`. If they do not, any
+    /// descriptor may be irregular.
+    pub(crate) fn new(key: Key, sees_irregularities: bool) -> Self {
+        let marks = if sees_irregularities { 0 } else { IRREGULAR };
         Self {
-            driver,
             key,
             read: Side::new(),
             write: Side::new(),
             marks: AtomicU8::new(marks),
         }
-    }
-
-    pub(crate) fn driver(&self) -> &Driver {
-        &self.driver
     }
 
     pub(crate) fn key(&self) -> Key {

@@ -55,6 +55,7 @@ impl RefUnwindSafe for Source {}
 #[derive(Debug)]
 struct Registered {
     runtime: RuntimeId,
+    driver: Arc<Driver>,
     registration: Arc<Registration>,
 }
 
@@ -226,6 +227,7 @@ impl Source {
             .map_err(|error| while_trying("register a descriptor with the IO driver", error))?;
         let registered = Registered {
             runtime: id,
+            driver,
             registration: registration.clone(),
         };
         if let Err(registered) = self.first.set(registered) {
@@ -237,8 +239,10 @@ impl Source {
     fn deregister(&mut self) {
         let first = self.first.take();
         let others = std::mem::take(self.others.get_mut());
-        for Registered { registration, .. } in first.into_iter().chain(others) {
-            registration.driver().deregister(&registration, self.fd());
+        for registered in first.into_iter().chain(others) {
+            registered
+                .driver
+                .deregister(&registered.registration, self.fd());
         }
     }
 }

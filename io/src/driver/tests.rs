@@ -382,7 +382,7 @@ fn a_drained_direction_is_known_until_the_next_edge() {
     registration.mark_drained(Direction::Read, glance.tick);
     assert_eq!(
         registration.glance(Direction::Read).drained,
-        Driver::SEES_IRREGULARITIES
+        System::SEES_IRREGULARITIES
     );
     far.write_all(b"y").unwrap();
     edge_after(&driver, &registration, Direction::Read, glance.tick);
