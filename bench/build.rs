@@ -1,4 +1,5 @@
-//! Hands the version of the compiler to the program, which prints it with its results.
+//! Hands the version of the compiler, and how far it optimizes, to the program, which prints them
+//! with its results.
 
 use std::process::Command;
 
@@ -14,4 +15,6 @@ fn main() {
         .and_then(|output| String::from_utf8(output.stdout).ok())
         .unwrap_or_else(|| "unknown".into());
     println!("cargo::rustc-env=ROVING_BENCH_RUSTC={}", version.trim());
+    let level = std::env::var("OPT_LEVEL").unwrap_or_else(|_| "unknown".into());
+    println!("cargo::rustc-env=ROVING_BENCH_OPT_LEVEL={level}");
 }

@@ -27,6 +27,9 @@ fn main() -> io::Result<()> {
         Some(count) => count.parse().map_err(io::Error::other)?,
         None => DEFAULT_COUNT,
     };
+    if cfg!(debug_assertions) {
+        eprintln!("this is a debug build: a release build takes less time and memory");
+    }
     let before = Usage::now()?;
     let start = Instant::now();
     let mut sleepers = Vec::with_capacity(count);

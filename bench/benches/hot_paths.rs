@@ -11,6 +11,9 @@ use std::time::Instant;
 mod paths;
 
 fn hot_paths(criterion: &mut Criterion) {
+    if cfg!(debug_assertions) {
+        eprintln!("warning: this is a debug build, whose figures say nothing");
+    }
     let runtime = Builder::new().workers(1).build().expect("a runtime starts");
     for name in paths::NAMES {
         let path = paths::find(name).expect("each name has a path");

@@ -6,6 +6,7 @@
 //! that is reached is named. Nothing here changes a setting of the system; the soft limit of
 //! descriptors is raised to the hard one, which every process may do.
 
+use crate::system::{meminfo, number, tasks};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -161,21 +162,9 @@ fn shown(limit: Option<u64>) -> String {
     limit.map_or_else(|| "unlimited".into(), |limit| limit.to_string())
 }
 
-/// The number that a file of one number holds; `None` for `max` or no such file.
-pub(crate) fn number(path: impl AsRef<Path>) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-/// Threads of the whole system.
-pub(crate) fn tasks() -> Option<u64> {
-    let loadavg = fs::read_to_string("/proc/loadavg").ok()?;
-    let (_, tasks) = loadavg.split_whitespace().nth(3)?.split_once('/')?;
-    tasks.parse().ok()
-}
-
 /// Bytes of memory that new programs can have without swapping.
 pub(crate) fn available_memory() -> Option<u64> {
-    crate::proc_stats::meminfo("MemAvailable")
+    meminfo("MemAvailable")
 }
 
 /// First and last of the ports that the system gives to outgoing connections.

@@ -1,6 +1,6 @@
-//! On what a benchmark ran.
+//! On what a benchmark ran, and how it was built.
 
-use crate::limits;
+use crate::system;
 use serde::{Deserialize, Serialize};
 use std::fs;
 
@@ -14,6 +14,9 @@ pub(crate) struct Machine {
     pub(crate) kernel: String,
     pub(crate) roving: String,
     pub(crate) rustc: String,
+    /// Empty in files of results from before it was noted.
+    #[serde(default)]
+    pub(crate) build: String,
     pub(crate) descriptors_per_process: u64,
     pub(crate) pid_max: Option<u64>,
     pub(crate) threads_max: Option<u64>,
@@ -32,7 +35,7 @@ impl Machine {
         Machine {
             cpu,
             cores: cores(),
-            memory_bytes: crate::proc_stats::meminfo("MemTotal").unwrap_or(0),
+            memory_bytes: system::meminfo("MemTotal").unwrap_or(0),
             architecture: std::env::consts::ARCH.into(),
             kernel: rustix::system::uname()
                 .release()
@@ -40,12 +43,33 @@ impl Machine {
                 .into_owned(),
             roving: env!("CARGO_PKG_VERSION").into(),
             rustc: env!("ROVING_BENCH_RUSTC").into(),
+            build: build(),
             descriptors_per_process,
-            pid_max: limits::number("/proc/sys/kernel/pid_max"),
-            threads_max: limits::number("/proc/sys/kernel/threads-max"),
-            max_map_count: limits::number("/proc/sys/vm/max_map_count"),
+            pid_max: system::number("/proc/sys/kernel/pid_max"),
+            threads_max: system::number("/proc/sys/kernel/threads-max"),
+            max_map_count: system::number("/proc/sys/vm/max_map_count"),
             kernel_stack_bytes: crate::proc_stats::kernel_stack_size(),
         }
+    }
+}
+
+/// How this program was built.
+fn build() -> String {
+    let checks = if cfg!(debug_assertions) {
+        ", with debug assertions"
+    } else {
+        ""
+    };
+    format!("opt-level {}{checks}", env!("ROVING_BENCH_OPT_LEVEL"))
+}
+
+/// Says so if what is about to be measured was not built to be fast.
+pub(crate) fn warn_of_debug_build() {
+    if cfg!(debug_assertions) || env!("ROVING_BENCH_OPT_LEVEL") == "0" {
+        eprintln!(
+            "warning: this is a debug build ({}), whose figures say nothing: build with --release",
+            build()
+        );
     }
 }
 

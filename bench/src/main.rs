@@ -21,6 +21,7 @@ mod protocol;
 mod server;
 mod switch;
 mod sync;
+mod system;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -66,8 +67,26 @@ enum Command {
     SyncCell(sync::CellOptions),
 }
 
+impl Command {
+    /// Whether it is what a person runs to see figures.
+    fn measures(&self) -> bool {
+        matches!(
+            self,
+            Self::Connections(_)
+                | Self::Switch(_)
+                | Self::Sync(_)
+                | Self::Peers(_)
+                | Self::Check(_)
+        )
+    }
+}
+
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if command.measures() {
+        machine::warn_of_debug_build();
+    }
+    let outcome = match command {
         Command::Connections(options) => connections::run(options),
         Command::Switch(options) => switch::run(options),
         Command::Sync(options) => sync::run(options),

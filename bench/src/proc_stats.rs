@@ -1,5 +1,6 @@
-//! What `/proc` tells of a process and of the machine: memory and threads.
+//! What `/proc` tells of a process: its memory and its threads.
 
+use crate::system::{kibibytes, meminfo, number, tasks};
 use serde::{Deserialize, Serialize};
 use std::fs;
 
@@ -85,7 +86,7 @@ pub(crate) fn threads(pid: u32) -> Option<u64> {
 /// their number, and rounded to a power of two, since it keeps a few more than it has threads.
 pub(crate) fn kernel_stack_size() -> u64 {
     let all = meminfo("KernelStack").unwrap_or(0);
-    match crate::limits::tasks() {
+    match tasks() {
         Some(tasks) if tasks > 0 && all > 0 => {
             nearest_power_of_two(all / tasks).clamp(4 << 10, 64 << 10)
         }
@@ -96,21 +97,7 @@ pub(crate) fn kernel_stack_size() -> u64 {
 /// Bytes that the kernel allots for one of its objects of this kind; 0 where it does not tell (it
 /// tells root alone).
 fn slab_size(objects: &str) -> u64 {
-    crate::limits::number(format!("/sys/kernel/slab/{objects}/slab_size")).unwrap_or(0)
-}
-
-/// A field of `/proc/meminfo`, in bytes.
-pub(crate) fn meminfo(field: &str) -> Option<u64> {
-    kibibytes(&fs::read_to_string("/proc/meminfo").ok()?, field)
-}
-
-/// The field of a file of `Name:   123 kB` lines, in bytes.
-fn kibibytes(text: &str, field: &str) -> Option<u64> {
-    let line = text
-        .lines()
-        .find(|line| line.split_once(':').is_some_and(|(name, _)| name == field))?;
-    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kibibytes * 1024)
+    number(format!("/sys/kernel/slab/{objects}/slab_size")).unwrap_or(0)
 }
 
 fn nearest_power_of_two(value: u64) -> u64 {
@@ -126,13 +113,6 @@ fn nearest_power_of_two(value: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fields_are_found_by_their_whole_name() {
-        let text = "Pss_Dirty:   7 kB\nPss:   12 kB\nThreads: 3\n";
-        assert_eq!(kibibytes(text, "Pss"), Some(12 * 1024));
-        assert_eq!(kibibytes(text, "Rss"), None);
-    }
 
     #[test]
     fn rounds_to_the_nearest_power_of_two() {

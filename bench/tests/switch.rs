@@ -12,10 +12,15 @@ fn it_measures_every_row_and_writes_them_down() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr).contains("debug build");
+    assert_eq!(told, cfg!(debug_assertions), "{output:?}");
     let table = String::from_utf8(output.stdout).unwrap();
     let results: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
     assert_eq!(results["schema"], 1);
+    let build = results["machine"]["build"].as_str().unwrap();
+    assert!(build.starts_with("opt-level "), "{build}");
+    assert_eq!(build.contains("debug assertions"), cfg!(debug_assertions));
     assert_eq!(results["rounds"], 3);
     let rows = results["rows"].as_array().unwrap();
     assert!(rows.len() >= 14, "{rows:?}");

@@ -20,6 +20,7 @@ mod table;
 use crate::limits;
 use crate::machine::{self, Machine};
 use crate::server::ServerKind;
+use crate::system;
 use anyhow::{Context, Result, ensure};
 use interrupt::Interrupt;
 use plan::Bounds;
@@ -99,7 +100,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
     let (first_port, last_port) = limits::ephemeral_ports();
     let bounds = Bounds {
         descriptors,
-        mappings: limits::number("/proc/sys/vm/max_map_count"),
+        mappings: system::number("/proc/sys/vm/max_map_count"),
         ports: u64::from(last_port - first_port) + 1,
         cores: machine::cores(),
     };

@@ -17,7 +17,7 @@ use crate::protocol::{
     Group, LoadCommand, LoadReport, Loaded, Ramped, Refusal, ServerCommand, ServerReport,
 };
 use crate::server::ServerKind;
-use crate::{load, server};
+use crate::{load, server, system};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -74,7 +74,7 @@ pub(crate) struct Task<'a> {
 pub(crate) fn measure(task: Task<'_>, interrupt: &Interrupt) -> Result<Row> {
     let mut run = Run::start(task, interrupt)?;
     let before = run.memory();
-    let slab_before = proc_stats::meminfo("Slab").unwrap_or(0);
+    let slab_before = system::meminfo("Slab").unwrap_or(0);
     let ramp = run.ramp()?;
     let established = ramp.total.established;
 
@@ -508,7 +508,7 @@ impl<'a> Run<'a> {
             self.turn(settled)?;
         }
         let memory = self.memory().grown_for_each(before, established);
-        let slab = proc_stats::meminfo("Slab")
+        let slab = system::meminfo("Slab")
             .unwrap_or(0)
             .saturating_sub(slab_before);
         let length = Duration::from_secs(self.task.idle_seconds);

@@ -8,7 +8,7 @@ use crate::connections::plan::Bounds;
 use crate::connections::run::{self, Foreign, Task};
 use crate::process::{self, Cpus};
 use crate::server::ServerKind;
-use crate::{limits, machine};
+use crate::{limits, machine, system};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -164,7 +164,7 @@ fn measure_echo(
         stack_size: 0,
         bounds: Bounds {
             descriptors: limits::raise_descriptor_limit(),
-            mappings: limits::number("/proc/sys/vm/max_map_count"),
+            mappings: system::number("/proc/sys/vm/max_map_count"),
             ports: u64::from(last_port - first_port) + 1,
             cores: machine::cores(),
         },

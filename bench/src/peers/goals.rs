@@ -1,7 +1,7 @@
 //! The goals that Roving is held to: ratios of figures of the same run.
 
+use super::figures::{RowResults, short};
 use super::programs::{Class, Program};
-use super::report::{RowResults, short};
 use serde::Serialize;
 
 /// A goal, and how far it is.

@@ -7,6 +7,7 @@
 //! held to ([`goals`]).
 
 mod cell;
+mod figures;
 mod goals;
 mod picture;
 mod programs;
@@ -19,8 +20,9 @@ use crate::connections::progress::note;
 use crate::limits;
 use crate::machine::Machine;
 use anyhow::{Context, Result, bail};
+use figures::RowResults;
 use indicatif::{ProgressBar, ProgressStyle};
-use report::{Results, RowResults};
+use report::Results;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! Bars of the figures that matter most, a panel each.
 
-use super::report::{Results, short};
+use super::figures::short;
+use super::report::Results;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 use std::path::Path;

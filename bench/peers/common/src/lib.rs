@@ -42,6 +42,9 @@ pub fn main(
     serve: impl FnOnce(Protocol, usize),
 ) -> ExitCode {
     raise_descriptor_limit();
+    if cfg!(debug_assertions) {
+        eprintln!("warning: this is a debug build, whose figures say nothing");
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
