@@ -57,7 +57,10 @@ fn serve(listener: &TcpListener) -> io::Result<Infallible> {
             Ok((stream, _)) => {
                 let rooms = rooms.clone();
                 // An error is the end of one connection, whose client has gone.
-                go!(move || attend(Arc::new(stream), &rooms));
+                let attend = move || attend(Arc::new(stream), &rooms);
+                if let Err(error) = thread::Builder::new().spawn(attend) {
+                    eprintln!("spawn: {error}");
+                }
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::ConnectionAborted => {}

@@ -38,11 +38,15 @@ fn serve(listener: &TcpListener) -> io::Result<Infallible> {
     loop {
         match listener.accept() {
             Ok((stream, peer)) => {
-                go!(move || {
+                let spawned = thread::Builder::new().spawn(move || {
                     if let Err(error) = echo(stream) {
                         eprintln!("{peer}: {error}");
                     }
                 });
+                // The system refuses another stack. This client has been dropped with the closure.
+                if let Err(error) = spawned {
+                    eprintln!("{peer}: {error}");
+                }
             }
             Err(error) => match error.kind() {
                 // ECONNABORTED: this client went away while it was queued. There may be others.

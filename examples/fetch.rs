@@ -160,9 +160,12 @@ static AT_ONCE: AtomicUsize = AtomicUsize::new(0);
 static MOST_AT_ONCE: AtomicUsize = AtomicUsize::new(0);
 
 /// Answers each request with the path that it asks for. The example `http` is a server to copy.
-fn serve(listener: &TcpListener) -> io::Result<()> {
+fn serve(listener: &TcpListener) {
     for stream in listener.incoming() {
-        let mut stream = stream?;
+        let Ok(mut stream) = stream.inspect_err(|error| eprintln!("accept: {error}")) else {
+            thread::sleep(Duration::from_millis(50));
+            continue;
+        };
         go!(move || -> io::Result<()> {
             let at_once = AT_ONCE.fetch_add(1, Ordering::Relaxed) + 1;
             MOST_AT_ONCE.fetch_max(at_once, Ordering::Relaxed);
@@ -178,5 +181,4 @@ fn serve(listener: &TcpListener) -> io::Result<()> {
             stream.write_all(answer.as_bytes())
         });
     }
-    Ok(())
 }

@@ -50,7 +50,10 @@ fn serve(listener: &TcpListener) -> io::Result<Infallible> {
         match listener.accept() {
             Ok((stream, _)) => {
                 // An error is the end of one connection: its client has gone, or is silent.
-                go!(move || Connection::new(stream)?.serve());
+                let serve = move || Connection::new(stream)?.serve();
+                if let Err(error) = thread::Builder::new().spawn(serve) {
+                    eprintln!("spawn: {error}");
+                }
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::ConnectionAborted => {}

@@ -26,9 +26,10 @@
 //!
 //! ```
 //! use std::io::{self, Read, Write};
+//! use std::time::Duration;
 //!
-//! use roving::go;
 //! use roving::net::{Shutdown, TcpListener, TcpStream};
+//! use roving::{go, thread};
 //!
 //! # fn main() -> io::Result<()> {
 //! let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -36,8 +37,12 @@
 //!
 //! go!(move || {
 //!     for stream in listener.incoming() {
+//!         let Ok(mut stream) = stream.inspect_err(|error| eprintln!("cannot accept: {error}")) else {
+//!             // Perhaps there are no descriptors left: some will be free again.
+//!             thread::sleep(Duration::from_millis(50));
+//!             continue;
+//!         };
 //!         go!(move || -> io::Result<()> {
-//!             let mut stream = stream?;
 //!             let mut buffer = [0; 1024];
 //!             loop {
 //!                 match stream.read(&mut buffer)? {
