@@ -5,7 +5,7 @@
 //! later and count for nothing.
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::protocol::process::Process;
+use crate::protocol::spare;
 use crate::run::panicking;
 use crate::thread::{self, Scope};
 use crate::wait::cancel::CancelToken;
@@ -107,7 +108,7 @@ impl Group {
             (state.failure.take(), std::mem::take(&mut state.values))
         };
         match failure {
-            None => Ok(values.into_iter().flatten().collect()),
+            None => Ok(values.into_values().collect()),
             Some(Failure::Error(error)) => Err(error),
             Some(Failure::Panic(payload)) => panic::resume_unwind(payload),
         }
@@ -151,8 +152,10 @@ enum Failure<E> {
 }
 
 struct State<T, E> {
-    /// By the order of the spawns; `None` if it has not come, or has been taken.
-    values: Vec<Option<T>>,
+    /// How many members were spawned.
+    spawned: usize,
+    /// What has come and has not been taken, by the order of the spawns.
+    values: BTreeMap<usize, T>,
     /// Which values came, in this order, and have not been taken.
     came: VecDeque<usize>,
     running: usize,
@@ -164,7 +167,8 @@ struct State<T, E> {
 impl<T, E> State<T, E> {
     fn new() -> Self {
         Self {
-            values: Vec::new(),
+            spawned: 0,
+            values: BTreeMap::new(),
             came: VecDeque::new(),
             running: 0,
             failure: None,
@@ -201,7 +205,7 @@ impl<T, E> Shared<T, E> {
         match result {
             Ok(Ok(value)) => {
                 let mut state = self.state.lock();
-                state.values[index] = Some(value);
+                state.values.insert(index, value);
                 state.came.push_back(index);
             }
             Ok(Err(error)) => self.fail(Failure::Error(error)),
@@ -273,8 +277,8 @@ where
         let index = self.shared.wait_until(|state| {
             (state.running < limit).then(|| {
                 state.running += 1;
-                state.values.push(None);
-                state.values.len() - 1
+                state.spawned += 1;
+                state.spawned - 1
             })
         });
         let ends = Ends {
@@ -302,7 +306,10 @@ where
     pub fn next(&self) -> Option<T> {
         self.shared
             .wait_until(|state| match state.came.pop_front() {
-                Some(index) => Some(state.values[index].take()),
+                Some(index) => {
+                    spare::shrink_queue(&mut state.came);
+                    Some(state.values.remove(&index))
+                }
                 None => (state.running == 0).then_some(None),
             })
     }

@@ -1,10 +1,12 @@
 //! [`Notify`]: an event, and one permit for it.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::protocol::spare;
 use crate::run::wake::Woken;
 use crate::wait::{self, Outcome, Ticket, Wait};
 
@@ -32,7 +34,7 @@ pub struct Notify {
 #[derive(Default)]
 struct State {
     permit: bool,
-    waiting: Vec<Ticket>,
+    waiting: VecDeque<Ticket>,
 }
 
 impl Notify {
@@ -41,7 +43,7 @@ impl Notify {
         Self {
             state: Mutex::new(State {
                 permit: false,
-                waiting: Vec::new(),
+                waiting: VecDeque::new(),
             }),
         }
     }
@@ -52,8 +54,8 @@ impl Notify {
         let mut woken = Woken::default();
         let mut state = self.state.lock();
         let mut is_taken = false;
-        while !is_taken && !state.waiting.is_empty() {
-            let ticket = state.waiting.remove(0);
+        while !is_taken && let Some(ticket) = state.waiting.pop_front() {
+            spare::shrink_queue(&mut state.waiting);
             is_taken = woken.fire(ticket);
         }
         state.permit |= !is_taken;
@@ -88,11 +90,14 @@ impl Notify {
                 return true;
             }
             let stale: Vec<_> = if state.waiting.len() == state.waiting.capacity() {
-                state.waiting.extract_if(.., |t| t.is_stale()).collect()
+                let all = std::mem::take(&mut state.waiting);
+                let (stale, waiting): (_, Vec<_>) = all.into_iter().partition(Ticket::is_stale);
+                state.waiting = waiting.into();
+                stale
             } else {
                 Vec::new()
             };
-            state.waiting.push(wait.ticket());
+            state.waiting.push_back(wait.ticket());
             stale
         };
         drop(stale);

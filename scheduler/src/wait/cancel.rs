@@ -19,6 +19,9 @@ use crate::wait::interrupt::Cancelled;
 use crate::wait::selectable::{Registration, Selectable, Watchers};
 use crate::wait::{self, Ticket};
 
+/// Room for so many is kept.
+const FEW: usize = 64;
+
 /// What the clones of a [`CancelToken`] share.
 #[derive(Default)]
 pub(crate) struct Token {
@@ -102,6 +105,8 @@ impl Token {
         }
         if state.children.len() == state.children.capacity() {
             state.children.retain(|child| child.strong_count() > 0);
+            // So that it is looked through again when there are twice as many.
+            state.children.shrink_to(FEW);
         }
         state.children.push(Arc::downgrade(child));
     }

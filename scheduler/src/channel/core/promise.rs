@@ -1,5 +1,7 @@
 //! What selects are promised, until they have done what was selected.
 
+use slab::Slab;
+
 /// What a select has been given for one of its operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::channel) enum Claim {
@@ -18,63 +20,31 @@ pub(in crate::channel) enum Claim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::channel) struct Key(usize);
 
-/// The promises that are kept in a channel, each until it is taken. A place is used again only then.
-pub(super) struct Promises<P> {
-    places: Vec<Place<P>>,
-    /// The place that was left last.
-    free: Option<usize>,
-    taken: usize,
-}
-
-enum Place<P> {
-    Taken(P),
-    /// The place that was left before this one.
-    Free(Option<usize>),
-}
+/// The promises that are kept in a channel, each until it is taken. A key is used again only then.
+pub(super) struct Promises<P>(Slab<P>);
 
 impl<P> Promises<P> {
     /// So many places are kept for the next ones.
     const KEPT: usize = 16;
 
     pub(super) const fn new() -> Self {
-        Self {
-            places: Vec::new(),
-            free: None,
-            taken: 0,
-        }
+        Self(Slab::new())
     }
 
     pub(super) fn insert(&mut self, promise: P) -> Key {
-        self.taken += 1;
-        let Some(place) = self.free else {
-            self.places.push(Place::Taken(promise));
-            return Key(self.places.len() - 1);
-        };
-        match std::mem::replace(&mut self.places[place], Place::Taken(promise)) {
-            Place::Free(before) => self.free = before,
-            Place::Taken(_) => unreachable!("a free place is not taken"),
-        }
-        Key(place)
+        Key(self.0.insert(promise))
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> &mut P {
-        match &mut self.places[key.0] {
-            Place::Taken(promise) => promise,
-            Place::Free(_) => unreachable!("a promise is there until it is taken"),
-        }
+        &mut self.0[key.0]
     }
 
     pub(super) fn take(&mut self, key: Key) -> P {
-        let left = std::mem::replace(&mut self.places[key.0], Place::Free(self.free));
-        self.free = Some(key.0);
-        self.taken -= 1;
-        if self.taken == 0 && self.places.len() > Self::KEPT {
-            *self = Self::new();
+        let promise = self.0.remove(key.0);
+        if self.0.is_empty() && self.0.capacity() > Self::KEPT {
+            self.0 = Slab::new();
         }
-        match left {
-            Place::Taken(promise) => promise,
-            Place::Free(_) => unreachable!("a promise is there until it is taken"),
-        }
+        promise
     }
 }
 
@@ -83,18 +53,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_used_again_and_given_back() {
+    fn memory_goes_back_with_the_last() {
         let mut promises = Promises::new();
         let keys: Vec<_> = (0..100).map(|n| promises.insert(n)).collect();
         *promises.get_mut(keys[7]) += 100;
-        assert_eq!(promises.take(keys[7]), 107);
-        assert_eq!(promises.take(keys[50]), 50);
-        assert_eq!(promises.insert(1), keys[50]);
-        assert_eq!(promises.insert(2), keys[7]);
-        assert_eq!(promises.places.len(), 100);
-        for key in keys {
-            promises.take(key);
-        }
-        assert_eq!(promises.places.capacity(), 0);
+        let sum: i32 = keys.into_iter().map(|key| promises.take(key)).sum();
+        assert_eq!(sum, 99 * 50 + 100);
+        assert_eq!(promises.0.capacity(), 0);
     }
 }
