@@ -248,3 +248,29 @@ fn a_failure_of_a_group_that_comes_too_late_may_panic() {
         std::mem::forget(bomb);
     });
 }
+
+#[test]
+fn the_end_of_the_process_waits_for_no_lock_of_std() {
+    let name = "the_end_of_the_process_waits_for_no_lock_of_std";
+    let _watchdog = common::watchdog("");
+    if is_child(name) {
+        panic::set_hook(Box::new(|_| ()));
+        runtime(1).run(|| {
+            let _holds = thread::spawn(|| {
+                let _lock = std::io::stderr().lock();
+                thread::sleep(Duration::MAX);
+            });
+            thread::yield_now();
+            drop(thread::spawn(|| Bomb("while another holds the lock")));
+            thread::sleep(Duration::MAX);
+        });
+        return;
+    }
+    let output = child(name).output().unwrap();
+    let printed = printed(&output);
+    assert!(!output.status.success());
+    assert!(
+        printed.contains("fatal runtime error: thread result panicked on drop, aborting"),
+        "{printed}"
+    );
+}

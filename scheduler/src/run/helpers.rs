@@ -11,12 +11,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::protocol::process::Process;
+use crate::run::say::say;
 
 /// The most calls of a kind at once where nothing else is set.
 pub(crate) const DEFAULT_BOUND: usize = 512;
@@ -167,11 +168,9 @@ impl Lane {
     #[cold]
     fn tell(&self, helpers: usize, complaint: &str) {
         let calls = self.kind.name();
-        // Nobody is left to whom an error could be told.
-        let _ = writeln!(
-            io::stderr(),
-            "roving: all {helpers} OS threads for {calls} are in use, and others wait: {complaint}"
-        );
+        say(&format!(
+            "roving: all {helpers} OS threads for {calls} are in use, and others wait: {complaint}\n"
+        ));
     }
 
     fn help(&self) {

@@ -15,6 +15,7 @@ use std::thread;
 
 use crate::run::context;
 use crate::run::green::Waiter;
+use crate::run::say::say;
 
 type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 
@@ -56,9 +57,7 @@ fn tell(waiter: &Waiter) {
         on_os_thread(),
         green.site
     );
-    // As std does it: not through `stderr`, whose lock a green thread may hold while it is suspended.
-    // SAFETY: writes a string.
-    unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
+    say(&line);
 }
 
 #[cfg(target_os = "linux")]

@@ -9,13 +9,13 @@
 //! counts as one. What was set up at some depth may be unwound to at the same depth only: if
 //! the thread is deeper now, it would leave a destructor.
 
-use std::io::{self, Write};
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::process;
 use std::thread;
 
 use crate::run::green::{Green, Waiter};
+use crate::run::say::say;
 use crate::run::{panic_message, panic_state};
 
 /// Prepares the process for green threads that panic. It waits for panic hooks that run, so nothing
@@ -61,6 +61,6 @@ pub(crate) fn contain(f: impl FnOnce()) {
 /// Aborts, where std does, in its words.
 #[cold]
 pub(crate) fn abort(why: &str) -> ! {
-    let _ = writeln!(io::stderr(), "fatal runtime error: {why}, aborting");
+    say(&format!("fatal runtime error: {why}, aborting\n"));
     process::abort();
 }

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::panic::Location;
 use std::sync::{Arc, Once, Weak};
 
@@ -13,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::run::context;
 use crate::run::registry::Cursor;
+use crate::run::say::say;
 use crate::run::shared::Shared;
 use crate::stack::MIN_SIZE;
 use crate::stack::usage::StackUsage;
@@ -99,8 +99,7 @@ extern "C" fn report() {
             cursor = next;
         }
     }
-    // Nobody is left to whom an error could be told.
-    let _ = std::io::stderr().write_all(table(&sites).as_bytes());
+    say(&table(&sites));
 }
 
 fn table(sites: &Sites) -> String {

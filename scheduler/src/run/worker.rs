@@ -19,7 +19,6 @@
 mod search;
 
 use std::cell::{Cell, RefCell};
-use std::io::Write;
 use std::process;
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,6 +28,7 @@ use crate::protocol::word::{By, Commit};
 use crate::run::context;
 use crate::run::green::{Runnable, Waiter};
 use crate::run::queue::Local;
+use crate::run::say::say;
 use crate::run::shared::Shared;
 use crate::run::stack_use;
 use crate::run::ticket::Ticket;
@@ -328,9 +328,6 @@ impl Drop for AbortOnUnwind {
 /// Aborts with one line on standard error.
 #[cold]
 pub(crate) fn die(why: &str) -> ! {
-    let _ = writeln!(
-        std::io::stderr(),
-        "fatal error in the roving runtime: {why}"
-    );
+    say(&format!("fatal error in the roving runtime: {why}\n"));
     process::abort();
 }
