@@ -418,3 +418,37 @@ fn one_who_is_left_meets_another() {
         }
     });
 }
+
+#[test]
+fn one_who_is_cancelled_while_a_select_brings_it_a_message_receives_it() {
+    on_each_worker_count(|| {
+        // A select that takes its time is left alone after a while, and then another receives.
+        let received = (0..100).any(|_| {
+            let (sender, receiver) = bounded(0);
+            let token = CancelToken::new();
+            let receives = {
+                let (token, receiver) = (token.clone(), receiver.clone());
+                thread::spawn(move || token.run(|| receiver.recv()))
+            };
+            let mut select = Select::new();
+            select.send(&sender);
+            let operation = loop {
+                match select.try_select() {
+                    Ok(operation) => break operation,
+                    Err(_) => thread::yield_now(),
+                }
+            };
+            token.cancel();
+            let another = thread::spawn(move || receiver.recv());
+            thread::yield_now();
+            assert_eq!(operation.send(&sender, 7), Ok(()));
+            drop(select);
+            drop(sender);
+            let (one, other) = (receives.join().unwrap(), another.join().unwrap());
+            let ways = [one == Ok(Ok(7)), other == Ok(7)];
+            assert!(ways[0] != ways[1], "{one:?}, {other:?}");
+            ways[0]
+        });
+        assert!(received);
+    });
+}

@@ -85,14 +85,15 @@ impl<T> Chan<T> {
     /// the other side has left, or this one has, and the meeting is over.
     ///
     /// The other side is a select that has been told, and it is for its thread to bring the message:
-    /// so nothing depends on that it ever does. Nor does this unwind: who is interrupted leaves, and
-    /// will be told at its next wait.
+    /// so nothing depends on that it ever does. Nor is this interrupted, as it takes no longer than
+    /// [`GRACE`]: if the one who receives left at once, the other would bring its message to nobody, and
+    /// have to wait for another.
     pub(in crate::channel) fn meet(&self, key: Key) -> bool {
         let mut deadline = None;
         loop {
             let mut locked = self.lock();
             let mut wait = None;
-            let come = locked.has_come(key, || wait.insert(wait::begin()).ticket());
+            let come = locked.has_come(key, || wait.insert(wait::begin_masked()).ticket());
             drop(locked);
             let Some(wait) = wait else {
                 return come == Some(true);

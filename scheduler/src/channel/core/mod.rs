@@ -26,8 +26,9 @@
 //!   the key of the meeting. The one who receives waits for it.
 //!
 //! **What others wait for is not theirs to end**, since a claim is in the hands of a user, who may
-//! take his time, or forget it. So both waits can be interrupted, and end after [`GRACE`]. Whoever
-//! leaves a meeting tells the other side, which then sends or receives as if they had not met.
+//! take his time, or forget it. So both waits end after [`GRACE`]. Whoever leaves a meeting tells the
+//! other side, which then sends or receives as if they had not met. A cancellation is no reason to
+//! leave one: the other side may have been told already.
 //!
 //! # At one moment
 //!

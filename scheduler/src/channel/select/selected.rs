@@ -34,7 +34,7 @@ impl SelectedOperation<'_> {
     }
 
     /// Sends the message. It blocks only if the one who would have received it without capacity has
-    /// waited for too long, or was cancelled: then until another receives it.
+    /// waited for too long: then until another receives it.
     ///
     /// # Errors
     ///
