@@ -4,12 +4,16 @@
 //! The tests are built with all optimisations (`make soundness`), so that whatever a compiler may
 //! keep over a suspension is kept.
 
+mod held;
+
 use std::io::{ErrorKind, Write};
 use std::sync::Once;
 use std::thread::sleep;
 use std::time::Duration;
 
 use roving::{Builder, Runtime, thread};
+
+pub use held::{Held, holding, many_holding, many_sharing, nothing_is_held};
 
 /// Far more than all tests of a program take.
 const LIMIT: Duration = Duration::from_secs(600);
