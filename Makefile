@@ -7,7 +7,7 @@ EXAMPLES := hello echo http chat fetch primes million philosophers pipeline jobs
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned shared stress soundness loom examples sanitize bench bench-quick bench-switch bench-sync bench-check peers clean
+.PHONY: help test tools check unit pinned shared stress soundness loom examples fuzz sanitize bench bench-quick bench-switch bench-sync bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -52,6 +52,9 @@ examples:             ## every example, run to its end
 	@for example in $(EXAMPLES); do \
 		echo "== $$example"; timeout 300 target/release/examples/$$example || exit 1; \
 	done
+
+fuzz:                 ## random programs for ten minutes; for example `make fuzz ARGS="--seconds 60 --workers 2"`
+	$(CARGO) run --release --locked -p roving-fuzz -- run --seconds 600 $(ARGS)
 
 # The sanitizers are unstable options of the compiler; their run-time libraries come with the stable toolchain.
 sanitize:             ## the stress tests under AddressSanitizer, the protocols under ThreadSanitizer
