@@ -2,20 +2,24 @@
 //! each.
 //!
 //! The servers are measured in turn at 100, 1,000, 10,000 .. connections up to the number asked for
-//! (`sweep`); each measurement (`run`) has processes of its own, laid out by `plan`. Where a server
+//! (`sweep`); each measurement (`run`) has processes of its own (`processes`), laid out by
+//! `plan`, which go through `phases`. Where a server
 //! is stopped by a limit of the system on the way to a number, that is a row of its own, and all
 //! servers are measured once more at a number that it can hold. The rows go to a file (`results`),
 //! a table (`table`) and a picture (`picture`).
 
 pub(crate) mod interrupt;
+mod phases;
 mod picture;
 pub(crate) mod plan;
 mod preflight;
+mod processes;
 pub(crate) mod progress;
 pub(crate) mod results;
 pub(crate) mod run;
 mod sweep;
 mod table;
+pub(crate) mod task;
 
 use crate::limits;
 use crate::machine::{self, Machine};

@@ -10,7 +10,8 @@ use super::plan::Bounds;
 use super::preflight::Request;
 use super::progress::{grouped, note};
 use super::results::Row;
-use super::run::{self, Task};
+use super::run::measure;
+use super::task::Task;
 use crate::server::ServerKind;
 use anyhow::Result;
 
@@ -45,7 +46,7 @@ pub(super) fn run(
             },
             bounds,
         };
-        run::measure(task, interrupt)
+        measure(task, interrupt)
     };
 
     let mut rows: Vec<Row> = Vec::new();
