@@ -29,6 +29,20 @@ pub(crate) struct Fixed {
     pub(crate) pinned: Option<bool>,
 }
 
+impl Fixed {
+    /// The same, for another process.
+    pub(crate) fn arguments(self) -> Vec<String> {
+        let mut arguments = Vec::new();
+        if let Some(workers) = self.workers {
+            arguments.extend(["--workers".to_owned(), workers.to_string()]);
+        }
+        if let Some(pinned) = self.pinned {
+            arguments.extend(["--pinned".to_owned(), pinned.to_string()]);
+        }
+        arguments
+    }
+}
+
 /// Makes the program of a seed.
 pub(crate) fn program(seed: u64, fixed: Fixed) -> Program {
     let mut random = Rng::with_seed(seed);
@@ -148,7 +162,7 @@ impl Generator {
         match self.random.u8(..100) {
             0..18 if !is_leaf => self.structure(place),
             18..30 if !is_leaf => self.interruption(place),
-            30..36 if !place.in_once => self.about_children(place),
+            30..36 if !place.in_once => self.about_children(),
             36..62 => self.channel(place),
             62..86 => self.lock(place),
             86..92 if !is_leaf => Op::Pattern(self.pattern()),
@@ -229,7 +243,7 @@ impl Generator {
         }
     }
 
-    fn about_children(&mut self, _: Place) -> Op {
+    fn about_children(&mut self) -> Op {
         match self.random.u8(..8) {
             0..3 => Op::Join,
             3..5 => Op::CancelChild,
@@ -487,19 +501,5 @@ fn quiet_action(random: &mut Rng) -> Action {
     match action(random) {
         Action::Panic => Action::Nothing,
         other => other,
-    }
-}
-
-impl Fixed {
-    /// The same, for another process.
-    pub(crate) fn arguments(self) -> Vec<String> {
-        let mut arguments = Vec::new();
-        if let Some(workers) = self.workers {
-            arguments.extend(["--workers".to_owned(), workers.to_string()]);
-        }
-        if let Some(pinned) = self.pinned {
-            arguments.extend(["--pinned".to_owned(), pinned.to_string()]);
-        }
-        arguments
     }
 }

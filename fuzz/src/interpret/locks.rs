@@ -9,7 +9,7 @@ use std::time::Duration;
 use roving::sync::{RwLockWriteGuard, TryLockError};
 
 use super::{Thread, limit};
-use crate::program::{Body, Fate, Op, Patience};
+use crate::program::{Action, Body, Fate, Op, Patience};
 use crate::value::Item;
 use crate::world::{Inside, PERMITS};
 
@@ -96,8 +96,9 @@ impl Thread<'_> {
         }
     }
 
+    /// A value whose destructor blocks, wherever it is that the last one drops it.
     fn item(&self, what: &'static str) -> Item {
-        Item::new(&self.world.oracle, what, self.status.number)
+        Item::with_action(&self.world.oracle, what, self.status.number, Action::Yield)
     }
 
     /// How long to wait for the lock at an address. One that this thread holds, or that nobody will

@@ -106,9 +106,7 @@ impl Thread<'_> {
         };
         self.is_again(known);
         match self.world.oracle.caught(payload) {
-            // Without thread-locals of its own, a thread whose neighbour unwinds cannot be seen to
-            // unwind again if it does so by itself.
-            Caught::Interrupt(payload) if !swallow && self.owns => panic::resume_unwind(payload),
+            Caught::Interrupt(payload) if !swallow => panic::resume_unwind(payload),
             Caught::Interrupt(_) | Caught::Panic => {}
         }
     }
