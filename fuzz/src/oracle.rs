@@ -3,7 +3,8 @@
 //! - Every value that was made is dropped, once. Values are messages, results, payloads of panics,
 //!   what closures capture, what destructors wait for.
 //! - A message whose send has succeeded is received, by one, or is there when its channel is drained at
-//!   the end. Those that one thread receives of another come in the order of their sending.
+//!   the end. Those that one thread receives of another come in the order of their sending, unless
+//!   somebody else has given one back.
 //! - Every closure that was spawned has run once, or was dropped.
 //! - A join gives what the thread gave.
 //! - Nobody panics but those who are meant to.
@@ -34,6 +35,8 @@ pub(crate) struct Oracle {
     pub(crate) closing: AtomicBool,
     /// Whether an operation that was selected was forgotten: what was promised to it stays where it is.
     pub(crate) forgets_promises: AtomicBool,
+    /// Whether one was dropped: a message that it had received is back, behind its time.
+    pub(crate) gives_back: AtomicBool,
     /// What destructors lock.
     pub(crate) lock: roving::sync::Mutex<()>,
 }

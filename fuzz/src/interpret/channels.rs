@@ -71,8 +71,10 @@ impl Thread<'_> {
         message.received();
         let key = (channel, message.sender());
         let last = self.seen.insert(key, message.sequence());
-        self.world.oracle.check(
-            last.is_none_or(|last| last < message.sequence()),
+        let oracle = &self.world.oracle;
+        let may_be_late = oracle.gives_back.load(Ordering::SeqCst);
+        oracle.check(
+            may_be_late || last.is_none_or(|last| last < message.sequence()),
             format_args!(
                 "thread {} received message {} of thread {} after {last:?}",
                 self.status.number,
@@ -174,7 +176,11 @@ impl Thread<'_> {
                 None => Some(select.select()),
             };
             match selected {
-                Some(operation) if then == Selected::Abandon => drop(operation),
+                Some(operation) if then == Selected::Abandon => {
+                    let oracle = &self.world.oracle;
+                    oracle.gives_back.store(true, Ordering::SeqCst);
+                    drop(operation);
+                }
                 Some(operation) if then == Selected::Forget => {
                     let oracle = &self.world.oracle;
                     oracle.forgets_promises.store(true, Ordering::SeqCst);
