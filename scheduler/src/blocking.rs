@@ -1,7 +1,7 @@
 //! Calls that block in the system, off the workers.
 //!
 //! A worker that sits in `getaddrinfo` runs no green thread. Such a call is handed to one of the
-//! runtime's [helpers](crate::run::helpers), and the green thread parks meanwhile.
+//! runtime's helper OS threads, and the green thread parks meanwhile.
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
