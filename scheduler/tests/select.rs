@@ -452,3 +452,22 @@ fn one_who_is_cancelled_while_a_select_brings_it_a_message_receives_it() {
         assert!(received);
     });
 }
+
+/// As in crossbeam-channel: what was selected may be done with a clone, and with nothing else.
+#[test]
+fn a_clone_does_what_was_selected() {
+    let (sender, receiver) = bounded(1);
+    let mut select = Select::new();
+    select.send(&sender);
+    select.select().send(&sender.clone(), 1).unwrap();
+    let mut select = Select::new();
+    select.recv(&receiver);
+    assert_eq!(select.select().recv(&receiver.clone()), Ok(1));
+    let (_another, of_another) = bounded::<i32>(1);
+    sender.send(2).unwrap();
+    let operation = select.select();
+    let wrong =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| operation.recv(&of_another)));
+    assert!(common::message(&*wrong.unwrap_err()).contains("wasn't selected"));
+    assert_eq!(receiver.recv(), Ok(2), "it was given back");
+}

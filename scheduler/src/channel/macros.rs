@@ -26,6 +26,9 @@
 /// somebody waits for it, who leaves after 100 ms, and then sending it blocks until another receives
 /// it.
 ///
+/// `readable` tells of the socket: a `BufReader` around it is asked for its
+/// [buffer](std::io::BufReader::buffer) first.
+///
 /// # Examples
 ///
 /// ```

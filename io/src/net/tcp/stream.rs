@@ -369,6 +369,52 @@ impl TcpStream {
     /// What a [`select!`](roving_scheduler::select!) waits for until a read would not block: there
     /// is data, or the end.
     ///
+    /// It tells of the socket, and knows nothing of what a [`BufReader`](io::BufReader) around it has
+    /// read ahead: that must be asked for its buffer first, or its last lines wait for the next
+    /// ones.
+    ///
+    /// ```
+    /// use roving::net::{TcpListener, TcpStream};
+    /// use roving::{channel, select};
+    /// use std::io::{self, BufRead, BufReader, Write};
+    ///
+    /// /// The next line, unless `ends` has a message first.
+    /// fn line(
+    ///     reader: &mut BufReader<TcpStream>,
+    ///     ends: &channel::Receiver<()>,
+    /// ) -> io::Result<Option<String>> {
+    ///     let mut line = Vec::new();
+    ///     while line.last() != Some(&b'\n') {
+    ///         if reader.buffer().is_empty() {
+    ///             select! {
+    ///                 readable(reader.get_ref()) => {}
+    ///                 recv(ends) -> _ => return Ok(None),
+    ///             }
+    ///         }
+    ///         let read = reader.fill_buf()?;
+    ///         let end = read.iter().position(|byte| *byte == b'\n');
+    ///         let taken = end.map_or(read.len(), |end| end + 1);
+    ///         if taken == 0 {
+    ///             break;
+    ///         }
+    ///         line.extend(&read[..taken]);
+    ///         reader.consume(taken);
+    ///     }
+    ///     Ok(Some(String::from_utf8_lossy(&line).into_owned()))
+    /// }
+    ///
+    /// # fn main() -> io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut one = TcpStream::connect(listener.local_addr()?)?;
+    /// one.write_all(b"first\nsecond\n")?;
+    /// let mut reader = BufReader::new(listener.accept()?.0);
+    /// let (_end, ends) = channel::bounded(1);
+    /// assert_eq!(line(&mut reader, &ends)?.unwrap(), "first\n");
+    /// assert_eq!(line(&mut reader, &ends)?.unwrap(), "second\n");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Examples
     ///
     /// ```

@@ -73,6 +73,7 @@ impl<T> State<T> {
         self.queue.len()
     }
 
+    #[inline]
     pub(super) fn has_room(&self) -> bool {
         let taken = self.queue.len() + self.promised_room;
         self.capacity.is_none_or(|capacity| taken < capacity)
@@ -97,12 +98,14 @@ impl<T> State<T> {
         self.overdue_room = self.promised_room;
     }
 
+    #[inline]
     pub(super) fn push(&mut self, message: T) {
         self.changes += 1;
         self.queue.push_back(message);
     }
 
     /// Takes the first message out of the queue, whose place can then be had.
+    #[inline]
     fn pop(&mut self) -> Option<T> {
         let message = self.queue.pop_front()?;
         self.changes += 1;
@@ -249,8 +252,15 @@ impl<T> Locked<'_, T> {
     }
 
     /// Fills room with what senders wait with.
+    #[inline]
     pub(super) fn refill(&mut self) {
-        while self.state.has_room() && !self.state.senders.is_empty() {
+        if !self.state.senders.is_empty() {
+            self.refill_from_senders();
+        }
+    }
+
+    fn refill_from_senders(&mut self) {
+        while self.state.has_room() {
             match self.take_from_sender() {
                 Some(Taken::Message(message)) => self.deliver(message),
                 Some(_) => {}
@@ -259,11 +269,16 @@ impl<T> Locked<'_, T> {
         }
     }
 
+    #[inline]
     pub(super) fn receive(&mut self) -> Received<T> {
         if let Some(message) = self.state.pop() {
             self.refill();
             return Received::Message(message);
         }
+        self.receive_from_sender()
+    }
+
+    fn receive_from_sender(&mut self) -> Received<T> {
         if self.state.is_rendezvous() {
             match self.take_from_sender() {
                 Some(Taken::Message(message)) => return Received::Message(message),

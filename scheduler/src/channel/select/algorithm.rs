@@ -51,6 +51,25 @@ impl Limit {
     }
 }
 
+/// Why the first few operations are not possible.
+struct Reasons([Unready; Self::NOTED]);
+
+impl Reasons {
+    const NOTED: usize = 8;
+
+    fn note(&mut self, place: usize, why: Unready) {
+        if let Some(reason) = self.0.get_mut(place) {
+            *reason = why;
+        }
+    }
+}
+
+impl Default for Reasons {
+    fn default() -> Self {
+        Self([Unready::Asked; Self::NOTED])
+    }
+}
+
 /// Whether there was a moment at which no operation was possible, after none was found that is.
 enum Nothing {
     AtOneMoment,
@@ -72,18 +91,22 @@ impl<'a> Select<'a> {
         let is_now = limit.is_now();
         let mut is_over = false;
         let mut has_yielded = is_now;
+        // Only one that does not wait asks for them.
+        let mut reasons = is_now.then(Reasons::default);
         loop {
             if !self.biased {
                 shuffle(&mut self.arms);
             }
-            if let Some((arm, claimed)) = self.try_each(&attempt) {
+            if let Some((arm, claimed)) = self.try_each(&attempt, reasons.as_mut()) {
                 match arm.handle.operation().complete(claimed) {
                     Some(claimed) => return Some((arm, claimed)),
                     None => continue,
                 }
             }
-            if is_now && !is_over {
-                match self.nothing() {
+            if let Some(reasons) = &reasons
+                && !is_over
+            {
+                match self.nothing(reasons) {
                     Nothing::AtOneMoment => is_over = true,
                     Nothing::Perhaps => continue,
                     Nothing::Unsettled(place) => {
@@ -146,38 +169,41 @@ impl<'a> Select<'a> {
         }
     }
 
-    /// Steps 1 and 2: the first operation that can be claimed. Of the others it is noted why not.
+    /// Steps 1 and 2: the first operation that can be claimed. Of the others it may be noted why not.
     fn try_each(
-        &mut self,
+        &self,
         attempt: &impl Fn(&dyn Operation) -> Result<Claimed, Unready>,
+        mut reasons: Option<&mut Reasons>,
     ) -> Option<(Arm<'a>, Claimed)> {
-        for arm in &mut self.arms {
+        for (place, arm) in self.arms.iter().enumerate() {
             match attempt(arm.handle.operation()) {
                 Ok(claimed) => return Some((*arm, claimed)),
-                Err(why) => arm.unready = why,
+                Err(why) => {
+                    if let Some(reasons) = &mut reasons {
+                        reasons.note(place, why);
+                    }
+                }
             }
         }
         None
     }
 
     /// What it means that `try_each` has found nothing.
-    fn nothing(&self) -> Nothing {
+    fn nothing(&self, reasons: &Reasons) -> Nothing {
+        let reasons = &reasons.0[..self.arms.len().min(Reasons::NOTED)];
         let unsettled = Unready::Channel(Impossible::Unsettled);
-        if let Some(place) = self.arms.iter().position(|arm| arm.unready == unsettled) {
+        if let Some(place) = reasons.iter().position(|why| *why == unsettled) {
             return Nothing::Unsettled(place);
         }
-        let Some((_last, before)) = self.arms.split_last() else {
-            return Nothing::AtOneMoment;
-        };
-        if before.is_empty() {
+        if self.arms.len() < 2 {
             return Nothing::AtOneMoment;
         }
-        if self.arms.iter().any(|arm| arm.unready == Unready::Asked) {
+        if self.arms.len() > reasons.len() || reasons.contains(&Unready::Asked) {
             return Nothing::Unknown;
         }
         // The moment is when the last one was looked at.
-        let is_still = |arm: &Arm<'_>| arm.handle.operation().is_still(arm.unready);
-        if before.iter().all(is_still) {
+        let mut before = self.arms.iter().zip(reasons).rev().skip(1);
+        if before.all(|(arm, why)| arm.handle.operation().is_still(*why)) {
             Nothing::AtOneMoment
         } else {
             Nothing::Perhaps

@@ -6,11 +6,10 @@ mod selected;
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::ptr;
 use std::time::{Duration, Instant};
 
 use self::algorithm::Limit;
-use self::operation::{Arm, Claimed, Handle, Readiness, Unready};
+use self::operation::{Arm, Claimed, Handle, Readiness};
 use super::core::Role;
 use super::error::{ReadyTimeoutError, SelectTimeoutError, TryReadyError, TrySelectError};
 use super::{Receiver, Sender};
@@ -80,32 +79,24 @@ impl<'a> Select<'a> {
 
     /// Adds an operation that sends, and gives its index.
     pub fn send<T>(&mut self, sender: &'a Sender<T>) -> usize {
-        self.add(Handle::Channel(sender), ptr::from_ref(sender).cast())
+        self.add(Handle::Channel(sender))
     }
 
     /// Adds an operation that receives, and gives its index.
     pub fn recv<T>(&mut self, receiver: &'a Receiver<T>) -> usize {
-        self.add(Handle::Channel(receiver), ptr::from_ref(receiver).cast())
+        self.add(Handle::Channel(receiver))
     }
 
     /// Adds something that gets ready, and gives its index.
     pub fn ready_of<S: Selectable + Sync>(&mut self, selectable: &'a S) -> usize {
         let readiness = Readiness(selectable);
-        self.add(
-            Handle::Readiness(readiness),
-            ptr::from_ref(selectable).cast(),
-        )
+        self.add(Handle::Readiness(readiness))
     }
 
-    fn add(&mut self, handle: Handle<'a>, address: *const ()) -> usize {
+    fn add(&mut self, handle: Handle<'a>) -> usize {
         let index = self.next_index;
         self.next_index += 1;
-        self.arms.push(Arm {
-            index,
-            handle,
-            address,
-            unready: Unready::Asked,
-        });
+        self.arms.push(Arm { index, handle });
         index
     }
 

@@ -1,5 +1,6 @@
 //! What a select can wait for: an end of a channel, a clock, a [`Selectable`].
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::channel::core::{Claim, Impossible, Registered, Role, Side};
@@ -10,6 +11,9 @@ use crate::wait::selectable::{self, Selectable};
 
 /// One operation of a select.
 pub(super) trait Operation {
+    /// What it is done with.
+    fn end(&self) -> End;
+
     /// Claims it, if it is possible.
     fn claim(&self) -> Result<Claimed, Unready>;
 
@@ -90,6 +94,10 @@ impl Registration for Timed {
 }
 
 impl<T> Operation for Sender<T> {
+    fn end(&self) -> End {
+        End::SenderOf(Arc::as_ptr(&self.chan).cast())
+    }
+
     fn claim(&self) -> Result<Claimed, Unready> {
         let claim = self.chan.claim(Side::Send);
         claim.map(Claimed::Channel).map_err(Unready::Channel)
@@ -120,6 +128,14 @@ impl<T> Operation for Sender<T> {
 }
 
 impl<T> Operation for Receiver<T> {
+    fn end(&self) -> End {
+        match &self.source {
+            Source::Chan(chan) => End::ReceiverOf(Arc::as_ptr(chan).cast()),
+            Source::Clock(clock) => End::ReceiverOf(Arc::as_ptr(clock).cast()),
+            Source::Never => End::Never,
+        }
+    }
+
     fn claim(&self) -> Result<Claimed, Unready> {
         match &self.source {
             Source::Chan(chan) => {
@@ -192,6 +208,10 @@ impl<T> Operation for Receiver<T> {
 pub(super) struct Readiness<'a>(pub(super) &'a dyn Selectable);
 
 impl Operation for Readiness<'_> {
+    fn end(&self) -> End {
+        End::None
+    }
+
     fn claim(&self) -> Result<Claimed, Unready> {
         self.look().map(|()| Claimed::Ready)
     }
@@ -216,6 +236,17 @@ impl Operation for Readiness<'_> {
     }
 }
 
+/// An end of a channel: all clones of a sender, or of a receiver, are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    SenderOf(*const ()),
+    ReceiverOf(*const ()),
+    /// Of a receiver that never gets a message.
+    Never,
+    /// It is no end of a channel.
+    None,
+}
+
 /// What a select refers to.
 #[derive(Clone, Copy)]
 pub(super) enum Handle<'a> {
@@ -236,8 +267,4 @@ impl<'a> Handle<'a> {
 pub(super) struct Arm<'a> {
     pub(super) index: usize,
     pub(super) handle: Handle<'a>,
-    /// Which channel end it is of.
-    pub(super) address: *const (),
-    /// Why it was not possible when it was looked at last.
-    pub(super) unready: Unready,
 }

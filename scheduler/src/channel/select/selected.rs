@@ -3,9 +3,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
-use std::ptr;
 
-use super::operation::{Arm, Claimed};
+use super::operation::{Arm, Claimed, Operation};
 use crate::channel::core::Claim;
 use crate::channel::receiver::Source;
 use crate::channel::{Receiver, RecvError, SendError, Sender};
@@ -46,7 +45,7 @@ impl SelectedOperation<'_> {
     #[track_caller]
     pub fn send<T>(self, sender: &Sender<T>, message: T) -> Result<(), SendError<T>> {
         assert!(
-            ptr::from_ref(sender).cast() == self.arm.address,
+            self.arm.handle.operation().end() == sender.end(),
             "passed a sender that wasn't selected"
         );
         match self.finish() {
@@ -71,7 +70,7 @@ impl SelectedOperation<'_> {
     #[track_caller]
     pub fn recv<T>(self, receiver: &Receiver<T>) -> Result<T, RecvError> {
         assert!(
-            ptr::from_ref(receiver).cast() == self.arm.address,
+            self.arm.handle.operation().end() == receiver.end(),
             "passed a receiver that wasn't selected"
         );
         match (&receiver.source, self.finish()) {
