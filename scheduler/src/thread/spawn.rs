@@ -248,7 +248,14 @@ where
     };
     let stack = promise_stack(class)?;
     let Ok(counted) = Counted::new(&runtime) else {
-        // A green thread that spawns while its own runtime ends need not be told so by an error.
+        // A green thread that spawns while its own runtime ends need not be told so by an error, also
+        // if whoever ends it has not come to this one yet.
+        context::with_current(|current| {
+            let is_of_it = |green: &Green| Arc::ptr_eq(&green.runtime, &runtime);
+            if current.green().is_some_and(is_of_it) && cfg!(panic = "unwind") {
+                current.cancel_running();
+            }
+        });
         wait::cancellation_point();
         return Err(io::Error::other(
             "the runtime of this green thread has been shut down",

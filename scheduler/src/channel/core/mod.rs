@@ -148,6 +148,7 @@ impl<T> Chan<T> {
     }
 
     pub(super) fn send(&self, mut message: T, patience: Patience) -> Result<(), (T, NotSent)> {
+        let mut timed_out = false;
         loop {
             let mut locked = self.lock();
             if locked.state.receivers_gone {
@@ -169,14 +170,19 @@ impl<T> Chan<T> {
                 }
                 return Ok(());
             }
-            if patience.is_over() {
+            if timed_out || patience.is_over() {
                 let unsettled = locked.state.is_unsettled();
                 drop(locked);
                 if unsettled && self.settle() {
                     continue;
                 }
                 thread::polled_in_vain();
-                return Err((message, NotSent::Full));
+                let why = if timed_out {
+                    NotSent::TimedOut
+                } else {
+                    NotSent::Full
+                };
+                return Err((message, why));
             }
             let wait = wait::begin();
             let node = Waiter::node(wait.ticket(), Role::Plain, Some(message));
@@ -184,11 +190,11 @@ impl<T> Chan<T> {
             unsafe { locked.push_waiting(Side::Send, &node) };
             drop(locked);
             let outcome = self.block(wait, &node, Side::Send, patience);
-            match (node.into_value().message.into_inner(), outcome) {
-                (None, _) => return Ok(()),
-                (Some(back), Outcome::Fired) => message = back,
-                (Some(back), Outcome::TimedOut) => return Err((back, NotSent::TimedOut)),
+            match node.into_value().message.into_inner() {
+                None => return Ok(()),
+                Some(back) => message = back,
             }
+            timed_out = outcome == Outcome::TimedOut;
         }
     }
 

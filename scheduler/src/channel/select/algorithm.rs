@@ -13,8 +13,10 @@
 //! # Finding nothing
 //!
 //! A select says that no operation was possible only if there was a moment at which none was. One
-//! that times out in step 4 has had such a moment: each operation would have fired its ticket. One
-//! that does not wait has looked at them one after the other, so it makes sure:
+//! that times out in step 4 has had such a moment, since each operation would have fired its ticket;
+//! unless one is impossible only because of a promise to another select, which nobody knows yet to be
+//! kept: then it waits until that is settled, and goes on as one that does not wait. Such a one
+//! has looked at its operations one after the other, so it makes sure:
 //!
 //! - Channels count what happens in them, and clocks have one next time: if nothing has happened to
 //!   any of them when all have been looked at, that was the moment. Otherwise it looks again, and
@@ -88,10 +90,11 @@ impl<'a> Select<'a> {
         role: Role,
         attempt: impl Fn(&dyn Operation) -> Result<Claimed, Unready>,
     ) -> Option<(Arm<'a>, Claimed)> {
-        let is_now = limit.is_now();
+        let mut is_now = limit.is_now();
         let mut is_over = false;
+        let mut has_timed_out = false;
         let mut has_yielded = is_now;
-        // Only one that does not wait asks for them.
+        // Only one that does not wait, or not any more, asks for them.
         let mut reasons = is_now.then(Reasons::default);
         loop {
             if !self.biased {
@@ -107,14 +110,17 @@ impl<'a> Select<'a> {
                 && !is_over
             {
                 match self.nothing(reasons) {
-                    Nothing::AtOneMoment => is_over = true,
-                    Nothing::Perhaps => continue,
                     Nothing::Unsettled(place) => {
+                        has_timed_out = false;
                         if self.arms[place].handle.operation().settle() {
                             continue;
                         }
                         is_over = true;
                     }
+                    // The moment was when its time was over.
+                    _ if has_timed_out => is_over = true,
+                    Nothing::AtOneMoment => is_over = true,
+                    Nothing::Perhaps => continue,
                     Nothing::Unknown => {}
                 }
             }
@@ -152,8 +158,10 @@ impl<'a> Select<'a> {
                 drop(wait);
             } else if wait.is_overtaken() {
                 drop(wait);
-            } else {
-                is_over = self.block(wait, limit);
+            } else if self.block(wait, limit) {
+                has_timed_out = true;
+                is_now = true;
+                reasons.get_or_insert_default();
             }
             let mut selected = None;
             for (arm, registration) in registered {
