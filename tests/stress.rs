@@ -20,7 +20,16 @@ use common::{
 use roving::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use roving::{go, thread};
 
-const SCALE: usize = if cfg!(debug_assertions) { 1 } else { 20 };
+const SCALE: usize = if cfg!(any(
+    feature = "address-sanitizer",
+    feature = "thread-sanitizer"
+)) {
+    4
+} else if cfg!(debug_assertions) {
+    1
+} else {
+    20
+};
 
 /// Marsaglia's xorshift64: numbers that differ from thread to thread and are the same in each run.
 struct Random(u64);

@@ -6,6 +6,9 @@
 //! - no OS thread for a worker: `build` fails, and a smaller runtime works after it
 //! - no OS thread for a call that blocks: an error of that call
 
+// A sanitizer needs more of the system than these tests leave.
+#![cfg(not(any(feature = "address-sanitizer", feature = "thread-sanitizer")))]
+
 mod common;
 #[cfg(target_os = "linux")]
 #[path = "common/old_kernel.rs"]

@@ -3,6 +3,9 @@
 //! Where only `mprotect` can guard stacks, the system's limit on memory mappings stops them before,
 //! with an error that says so.
 
+// ThreadSanitizer has not so many threads.
+#![cfg(not(feature = "thread-sanitizer"))]
+
 mod common;
 
 use std::io;

@@ -6,6 +6,9 @@
 //! - a bad pointer on a green thread is no overflow: the signal does what it always does
 //! - nor is a fault of one that is on another stack than its own
 
+// A sanitizer has its own say when a program faults.
+#![cfg(not(any(feature = "address-sanitizer", feature = "thread-sanitizer")))]
+
 mod common;
 #[cfg(target_os = "linux")]
 #[path = "common/old_kernel.rs"]

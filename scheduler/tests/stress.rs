@@ -1,4 +1,4 @@
-//! Everything at once, for as long as it pays: much in release, little in debug.
+//! Everything at once, for as long as it pays: much in release, less under a sanitizer, little in debug.
 //!
 //! - storms of spawns, of steals, of pairs that wake each other
 //! - unparks, tickets and deadlines that race
@@ -18,7 +18,16 @@ use roving_scheduler::thread::{self, Builder};
 use roving_scheduler::wait::{self, Cancelled, Outcome};
 use roving_scheduler::{Runtime, blocking};
 
-const SCALE: u64 = if cfg!(debug_assertions) { 1 } else { 100 };
+const SCALE: u64 = if cfg!(any(
+    feature = "address-sanitizer",
+    feature = "thread-sanitizer"
+)) {
+    10
+} else if cfg!(debug_assertions) {
+    1
+} else {
+    100
+};
 
 /// Marsaglia's xorshift64: numbers that differ from thread to thread and are the same in each run.
 struct Random(u64);

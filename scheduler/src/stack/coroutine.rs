@@ -31,6 +31,8 @@ use std::ptr::NonNull;
 use corosensei::{CoroutineResult, Yielder};
 
 use crate::protocol::process::Process;
+#[cfg(feature = "thread-sanitizer")]
+use crate::stack::thread_sanitizer;
 use crate::stack::{Bounds, Stack, tls};
 
 /// What a coroutine does.
@@ -53,8 +55,16 @@ struct Suspended {
 }
 
 /// A suspended coroutine has nothing so far below the address that [`Suspender::suspend`] notes: only
-/// the rest of that frame, that of the library's own `suspend`, and the registers that it saves.
-const BELOW_NOTED: usize = 1024;
+/// the rest of that frame, that of the library's own `suspend`, and the registers that it saves. Frames
+/// are larger under a sanitizer.
+const BELOW_NOTED: usize = if cfg!(any(
+    feature = "address-sanitizer",
+    feature = "thread-sanitizer"
+)) {
+    8192
+} else {
+    1024
+};
 
 /// What `resume` came back with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +134,14 @@ impl Coroutine {
                 self.suspended_at.set(at);
                 Resumed::Suspended(why)
             }
-            CoroutineResult::Return(()) => Resumed::Returned,
+            CoroutineResult::Return(()) => {
+                #[cfg(feature = "thread-sanitizer")]
+                // SAFETY: that was the last switch.
+                unsafe {
+                    thread_sanitizer::coroutine_returned();
+                }
+                Resumed::Returned
+            }
         }
     }
 

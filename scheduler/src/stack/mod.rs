@@ -18,6 +18,8 @@
 //! | `mode`      | whose thread-locals a green thread uses                                      |
 //! | `tls/`      | thread-locals of a green thread's own                                        |
 //!
+//! With the feature `thread-sanitizer`, `thread_sanitizer` tells ThreadSanitizer of switches.
+//!
 //! It may use nothing of this crate but [`protocol`](crate::protocol).
 //!
 //! # Invariants
@@ -38,6 +40,8 @@ pub(crate) mod mode;
 mod page;
 mod pool;
 mod slab;
+#[cfg(feature = "thread-sanitizer")]
+mod thread_sanitizer;
 pub(crate) mod tls;
 pub(crate) mod usage;
 
