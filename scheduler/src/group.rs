@@ -98,16 +98,26 @@ impl Group {
                     shared: shared.clone(),
                     env: PhantomData,
                 };
-                if let Err(error) = f(&members) {
-                    shared.fail(Failure::Error(error));
+                match panic::catch_unwind(AssertUnwindSafe(|| f(&members))) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => shared.fail(Failure::Error(error)),
+                    // The scope cancels its threads then.
+                    Err(payload) if wait::interrupts_current(&*payload) => {
+                        panic::resume_unwind(payload)
+                    }
+                    Err(payload) => shared.fail(Failure::Panic(payload)),
                 }
             });
         });
-        let (failure, values) = {
+        let (failure, values, interrupted) = {
             let mut state = shared.state.lock();
-            (state.failure.take(), std::mem::take(&mut state.values))
+            let values = std::mem::take(&mut state.values);
+            (state.failure.take(), values, state.interrupted)
         };
         match failure {
+            // Nobody here has cancelled them: their runtime has ended, and not that of the caller, who must
+            // not take a part for the whole.
+            None if interrupted && !shared.token.is_cancelled() => wait::unwind_cancelled(),
             None => Ok(values.into_values().collect()),
             Some(Failure::Error(error)) => Err(error),
             Some(Failure::Panic(payload)) => panic::resume_unwind(payload),
@@ -160,6 +170,8 @@ struct State<T, E> {
     came: VecDeque<usize>,
     running: usize,
     failure: Option<Failure<E>>,
+    /// Whether a member was interrupted, or never ran.
+    interrupted: bool,
     /// Who waits for a member to end.
     waiting: Vec<Ticket>,
 }
@@ -172,6 +184,7 @@ impl<T, E> State<T, E> {
             came: VecDeque::new(),
             running: 0,
             failure: None,
+            interrupted: false,
             waiting: Vec::new(),
         }
     }
@@ -200,18 +213,19 @@ impl<T, E> Shared<T, E> {
         panicking::contain(|| drop(later));
     }
 
-    fn member_ended(&self, index: usize, result: thread::Result<Result<T, E>>) {
+    /// A member has ended; without a result if it was cancelled, or a deadline that the whole group is
+    /// subject to came.
+    fn member_ended(&self, index: usize, result: Option<thread::Result<Result<T, E>>>) {
         let _counted_off = CountsOff(self);
         match result {
-            Ok(Ok(value)) => {
+            None => self.state.lock().interrupted = true,
+            Some(Ok(Ok(value))) => {
                 let mut state = self.state.lock();
                 state.values.insert(index, value);
                 state.came.push_back(index);
             }
-            Ok(Err(error)) => self.fail(Failure::Error(error)),
-            // It was cancelled, or a deadline that the whole group is subject to came.
-            Err(payload) if wait::is_interrupt(&*payload) => {}
-            Err(payload) => self.fail(Failure::Panic(payload)),
+            Some(Ok(Err(error))) => self.fail(Failure::Error(error)),
+            Some(Err(payload)) => self.fail(Failure::Panic(payload)),
         }
     }
 
@@ -290,7 +304,9 @@ where
             let mut ends = ends;
             match panic::catch_unwind(AssertUnwindSafe(f)) {
                 // The scope must know: what has ended the member may be due for the caller too.
-                Err(payload) if wait::is_interrupt(&*payload) => panic::resume_unwind(payload),
+                Err(payload) if wait::interrupts_current(&*payload) => {
+                    panic::resume_unwind(payload)
+                }
                 result => ends.result = Some(result),
             }
         });
@@ -353,10 +369,6 @@ struct Ends<T, E> {
 
 impl<T, E> Drop for Ends<T, E> {
     fn drop(&mut self) {
-        let never_ran: thread::Result<Result<T, E>> = Err(Box::new(wait::Cancelled {
-            frame: crate::run::ambient::FrameId::THREAD,
-        }));
-        let result = self.result.take().unwrap_or(never_ran);
-        self.shared.member_ended(self.index, result);
+        self.shared.member_ended(self.index, self.result.take());
     }
 }

@@ -93,9 +93,10 @@ impl Interval {
         };
         sleep_until(due);
         let now = Instant::now();
+        let regular = due.checked_add(self.period);
         self.next = match self.missed {
-            MissedTickBehavior::Burst => due.checked_add(self.period),
-            _ if now < due + self.period => due.checked_add(self.period),
+            MissedTickBehavior::Burst => regular,
+            _ if regular.is_none_or(|next| now < next) => regular,
             MissedTickBehavior::Delay => now.checked_add(self.period),
             MissedTickBehavior::Skip => {
                 let late = now.duration_since(due).as_nanos() % self.period.as_nanos();

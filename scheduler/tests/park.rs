@@ -230,3 +230,28 @@ fn a_token_races_a_timeout() {
         parker.join().unwrap();
     });
 }
+
+#[test]
+fn an_os_thread_is_one_thread_to_its_last_destructor() {
+    struct Parks;
+
+    impl Drop for Parks {
+        fn drop(&mut self) {
+            assert_eq!(thread::current().id(), thread::current().id());
+            let this = thread::current();
+            std::thread::spawn(move || this.unpark());
+            thread::park();
+        }
+    }
+
+    std::thread_local! {
+        static LAST: Parks = const { Parks };
+    }
+
+    let ends = std::thread::spawn(|| {
+        // What is registered first is dropped last.
+        LAST.with(|_| ());
+        thread::sleep(Duration::from_micros(1));
+    });
+    ends.join().unwrap();
+}

@@ -345,3 +345,62 @@ fn a_deadline_that_ends_a_member_ends_the_group_that_has_not_waited() {
         assert!(late.is_err(), "the member had ended: {ended}");
     });
 }
+
+/// Throws on what a thread of its own was cancelled with, as those do who join.
+fn throws_on_another_cancellation() {
+    let other = thread::spawn(thread::park);
+    other.cancel();
+    if let Err(payload) = other.join() {
+        panic::resume_unwind(payload);
+    }
+}
+
+#[test]
+fn a_cancellation_of_another_thread_that_is_thrown_on_is_a_panic() {
+    on_each_worker_count(|| {
+        let group = panic::catch_unwind(|| {
+            Group::new().map(0..3, |n| {
+                if n == 1 {
+                    throws_on_another_cancellation();
+                }
+                Ok::<_, ()>(n)
+            })
+        });
+        assert!(group.unwrap_err().is::<Cancelled>());
+        let scope = panic::catch_unwind(|| {
+            thread::scope(|scope| {
+                scope.spawn(throws_on_another_cancellation);
+            });
+        });
+        assert_eq!(
+            common::message(&*scope.unwrap_err()),
+            "a scoped thread panicked"
+        );
+        // One that was cancelled itself was meant to be.
+        thread::scope(|scope| scope.spawn(thread::park).cancel());
+    });
+}
+
+#[test]
+fn a_panic_beside_the_members_cancels_them() {
+    on_each_worker_count(|| {
+        let panics = panic::catch_unwind(|| {
+            Group::new().run(|members| {
+                members.spawn(|| {
+                    thread::sleep(Duration::MAX);
+                    Ok::<(), ()>(())
+                });
+                panic!("beside")
+            })
+        });
+        assert_eq!(common::message(&*panics.unwrap_err()), "beside");
+        let panics = panic::catch_unwind(|| {
+            let items = (0..3).inspect(|n| assert!(*n < 2, "no more items"));
+            Group::new().map(items, |_| {
+                thread::sleep(Duration::MAX);
+                Ok::<(), ()>(())
+            })
+        });
+        assert_eq!(common::message(&*panics.unwrap_err()), "no more items");
+    });
+}

@@ -214,3 +214,45 @@ fn a_wait_inside_of_which_another_was_begun_does_not_block() {
         thread::sleep(Duration::from_micros(10));
     });
 }
+
+/// It may always be ready, so it keeps no ticket.
+#[derive(Default)]
+struct KeepsNone(AtomicBool);
+
+impl Selectable for KeepsNone {
+    fn is_ready(&self) -> io::Result<bool> {
+        Ok(self.0.load(Ordering::Acquire))
+    }
+
+    fn watch(&self, _: Ticket) -> io::Result<Option<Registration<'_>>> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn what_keeps_no_ticket_leaves_the_worker_to_others() {
+    on_each_worker_count(|| {
+        let flag = Arc::new(KeepsNone::default());
+        let sets = {
+            let flag = flag.clone();
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(5));
+                flag.0.store(true, Ordering::Release);
+            })
+        };
+        select! { ready(*flag) => {} }
+        sets.join().unwrap();
+        let never = KeepsNone::default();
+        select! {
+            ready(never) => panic!("it is not"),
+            default(Duration::from_millis(2)) => {}
+        }
+        select! {
+            ready(never) => panic!("it is not"),
+            default => {}
+        }
+        let waits = thread::spawn(move || select! { ready(never) => {} });
+        waits.cancel();
+        assert!(waits.join().unwrap_err().is::<wait::Cancelled>());
+    });
+}

@@ -192,3 +192,14 @@ fn a_notification_is_kept_for_one() {
         assert!(!notify.wait_timeout(SHORT), "each has woken one");
     });
 }
+
+#[test]
+fn permits_that_cannot_be_counted_are_given_back_without_a_panic() {
+    on_each_worker_count(|| {
+        let semaphore = Semaphore::new(usize::MAX);
+        let permit = semaphore.acquire();
+        semaphore.add_permits(1);
+        drop(permit);
+        assert_eq!(semaphore.available_permits(), usize::MAX);
+    });
+}

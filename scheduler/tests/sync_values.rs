@@ -174,3 +174,50 @@ fn intervals() {
         assert!(timeout(SHORT, || thread::sleep(Duration::MAX)).is_err());
     });
 }
+
+/// A message that leads to its own channel.
+#[derive(Clone)]
+struct LeadsBack(#[expect(dead_code)] broadcast::Sender<Self>);
+
+#[test]
+fn a_copy_of_a_broadcast_message_may_use_the_channel() {
+    on_each_worker_count(|| {
+        let (sender, receiver) = broadcast::channel(4);
+        let other = sender.subscribe();
+        assert!(sender.send(LeadsBack(sender.clone())).is_ok());
+        receiver.recv().unwrap();
+        other.try_recv().unwrap();
+    });
+}
+
+#[test]
+fn what_a_receiver_has_before_it_is_counted_beside_one_that_receives() {
+    on_each_worker_count(|| {
+        let (sender, receiver) = broadcast::channel(4);
+        let receiver = Arc::new(receiver);
+        let counts = {
+            let receiver = receiver.clone();
+            thread::spawn(move || (0..2000).map(|_| receiver.len()).max())
+        };
+        for n in 0..2000 {
+            sender.send(n).unwrap();
+            let _ = receiver.recv();
+        }
+        assert!(counts.join().unwrap() <= Some(4));
+    });
+}
+
+#[test]
+fn an_interval_may_be_longer_than_the_clock() {
+    on_each_worker_count(|| {
+        for behavior in [
+            MissedTickBehavior::Burst,
+            MissedTickBehavior::Delay,
+            MissedTickBehavior::Skip,
+        ] {
+            let mut never_again = interval(Duration::MAX);
+            never_again.set_missed_tick_behavior(behavior);
+            never_again.tick();
+        }
+    });
+}

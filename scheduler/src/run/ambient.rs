@@ -203,6 +203,16 @@ impl Ambient {
         self.lock().cancellation().unwrap_or(FrameId::THREAD)
     }
 
+    /// Whether the thread has the frame `id`, or, if that is the thread as a whole, is cancelled.
+    pub(crate) fn is_subject_to(&self, id: FrameId) -> bool {
+        let frames = self.lock();
+        if id == FrameId::THREAD {
+            frames.cancelled
+        } else {
+            frames.stack.iter().any(|frame| frame.id == id)
+        }
+    }
+
     /// Notes that an operation returns an error because of the frame `id`. `false` if one has done
     /// so before.
     pub(crate) fn tell(&self, id: FrameId) -> bool {

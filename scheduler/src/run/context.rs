@@ -32,6 +32,12 @@ primitive::thread_local! {
     static OS_THREAD: Arc<Waiter> = os_waiter();
 }
 
+thread_local! {
+    /// The same for an OS thread that blocks so late in its end that the other one is gone. It needs no
+    /// destructor, so it is there as long as the OS thread; what it refers to stays for ever.
+    static LATE_OS_THREAD: Cell<Option<&'static Arc<Waiter>>> = const { Cell::new(None) };
+}
+
 fn os_waiter() -> Arc<Waiter> {
     watch_forks();
     let name = std::thread::current().name().map(Box::from);
@@ -159,10 +165,15 @@ pub(crate) fn home_shard(runtime: &Shared) -> usize {
 
 #[inline(never)]
 fn os_thread() -> Arc<Waiter> {
-    // In the destructor of another thread-local, when this one is gone, any waiter will do.
-    OS_THREAD
-        .try_with(Arc::clone)
-        .unwrap_or_else(|_| os_waiter())
+    OS_THREAD.try_with(Arc::clone).unwrap_or_else(|_| {
+        // In the destructor of another thread-local, when this one is gone, it is one thread still.
+        let waiter = LATE_OS_THREAD.get().unwrap_or_else(|| {
+            let waiter = Box::leak(Box::new(os_waiter()));
+            LATE_OS_THREAD.set(Some(waiter));
+            waiter
+        });
+        waiter.clone()
+    })
 }
 
 /// Switches from the current green thread to its worker.

@@ -51,12 +51,29 @@ pub fn channel<T: Clone>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 struct State<T> {
-    messages: VecDeque<T>,
+    messages: VecDeque<Arc<Mutex<T>>>,
     /// The number of the first of `messages`.
     first: u64,
     capacity: usize,
     senders: usize,
     receivers: usize,
+}
+
+/// A message on its way out. Its lock lets one copy it at a time, as `T` need not be `Sync`.
+struct Taken<T>(Arc<Mutex<T>>);
+
+impl<T: Clone> Taken<T> {
+    fn copy(self) -> T {
+        match Arc::try_unwrap(self.0) {
+            Ok(last) => last
+                .into_inner()
+                .unwrap_or_else(|poisoned| poisoned.into_inner()),
+            Err(shared) => {
+                let message = shared.lock_sure();
+                message.clone()
+            }
+        }
+    }
 }
 
 impl<T> State<T> {
@@ -133,7 +150,7 @@ impl<T: Clone> Sender<T> {
         } else {
             None
         };
-        state.messages.push_back(message);
+        state.messages.push_back(Arc::new(Mutex::new(message)));
         let receivers = state.receivers;
         self.shared.changed.notify_all();
         drop(state);
@@ -162,7 +179,10 @@ impl<T: Clone> Receiver<T> {
         let mut state = self.shared.state.lock_sure();
         loop {
             match self.take(&state) {
-                Ok(message) => return Ok(message),
+                Ok(taken) => {
+                    drop(state);
+                    return Ok(taken.copy());
+                }
                 Err(TryRecvError::Closed) => return Err(RecvError::Closed),
                 Err(TryRecvError::Lagged(missed)) => return Err(RecvError::Lagged(missed)),
                 Err(TryRecvError::Empty) => {}
@@ -180,7 +200,8 @@ impl<T: Clone> Receiver<T> {
     ///
     /// There is none, or messages were missed.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.take(&self.shared.state.lock_sure())
+        let taken = self.take(&self.shared.state.lock_sure());
+        taken.map(Taken::copy)
     }
 
     /// Waits for a message for no longer than `timeout`.
@@ -194,7 +215,10 @@ impl<T: Clone> Receiver<T> {
         loop {
             match self.take(&state) {
                 Err(TryRecvError::Empty) => {}
-                taken => return taken,
+                taken => {
+                    drop(state);
+                    return taken.map(Taken::copy);
+                }
             }
             let left = deadline.map_or(Duration::MAX, |deadline| {
                 deadline.saturating_duration_since(Instant::now())
@@ -204,13 +228,17 @@ impl<T: Clone> Receiver<T> {
                 Err(poisoned) => poisoned.into_inner(),
             };
             if result.timed_out() {
-                return self.take(&again);
+                let taken = self.take(&again);
+                drop(again);
+                return taken.map(Taken::copy);
             }
             state = again;
         }
     }
 
-    fn take(&self, state: &State<T>) -> Result<T, TryRecvError> {
+    /// Takes the next message. It is copied when the channel is not locked any more: a copy may take
+    /// its time, or use the channel.
+    fn take(&self, state: &State<T>) -> Result<Taken<T>, TryRecvError> {
         let next = self.next.load(Ordering::Relaxed);
         if next < state.first {
             self.next.store(state.first, Ordering::Relaxed);
@@ -218,9 +246,8 @@ impl<T: Clone> Receiver<T> {
         }
         match state.messages.get((next - state.first) as usize) {
             Some(message) => {
-                let message = message.clone();
                 self.next.store(next + 1, Ordering::Relaxed);
-                Ok(message)
+                Ok(Taken(message.clone()))
             }
             None if state.senders == 0 => Err(TryRecvError::Closed),
             None => Err(TryRecvError::Empty),
@@ -229,8 +256,9 @@ impl<T: Clone> Receiver<T> {
 
     /// How many messages are there for this receiver, those that it has missed among them.
     pub fn len(&self) -> usize {
-        let end = self.shared.state.lock_sure().end();
-        (end - self.next.load(Ordering::Relaxed)) as usize
+        // Under the lock nobody else receives.
+        let state = self.shared.state.lock_sure();
+        (state.end() - self.next.load(Ordering::Relaxed)) as usize
     }
 
     /// Whether no message is there for this receiver.

@@ -23,6 +23,10 @@ union Data<T, F> {
 
 /// A value that is made when it is first used, as [`std::sync::LazyLock`]. What makes it may block.
 ///
+/// A cancellation or a deadline that ends what makes it is a panic to the lock as any other, after which
+/// there will be no value: make one that blocks for long within [`shield`](crate::shield()), or take
+/// a [`OnceLock`](super::OnceLock), where the next one tries again.
+///
 /// # Examples
 ///
 /// ```

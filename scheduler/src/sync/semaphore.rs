@@ -104,17 +104,30 @@ impl Semaphore {
     }
 
     /// Adds permits.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there are more than `usize::MAX` then.
     #[track_caller]
     pub fn add_permits(&self, permits: usize) {
+        assert!(
+            self.put_back(permits),
+            "there are at most usize::MAX permits"
+        );
+    }
+
+    /// Adds permits; `false`, and none is added, if they cannot be counted.
+    fn put_back(&self, permits: usize) -> bool {
         let mut woken = Woken::default();
         let mut state = self.state.lock();
-        state.permits = state
-            .permits
-            .checked_add(permits)
-            .expect("there are at most usize::MAX permits");
+        let Some(sum) = state.permits.checked_add(permits) else {
+            return false;
+        };
+        state.permits = sum;
         state.hand_out(&mut woken);
         drop(state);
         drop(woken);
+        true
     }
 
     fn permit(&self, permits: usize) -> SemaphorePermit<'_> {
@@ -232,6 +245,7 @@ impl SemaphorePermit<'_> {
 
 impl Drop for SemaphorePermit<'_> {
     fn drop(&mut self) {
-        self.semaphore.add_permits(self.permits);
+        // Who has added so many meanwhile that these cannot be counted has enough without them.
+        self.semaphore.put_back(self.permits);
     }
 }

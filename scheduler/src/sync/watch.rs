@@ -128,7 +128,8 @@ impl<T> Sender<T> {
         last
     }
 
-    /// Changes the value in place.
+    /// Changes the value in place. `modify`, and the value's `Clone` and `Drop` in it, run under the lock
+    /// of the channel: they must not block, nor use the channel.
     pub fn send_modify(&self, modify: impl FnOnce(&mut T))
     where
         T: Clone,
@@ -140,7 +141,7 @@ impl<T> Sender<T> {
     }
 
     /// Changes the value in place; receivers are told if `modify` says so. Gives what it said.
-    /// `modify` must not block.
+    /// For `modify` holds what [`send_modify`](Self::send_modify) says.
     pub fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) -> bool
     where
         T: Clone,

@@ -7,6 +7,7 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::scope::ScopeData;
 use super::{Result, Thread};
@@ -23,6 +24,8 @@ use crate::wait::{self, Interrupt, Ticket, Wait};
 /// handle, whoever is last. As in std, a panic of its destructor ends the process then.
 pub(super) struct Packet<T> {
     result: UnsafeCell<Option<Result<T>>>,
+    /// Whether the thread was interrupted, and its payload tells of that.
+    interrupted: AtomicBool,
     /// The scope that is told of a panic that nobody takes.
     scope: Option<Arc<ScopeData>>,
 }
@@ -37,6 +40,7 @@ impl<T> Packet<T> {
     pub(super) fn new(scope: Option<Arc<ScopeData>>) -> Self {
         Self {
             result: UnsafeCell::new(None),
+            interrupted: AtomicBool::new(false),
             scope,
         }
     }
@@ -45,8 +49,14 @@ impl<T> Packet<T> {
     pub(super) fn of(result: Result<T>) -> Self {
         Self {
             result: UnsafeCell::new(Some(result)),
+            interrupted: AtomicBool::new(false),
             scope: None,
         }
+    }
+
+    /// The thread unwinds since it was interrupted.
+    pub(super) fn note_interrupt(&self) {
+        self.interrupted.store(true, Ordering::Relaxed);
     }
 
     /// # Safety
@@ -69,8 +79,8 @@ impl<T> Packet<T> {
 impl<T> Drop for Packet<T> {
     fn drop(&mut self) {
         let slot = self.result.get_mut();
-        if let (Some(scope), Some(Err(payload))) = (&self.scope, &*slot) {
-            if wait::is_interrupt(&**payload) {
+        if let (Some(scope), Some(Err(_))) = (&self.scope, &*slot) {
+            if *self.interrupted.get_mut() {
                 scope.thread_interrupted();
             } else {
                 scope.thread_panicked();

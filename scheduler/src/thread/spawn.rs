@@ -300,6 +300,11 @@ where
         f()
     }));
     home.end_child();
+    if let Err(payload) = &result
+        && wait::interrupts_current(&**payload)
+    {
+        packet.note_interrupt();
+    }
     let has_frames = begin_to_end();
     let result = if has_frames {
         leave_frames(result)

@@ -13,6 +13,18 @@ pub(crate) fn is_interrupt(payload: &(dyn Any + Send)) -> bool {
     payload.is::<Cancelled>() || payload.is::<DeadlineElapsed>()
 }
 
+/// Whether the current thread, which unwinds with `payload` or has, does so because it was interrupted
+/// itself. An interrupt of another thread that is thrown on is a panic like any other.
+pub(crate) fn interrupts_current(payload: &(dyn Any + Send)) -> bool {
+    let cancelled = payload.downcast_ref().map(|Cancelled { frame }| *frame);
+    let elapsed = payload
+        .downcast_ref()
+        .map(|DeadlineElapsed { frame }| *frame);
+    cancelled
+        .or(elapsed)
+        .is_some_and(|frame| context::with_current(|current| current.ambient.is_subject_to(frame)))
+}
+
 /// Why a wait ended before what was waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interrupt {

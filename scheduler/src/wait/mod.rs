@@ -71,7 +71,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use self::interrupt::{Cancelled, Interrupt};
-pub(crate) use self::interrupt::{DeadlineElapsed, is_interrupt};
+pub(crate) use self::interrupt::{DeadlineElapsed, interrupts_current, is_interrupt};
 use crate::protocol::parker::Parker;
 use crate::protocol::timer::TimerKey;
 use crate::protocol::word::{By, Commit, Epoch, Fire};

@@ -35,6 +35,9 @@ use crate::channel::core::{Impossible, Role};
 use crate::thread;
 use crate::wait;
 
+/// So many rounds in a row a select goes on at once, if something that is not ready may be.
+const ROUNDS: u32 = 16;
+
 /// How long a select waits.
 #[derive(Clone, Copy)]
 pub(super) enum Limit {
@@ -94,6 +97,7 @@ impl<'a> Select<'a> {
         let mut is_over = false;
         let mut has_timed_out = false;
         let mut has_yielded = is_now;
+        let mut rounds_for_nothing = 0;
         // Only one that does not wait, or not any more, asks for them.
         let mut reasons = is_now.then(Reasons::default);
         loop {
@@ -173,6 +177,17 @@ impl<'a> Select<'a> {
                 && let Some(claimed) = arm.handle.operation().complete(claimed)
             {
                 return Some((arm, claimed));
+            }
+            // What cannot be waited for and says that it may be ready is asked again and again.
+            rounds_for_nothing = if is_possible {
+                rounds_for_nothing + 1
+            } else {
+                0
+            };
+            if rounds_for_nothing > ROUNDS {
+                wait::cancellation_point();
+                thread::let_others_run();
+                is_over = limit.is_now();
             }
         }
     }

@@ -28,6 +28,8 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -43,7 +45,9 @@ use super::surplus::Surplus;
 const MODEL_STACK: usize = 67 * 4096;
 
 /// So often two models are made that are not neighbours, since another thread came between.
-const ATTEMPTS: usize = 16;
+const ATTEMPTS: u32 = 16;
+/// The pause before the second attempt, which doubles from one to the next: in all a tenth of a second.
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
 
 /// No OS thread has an id from here on: this is `PID_MAX_LIMIT`. A futex has room for 30 bits of an
 /// id, and a clock for 29.
@@ -191,7 +195,11 @@ pub(super) fn node(layout: &Layout, thread_pointer: usize) -> usize {
 
 /// Two models that are neighbours in the C library's list: the one that comes first, and the other.
 fn neighbours(layout: &Layout) -> Result<(usize, usize), Refusal> {
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            // A burst of threads, as when a program starts, is over in a while.
+            thread::sleep(FIRST_PAUSE * 2_u32.pow(attempt.min(8)));
+        }
         // New threads are put at the front.
         let second = model(layout)?;
         let first = model(layout)?;
