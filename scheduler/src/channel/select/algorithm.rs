@@ -23,7 +23,9 @@
 //!   somebody else has done something meanwhile.
 //! - A [`Selectable`](crate::channel::Selectable) can be asked, which does not tell what happens
 //!   between two questions. So a ticket is registered with all, as in step 3: if nobody has fired it
-//!   when the last one has it, that was the moment.
+//!   when the last one has it, and nothing has happened to the channels since they were looked at, that was
+//!   the moment. (What happens may be a promise to another, which fires nobody's ticket.) Who has found
+//!   no such moment in some rounds goes by the ticket alone.
 
 use std::cell::Cell;
 use std::mem;
@@ -145,6 +147,7 @@ impl<'a> Select<'a> {
             };
             let mut registered = Vec::with_capacity(self.arms.len());
             let mut is_possible = false;
+            let mut may_be_ready = false;
             for arm in &self.arms {
                 match arm.handle.operation().register(wait.ticket(), role) {
                     Some(registration) => registered.push((arm, registration)),
@@ -155,10 +158,18 @@ impl<'a> Select<'a> {
                 }
             }
             if is_possible {
+                may_be_ready = true;
                 drop(wait);
             } else if is_now {
+                let was_still = || {
+                    reasons
+                        .as_ref()
+                        .is_none_or(|reasons| self.is_still(reasons))
+                };
                 // What was asked may have blocked, and then there is no such moment to be had.
-                is_over = wait.is_overtaken() || !wait.is_fired();
+                is_over = wait.is_overtaken()
+                    || !wait.is_fired() && (was_still() || rounds_for_nothing >= ROUNDS);
+                may_be_ready = !is_over;
                 drop(wait);
             } else if wait.is_overtaken() {
                 drop(wait);
@@ -179,7 +190,7 @@ impl<'a> Select<'a> {
                 return Some((arm, claimed));
             }
             // What cannot be waited for and says that it may be ready is asked again and again.
-            rounds_for_nothing = if is_possible {
+            rounds_for_nothing = if may_be_ready {
                 rounds_for_nothing + 1
             } else {
                 0
@@ -231,6 +242,12 @@ impl<'a> Select<'a> {
         } else {
             Nothing::Perhaps
         }
+    }
+
+    /// Whether nothing has happened to the channels and clocks since they were looked at.
+    fn is_still(&self, reasons: &Reasons) -> bool {
+        let mut arms = self.arms.iter().zip(&reasons.0);
+        arms.all(|(arm, why)| *why == Unready::Asked || arm.handle.operation().is_still(*why))
     }
 
     /// Step 4: `true` if the time is over.
