@@ -78,7 +78,7 @@ thread_local! {
 }
 
 /// How a result comes to be dropped by the runtime, and what std says of it.
-const UNTAKEN: [(&str, fn()); 7] = [
+const UNTAKEN: [(&str, fn()); 8] = [
     ("thread result panicked on drop", || {
         let handle = thread::spawn(|| {
             thread::park();
@@ -128,6 +128,13 @@ const UNTAKEN: [(&str, fn()); 7] = [
             panic::resume_unwind(Box::new(child));
         });
     }),
+    ("thread result panicked on drop", || {
+        let handle = thread::spawn(|| ThrowsOn);
+        while !handle.is_finished() {
+            thread::yield_now();
+        }
+        drop(handle);
+    }),
     ("thread local panicked on drop", || {
         let sets = || OF_THREAD.with_borrow_mut(|bomb| *bomb = Some(Bomb("of the thread")));
         let _ended = thread::spawn(sets).join();
@@ -164,6 +171,19 @@ fn a_panic_of_what_nobody_takes_ends_the_process_as_std_does() {
             let says = format!("fatal runtime error: {says}, aborting");
             assert!(!output.status.success(), "case {case}:\n{printed}");
             assert!(printed.contains(&says), "case {case}:\n{printed}");
+        }
+    }
+}
+
+/// Throws on, when it is dropped, what another thread was cancelled with.
+struct ThrowsOn;
+
+impl Drop for ThrowsOn {
+    fn drop(&mut self) {
+        let other = thread::spawn(thread::park);
+        other.cancel();
+        if let Err(payload) = other.join() {
+            panic::resume_unwind(payload);
         }
     }
 }

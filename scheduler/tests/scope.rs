@@ -376,6 +376,18 @@ fn a_cancellation_of_another_thread_that_is_thrown_on_is_a_panic() {
             common::message(&*scope.unwrap_err()),
             "a scoped thread panicked"
         );
+        let ended = AtomicBool::new(false);
+        let waited = panic::catch_unwind(AssertUnwindSafe(|| {
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    thread::sleep(Duration::from_millis(1));
+                    ended.store(true, Ordering::Release);
+                });
+                throws_on_another_cancellation();
+            });
+        }));
+        assert!(waited.unwrap_err().is::<Cancelled>());
+        assert!(ended.load(Ordering::Acquire), "as after any panic");
         // One that was cancelled itself was meant to be.
         thread::scope(|scope| scope.spawn(thread::park).cancel());
     });

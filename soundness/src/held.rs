@@ -10,7 +10,7 @@ use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::ThreadId;
 
-use crate::{THREADS, many, on_moving_threads, os_thread};
+use crate::{THREADS, errno, many, on_moving_threads, os_thread, set_errno};
 
 thread_local! {
     static BORROWED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
@@ -133,16 +133,4 @@ pub fn many_sharing<S: Send + Sync + 'static>(
         });
         assert!(MOVES.load(Ordering::Relaxed) > before, "threads have moved");
     });
-}
-
-#[inline(never)]
-fn set_errno(value: i32) {
-    // SAFETY: the address of this thread's errno.
-    unsafe { *libc::__errno_location() = value };
-}
-
-#[inline(never)]
-fn errno() -> i32 {
-    // SAFETY: as above.
-    unsafe { *libc::__errno_location() }
 }

@@ -30,6 +30,20 @@ pub fn os_thread() -> libc::pid_t {
     unsafe { libc::gettid() }
 }
 
+/// Sets the `errno` of the current thread.
+#[inline(never)]
+pub fn set_errno(value: i32) {
+    // SAFETY: the address of this thread's errno.
+    unsafe { *libc::__errno_location() = value };
+}
+
+/// The `errno` of the current thread.
+#[inline(never)]
+pub fn errno() -> i32 {
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() }
+}
+
 /// Suspends the current green thread in one of several ways, and makes sure that it goes on on
 /// another OS thread.
 #[inline(never)]

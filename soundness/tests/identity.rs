@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::mem::MaybeUninit;
 use std::sync::Mutex;
 
-use roving_soundness::{ROUNDS, THREADS, many, many_moving_threads, migrate, on_moving_threads};
+use roving_soundness::{
+    ROUNDS, THREADS, errno, many, many_moving_threads, migrate, on_moving_threads, set_errno,
+};
 
 #[test]
 fn the_current_thread_of_std_is_the_green_threads_own() {
@@ -23,18 +25,6 @@ fn the_current_thread_of_std_is_the_green_threads_own() {
         });
         assert_eq!(SEEN.lock().unwrap().take().unwrap().len(), THREADS + 1);
     });
-}
-
-#[inline(never)]
-fn set_errno(value: i32) {
-    // SAFETY: the address of this thread's errno.
-    unsafe { *libc::__errno_location() = value };
-}
-
-#[inline(never)]
-fn errno() -> i32 {
-    // SAFETY: as above.
-    unsafe { *libc::__errno_location() }
 }
 
 #[test]

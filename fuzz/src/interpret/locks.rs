@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
-use roving::sync::{RwLockWriteGuard, TryLockError};
+use roving::sync::{RwLockWriteGuard, TryLockError, TryLockResult};
 
 use super::{Thread, limit};
 use crate::program::{Action, Body, Fate, Op, Patience};
@@ -127,11 +127,7 @@ impl Thread<'_> {
             Patience::For(micros) => mutex.try_lock_for(Duration::from_micros(micros)),
             Patience::Forever => mutex.lock().map_err(TryLockError::from),
         };
-        let guard = match locked {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(error)) => error.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
+        let Some(guard) = had(locked) else { return };
         let inside = guard.write(&world.oracle);
         self.while_held(address, body);
         if fate == Fate::Forget {
@@ -151,11 +147,7 @@ impl Thread<'_> {
             Patience::For(micros) => lock.try_read_for(Duration::from_micros(micros)),
             Patience::Forever => lock.read().map_err(TryLockError::from),
         };
-        let guard = match locked {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(error)) => error.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
+        let Some(guard) = had(locked) else { return };
         let inside = guard.read(&world.oracle);
         self.while_held(address, body);
         if fate == Fate::Forget {
@@ -182,11 +174,7 @@ impl Thread<'_> {
             Patience::For(micros) => lock.try_write_for(Duration::from_micros(micros)),
             Patience::Forever => lock.write().map_err(TryLockError::from),
         };
-        let guard = match locked {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(error)) => error.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
+        let Some(guard) = had(locked) else { return };
         let inside = guard.write(&world.oracle);
         self.while_held(address, body);
         if downgrade {
@@ -289,4 +277,13 @@ impl Thread<'_> {
 
 fn take<T>(slot: &StdMutex<Option<T>>) -> Option<T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// The guard of a lock that was had, poisoned or not.
+fn had<G>(locked: TryLockResult<G>) -> Option<G> {
+    match locked {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }

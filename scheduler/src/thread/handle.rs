@@ -95,7 +95,8 @@ impl<T> Drop for Packet<T> {
             && let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| *slot = None))
         {
             // What interrupts the one who drops the handle is no fault of the result.
-            if wait::is_interrupt(&*payload) && context::with_current(wait::is_interruptible) {
+            if wait::interrupts_current(&*payload) && context::with_current(wait::is_interruptible)
+            {
                 panic::resume_unwind(payload);
             }
             panicking::abort("thread result panicked on drop");

@@ -151,7 +151,7 @@ where
     };
     let result = panic::catch_unwind(AssertUnwindSafe(|| f(&scope)));
     if let Err(payload) = &result
-        && wait::is_interrupt(&**payload)
+        && wait::interrupts_current(&**payload)
     {
         scope.data.token.cancel();
     }

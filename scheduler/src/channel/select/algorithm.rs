@@ -95,13 +95,12 @@ impl<'a> Select<'a> {
         role: Role,
         attempt: impl Fn(&dyn Operation) -> Result<Claimed, Unready>,
     ) -> Option<(Arm<'a>, Claimed)> {
-        let mut is_now = limit.is_now();
         let mut is_over = false;
         let mut has_timed_out = false;
-        let mut has_yielded = is_now;
         let mut rounds_for_nothing = 0;
         // Only one that does not wait, or not any more, asks for them.
-        let mut reasons = is_now.then(Reasons::default);
+        let mut reasons = limit.is_now().then(Reasons::default);
+        let mut has_yielded = reasons.is_some();
         loop {
             if !self.biased {
                 shuffle(&mut self.arms);
@@ -140,43 +139,35 @@ impl<'a> Select<'a> {
                 continue;
             }
             // One that does not block is not interrupted either.
-            let wait = if is_now {
+            let wait = if reasons.is_some() {
                 wait::begin_masked()
             } else {
                 wait::begin()
             };
             let mut registered = Vec::with_capacity(self.arms.len());
-            let mut is_possible = false;
             let mut may_be_ready = false;
             for arm in &self.arms {
                 match arm.handle.operation().register(wait.ticket(), role) {
                     Some(registration) => registered.push((arm, registration)),
                     None => {
-                        is_possible = true;
+                        may_be_ready = true;
                         break;
                     }
                 }
             }
-            if is_possible {
-                may_be_ready = true;
+            if may_be_ready {
                 drop(wait);
-            } else if is_now {
-                let was_still = || {
-                    reasons
-                        .as_ref()
-                        .is_none_or(|reasons| self.is_still(reasons))
-                };
+            } else if let Some(reasons) = &reasons {
+                let was_still = || rounds_for_nothing >= ROUNDS || self.is_still(reasons);
                 // What was asked may have blocked, and then there is no such moment to be had.
-                is_over = wait.is_overtaken()
-                    || !wait.is_fired() && (was_still() || rounds_for_nothing >= ROUNDS);
+                is_over = wait.is_overtaken() || !wait.is_fired() && was_still();
                 may_be_ready = !is_over;
                 drop(wait);
             } else if wait.is_overtaken() {
                 drop(wait);
             } else if self.block(wait, limit) {
                 has_timed_out = true;
-                is_now = true;
-                reasons.get_or_insert_default();
+                reasons = Some(Reasons::default());
             }
             let mut selected = None;
             for (arm, registration) in registered {
