@@ -75,6 +75,29 @@ fn workers_are_named_and_numbered() {
     assert_eq!(default, "roving-0");
 }
 
+/// Whatever else bounds them, as quotas do.
+#[cfg(target_os = "linux")]
+#[test]
+fn by_default_there_are_no_more_workers_than_cpus_that_one_may_use() {
+    let name = "by_default_there_are_no_more_workers_than_cpus_that_one_may_use";
+    if !is_child(name) {
+        run(child(name));
+        return;
+    }
+    let size = size_of::<libc::cpu_set_t>();
+    // SAFETY: zeroes are an empty set; the calls stay within it.
+    unsafe {
+        let mut mask: libc::cpu_set_t = std::mem::zeroed();
+        assert_eq!(libc::sched_getaffinity(0, size, &raw mut mask), 0);
+        let allowed = (0..libc::CPU_SETSIZE as usize).find(|&cpu| libc::CPU_ISSET(cpu, &mask));
+        libc::CPU_ZERO(&mut mask);
+        libc::CPU_SET(allowed.expect("it runs on one"), &mut mask);
+        assert_eq!(libc::sched_setaffinity(0, size, &raw const mask), 0);
+    }
+    assert_eq!(Builder::new().build().unwrap().workers(), 1);
+    assert_eq!(Builder::new().workers(3).build().unwrap().workers(), 3);
+}
+
 fn runtime_name(workers: usize) -> String {
     runtime(workers).run(os_thread_name)
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::str::FromStr;
 use std::thread;
 
-use super::Runtime;
+use super::{Runtime, cpus};
 use crate::run::context;
 use crate::run::helpers;
 use crate::run::overflow;
@@ -29,7 +29,7 @@ const MAX_BLOCKING: usize = 1 << 16;
 ///
 /// | setting | variable | default |
 /// |---------|----------|---------|
-/// | [`workers`](Self::workers) | `ROVING_WORKERS` | the cores that this process may use |
+/// | [`workers`](Self::workers) | `ROVING_WORKERS` | the CPUs that this process may use |
 /// | [`stack_size`](Self::stack_size) | `ROVING_STACK_SIZE` | 256 KiB of address space; 1 MiB in debug builds |
 /// | [`thread_name`](Self::thread_name) |  | `roving` |
 /// | [`own_thread_locals`](Self::own_thread_locals), [`pinned_thread_locals`](Self::pinned_thread_locals) | `ROVING_THREAD_LOCALS` = `own` or `pinned` | own where the platform allows it, else pinned |
@@ -68,6 +68,10 @@ impl Builder {
     }
 
     /// Sets the number of worker OS threads, from 1 to 1024.
+    ///
+    /// By default there are as many as CPUs that the process may use as it starts its first runtime: those of the affinity
+    /// mask (`taskset`, a cpuset), or the CPU quota of its cgroup or of one above it, rounded up, if that is less. A
+    /// runtime keeps its number. If the quota changes, the kernel keeps to the new one, and the workers share it.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
@@ -148,7 +152,7 @@ impl Builder {
             Some(workers) => in_range("workers", workers)?,
             None => match from_environment("ROVING_WORKERS")? {
                 Some(workers) => in_range("ROVING_WORKERS", workers)?,
-                None => num_cpus::get().clamp(1, MAX_WORKERS),
+                None => cpus::usable().clamp(1, MAX_WORKERS),
             },
         };
         let stack_size = match self.stack_size {

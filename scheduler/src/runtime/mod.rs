@@ -3,6 +3,7 @@
 //! | file       | what it is                                                      |
 //! |------------|-----------------------------------------------------------------|
 //! | `builder`  | how a runtime is configured and started                         |
+//! | `cpus`     | how many CPUs there are for it                                  |
 //! | `handle`   | references to a runtime                                         |
 //! | `global`   | the one that starts by itself                                   |
 //! | `shutdown` | the end of a runtime                                            |
@@ -11,6 +12,7 @@
 //! runs and is counted; how one is spawned and joined is the business of `thread`.
 
 pub(crate) mod builder;
+mod cpus;
 mod global;
 mod handle;
 mod shutdown;
