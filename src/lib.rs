@@ -2,9 +2,10 @@
 
 pub use roving_io::{net, os};
 pub use roving_scheduler::{
-    Builder, CancelToken, DeadlineElapsed, Group, Handle, Members, NoOwnThreadLocals, Runtime,
-    RuntimeId, ShutdownTimedOut, ThreadLocals, channel, deadline, deadline_at, is_green, local,
-    select, select_biased, shield, stacks_in_use, sync, thread, time,
+    Builder, CancelToken, DeadlineElapsed, Group, Guards, Handle, Members, NoGuards,
+    NoOwnThreadLocals, Runtime, RuntimeId, ShutdownTimedOut, Stacks, ThreadLocals, channel,
+    deadline, deadline_at, is_green, local, select, select_biased, shield, stacks, sync, thread,
+    time,
 };
 
 pub use roving_scheduler::blocking::run as blocking;

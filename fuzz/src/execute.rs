@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::thread as os_thread;
 use std::time::{Duration, Instant};
 
-use roving::{Builder, CancelToken, Cancelled, stacks_in_use, thread};
+use roving::{Builder, CancelToken, Cancelled, stacks, thread};
 
 use crate::interpret::Start;
 use crate::oracle::{Oracle, is_expected, message};
@@ -143,10 +143,10 @@ pub(crate) fn execute(program: &Arc<Program>, oracle: &Arc<Oracle>) -> Vec<Strin
         "something keeps what the threads shared",
     );
     drop(world);
-    wait_until(Some(SETTLE), || stacks_in_use() == 0 && workers_left() == 0);
+    wait_until(Some(SETTLE), || stacks().in_use == 0 && workers_left() == 0);
     oracle.check(
-        stacks_in_use() == 0,
-        format_args!("{} stacks are in use", stacks_in_use()),
+        stacks().in_use == 0,
+        format_args!("{} stacks are in use", stacks().in_use),
     );
     oracle.check(
         workers_left() == 0,

@@ -62,7 +62,7 @@ pub use run::shared::RuntimeId;
 pub use runtime::builder::Builder;
 pub use runtime::{Handle, Runtime, ShutdownTimedOut};
 pub use stack::mode::{NoOwnThreadLocals, ThreadLocals};
-pub use stack::stacks_in_use;
+pub use stack::{Guards, NoGuards, Stacks, stacks};
 pub use wait::cancel::{CancelToken, shield};
 pub use wait::deadline::{deadline, deadline_at};
 pub use wait::interrupt::DeadlineElapsed;

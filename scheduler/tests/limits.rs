@@ -10,9 +10,6 @@
 #![cfg(not(any(feature = "address-sanitizer", feature = "thread-sanitizer")))]
 
 mod common;
-#[cfg(target_os = "linux")]
-#[path = "common/old_kernel.rs"]
-mod old_kernel;
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -21,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{child_with_limits, is_child, run, stacks_returned, watchdog};
 use roving_scheduler::thread::{self, Builder};
-use roving_scheduler::{Builder as RuntimeBuilder, blocking};
+use roving_scheduler::{Builder as RuntimeBuilder, blocking, stacks};
 
 /// In a child with `limits`, calls `test`; elsewhere, starts that child.
 fn with_limits(name: &str, limits: &str, test: impl FnOnce()) {
@@ -148,65 +145,82 @@ fn no_os_thread_for_a_call_that_blocks() {
     );
 }
 
-/// The limit is half as many stacks, since each takes two mappings. Where it has been raised, it is
-/// not reached.
+/// Guards of two kinds take memory mappings: one a stack, or two. Where the limit has been raised, it is not
+/// reached.
 #[cfg(target_os = "linux")]
 #[test]
 fn no_memory_mapping_for_another_guard() {
-    const ENOUGH: usize = 60_000;
-    with_limits("no_memory_mapping_for_another_guard", ":", || {
-        old_kernel::refuse_guard_install();
-        let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
-        let limit: usize = limit.trim().parse().unwrap();
-        // All stacks of one size, since a free one of another size is of no use.
-        let runtime = RuntimeBuilder::new()
-            .workers(2)
-            .stack_size(64 << 10)
-            .build()
-            .unwrap();
-        let (handles, error) = runtime.run(|| {
-            until_both_workers_run();
-            // Room for all, since a vector that grows may need a mapping too.
-            let mut handles = Vec::with_capacity(ENOUGH);
-            let mut error = None;
-            while handles.len() < ENOUGH && error.is_none() {
-                let number = handles.len();
-                let spawned = Builder::new().spawn(move || {
-                    thread::park();
-                    number
-                });
-                match spawned {
-                    Ok(handle) => handles.push(handle),
-                    Err(refused) => error = Some(refused),
-                }
-            }
-            for handle in &handles {
-                handle.thread().unpark();
-            }
-            (handles, error)
-        });
-        let reached = handles.len();
-        if limit / 2 < ENOUGH {
-            let error = error.expect("the limit is below that");
-            assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
-            let message = error.to_string();
-            assert!(message.contains("vm.max_map_count"), "{message}");
-            assert!(message.contains(&limit.to_string()), "{message}");
-            assert!(
-                (limit * 9 / 20..=limit / 2).contains(&reached),
-                "{reached} stacks with {limit} mappings"
-            );
-        } else {
-            assert_eq!(reached, ENOUGH);
+    const ENOUGH: usize = 66_000;
+    let name = "no_memory_mapping_for_another_guard";
+    let _watchdog = watchdog("");
+    if !is_child(name) {
+        for kind in ["memfd", "mprotect"] {
+            let mut child = child_with_limits(name, ":");
+            child.env("ROVING_STACK_GUARDS", kind);
+            run(child);
         }
-        for (number, handle) in handles.into_iter().enumerate() {
-            assert_eq!(handle.join().unwrap(), number);
+        return;
+    }
+    let mappings_each = match std::env::var("ROVING_STACK_GUARDS").as_deref() {
+        Ok("memfd") => 1,
+        _ => 2,
+    };
+    let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
+    let limit: usize = limit.trim().parse().unwrap();
+    // All stacks of one size, since a free one of another size is of no use.
+    let runtime = RuntimeBuilder::new()
+        .workers(2)
+        .stack_size(64 << 10)
+        .build()
+        .unwrap();
+    let (handles, error) = runtime.run(|| {
+        until_both_workers_run();
+        // Room for all, since a vector that grows may need a mapping too.
+        let mut handles = Vec::with_capacity(ENOUGH);
+        let mut error = None;
+        while handles.len() < ENOUGH && error.is_none() {
+            let number = handles.len();
+            let spawned = Builder::new().spawn(move || {
+                thread::park();
+                number
+            });
+            match spawned {
+                Ok(handle) => handles.push(handle),
+                Err(refused) => error = Some(refused),
+            }
         }
-        // Their stacks can be had again.
-        let again = runtime.run(|| {
-            let again: Vec<_> = (0..1000).map(|n| thread::spawn(move || n)).collect();
-            again.into_iter().map(|h| h.join().unwrap()).sum::<u32>()
-        });
-        assert_eq!(again, 499_500);
+        for handle in &handles {
+            handle.thread().unpark();
+        }
+        (handles, error)
     });
+    let reached = handles.len();
+    let most = stacks().limit.expect("mappings limit it");
+    if limit / mappings_each < ENOUGH {
+        let error = error.expect("the limit is below that");
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+        let message = error.to_string();
+        assert!(message.contains("vm.max_map_count"), "{message}");
+        assert!(message.contains(&limit.to_string()), "{message}");
+        for range in [
+            limit * 9 / 10 / mappings_each..=limit / mappings_each,
+            most * 99 / 100..=most,
+        ] {
+            assert!(
+                range.contains(&reached),
+                "{reached} stacks with {limit} mappings and a limit of {most}"
+            );
+        }
+    } else {
+        assert_eq!(reached, ENOUGH);
+    }
+    for (number, handle) in handles.into_iter().enumerate() {
+        assert_eq!(handle.join().unwrap(), number);
+    }
+    // Their stacks can be had again.
+    let again = runtime.run(|| {
+        let again: Vec<_> = (0..1000).map(|n| thread::spawn(move || n)).collect();
+        again.into_iter().map(|h| h.join().unwrap()).sum::<u32>()
+    });
+    assert_eq!(again, 499_500);
 }

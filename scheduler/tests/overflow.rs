@@ -3,23 +3,23 @@
 //! - a green thread that overflows its stack is named, with where it was spawned and what helps,
 //!   and the process aborts
 //! - an OS thread's overflow is still reported by std
-//! - a bad pointer on a green thread is no overflow: the signal does what it always does
+//! - so it is with guards of each kind
+//! - a bad pointer on a green thread is no overflow, nor is a file that was cut short: the signal does what it
+//!   always does
 //! - nor is a fault of one that is on another stack than its own
 
 // A sanitizer has its own say when a program faults.
 #![cfg(not(any(feature = "address-sanitizer", feature = "thread-sanitizer")))]
 
 mod common;
-#[cfg(target_os = "linux")]
-#[path = "common/old_kernel.rs"]
-mod old_kernel;
 
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 
 use corosensei::stack::DefaultStack;
 
-use common::{child, is_child, printed, runtime, watchdog};
+use common::{child, is_child, printed, runtime, watchdog, with_each_kind_of_guards};
 use roving_scheduler::thread::{self, Builder};
 
 /// Recurses `depth` times, in frames of about `FRAME` bytes.
@@ -39,10 +39,28 @@ fn overflow() -> u64 {
 /// Runs the test `name` in a child that must die of `signal`, and gives what it printed.
 fn dies_of(name: &str, signal: i32) -> String {
     let _watchdog = watchdog("");
-    let output = child(name).output().unwrap();
+    dies(child(name), &[signal])
+}
+
+/// Runs a child that must die of one of `signals`, and gives what it printed.
+fn dies(mut child: Command, signals: &[i32]) -> String {
+    let output = child.output().unwrap();
     let printed = printed(&output);
-    assert_eq!(output.status.signal(), Some(signal), "{printed}");
+    let signal = output.status.signal().unwrap_or_default();
+    assert!(signals.contains(&signal), "{}: {printed}", output.status);
     printed
+}
+
+/// Runs the test `name` in children, with guards of each kind. Each must die of an overflow that is told,
+/// also with what is `expected`.
+fn overflows(name: &str, expected: &[&str]) {
+    let _watchdog = watchdog("");
+    for child in with_each_kind_of_guards(|| child(name)) {
+        let printed = dies(child, &[libc::SIGABRT]);
+        for expected in expected.iter().chain(&["has overflowed its stack"]) {
+            assert!(printed.contains(expected), "no {expected:?} in:\n{printed}");
+        }
+    }
 }
 
 #[test]
@@ -55,14 +73,15 @@ fn a_green_thread_that_overflows_is_reported() {
         });
         return;
     }
-    let printed = dies_of(name, libc::SIGABRT);
-    assert!(
-        printed.contains("green thread 'bottomless' has overflowed its stack"),
-        "{printed}"
+    overflows(
+        name,
+        &[
+            "green thread 'bottomless' has overflowed its stack",
+            "scheduler/tests/overflow.rs",
+            "64 KiB",
+            "ROVING_STACK_SIZE",
+        ],
     );
-    assert!(printed.contains("scheduler/tests/overflow.rs"), "{printed}");
-    assert!(printed.contains("64 KiB"), "{printed}");
-    assert!(printed.contains("ROVING_STACK_SIZE"), "{printed}");
 }
 
 #[test]
@@ -84,37 +103,13 @@ fn an_overflow_after_a_migration_of_the_fresh_and_many_switches_is_reported() {
         });
         return;
     }
-    let printed = dies_of(name, libc::SIGABRT);
-    assert!(
-        printed.contains("green thread '<unnamed>' has overflowed its stack"),
-        "{printed}"
-    );
     let default = if cfg!(debug_assertions) {
         "1024 KiB"
     } else {
         "256 KiB"
     };
-    assert!(printed.contains(default), "{printed}");
-}
-
-/// On kernels that cannot install guards in page tables.
-#[cfg(target_os = "linux")]
-#[test]
-fn an_overflow_into_a_guard_of_the_other_kind_is_reported() {
-    let name = "an_overflow_into_a_guard_of_the_other_kind_is_reported";
-    if is_child(name) {
-        old_kernel::refuse_guard_install();
-        runtime(2).run(|| {
-            let named = Builder::new().name("bottomless".to_owned());
-            let _ = named.spawn(overflow).unwrap().join();
-        });
-        return;
-    }
-    let printed = dies_of(name, libc::SIGABRT);
-    assert!(
-        printed.contains("green thread 'bottomless' has overflowed its stack"),
-        "{printed}"
-    );
+    let told = "green thread '<unnamed>' has overflowed its stack";
+    overflows(name, &[told, default]);
 }
 
 /// Frames larger than the guard touch it all the same.
@@ -125,7 +120,7 @@ fn large_frames_do_not_jump_over_the_guard() {
         runtime(1).run(|| recurse::<100_000>(black_box(u64::MAX)));
         return;
     }
-    assert!(dies_of(name, libc::SIGABRT).contains("has overflowed its stack"));
+    overflows(name, &[]);
 }
 
 /// Takes `bytes` of the stack at once and touches the lowest of them only, as C code without probes does.
@@ -160,8 +155,7 @@ fn a_large_frame_that_is_not_probed_does_not_jump_over_the_guard() {
         });
         return;
     }
-    let printed = dies_of(name, libc::SIGABRT);
-    assert!(printed.contains("has overflowed its stack"), "{printed}");
+    overflows(name, &[]);
 }
 
 #[test]
@@ -171,7 +165,7 @@ fn where_run_was_called_is_reported() {
         runtime(1).run(overflow);
         return;
     }
-    assert!(dies_of(name, libc::SIGABRT).contains("scheduler/tests/overflow.rs"));
+    overflows(name, &["scheduler/tests/overflow.rs"]);
 }
 
 #[test]
@@ -207,6 +201,66 @@ fn a_bad_pointer_is_no_overflow() {
     assert!(!printed.contains("overflowed"), "{printed}");
 }
 
+/// A mapping of a file that ends before it does.
+fn beyond_the_end_of_a_file() -> *mut u8 {
+    // SAFETY: a new mapping of a new file, which is empty.
+    let mapped = unsafe {
+        let file = libc::memfd_create(c"empty".as_ptr(), 0);
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        libc::mmap(
+            std::ptr::null_mut(),
+            4096,
+            access,
+            libc::MAP_SHARED,
+            file,
+            0,
+        )
+    };
+    assert_ne!(mapped, libc::MAP_FAILED);
+    mapped.cast()
+}
+
+#[test]
+fn a_file_that_ends_before_its_mapping_is_no_overflow() {
+    let name = "a_file_that_ends_before_its_mapping_is_no_overflow";
+    if is_child(name) {
+        let beyond = beyond_the_end_of_a_file().expose_provenance();
+        runtime(1).run(|| {
+            let beyond = std::ptr::with_exposed_provenance_mut::<u8>(beyond);
+            // SAFETY: none. The fault is what is tested, in a process that ends with it.
+            unsafe { beyond.write_volatile(1) };
+        });
+        return;
+    }
+    let printed = dies_of(name, libc::SIGBUS);
+    assert!(!printed.contains("overflowed"), "{printed}");
+}
+
+#[test]
+fn who_handled_sigbus_before_handles_that_of_a_file() {
+    extern "C" fn exit(_: libc::c_int) {
+        // SAFETY: it may be called in a signal handler.
+        unsafe { libc::_exit(77) };
+    }
+    let name = "who_handled_sigbus_before_handles_that_of_a_file";
+    if is_child(name) {
+        let exit: extern "C" fn(libc::c_int) = exit;
+        // SAFETY: the handler does what a handler may do.
+        unsafe { libc::signal(libc::SIGBUS, exit as libc::sighandler_t) };
+        let beyond = beyond_the_end_of_a_file().expose_provenance();
+        runtime(1).run(|| {
+            let beyond = std::ptr::with_exposed_provenance_mut::<u8>(beyond);
+            // SAFETY: none. The fault is what is tested, in a process that ends with it.
+            unsafe { beyond.write_volatile(1) };
+        });
+        return;
+    }
+    let _watchdog = watchdog("");
+    for mut child in with_each_kind_of_guards(|| child(name)) {
+        assert_eq!(child.output().unwrap().status.code(), Some(77));
+    }
+}
+
 fn on_another_stack<R>(f: impl FnOnce() -> R) -> R {
     corosensei::on_stack(DefaultStack::new(64 << 10).unwrap(), f)
 }
@@ -222,7 +276,7 @@ fn another_stack_that_overflows_is_not_the_green_threads() {
     assert!(!printed.contains("green thread"), "{printed}");
 }
 
-/// The highest address below `address` that cannot be read.
+/// The highest address below `address` that cannot be read. Guards that can be read are not found.
 fn guard_below(address: usize) -> usize {
     let can_be_read = |address: &usize| {
         let path = std::ptr::with_exposed_provenance(*address);
@@ -249,6 +303,11 @@ fn a_bad_pointer_into_the_guard_from_another_stack_is_no_overflow() {
         });
         return;
     }
-    let printed = dies_of(name, libc::SIGSEGV);
-    assert!(!printed.contains("overflowed"), "{printed}");
+    let _watchdog = watchdog("");
+    for kind in ["madvise", "poison", "memfd", "mprotect"] {
+        let mut child = child(name);
+        child.env("ROVING_STACK_GUARDS", kind);
+        let printed = dies(child, &[libc::SIGSEGV, libc::SIGBUS]);
+        assert!(!printed.contains("overflowed"), "{printed}");
+    }
 }

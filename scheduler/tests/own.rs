@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{child, each_worker_count, is_child, run, stacks_returned, watchdog};
-use roving_scheduler::{Builder, Runtime, ThreadLocals, stacks_in_use, thread};
+use roving_scheduler::{Builder, Runtime, ThreadLocals, stacks, thread};
 
 /// A runtime with own thread-locals, where they can be had.
 fn own_runtime(workers: usize) -> Option<Runtime> {
@@ -132,7 +132,7 @@ fn where_they_cannot_be_had_it_is_an_error_to_demand_them_and_a_fact_to_be_asked
     while os_threads() > before {
         std::thread::yield_now();
     }
-    assert_eq!((os_threads(), stacks_in_use()), (before, 0));
+    assert_eq!((os_threads(), stacks().in_use), (before, 0));
     let default = Builder::new().workers(2).build().unwrap();
     if cfg!(roving_shared) {
         return;

@@ -19,6 +19,7 @@
 //! | `spare`      | memory that was used in a burst goes back                           |
 //! | `list`       | a list of nodes that lie on the stacks of those who wait            |
 //! | `process`    | which process this is, after a fork                                 |
+//! | `say`        | what the runtime says on standard error                             |
 //!
 //! It may use nothing of this crate.
 
@@ -31,6 +32,7 @@ pub(crate) mod nap;
 pub(crate) mod parker;
 pub(crate) mod primitive;
 pub(crate) mod process;
+pub(crate) mod say;
 pub(crate) mod slot;
 pub(crate) mod spare;
 pub(crate) mod timer;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::protocol::parker::Parker;
 use crate::protocol::{primitive, process};
 use crate::run::green::{Kind, Waiter};
+use crate::run::overflow;
 use crate::run::panic_state;
 use crate::run::shared::{RuntimeId, Shared};
 use crate::run::worker::Worker;
@@ -48,6 +49,7 @@ fn os_waiter() -> Arc<Waiter> {
 /// stack and with its thread-locals, but as a plain OS thread: there is no worker below it any more.
 pub(crate) fn watch_forks() {
     extern "C" fn in_child() {
+        with_running_green(overflow::watch_in_child);
         set_worker(ptr::null());
     }
     process::watch_forks(in_child);

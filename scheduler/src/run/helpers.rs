@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::protocol::process::Process;
-use crate::run::say::say;
+use crate::protocol::say::say;
 
 /// The most calls of a kind at once where nothing else is set.
 pub(crate) const DEFAULT_BOUND: usize = 512;

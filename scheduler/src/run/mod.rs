@@ -19,7 +19,6 @@
 //! | `panicking` | how deep a thread is in unwindings, and panics that may not go on        |
 //! | `panic_state` | what std knows of a thread's panics                                    |
 //! | `panic_message` | what the message of a panic says of a green thread                   |
-//! | `say`       | what the runtime says on standard error                                  |
 //! | `reclaim`   | long-parked green threads give back what they do not use of their stacks |
 //! | `overflow`  | what is said when a stack overflows                                      |
 //! | `stack_use` | how much of their stacks green threads use                               |
@@ -41,7 +40,6 @@ pub(crate) mod panicking;
 pub(crate) mod queue;
 pub(crate) mod reclaim;
 pub(crate) mod registry;
-pub(crate) mod say;
 pub(crate) mod shared;
 pub(crate) mod stack_use;
 pub(crate) mod ticket;

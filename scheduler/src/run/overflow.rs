@@ -1,6 +1,6 @@
 //! What is said when a green thread overflows its stack.
 //!
-//! The guard below a stack turns an overflow into SIGSEGV (SIGBUS on some systems). The handler
+//! The guard below a stack turns an overflow into SIGSEGV or SIGBUS, by the kind of guard. The handler
 //! here runs on the worker's alternate stack, which std sets up for every thread it starts. If the
 //! address lies in the guard of the green thread that this OS thread runs, and the stack pointer on its
 //! stack, it says whose stack it was and how to get a larger one, and aborts, as std does for its own
@@ -15,6 +15,7 @@ use std::fmt::{self, Write};
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::run::context;
 use crate::run::green::{Green, Waiter};
@@ -25,6 +26,10 @@ struct Previous {
 }
 
 static PREVIOUS: OnceLock<Previous> = OnceLock::new();
+
+/// In a forked child, the green thread that has forked it and goes on there, on its stack, as a plain OS
+/// thread. The process ends with it.
+static FORKED: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
 
 /// Installs the handler, once for the process.
 pub(crate) fn install_handler() {
@@ -57,23 +62,46 @@ fn current_action(signal: libc::c_int) -> libc::sigaction {
     }
 }
 
+/// In a forked child, within `fork`: watches over the stack of the green thread that has forked it, whose
+/// worker is not there any more.
+pub(crate) fn watch_in_child(waiter: &Waiter) {
+    if let Some(green) = waiter.green() {
+        // SAFETY: a worker starts a green thread before it runs it.
+        unsafe { green.started() }
+            .coroutine
+            .stack()
+            .guard_in_child();
+        FORKED.store(ptr::from_ref(waiter).cast_mut(), Ordering::Relaxed);
+    }
+}
+
 extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the system gives a valid `siginfo_t` of a fault.
-    let address = unsafe { (*info).si_addr() }.addr();
+    // SAFETY: the system gives a valid `siginfo_t`.
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
     // SAFETY: with SA_SIGINFO the system gives the registers of whoever faulted.
     let stack_pointer = unsafe { stack_pointer(context) };
-    context::with_running_green(|waiter| {
-        if let Some(green) = waiter.green()
-            // SAFETY: a worker starts a green thread before it runs it.
-            && let stack = unsafe { green.started() }.coroutine.stack()
-            && stack.is_overflow(address, stack_pointer.unwrap_or(address))
-        {
-            report(waiter, green, stack.size);
-            // SAFETY: abort may be called in a signal handler.
-            unsafe { libc::abort() };
-        }
-    });
+    // Signals that somebody has sent have other codes, and no address.
+    if code > 0 {
+        let stack_pointer = stack_pointer.unwrap_or(address);
+        let check = |waiter: &Waiter| abort_if_overflow(waiter, address, stack_pointer);
+        context::with_running_green(check);
+        // SAFETY: null, or that of a thread which does not end before the process.
+        unsafe { FORKED.load(Ordering::Relaxed).as_ref() }.map(check);
+    }
     pass_on(signal, info, context);
+}
+
+/// Says so and aborts, if a fault is an overflow of the stack of a green thread that has started.
+fn abort_if_overflow(waiter: &Waiter, address: usize, stack_pointer: usize) {
+    if let Some(green) = waiter.green()
+        // SAFETY: a worker starts a green thread before it runs it.
+        && let stack = unsafe { green.started() }.coroutine.stack()
+        && stack.is_overflow(address, stack_pointer)
+    {
+        report(waiter, green, stack.size);
+        // SAFETY: abort may be called in a signal handler.
+        unsafe { libc::abort() };
+    }
 }
 
 /// The stack pointer of whoever faulted; `None` where it is not known how to find it.

@@ -13,9 +13,9 @@ use std::ptr;
 use std::sync::Once;
 use std::thread;
 
+use crate::protocol::say::say;
 use crate::run::context;
 use crate::run::green::Waiter;
-use crate::run::say::say;
 
 type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 

@@ -14,8 +14,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::process;
 use std::thread;
 
+use crate::protocol::say::say;
 use crate::run::green::{Green, Waiter};
-use crate::run::say::say;
 use crate::run::{panic_message, panic_state};
 
 /// Prepares the process for green threads that panic. It waits for panic hooks that run, so nothing

@@ -10,9 +10,9 @@ use std::sync::{Arc, Once, Weak};
 
 use parking_lot::Mutex;
 
+use crate::protocol::say::say;
 use crate::run::context;
 use crate::run::registry::Cursor;
-use crate::run::say::say;
 use crate::run::shared::Shared;
 use crate::stack::MIN_SIZE;
 use crate::stack::usage::StackUsage;

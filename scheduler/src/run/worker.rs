@@ -23,12 +23,12 @@ use std::process;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::protocol::say::say;
 use crate::protocol::timer::Shard;
 use crate::protocol::word::{By, Commit};
 use crate::run::context;
 use crate::run::green::{Runnable, Waiter};
 use crate::run::queue::Local;
-use crate::run::say::say;
 use crate::run::shared::Shared;
 use crate::run::stack_use;
 use crate::run::ticket::Ticket;

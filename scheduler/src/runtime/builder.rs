@@ -36,8 +36,11 @@ const MAX_BLOCKING: usize = 1 << 16;
 /// | [`max_blocking`](Self::max_blocking) | `ROVING_MAX_BLOCKING` | 512 |
 /// | [`migrate_always`](Self::migrate_always) | `ROVING_MIGRATE_ALWAYS` = 1 | no                          |
 ///
-/// Two more variables are for those who look into a program:
+/// Three more variables are for the whole process, and for those who look into a program:
 ///
+/// - `ROVING_STACK_GUARDS` is the kind of [guards](crate::Guards) below stacks to begin with: `madvise`,
+///   `poison`, `write-protect`, `memfd` or `mprotect`. Those before it are not tried. [`stacks`](crate::stacks)
+///   tells which is in use.
 /// - `ROVING_STACK_REPORT=1` prints a table of what green threads have used of their stacks, by the
 ///   place where they were spawned, when the process exits.
 /// - `ROVING_RECLAIM_SECONDS` is how long a green thread must be parked before the pages that it
@@ -178,6 +181,7 @@ impl Builder {
             ThreadLocals::Pinned | ThreadLocals::Shared => None,
         };
         let class = Class::of(stack_size, own)?;
+        stack::begin_guards_where_asked()?;
         overflow::install_handler();
         panicking::prepare();
         context::watch_forks();

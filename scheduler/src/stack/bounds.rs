@@ -4,7 +4,10 @@
 //! its own: that of a coroutine of its own, one that was made for a deep recursion. Whoever reasons
 //! about its stack asks here whether the stack pointer is on it, and otherwise leaves the stack alone.
 
-use super::page;
+use std::ptr;
+
+use super::guard;
+use super::page::page;
 
 /// See the [module](self).
 #[derive(Debug, Clone, Copy)]
@@ -32,13 +35,31 @@ impl Bounds {
         is_here(address) && !self.holds(address) && is_here(stack_pointer)
     }
 
-    /// Gives the pages below `end` back to the system.
+    /// Gives the whole pages from the end of the guard to `end` back to the system: they read as zeroes from
+    /// then on, unless they are locked. It has no say in where that begins: some kinds of guards would be gone.
     ///
     /// # Safety
     ///
-    /// Nothing of this stack is in use below `end`.
+    /// `end` is in the slot of this stack, of which nothing is in use below it.
     pub(super) unsafe fn give_back_below(&self, end: usize) {
-        // SAFETY: the caller's promise; stacks are mapped for ever.
-        unsafe { page::give_back(self.lowest, end.min(self.base)) };
+        let (start, end) = (self.lowest, end & !(page() - 1));
+        assert!(start.is_multiple_of(page()) && start > self.bottom);
+        if start < end {
+            // SAFETY: part of a slab, which is mapped for ever; by the caller's promise nothing in it is
+            // in use.
+            unsafe {
+                libc::madvise(
+                    ptr::without_provenance_mut(start),
+                    end - start,
+                    libc::MADV_DONTNEED,
+                );
+            }
+        }
+    }
+
+    /// Guards it in a forked child, where it may be the only one that has lost its guard, and is the only
+    /// one in use.
+    pub(crate) fn guard_in_child(&self) {
+        guard::hold_in_child(self.bottom, self.lowest - self.bottom);
     }
 }

@@ -8,6 +8,7 @@
 use parking_lot::Mutex;
 
 use super::class::Class;
+use super::guard;
 use super::pool::{Pool, Stack, pools};
 use super::tls::{self, Block};
 
@@ -22,9 +23,10 @@ pub(crate) struct Cooling {
 }
 
 impl Cooling {
-    /// Looks how many stacks of each class nobody has needed since the last time. `true` if there
+    /// Looks after the guards, and how many stacks of each class nobody has needed since the last time. `true` if there
     /// are so many free ones that it should be looked again after a while.
     pub(crate) fn look(&mut self) -> bool {
+        guard::look_after();
         let mut again = false;
         self.left.clear();
         for (index, pool) in pools().iter().enumerate() {

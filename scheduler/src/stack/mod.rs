@@ -6,13 +6,14 @@
 //! | file        | what it is                                                                   |
 //! |-------------|------------------------------------------------------------------------------|
 //! | `page`      | the pages of memory that stacks are made of                                  |
-//! | `guard`     | pages below a stack that fault                                               |
+//! | `guard/`    | ranges below stacks that fault                                               |
 //! | `class`     | sizes, and the layout of a slot                                              |
 //! | `slab`      | mappings of many slots, from which stacks are carved                         |
 //! | `bounds`    | where a stack is                                                             |
 //! | `pool`      | stacks, promises of stacks, and the pool of the process                      |
 //! | `cache`     | what one worker keeps at hand                                                |
 //! | `cooling`   | free stacks give their pages back                                            |
+//! | `numbers`   | how many stacks there are, and how they are guarded                          |
 //! | `usage`     | how much of a stack has been used                                            |
 //! | `coroutine` | the one file that knows the coroutine library                                |
 //! | `mode`      | whose thread-locals a green thread uses                                      |
@@ -37,6 +38,7 @@ pub(crate) mod coroutine;
 pub(crate) mod fp;
 mod guard;
 pub(crate) mod mode;
+mod numbers;
 mod page;
 mod pool;
 mod slab;
@@ -49,5 +51,7 @@ pub(crate) use self::bounds::Bounds;
 pub(crate) use self::cache::Cache;
 pub(crate) use self::class::{Class, DEFAULT_SIZE, MIN_SIZE};
 pub(crate) use self::cooling::{Cooling, cool_all};
-pub use self::pool::stacks_in_use;
+pub(crate) use self::guard::begin_where_asked as begin_guards_where_asked;
+pub use self::guard::{Guards, NoGuards};
+pub use self::numbers::{Stacks, stacks};
 pub(crate) use self::pool::{Promise, Stack};

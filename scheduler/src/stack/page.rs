@@ -1,5 +1,6 @@
 //! The pages of memory that stacks are made of.
 
+use std::io;
 use std::ptr;
 use std::sync::OnceLock;
 
@@ -13,22 +14,45 @@ pub(super) fn page() -> usize {
     })
 }
 
-/// Gives the whole pages of a range of addresses back to the system: they read as zeroes from then on,
-/// and guards among them stay.
+/// Lets memory be used that has just been mapped without access, and takes care that only the pages that
+/// are touched cost memory:
 ///
-/// # Safety
-///
-/// The range is part of a mapping of ours, and nothing in it is in use.
-pub(super) unsafe fn give_back(start: usize, end: usize) {
-    let (start, end) = (start.next_multiple_of(page()), end & !(page() - 1));
-    if start < end {
-        // SAFETY: the caller's promise.
-        unsafe {
-            libc::madvise(
-                ptr::without_provenance_mut(start),
-                end - start,
-                libc::MADV_DONTNEED,
-            );
+/// - Huge pages are refused, since one would back eight stacks whole. Only a saving is lost where that
+///   cannot be done.
+/// - Where all that is mapped is locked (`mlockall` with `MCL_FUTURE`), the system would fill it at once,
+///   which is all stacks that there may be. Here pages are locked when they are touched.
+pub(super) fn give_access(start: usize, bytes: usize) -> io::Result<()> {
+    let address = ptr::without_provenance_mut(start);
+    #[cfg(target_os = "linux")]
+    {
+        if is_locked(start, bytes) {
+            // SAFETY: it changes when pages are filled, and nothing else.
+            check(unsafe { libc::mlock2(address, bytes, libc::MLOCK_ONFAULT) })?;
         }
+        // SAFETY: it changes how pages are filled, and nothing else.
+        unsafe { libc::madvise(address, bytes, libc::MADV_NOHUGEPAGE) };
+    }
+    // SAFETY: a mapping of ours, which has just been made, and which nobody relies on to fault.
+    check(unsafe { libc::mprotect(address, bytes, libc::PROT_READ | libc::PROT_WRITE) })
+}
+
+/// Whether pages of a mapping of ours that nobody has used yet are locked.
+#[cfg(target_os = "linux")]
+pub(super) fn is_locked(start: usize, bytes: usize) -> bool {
+    // The system refuses to drop pages that are locked.
+    // SAFETY: there is nothing in them that could be lost.
+    unsafe {
+        libc::madvise(
+            ptr::without_provenance_mut(start),
+            bytes,
+            libc::MADV_DONTNEED,
+        ) != 0
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }

@@ -22,7 +22,6 @@ use parking_lot::Mutex;
 
 use super::bounds::Bounds;
 use super::class::{CLASSES, Class};
-use super::page;
 use super::slab::Slab;
 use super::tls::Block;
 use crate::protocol::process::PerProcess;
@@ -147,7 +146,7 @@ impl Stack {
             None => self.bottom.get() + self.class.slot_bytes(),
         };
         // SAFETY: nobody uses the stack, and the thread-locals are above.
-        unsafe { page::give_back(self.lowest(), end) };
+        unsafe { self.bounds().give_back_below(end) };
     }
 }
 
@@ -267,7 +266,7 @@ impl Pool {
     }
 
     fn carve(&mut self, class: Class) -> io::Result<Stack> {
-        let bottom = self.slab.carve(class)?;
+        let bottom = self.slab.carve(class, self.carved)?;
         let top = class.top(bottom, self.carved);
         self.carved += 1;
         Ok(Stack {
@@ -284,10 +283,9 @@ impl Pool {
     }
 }
 
-/// How many stacks are out of the pool: those of the green threads that are alive, and those that
-/// workers keep at hand. It counts all runtimes of the process; a runtime that has shut down keeps
-/// none.
-pub fn stacks_in_use() -> usize {
+/// How many stacks are out of the pools: those of the green threads that are alive, and those that
+/// workers keep at hand.
+pub(super) fn in_use() -> usize {
     pools()
         .iter()
         .map(|pool| {

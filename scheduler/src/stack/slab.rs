@@ -1,8 +1,7 @@
 //! Slabs: one `mmap` of many equal slots, from which stacks are carved.
 //!
 //! - Address space is not memory: a slab is reserved without backing (`MAP_NORESERVE`), and only
-//!   the pages that a green thread has touched cost anything. Huge pages are refused, since one
-//!   would back eight stacks whole.
+//!   the pages that a green thread has [touched](page::give_access) cost anything.
 //! - **Every slot that leaves this file has a guard at its low end** ([`guard`]), so that an overflow
 //!   faults and never reaches the neighbour. Where no guard can be had, there is no slot but an error.
 //! - A slab is never unmapped, so an address in a slot stays one of ours for ever.
@@ -11,33 +10,66 @@ use std::io;
 use std::ptr;
 
 use super::class::Class;
-use super::guard;
+use super::guard::{self, Slots};
+use super::page;
 
 /// Address space of a slab, if the stacks are not larger than that.
 const SLAB_BYTES: usize = 64 << 20;
 
+/// The fewest and the most slots that get their guards at a time.
+const FEW: usize = 8;
+const MANY: usize = 64;
+
 /// What is not carved yet of the newest slab of a class.
 pub(super) struct Slab {
     next: usize,
+    /// Slots below it have guards.
+    guarded: usize,
     end: usize,
 }
 
 impl Slab {
     pub(super) const fn empty() -> Self {
-        Self { next: 0, end: 0 }
+        Self {
+            next: 0,
+            guarded: 0,
+            end: 0,
+        }
     }
 
     /// Carves a slot, from a new slab if need be, and gives its lowest address, where its guard begins.
-    pub(super) fn carve(&mut self, class: Class) -> io::Result<usize> {
+    /// `carved` is how many there are of this class.
+    pub(super) fn carve(&mut self, class: Class, carved: usize) -> io::Result<usize> {
         if self.next == self.end {
             let (start, bytes) = map(class)?;
-            self.next = start;
-            self.end = start + bytes;
+            *self = Self {
+                next: start,
+                guarded: start,
+                end: start + bytes,
+            };
+        }
+        if self.next == self.guarded {
+            self.guard_more(class, carved)?;
         }
         let bottom = self.next;
-        guard::install(bottom, class.guard_bytes())?;
         self.next += class.slot_bytes();
         Ok(bottom)
+    }
+
+    /// Guards as many slots again as there are, in these bounds: some kinds of guards are cheaper by the
+    /// dozen, but a program of ten green threads should not pay for a slab of them.
+    fn guard_more(&mut self, class: Class, carved: usize) -> io::Result<()> {
+        let left = (self.end - self.next) / class.slot_bytes();
+        let count = carved.clamp(FEW, MANY);
+        let slots = Slots {
+            bottom: self.next,
+            slot_bytes: class.slot_bytes(),
+            guard_bytes: class.guard_bytes(),
+            // No fewer are left over than make sense by themselves.
+            count: if left < count + FEW { left } else { count },
+        };
+        self.guarded += guard::install(slots)? * class.slot_bytes();
+        Ok(())
     }
 }
 
@@ -46,37 +78,53 @@ fn map(class: Class) -> io::Result<(usize, usize)> {
     let mut slots = (SLAB_BYTES / class.slot_bytes()).max(1);
     loop {
         let bytes = slots * class.slot_bytes();
-        // SAFETY: a new private mapping, wherever the system likes it.
-        let start = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK,
-                -1,
-                0,
-            )
+        let error = match map_bytes(bytes) {
+            Ok(start) => return Ok((start, bytes)),
+            Err(error) => error,
         };
-        if start != libc::MAP_FAILED {
-            // Only a saving is lost where this is refused.
-            // SAFETY: the range has just been mapped.
-            #[cfg(target_os = "linux")]
-            unsafe {
-                libc::madvise(start, bytes, libc::MADV_NOHUGEPAGE);
-            }
-            return Ok((start.expose_provenance(), bytes));
-        }
-        let error = io::Error::last_os_error();
         if slots == 1 {
             return Err(io::Error::new(
                 io::ErrorKind::OutOfMemory,
                 format!(
                     "no room for another green thread: mapping a stack of {} KiB failed: {error}; look at the limit of the \
-                     address space (ulimit -v), vm.overcommit_memory and vm.max_map_count, or take smaller stacks",
+                     address space (ulimit -v), vm.overcommit_memory, vm.max_map_count and, with mlockall, the limit of \
+                     locked memory (ulimit -l), or take smaller stacks",
                     class.slot_bytes() >> 10
                 ),
             ));
         }
         slots /= 2;
     }
+}
+
+pub(super) fn map_bytes(bytes: usize) -> io::Result<usize> {
+    let start = map_at(ptr::null_mut(), bytes, 0)?;
+    match page::give_access(start, bytes) {
+        Ok(()) => Ok(start),
+        Err(error) => {
+            // SAFETY: it has just been mapped, and nobody knows of it.
+            unsafe { libc::munmap(ptr::with_exposed_provenance_mut(start), bytes) };
+            Err(error)
+        }
+    }
+}
+
+/// Maps a part of a slab as it was at first.
+#[cfg(target_os = "linux")]
+pub(super) fn map_again(start: usize, bytes: usize) {
+    map_at(ptr::without_provenance_mut(start), bytes, libc::MAP_FIXED)
+        .and_then(|start| page::give_access(start, bytes))
+        .expect("it was mapped before");
+}
+
+fn map_at(address: *mut libc::c_void, bytes: usize, flags: libc::c_int) -> io::Result<usize> {
+    let flags =
+        flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
+    // SAFETY: a private mapping, wherever the system likes it, or in place of a part of a slab that
+    // nobody uses.
+    let start = unsafe { libc::mmap(address, bytes, libc::PROT_NONE, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(start.expose_provenance())
 }

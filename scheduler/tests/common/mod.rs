@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use roving_scheduler::{Builder, Runtime, ThreadLocals, stacks_in_use};
+use roving_scheduler::{Builder, Runtime, ThreadLocals, stacks};
 
 /// Far more than any test takes, so that it tells a hang from a slow machine.
 const LIMIT: Duration = Duration::from_secs(400);
@@ -189,7 +189,7 @@ impl Drop for StacksReturned {
         *tests -= 1;
         let is_used = GLOBAL_RUNTIME_IS_USED.load(Ordering::Acquire);
         if *tests == 0 && !is_used && !thread::panicking() {
-            assert_eq!(stacks_in_use(), 0, "all stacks are back in the pool");
+            assert_eq!(stacks().in_use, 0, "all stacks are back in the pool");
         }
     }
 }
@@ -221,6 +221,23 @@ pub(crate) fn child_with_limits(name: &str, limits: &str) -> Command {
 
 pub(crate) fn child(name: &str) -> Command {
     child_with_limits(name, ":")
+}
+
+/// The kinds of guards, as `ROVING_STACK_GUARDS` names them.
+#[cfg(target_os = "linux")]
+pub(crate) const GUARDS: [&str; 5] = ["madvise", "poison", "write-protect", "memfd", "mprotect"];
+#[cfg(not(target_os = "linux"))]
+pub(crate) const GUARDS: [&str; 1] = ["mprotect"];
+
+/// Children that begin with each kind of guards.
+pub(crate) fn with_each_kind_of_guards(
+    child: impl Fn() -> Command,
+) -> impl Iterator<Item = Command> {
+    GUARDS.into_iter().map(move |kind| {
+        let mut child = child();
+        child.env("ROVING_STACK_GUARDS", kind);
+        child
+    })
 }
 
 /// Runs a child that must end well, and gives what it printed.

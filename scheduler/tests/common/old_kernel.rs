@@ -3,23 +3,42 @@
 // Each file of tests is a program of its own, and uses a part of this.
 #![allow(dead_code)]
 
+const MADV_GUARD_INSTALL: u32 = 102;
+
 /// Makes the system answer `MADV_GUARD_INSTALL` as kernels before 6.13 do, which do not know it,
 /// for this thread and all that it starts.
 pub(crate) fn refuse_guard_install() {
-    const MADV_GUARD_INSTALL: u32 = 102;
-    refuse(libc::SYS_madvise, 2, MADV_GUARD_INSTALL, libc::EINVAL);
+    answer(
+        libc::SYS_madvise,
+        Some((2, MADV_GUARD_INSTALL)),
+        libc::EINVAL,
+    );
 }
 
 /// Hides the handler of the C library's signal to all threads, without which green threads cannot
 /// have their own thread-locals.
 pub(crate) fn hide_handler_of_signal_to_all_threads() {
     const SIGSETXID: u32 = 33;
-    refuse(libc::SYS_rt_sigaction, 0, SIGSETXID, libc::EPERM);
+    answer(libc::SYS_rt_sigaction, Some((0, SIGSETXID)), libc::EPERM);
 }
 
-/// Makes the system answer a call with an error if one of its arguments, the first being 0, has
-/// a value, for this thread and all that it starts.
-fn refuse(call: libc::c_long, argument: u32, value: u32, error: libc::c_int) {
+/// Makes the system say that it has installed guards, though it has not.
+pub(crate) fn pretend_guard_install() {
+    answer(libc::SYS_madvise, Some((2, MADV_GUARD_INSTALL)), 0);
+}
+
+/// Makes the system answer `userfaultfd` as container engines do.
+pub(crate) fn refuse_userfaultfd() {
+    answer(libc::SYS_userfaultfd, None, libc::EPERM);
+}
+
+pub(crate) fn refuse_memfd() {
+    answer(libc::SYS_memfd_create, None, libc::ENOSYS);
+}
+
+/// Makes the system answer a call with an error, or with success and 0 if that is 0, for this thread and all that
+/// it starts; with an argument and a value, only if that argument, the first being 0, has the value.
+fn answer(call: libc::c_long, argument: Option<(u32, u32)>, error: libc::c_int) {
     const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const UNLESS_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     const ANSWER: u32 = libc::BPF_RET | libc::BPF_K;
@@ -34,14 +53,20 @@ fn refuse(call: libc::c_long, argument: u32, value: u32, error: libc::c_int) {
         jf: skip,
         k,
     };
-    let mut program = [
+    let mut program = vec![
         step(LOAD, CALL, 0),
-        step(UNLESS_EQUAL, call as u32, 3),
-        step(LOAD, ARGUMENTS + 8 * argument, 0),
-        step(UNLESS_EQUAL, value, 1),
-        step(ANSWER, libc::SECCOMP_RET_ERRNO | error as u32, 0),
-        step(ANSWER, libc::SECCOMP_RET_ALLOW, 0),
+        step(
+            UNLESS_EQUAL,
+            call as u32,
+            if argument.is_some() { 3 } else { 1 },
+        ),
     ];
+    if let Some((argument, value)) = argument {
+        program.push(step(LOAD, ARGUMENTS + 8 * argument, 0));
+        program.push(step(UNLESS_EQUAL, value, 1));
+    }
+    program.push(step(ANSWER, libc::SECCOMP_RET_ERRNO | error as u32, 0));
+    program.push(step(ANSWER, libc::SECCOMP_RET_ALLOW, 0));
     let filter = libc::sock_fprog {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),

@@ -1,0 +1,98 @@
+//! The kinds of guards, and their names.
+
+use std::fmt;
+
+use super::why::Why;
+use super::{Slots, protect};
+#[cfg(target_os = "linux")]
+use super::{advice, memfd, poison, write_protect};
+
+/// What makes the range below a stack fault, so that an overflow is told and harms nobody. The first of
+/// these that the system allows is used.
+///
+/// `ROVING_STACK_GUARDS` in the environment has the name of that to begin with, which is what
+/// [`Display`](fmt::Display) gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Guards {
+    /// `madvise`: `MADV_GUARD_INSTALL` (Linux 6.13). The number of stacks has no limit but memory. Refused
+    /// for memory that is locked (`mlockall`).
+    Madvise,
+    /// `poison`: pages that userfaultfd has poisoned (Linux 6.6). The number of stacks has no limit but
+    /// memory. Up to Linux 6.12 and some later versions an overflow writes a line about "hardware memory
+    /// corruption" to the log of the kernel; it means this guard.
+    Poison,
+    /// `write-protect`: pages that userfaultfd write-protects (Linux 5.14). The number of stacks has no limit
+    /// but memory. A read of the guard gives zeroes, so an overflow is told at its first write. One
+    /// descriptor stays open. A program that closes descriptors which are not its own, as some do to become
+    /// a daemon, takes the guards away until the runtime notices: at the next new stacks, or when idle
+    /// memory is given back. It makes them anew then, and says so on standard error.
+    WriteProtect,
+    /// `memfd`: the pages beyond the end of a file in memory. A stack takes a memory mapping, and
+    /// `vm.max_map_count` of these are allowed: by default, some 62,000 stacks.
+    Memfd,
+    /// `mprotect`: pages without access. A stack takes two memory mappings: by default, some 31,700
+    /// stacks.
+    Mprotect,
+}
+
+impl Guards {
+    /// In the order in which they are tried.
+    pub(super) const LADDER: &[Self] = if cfg!(target_os = "linux") {
+        &[
+            Self::Madvise,
+            Self::Poison,
+            Self::WriteProtect,
+            Self::Memfd,
+            Self::Mprotect,
+        ]
+    } else {
+        &[Self::Mprotect]
+    };
+
+    /// Which of the [ladder](Self::LADDER) it is.
+    pub(super) fn rung(self) -> usize {
+        let rung = Self::LADDER.iter().position(|&guards| guards == self);
+        rung.unwrap_or(0)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Madvise => "madvise",
+            Self::Poison => "poison",
+            Self::WriteProtect => "write-protect",
+            Self::Memfd => "memfd",
+            Self::Mprotect => "mprotect",
+        }
+    }
+
+    /// How many memory mappings a stack takes.
+    pub(super) fn mappings(self) -> usize {
+        match self {
+            Self::Madvise | Self::Poison | Self::WriteProtect => 0,
+            Self::Memfd => 1,
+            Self::Mprotect => 2,
+        }
+    }
+
+    /// Guards some of `slots`, the first ones, and gives how many.
+    pub(super) fn install(self, slots: Slots) -> Result<usize, Why> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Madvise => advice::install(slots),
+            #[cfg(target_os = "linux")]
+            Self::Poison => poison::install(slots),
+            #[cfg(target_os = "linux")]
+            Self::WriteProtect => write_protect::install(slots),
+            #[cfg(target_os = "linux")]
+            Self::Memfd => memfd::install(slots),
+            _ => protect::install(slots),
+        }
+    }
+}
+
+impl fmt::Display for Guards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

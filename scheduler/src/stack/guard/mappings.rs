@@ -1,0 +1,57 @@
+//! The memory mappings that guards may take of those which the process may have.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::protocol::process::PerProcess;
+
+/// This part of them, and at least so many, are left to the rest of the process.
+const RESERVED_SHARE: usize = 32;
+const RESERVED: usize = 1024;
+
+/// How many guards have taken. A forked child has those of its parent.
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+/// How many mappings the system allows, if that is known.
+pub(super) fn limit() -> Option<usize> {
+    static LIMIT: PerProcess<Option<usize>> = PerProcess::new();
+    *LIMIT.get_or_make(|| {
+        let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
+        limit.trim().parse().ok()
+    })
+}
+
+/// How many guards may take.
+fn most() -> usize {
+    match limit() {
+        Some(limit) => limit.saturating_sub((limit / RESERVED_SHARE).max(RESERVED)),
+        None => usize::MAX,
+    }
+}
+
+/// How many are left.
+pub(super) fn left() -> usize {
+    most().saturating_sub(TAKEN.load(Ordering::Relaxed))
+}
+
+/// Takes up to `count`, and gives how many.
+pub(super) fn take(count: usize) -> usize {
+    let most = most();
+    let mut taken = TAKEN.load(Ordering::Relaxed);
+    loop {
+        let count = count.min(most.saturating_sub(taken));
+        match TAKEN.compare_exchange_weak(
+            taken,
+            taken + count,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        ) {
+            Ok(_) => return count,
+            Err(now) => taken = now,
+        }
+    }
+}
+
+/// Gives back `count` that were taken and not needed.
+pub(super) fn give_back(count: usize) {
+    TAKEN.fetch_sub(count, Ordering::Relaxed);
+}

@@ -1,0 +1,62 @@
+//! The numbers of the stacks of this process.
+
+use std::fmt;
+
+use super::guard::{self, Guards, NoGuards};
+use super::pool;
+
+/// The stacks of this process, those of all its runtimes: how many there are, how they are guarded, and
+/// what that limits. [`stacks`] gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stacks {
+    /// How many are out of the pool: those of the green threads that have started and are alive, and those
+    /// that workers keep at hand. A runtime that has shut down keeps none.
+    pub in_use: usize,
+    /// What guards the newest ones; `None` before the first one is made.
+    pub guards: Option<Guards>,
+    /// How many there can be with guards of that kind; `None` if memory alone limits them.
+    pub limit: Option<usize>,
+    /// The kinds of guards that would have come first, and why stacks do not have them: those of which nothing
+    /// has been refused, or which were not asked for, are not here.
+    pub refused: Vec<NoGuards>,
+}
+
+/// The numbers of the stacks of this process.
+///
+/// # Examples
+///
+/// ```
+/// let thread = roving::spawn(|| roving::stacks());
+/// let stacks = thread.join().unwrap();
+/// assert!(stacks.in_use > 0);
+/// assert!(stacks.guards.is_some());
+/// println!("{stacks}"); // for example: 1 stack in use, guards by madvise
+/// ```
+pub fn stacks() -> Stacks {
+    Stacks {
+        in_use: pool::in_use(),
+        guards: guard::in_use(),
+        limit: guard::limit(),
+        refused: guard::refused(),
+    }
+}
+
+impl fmt::Display for Stacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.in_use == 1 { "" } else { "s" };
+        write!(f, "{} stack{plural} in use", self.in_use)?;
+        if let Some(guards) = self.guards {
+            write!(f, ", guards by {guards}")?;
+        }
+        if let Some(limit) = self.limit {
+            write!(f, ", at most {limit}")?;
+        }
+        let mut before = " (refused: ";
+        for refusal in &self.refused {
+            write!(f, "{before}{refusal}")?;
+            before = "; ";
+        }
+        f.write_str(if self.refused.is_empty() { "" } else { ")" })
+    }
+}
