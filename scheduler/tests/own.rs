@@ -14,7 +14,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{child, each_worker_count, is_child, run, stacks_returned, watchdog};
+use common::{child, each_worker_count, is_child, not_tested, run, stacks_returned, watchdog};
 use roving_scheduler::{Builder, Runtime, ThreadLocals, stacks, thread};
 
 /// A runtime with own thread-locals, where they can be had.
@@ -23,7 +23,7 @@ fn own_runtime(workers: usize) -> Option<Runtime> {
         Ok(runtime) => Some(runtime),
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-            println!("not tested: {error}");
+            not_tested::without_own_thread_locals(error);
             None
         }
     }

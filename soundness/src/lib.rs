@@ -5,8 +5,10 @@
 //! keep over a suspension is kept.
 
 mod held;
+#[path = "../../scheduler/tests/common/not_tested.rs"]
+mod not_tested;
 
-use std::io::{ErrorKind, Write};
+use std::io::{Error, ErrorKind, Write};
 use std::sync::Once;
 use std::thread::sleep;
 use std::time::Duration;
@@ -84,7 +86,8 @@ pub extern "C" fn migrate_from_c() {
 }
 
 /// Calls `test` with runtimes whose green threads have their own thread-locals and move with every
-/// suspension. Where there are none, it says so.
+/// suspension. Where there are none, it says so, and
+/// fails if there must be.
 pub fn on_moving_threads(test: impl Fn(&Runtime)) {
     for workers in [2, 8] {
         let built = Builder::new()
@@ -94,12 +97,16 @@ pub fn on_moving_threads(test: impl Fn(&Runtime)) {
             .build();
         match built {
             Ok(runtime) => bounded(|| test(&runtime)),
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-                println!("not tested: {error}");
-            }
+            Err(error) => without_own_thread_locals(&error),
         }
     }
+}
+
+/// Says that nothing is tested since own thread-locals cannot be had, for the reason that `error` gives. Fails if they must be had
+/// here.
+pub fn without_own_thread_locals(error: &Error) {
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    not_tested::without_own_thread_locals(error);
 }
 
 /// Runs many threads with `body` at a time on such runtimes. They are numbered.

@@ -38,6 +38,9 @@ pub(crate) mod coroutine;
 pub(crate) mod fp;
 mod guard;
 pub(crate) mod mode;
+#[cfg(all(test, not(roving_loom)))]
+#[path = "../../tests/common/not_tested.rs"]
+mod not_tested;
 mod numbers;
 mod page;
 mod pool;

@@ -9,6 +9,8 @@
 // Each file of tests is a program of its own, and uses a part of this.
 #![allow(dead_code)]
 
+pub(crate) mod not_tested;
+
 use std::env;
 use std::fmt::Display;
 use std::io::Write;
@@ -27,8 +29,14 @@ const LIMIT: Duration = Duration::from_secs(400);
 /// The sizes of runtimes that everything is tested with.
 pub(crate) const WORKER_COUNTS: [usize; 3] = [1, 2, 8];
 
+/// A runtime with all defaults. Where green threads ought to have their own thread-locals and have not, what is tested on it is
+/// another thing.
 pub(crate) fn runtime(workers: usize) -> Runtime {
-    Builder::new().workers(workers).build().unwrap()
+    let runtime = Builder::new().workers(workers).build().unwrap();
+    if let Some(why) = runtime.no_own_thread_locals() {
+        not_tested::without_own_thread_locals(why);
+    }
+    runtime
 }
 
 /// Runs `test` on a runtime of each size, which must then end without a green thread that is alive.
