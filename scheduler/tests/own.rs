@@ -1,6 +1,7 @@
 //! Thread-locals of one's own, as the default and when they are asked for.
 //!
 //! - it is known which mode a runtime is in, and why not in a better one
+//! - what other threads do meanwhile does not decide it
 //! - blocks that were given back to the system come back as new
 //! - what the C library does for all threads reaches the workers while they run green threads
 
@@ -11,8 +12,10 @@ mod old_kernel;
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
-use std::sync::Arc;
+use std::mem::MaybeUninit;
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 
 use common::{child, each_worker_count, is_child, not_tested, run, stacks_returned, watchdog};
 use roving_scheduler::{Builder, Runtime, ThreadLocals, stacks, thread};
@@ -106,6 +109,75 @@ fn credentials_are_changed_on_every_os_thread() {
         busy.store(false, Ordering::Relaxed);
         computing.into_iter().for_each(|c| c.join().unwrap());
     });
+}
+
+/// Several runtimes at once are the first of their process, while threads come and go, on stacks of the C library's and on
+/// others, and credentials change.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_other_threads_do_meanwhile_does_not_decide_the_mode() {
+    const NAME: &str = "what_other_threads_do_meanwhile_does_not_decide_the_mode";
+    if !is_child(NAME) {
+        let _watchdog = watchdog("");
+        for _ in 0..20 {
+            run(child(NAME));
+        }
+        return;
+    }
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let until_stopped = |act: fn()| {
+        std::thread::spawn(move || {
+            while !STOP.load(Ordering::Relaxed) {
+                act();
+            }
+        })
+    };
+    let others = [
+        until_stopped(thread_on_a_stack_of_its_programs),
+        until_stopped(thread_on_a_stack_of_its_programs),
+        until_stopped(|| std::thread::spawn(|| ()).join().unwrap()),
+        // SAFETY: sets what is set.
+        until_stopped(|| assert_eq!(unsafe { libc::setuid(libc::getuid()) }, 0)),
+    ];
+    let at_once = Barrier::new(4);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                at_once.wait();
+                if let Some(runtime) = own_runtime(2) {
+                    assert_eq!(runtime.run(|| COUNT.replace(18)), 17);
+                }
+            });
+        }
+    });
+    STOP.store(true, Ordering::Relaxed);
+    others.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// A thread that comes and goes.
+#[cfg(target_os = "linux")]
+fn thread_on_a_stack_of_its_programs() {
+    extern "C" fn nothing(_: *mut libc::c_void) -> *mut libc::c_void {
+        ptr::null_mut()
+    }
+
+    let mut stack = vec![0_u128; 256 << 10 >> 4];
+    let mut attributes = MaybeUninit::uninit();
+    let mut thread = 0;
+    // SAFETY: the attributes are initialised first, and the thread has ended before its stack goes.
+    unsafe {
+        libc::pthread_attr_init(attributes.as_mut_ptr());
+        let start = stack.as_mut_ptr().cast();
+        assert_eq!(
+            libc::pthread_attr_setstack(attributes.as_mut_ptr(), start, size_of_val(&*stack)),
+            0
+        );
+        let created =
+            libc::pthread_create(&mut thread, attributes.as_ptr(), nothing, ptr::null_mut());
+        assert_eq!(created, 0);
+        assert_eq!(libc::pthread_join(thread, ptr::null_mut()), 0);
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+    }
 }
 
 #[cfg(target_os = "linux")]

@@ -1,7 +1,9 @@
 //! Who a green thread is to std and to the C library: one thread, wherever it runs.
 
+use std::arch::asm;
 use std::collections::HashSet;
 use std::mem::MaybeUninit;
+use std::ptr;
 use std::sync::Mutex;
 
 use roving_soundness::{
@@ -100,15 +102,79 @@ fn mutexes_of_the_c_library_know_their_owner() {
     }
 }
 
+/// The processor that the current thread is on, as the C library says and as the kernel does.
+fn processors() -> (u32, u32) {
+    let of_kernel = || {
+        let mut processor = 0_u32;
+        // SAFETY: writes to the processor's number, and to nothing else.
+        let refused = unsafe {
+            libc::syscall(
+                libc::SYS_getcpu,
+                &mut processor,
+                ptr::null_mut::<u32>(),
+                ptr::null_mut::<u32>(),
+            )
+        };
+        assert_eq!(refused, 0);
+        processor
+    };
+    loop {
+        let before = of_kernel();
+        // SAFETY: it has no preconditions.
+        let of_the_c_library = unsafe { libc::sched_getcpu() };
+        if of_kernel() == before {
+            return (of_the_c_library.cast_unsigned(), before);
+        }
+    }
+}
+
 #[test]
-fn a_processor_is_asked_for_under_any_thread_pointer() {
-    // SAFETY: it has no preconditions.
-    let processors = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
-    many_moving_threads(move |number| {
+fn the_processor_is_the_one_that_runs_the_thread() {
+    many_moving_threads(|number| {
         for round in 0..ROUNDS {
-            // SAFETY: as above.
-            let processor = unsafe { libc::sched_getcpu() };
-            assert!((0..processors as i32).contains(&processor));
+            let (of_the_c_library, of_kernel) = processors();
+            assert_eq!(of_the_c_library, of_kernel);
+            migrate(number + round);
+        }
+    });
+}
+
+/// Where who uses restartable sequences, as some allocators do, finds the area that the thread shares with the kernel.
+fn restartable_sequences() -> *const i32 {
+    // SAFETY: dlsym with a valid name.
+    let offset = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_offset".as_ptr()) };
+    assert!(!offset.is_null(), "own thread-locals need it");
+    // SAFETY: a constant of type ptrdiff_t.
+    let offset = unsafe { *offset.cast::<isize>() };
+    thread_pointer().wrapping_byte_offset(offset)
+}
+
+fn thread_pointer() -> *const i32 {
+    let pointer;
+    // SAFETY: reads the word at the thread pointer, which by the ABI holds the thread pointer.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        asm!("mov {}, fs:0", out(reg) pointer, options(nostack, preserves_flags, readonly));
+    }
+    // SAFETY: reads a register.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, preserves_flags, readonly));
+    }
+    pointer
+}
+
+/// Whoever finds a processor there takes it that the kernel keeps it up to date, and that nobody else runs on that one meanwhile.
+#[test]
+fn nobody_is_told_that_the_kernel_knows_of_restartable_sequences() {
+    many_moving_threads(|number| {
+        for round in 0..ROUNDS {
+            let area = restartable_sequences();
+            // SAFETY: the area of the current thread, which has at least this many bytes.
+            let [processor_start, processor] =
+                [0, 1].map(|index| unsafe { area.add(index).read_volatile() });
+            assert_eq!(processor_start, 0);
+            assert!(processor < 0, "not registered: {processor}");
             migrate(number + round);
         }
     });

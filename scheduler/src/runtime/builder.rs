@@ -175,6 +175,7 @@ impl Builder {
                 "the thread name {name:?} has a null byte in it"
             )));
         }
+        context::watch_forks();
         let mode = self.mode()?;
         let own = match mode.thread_locals {
             ThreadLocals::Own => tls::own(),
@@ -184,7 +185,6 @@ impl Builder {
         stack::begin_guards_where_asked()?;
         overflow::install_handler();
         panicking::prepare();
-        context::watch_forks();
         start(mode, class, max_blocking, workers, name)
     }
 

@@ -17,7 +17,7 @@ use std::ffi::{c_int, c_void};
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::pattern::{FIRST_TID, Own, word};
+use super::pattern::{FIRST_TID, Own, half, word};
 use crate::stack::{guard, tls};
 
 type GetAttributes = unsafe extern "C" fn(libc::pthread_t, *mut libc::pthread_attr_t) -> c_int;
@@ -69,8 +69,7 @@ unsafe fn of_green_thread(
     let layout = &own.layout;
     let thread_pointer = (thread as usize).wrapping_add_signed(-layout.pthread.start);
     let load = |offset| word(thread_pointer, offset).load(Ordering::Relaxed);
-    let tid = load(layout.tid & !7) >> (8 * (layout.tid & 7));
-    if (tid as u32) < FIRST_TID {
+    if half(thread_pointer, layout.tid) < FIRST_TID {
         return None;
     }
     let (start, size) = (load(own.stack_bounds), load(own.stack_bounds + 8));

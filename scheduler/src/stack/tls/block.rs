@@ -26,13 +26,8 @@ use std::sync::atomic::{Ordering, fence};
 use std::thread;
 
 use super::keys;
-use super::pattern::{Own, UNALLOCATED, node, word};
+use super::pattern::{Own, UNALLOCATED, node, set_half, word};
 use super::pointer;
-
-/// Where the kernel says that a thread is not registered for restartable sequences.
-const RSEQ_CPU_ID: isize = 4;
-/// `RSEQ_CPU_ID_REGISTRATION_FAILED`, with which the C library asks the kernel instead.
-const RSEQ_UNREGISTERED: u32 = -2_i32 as u32;
 
 /// See the [module](self).
 #[derive(Debug, Clone, Copy)]
@@ -61,13 +56,8 @@ impl Block {
         }
         this.copy_locals(layout.used.clone());
         this.relocate(&own.relative);
-        this.set_u32(layout.tid, own.new_tid());
-        if let Some(rseq) = &layout.rseq {
-            for offset in rseq.clone().step_by(8) {
-                this.word(offset).store(0, Ordering::Relaxed);
-            }
-            this.set_u32(rseq.start + RSEQ_CPU_ID, RSEQ_UNREGISTERED);
-        }
+        set_half(thread_pointer, layout.tid, own.new_tid());
+        layout.rseq.write_unregistered(thread_pointer);
         this.word(own.stack_bounds)
             .store(stack.start, Ordering::Relaxed);
         this.word(own.stack_bounds + 8)
@@ -97,9 +87,7 @@ impl Block {
     /// No thread uses it.
     pub(crate) unsafe fn renew(self) {
         let own = self.own;
-        if let Some(resolver) = &own.resolver {
-            resolver.renew(self.thread_pointer);
-        }
+        own.resolver.renew(self.thread_pointer);
         keys::forget_values(own, self.thread_pointer);
         self.copy_locals(own.layout.used.clone());
         for &(offset, image) in &own.changeable {
@@ -127,6 +115,7 @@ impl Block {
             return;
         }
         let surplus = &self.own.layout.surplus;
+        // Only a library that is loaded writes there, and a round is repeated only if one was loaded within it.
         loop {
             self.copy_locals(surplus.clone());
             // A library that is being loaded gives its thread-locals their initial values in the
@@ -149,15 +138,20 @@ impl Block {
         word(self.thread_pointer, offset)
     }
 
-    fn set_u32(self, offset: isize, value: u32) {
-        let aligned = offset & !7;
-        let shift = 8 * (offset - aligned);
-        let word = self.word(aligned);
-        let others = word.load(Ordering::Relaxed) & !(0xffff_ffff << shift);
-        word.store(others | (value as usize) << shift, Ordering::Relaxed);
+    /// Copies the first model's, but for what it shares with the kernel.
+    fn copy_locals(self, range: Range<isize>) {
+        let area = &self.own.layout.rseq.area;
+        for part in [
+            range.start..range.end.min(area.start),
+            range.start.max(area.end)..range.end,
+        ] {
+            if !part.is_empty() {
+                self.copy(part);
+            }
+        }
     }
 
-    fn copy_locals(self, range: Range<isize>) {
+    fn copy(self, range: Range<isize>) {
         let [from, to] = [self.own.models[0], self.thread_pointer].map(|pointer| {
             std::ptr::with_exposed_provenance_mut::<libc::c_void>(
                 pointer.wrapping_add_signed(range.start),

@@ -19,6 +19,9 @@ pub(crate) unsafe fn end_thread() {
     unsafe { (own.layout.call_tls_dtors)() };
     keys::destroy_values(own, pointer::current());
     // An error that nobody has asked for is kept in memory of its own. The second call frees it.
-    // SAFETY: it has no preconditions.
-    while !unsafe { libc::dlerror() }.is_null() {}
+    // SAFETY: these have no preconditions.
+    unsafe {
+        libc::dlerror();
+        libc::dlerror();
+    }
 }

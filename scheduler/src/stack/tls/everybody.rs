@@ -50,6 +50,7 @@ pub(super) fn wrap_handler(own_pointer: OwnPointer) -> Result<(), Refusal> {
     if done {
         Ok(())
     } else {
+        WRAPPED.store(0, Ordering::SeqCst);
         Err("the C library's handler of its signal to all threads is not to be found".into())
     }
 }

@@ -6,9 +6,11 @@ mod end;
 mod everybody;
 mod keys;
 mod libc_layout;
+mod model;
 mod pattern;
 mod pointer;
 mod resolver;
+mod rseq;
 mod surplus;
 
 use super::OwnPointer;

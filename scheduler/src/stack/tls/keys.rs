@@ -16,7 +16,7 @@ const ROUNDS: usize = 4;
 /// Calls the destructors of keys that have a value, again if they have left values, but not for ever.
 /// Called at the end of the thread with this thread pointer, on it.
 pub(super) fn destroy_values(own: &Own, thread_pointer: usize) {
-    if may_have_values(own, thread_pointer) {
+    if has_had_values(own, thread_pointer) {
         let _ = (0..ROUNDS).all(|_| destroy_each(own, thread_pointer));
     }
 }
@@ -24,7 +24,7 @@ pub(super) fn destroy_values(own: &Own, thread_pointer: usize) {
 /// Takes the values away, and with them the arrays, but for the first. Called when the thread with
 /// this thread pointer has ended.
 pub(super) fn forget_values(own: &Own, thread_pointer: usize) {
-    if !may_have_values(own, thread_pointer) {
+    if !has_had_values(own, thread_pointer) {
         return;
     }
     for (first_key, array) in arrays(own, thread_pointer) {
@@ -53,11 +53,9 @@ fn arrays(own: &Own, thread_pointer: usize) -> impl Iterator<Item = (usize, &Ato
     })
 }
 
-/// Whether the thread has had values, as far as is known.
-fn may_have_values(own: &Own, thread_pointer: usize) -> bool {
-    own.keys_used.is_none_or(|offset| {
-        word(thread_pointer, offset).load(Ordering::Relaxed) != own.image(offset)
-    })
+/// Whether the thread has had values.
+fn has_had_values(own: &Own, thread_pointer: usize) -> bool {
+    word(thread_pointer, own.keys_used).load(Ordering::Relaxed) != own.image(own.keys_used)
 }
 
 /// Calls the destructors of keys that have a value. Gives whether there was one.

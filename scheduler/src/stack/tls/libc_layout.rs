@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::ptr;
 
 use super::pointer;
+use super::rseq::Rseq;
 
 /// Why something cannot be had.
 pub(super) type Refusal = Cow<'static, str>;
@@ -24,10 +25,10 @@ pub(super) struct Layout {
     pub(super) locals: Range<isize>,
     /// The words of that which hold some when the models are made.
     pub(super) used: Range<isize>,
-    /// Whether all of them are in there, and not some in a word that begins or ends in the surplus.
-    pub(super) is_aligned: bool,
     /// The rest, which is kept for libraries that are loaded later.
     pub(super) surplus: Range<isize>,
+    /// Whether the surplus begins exactly where all else ends, and not within a word or at a place that is not known.
+    pub(super) has_clear_surplus: bool,
     /// The ids of the modules whose thread-locals these are.
     pub(super) modules: Vec<usize>,
     /// The part that holds the C library's own.
@@ -43,8 +44,7 @@ pub(super) struct Layout {
     pub(super) cancelhandling: isize,
     /// `pthread.schedpolicy`.
     pub(super) schedpolicy: isize,
-    /// What the thread shares with the kernel for restartable sequences.
-    pub(super) rseq: Option<Range<isize>>,
+    pub(super) rseq: Rseq,
     pub(super) keys: KeyLayout,
     /// Runs what was registered with `__cxa_thread_atexit_impl`.
     pub(super) call_tls_dtors: unsafe extern "C" fn(),
@@ -82,6 +82,7 @@ impl Layout {
         if let Some(refusal) = pointer::refusal() {
             return Err(refusal.into());
         }
+        let rseq_offset: *const isize = symbol(c"__rseq_offset")?.cast();
         if module_of(libc::pthread_create as *const c_void)
             != module_of(libc::__errno_location as *const c_void)
         {
@@ -107,25 +108,22 @@ impl Layout {
             return Err("the C library lists its threads in an unknown way".into());
         }
         let modules = Modules::loaded();
-        let exact = modules.used(&locals);
-        let used = (exact.start + 7) & !7..exact.end & !7;
+        // SAFETY: a constant of type ptrdiff_t.
+        let rseq = Rseq::at(unsafe { *rseq_offset }, &pthread, &locals)?;
+        let parts = Parts::of(&locals, &modules, &rseq)?;
         Ok(Self {
             block: pthread.start.min(locals.start)..pthread.end.max(locals.end),
             libc_locals: modules.libc_locals(&locals)?,
-            surplus: if pointer::STRUCT_IS_ABOVE {
-                locals.start..used.start
-            } else {
-                used.end..locals.end
-            },
-            is_aligned: used == exact,
-            used,
+            used: parts.used,
+            surplus: parts.surplus,
+            has_clear_surplus: parts.has_clear_surplus && rseq.is_exact,
             modules: modules.ids,
             align,
             tid: field(c"_thread_db_pthread_tid")?,
             list: field(c"_thread_db_pthread_list")?,
             cancelhandling: field(c"_thread_db_pthread_cancelhandling")?,
             schedpolicy: field(c"_thread_db_pthread_schedpolicy")?,
-            rseq: rseq(&pthread),
+            rseq,
             keys: KeyLayout::find(&pthread)?,
             // SAFETY: this is the function's type.
             call_tls_dtors: unsafe {
@@ -174,7 +172,8 @@ pub(super) fn symbol(name: &CStr) -> Result<*const c_void, Refusal> {
     // SAFETY: dlsym with a valid name.
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
     if found.is_null() {
-        Err(format!("the C library does not export {}", name.to_string_lossy()).into())
+        let name = name.to_string_lossy();
+        Err(format!("the C library does not export {name}, as glibc does from 2.35 on").into())
     } else {
         Ok(found)
     }
@@ -190,7 +189,7 @@ fn module_of(function: *const c_void) -> usize {
     }
 }
 
-fn usize_of(name: &CStr) -> Result<usize, Refusal> {
+pub(super) fn usize_of(name: &CStr) -> Result<usize, Refusal> {
     let size: *const u32 = symbol(name)?.cast();
     // SAFETY: the sizes are constants of type uint32_t.
     Ok(unsafe { *size } as usize)
@@ -234,12 +233,51 @@ fn static_locals() -> Result<(isize, usize), Refusal> {
     }
 }
 
-fn rseq(pthread: &Range<isize>) -> Option<Range<isize>> {
-    let start: *const isize = symbol(c"__rseq_offset").ok()?.cast();
-    // SAFETY: a constant of type ptrdiff_t.
-    let start = unsafe { *start };
-    let contained = start >= pthread.start && start + 32 <= pthread.end;
-    contained.then_some(start..start + 32)
+/// The parts of the static thread-locals, as [`Layout`] has them.
+struct Parts {
+    used: Range<isize>,
+    surplus: Range<isize>,
+    has_clear_surplus: bool,
+}
+
+impl Parts {
+    fn of(locals: &Range<isize>, modules: &Modules, rseq: &Rseq) -> Result<Self, Refusal> {
+        let area = &rseq.area;
+        if modules
+            .within(locals)
+            .any(|module| module.start < area.end && area.start < module.end)
+        {
+            return Err(
+                "the C library's area for restartable sequences overlaps thread-locals".into(),
+            );
+        }
+        let exact = modules.used(locals);
+        // All that is not surplus: that area, too, if it is outermost.
+        let taken = if contains(locals, area) {
+            exact.start.min(area.start)..exact.end.max(area.end)
+        } else {
+            exact.clone()
+        };
+        let taken_words = (taken.start + 7) & !7..taken.end & !7;
+        Ok(Self {
+            surplus: if pointer::STRUCT_IS_ABOVE {
+                locals.start..taken_words.start
+            } else {
+                taken_words.end..locals.end
+            },
+            has_clear_surplus: taken == taken_words,
+            // A word that they share with the surplus is the surplus's.
+            used: if taken == exact {
+                taken_words
+            } else {
+                exact.start & !7..(exact.end + 7) & !7
+            },
+        })
+    }
+}
+
+pub(super) fn contains(whole: &Range<isize>, part: &Range<isize>) -> bool {
+    whole.start <= part.start && part.end <= whole.end
 }
 
 /// The program and its libraries, as far as they have thread-locals. Where those are is seen from the
@@ -289,7 +327,7 @@ impl Modules {
         let locals = self.locals.iter();
         locals
             .map(move |locals| offset(locals.start)..offset(locals.end))
-            .filter(|locals| locals.start >= block.start && locals.end <= block.end)
+            .filter(|locals| contains(block, locals))
     }
 
     /// The part of `block` that holds thread-locals of modules.

@@ -12,16 +12,25 @@
 //! |------------------|---------------------------------------------------------------------|
 //! | `pointer`        | the thread pointer of the processor, and where a block lies around it |
 //! | `libc_layout`    | what the C library tells of itself                                  |
-//! | `pattern`        | two threads that never ran: what a block of a new thread looks like |
+//! | `model`          | a thread that never ran                                             |
+//! | `pattern`        | two of them: what a block of a new thread looks like                |
 //! | `block`          | one block: made, linked, renewed                                    |
 //! | `surplus`        | the room in a block for libraries that are loaded later             |
 //! | `end`            | what a thread does with its thread-locals at its end                |
 //! | `keys`           | the values of pthread keys                                          |
 //! | `attributes`     | the bounds of a green thread's stack, for who asks the C library     |
 //! | `resolver`       | the state of the C library's resolver of names                      |
+//! | `rseq`           | what a thread shares with the kernel for restartable sequences      |
 //! | `everybody`      | the C library's signal to all threads                               |
 //! | `glibc`          | all the above together                                              |
 //! | `unsupported`    | the same names where none of it can be had                          |
+//!
+//! # Other versions of the C library
+//!
+//! It was built to be asked none of this, and what it is asked differs from version to version. So nothing is decided by
+//! a version: each thing is found where it is, or is not as it is known, and then there are no thread-locals of one's own,
+//! with a reason, and the same one in every run. Nothing waits for the C library without a bound, and what other threads of
+//! the program happen to do meanwhile changes nothing: what they can disturb is asked again.
 //!
 //! # Invariants
 //!
@@ -33,6 +42,8 @@
 //! - Every block that may be loaded is in the C library's list of threads, so that what the library
 //!   does for all threads (the initial values of a library that is loaded later, waiting for
 //!   threads that resolve symbols) is done for it.
+
+use parking_lot::Mutex;
 
 use crate::protocol::process::PerProcess;
 use crate::stack::mode::NoOwnThreadLocals;
@@ -67,12 +78,18 @@ pub(crate) type OwnPointer = fn() -> Option<usize>;
 
 /// The C library's list of threads is made anew in a forked child, and the models must be in it.
 static OWN: PerProcess<Result<Own, NoOwnThreadLocals>> = PerProcess::new();
+/// What is found out is found out once, by one thread at a time.
+static FINDING: PerProcess<Mutex<()>> = PerProcess::new();
 
 /// What it takes for green threads to have their own thread-locals, or why they cannot. Finds out once
 /// for the process.
 pub(crate) fn find(own_pointer: OwnPointer) -> Result<&'static Own, &'static NoOwnThreadLocals> {
-    OWN.get_or_make(|| Own::new(own_pointer).map_err(NoOwnThreadLocals::because))
-        .as_ref()
+    let find = || Own::new(own_pointer).map_err(NoOwnThreadLocals::because);
+    let found = OWN.get().unwrap_or_else(|| {
+        let _alone = FINDING.get_or_make(Mutex::default).lock();
+        OWN.get_or_make(find)
+    });
+    found.as_ref()
 }
 
 /// What has been [found](find), if green threads can have their own thread-locals.

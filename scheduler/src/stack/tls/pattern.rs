@@ -1,17 +1,18 @@
 //! What a block of a new thread looks like.
 //!
 //! Nobody but the C library knows all that it puts into a `struct pthread`. So the C library makes
-//! two of them: two OS threads are created, on stacks of ours, that end at once by the bare system
-//! call, so that the library does not notice and takes nothing apart. What they leave behind is two
-//! blocks of threads that never ran, the *models*:
+//! two of them, of threads that never ran, the [*models*](super::model):
 //!
 //! - A word that is the same in both is the same in every thread. A word that differs by the
 //!   distance between the two is a pointer into the block or its stack. What differs otherwise must
 //!   be one of the few fields that are known; else there are no thread-locals of one's own here.
+//!   What another thread is writing to both at the moment, as when it loads a library, is the same a moment later.
 //! - Their thread-locals always have the initial values, also those of libraries that are loaded
 //!   later: the C library sees to that, as for every thread in its list.
 //! - They are neighbours in that list, and stay in it. Blocks of green threads are linked in
-//!   between the two, where nobody else inserts or removes anything.
+//!   between the two, where nobody else inserts or removes anything. The list is that of threads on stacks of the program's,
+//!   new ones are put at its front, and a thread that comes between two models goes again: so two
+//!   of several are neighbours sooner or later.
 //!
 //! # The allocator's cache
 //!
@@ -21,10 +22,7 @@
 //! suspends within `malloc`, the green thread has only to get a copy of these words when it arrives
 //! on another worker ([`Own::lend_allocator`]).
 
-use std::ffi::c_void;
 use std::hint;
-use std::io;
-use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -36,18 +34,19 @@ use parking_lot::Mutex;
 use super::OwnPointer;
 use super::everybody;
 use super::libc_layout::{Layout, Refusal};
+use super::model;
 use super::pointer;
 use super::resolver::Resolver;
 use super::surplus::Surplus;
 
-/// The stack of a model, larger than the least that the C library takes on any processor. No other
-/// word of a `struct pthread` is likely to have this value.
-const MODEL_STACK: usize = 67 * 4096;
-
-/// So often two models are made that are not neighbours, since another thread came between.
-const ATTEMPTS: u32 = 16;
-/// The pause before the second attempt, which doubles from one to the next: in all a tenth of a second.
+/// So many models are made at most.
+const MODELS: u32 = 32;
+/// So often two are compared that differ, with a pause in between.
+const COMPARISONS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(5);
+/// The pause before the third model, which doubles from one to the next up to the longest: in all two seconds.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// No OS thread has an id from here on: this is `PID_MAX_LIMIT`. A futex has room for 30 bits of an
 /// id, and a clock for 29.
@@ -73,11 +72,10 @@ pub(crate) struct Own {
     /// The words that are pointers into the block, relative to it, as far as they are among the
     /// former or the C library's thread-locals.
     pub(super) changeable_relative: Box<[isize]>,
-    /// `None` if its state is not part of `struct pthread`.
-    pub(super) resolver: Option<Resolver>,
-    /// The word of `struct pthread` that says whether the thread has had values of pthread keys, if
-    /// that is known: it differs from the image's then.
-    pub(super) keys_used: Option<isize>,
+    pub(super) resolver: Resolver,
+    /// The word of `struct pthread` that says whether the thread has had values of pthread keys: it
+    /// differs from the image's then.
+    pub(super) keys_used: isize,
     /// The allocator's words of the C library.
     allocator: Box<[isize]>,
     /// Guards the links between the models.
@@ -88,15 +86,9 @@ pub(crate) struct Own {
 impl Own {
     pub(crate) fn new(own_pointer: OwnPointer) -> Result<Self, Refusal> {
         let layout = Layout::find()?;
-        let (first, second) = neighbours(&layout)?;
-        let distance = second.wrapping_sub(first);
-        let models = Models {
-            first,
-            second,
-            distance,
-        };
-        let known = models.known_fields(&layout);
-        let relative = models.relative_words(&layout, &known)?;
+        let models = Models::make(&layout)?;
+        let relative = models.relative_words(&layout)?;
+        let first = models.first;
         let stack_bounds = models.stack_bounds(&layout, &relative)?;
         let pthread_image = layout
             .pthread
@@ -104,14 +96,14 @@ impl Own {
             .step_by(8)
             .map(|offset| word(first, offset).load(Ordering::Relaxed))
             .collect();
-        let allocator = models.allocator_words(&layout);
-        let keys_used = models.keys_used_word(&layout);
-        let resolver = Resolver::find(&layout, second);
-        let changeable = changeable(&layout, stack_bounds, resolver.as_ref());
+        let allocator = models.allocator_words(&layout)?;
+        let keys_used = models.keys_used_word(&layout)?;
+        let resolver = Resolver::find(&layout, |ask| models.as_second(ask))?;
+        let changeable = changeable(&layout, stack_bounds, &resolver)?;
         let (changeable_relative, _): (Vec<_>, Vec<_>) = relative
             .iter()
             .partition(|offset| layout.libc_locals.contains(offset) || changeable.contains(offset));
-        let modules = static_modules(first);
+        let modules = models.static_modules(&layout)?;
         everybody::wrap_handler(own_pointer)?;
         let absolute = changeable
             .into_iter()
@@ -119,14 +111,14 @@ impl Own {
         let changeable =
             absolute.map(|offset| (offset, word(first, offset).load(Ordering::Relaxed)));
         Ok(Self {
-            models: [first, second],
+            models: [first, models.second],
             pthread_image,
             changeable: changeable.collect(),
             changeable_relative: changeable_relative.into(),
             relative,
             resolver,
             stack_bounds,
-            surplus: Surplus::watch(&layout, [first, second], &modules),
+            surplus: Surplus::watch(&layout, [first, models.second], &modules),
             modules: modules.last().copied().unwrap_or(0),
             allocator,
             keys_used,
@@ -193,101 +185,17 @@ pub(super) fn node(layout: &Layout, thread_pointer: usize) -> usize {
     thread_pointer.wrapping_add_signed(layout.list)
 }
 
-/// Two models that are neighbours in the C library's list: the one that comes first, and the other.
-fn neighbours(layout: &Layout) -> Result<(usize, usize), Refusal> {
-    for attempt in 0..ATTEMPTS {
-        if attempt > 0 {
-            // A burst of threads, as when a program starts, is over in a while.
-            thread::sleep(FIRST_PAUSE * 2_u32.pow(attempt.min(8)));
-        }
-        // New threads are put at the front.
-        let second = model(layout)?;
-        let first = model(layout)?;
-        if word(first, layout.list).load(Ordering::Acquire) == node(layout, second) {
-            return Ok((first, second));
-        }
-    }
-    Err("other threads are being created all the time".into())
+/// A field of four bytes.
+pub(super) fn half(thread_pointer: usize, offset: isize) -> u32 {
+    (word(thread_pointer, offset & !7).load(Ordering::SeqCst) >> (8 * (offset & 7))) as u32
 }
 
-/// Makes a model and gives its thread pointer. Its memory and its place in the C library's list are
-/// never given back.
-fn model(layout: &Layout) -> Result<usize, Refusal> {
-    let refused = |what, error| format!("{what} failed: {}", io::Error::from_raw_os_error(error));
-    // SAFETY: a new mapping.
-    let stack = unsafe {
-        libc::mmap(
-            ptr::null_mut(),
-            MODEL_STACK,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-            -1,
-            0,
-        )
-    };
-    if stack == libc::MAP_FAILED {
-        let error = io::Error::last_os_error();
-        return Err(format!("mapping a stack failed: {error}").into());
-    }
-    let start = stack.expose_provenance();
-    let mut thread: libc::pthread_t = 0;
-    let mut attributes = MaybeUninit::uninit();
-    let mut all = MaybeUninit::uninit();
-    let mut before = MaybeUninit::uninit();
-    // SAFETY: the stack is a mapping of its own, of the size that is told, and stays; the masks and
-    // the attributes are initialised before they are used.
-    let created = unsafe {
-        libc::pthread_attr_init(attributes.as_mut_ptr());
-        libc::pthread_attr_setstack(attributes.as_mut_ptr(), stack, MODEL_STACK);
-        // No handler shall run on it.
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
-        let created =
-            libc::pthread_create(&mut thread, attributes.as_ptr(), vanish, ptr::null_mut());
-        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
-        libc::pthread_attr_destroy(attributes.as_mut_ptr());
-        created
-    };
-    if created != 0 {
-        return Err(refused("creating a thread", created).into());
-    }
-    let pthread = thread as usize;
-    let size = layout.pthread.len();
-    if !(start..=start + MODEL_STACK - size).contains(&pthread) {
-        return Err("the C library does not put a thread's block on its stack".into());
-    }
-    let thread_pointer = pthread.wrapping_add_signed(-layout.pthread.start);
-    wait_until_gone(thread_pointer.wrapping_add_signed(layout.tid));
-    Ok(thread_pointer)
-}
-
-/// What a model does: it ends without the C library's knowledge.
-extern "C" fn vanish(_: *mut c_void) -> *mut c_void {
-    // SAFETY: ends this thread at once, which uses nothing of its stack any more.
-    unsafe { libc::syscall(libc::SYS_exit, 0) };
-    unreachable!("the thread has ended")
-}
-
-/// Waits until the kernel has zeroed the thread id of a model, as it does when a thread has ended.
-fn wait_until_gone(tid: usize) {
-    // SAFETY: a field of the model, which stays.
-    let tid = unsafe { AtomicU32::from_ptr(ptr::with_exposed_provenance_mut(tid)) };
-    loop {
-        let seen = tid.load(Ordering::Acquire);
-        if seen == 0 {
-            return;
-        }
-        // SAFETY: waits on a word that stays; without a timeout, since the kernel wakes it.
-        unsafe {
-            libc::syscall(
-                libc::SYS_futex,
-                tid.as_ptr(),
-                libc::FUTEX_WAIT,
-                seen,
-                ptr::null::<libc::timespec>(),
-            );
-        }
-    }
+/// Sets such a field, whose neighbour nobody changes meanwhile.
+pub(super) fn set_half(thread_pointer: usize, offset: isize, value: u32) {
+    let shift = 8 * (offset & 7);
+    let word = word(thread_pointer, offset & !7);
+    let neighbour = word.load(Ordering::Relaxed) & !(0xffff_ffff << shift);
+    word.store(neighbour | (value as usize) << shift, Ordering::SeqCst);
 }
 
 /// The words of `struct pthread` that a thread may change, beside what it has of a kind:
@@ -297,32 +205,35 @@ fn wait_until_gone(tid: usize) {
 ///   result, its priority
 /// - from the bounds of its stack to the state of the resolver: the ceilings of its mutexes
 ///
-/// A part that is longer than it can be is not what it was taken for, and left alone.
-fn changeable(layout: &Layout, stack_bounds: isize, resolver: Option<&Resolver>) -> Vec<isize> {
+/// A part that is longer than it can be, or ends before it begins, is not what it was taken for.
+fn changeable(
+    layout: &Layout,
+    stack_bounds: isize,
+    resolver: &Resolver,
+) -> Result<Vec<isize>, Refusal> {
     const LONGEST: isize = 128;
-    let end_of_stack_bounds = stack_bounds + 32;
     let cancelhandling = layout.cancelhandling & !7;
     let parts = [
         (layout.tid & !7) + 8..cancelhandling,
         cancelhandling..cancelhandling + 8,
         layout.keys.end()..(layout.schedpolicy & !7) + 8,
-        end_of_stack_bounds..resolver.map_or(end_of_stack_bounds, Resolver::start),
+        stack_bounds + 32..resolver.start(),
     ];
-    let plausible = parts
-        .into_iter()
-        .filter(|part| part.end - part.start <= LONGEST);
-    plausible.flat_map(|part| part.step_by(8)).collect()
+    if parts
+        .iter()
+        .all(|part| (0..=LONGEST).contains(&(part.end - part.start)))
+    {
+        Ok(parts.into_iter().flat_map(|part| part.step_by(8)).collect())
+    } else {
+        Err("the fields of the C library's threads are in an unknown order".into())
+    }
 }
 
-/// The modules that have static thread-locals in the vector of a model.
-fn static_modules(model: usize) -> Vec<usize> {
-    let vector = word(model, pointer::DTV).load(Ordering::Relaxed);
-    let element = |index: isize| word(vector, index * 16).load(Ordering::Relaxed);
-    let length = element(-1).cast_signed();
-    (1..=length)
-        .filter(|&module| element(module) != UNALLOCATED && element(module) != 0)
-        .map(isize::unsigned_abs)
-        .collect()
+/// Whether a word may differ so much from another thread's because a change of credentials has left a note in one: a field of four
+/// bytes is 1 or 0 then. For a thread of ours one is as good as the other.
+fn is_note(layout: &Layout, offset: isize, difference: usize) -> bool {
+    let notes = layout.keys.end() + 8..layout.schedpolicy;
+    notes.contains(&offset) && [1, 1 << 32].contains(&difference)
 }
 
 /// The value of an element of the vector whose module's thread-locals were not yet needed.
@@ -336,30 +247,63 @@ struct Models {
 }
 
 impl Models {
-    /// The fields that differ from thread to thread in their own way.
-    fn known_fields(&self, layout: &Layout) -> Vec<Range<isize>> {
-        let mut known = vec![
-            pointer::DTV..pointer::DTV + 8,
-            layout.list..layout.list + 16,
-            layout.tid..layout.tid + 4,
-        ];
-        known.extend(layout.rseq.clone());
-        known
+    /// Makes two that are neighbours in the C library's list.
+    fn make(layout: &Layout) -> Result<Self, Refusal> {
+        let mut made = Vec::new();
+        let mut pause = FIRST_PAUSE;
+        for count in 1..=MODELS {
+            made.push(model::make(layout)?);
+            if let Some(models) = Self::neighbours(layout, &made) {
+                return Ok(models);
+            }
+            if count > 1 {
+                thread::sleep(pause);
+                pause = LONGEST_PAUSE.min(2 * pause);
+            }
+        }
+        Err("the program creates threads on stacks of its own all the time, and they stay".into())
     }
 
-    fn relative_words(
-        &self,
-        layout: &Layout,
-        known: &[Range<isize>],
-    ) -> Result<Box<[isize]>, Refusal> {
+    /// Two of `made` that are neighbours.
+    fn neighbours(layout: &Layout, made: &[usize]) -> Option<Self> {
+        made.iter().find_map(|&first| {
+            let next = word(first, layout.list).load(Ordering::Acquire);
+            let second = *made.iter().find(|&&other| node(layout, other) == next)?;
+            Some(Self {
+                first,
+                second,
+                distance: second.wrapping_sub(first),
+            })
+        })
+    }
+
+    /// The words that are pointers into the block, relative to it.
+    fn relative_words(&self, layout: &Layout) -> Result<Box<[isize]>, Refusal> {
+        for _ in 1..COMPARISONS {
+            if let Ok(relative) = self.compare(layout) {
+                return Ok(relative);
+            }
+            thread::sleep(PAUSE);
+        }
+        self.compare(layout)
+    }
+
+    fn compare(&self, layout: &Layout) -> Result<Box<[isize]>, Refusal> {
+        // The fields that differ from thread to thread in their own way, and what the signal to all threads marks.
+        let known = [
+            pointer::DTV..pointer::DTV + 8,
+            layout.list..layout.list + 16,
+            layout.rseq.area.clone(),
+            layout.cancelhandling..layout.cancelhandling + 4,
+        ];
         let mut relative = Vec::new();
         for offset in layout.block.clone().step_by(8) {
             let is_known = known
                 .iter()
                 .any(|field| field.start < offset + 8 && offset < field.end);
-            let first = word(self.first, offset).load(Ordering::Relaxed);
-            let second = word(self.second, offset).load(Ordering::Relaxed);
-            if is_known || first == second {
+            let [first, second] =
+                [self.first, self.second].map(|it| word(it, offset).load(Ordering::Relaxed));
+            if is_known || first == second || is_note(layout, offset, first ^ second) {
                 continue;
             }
             if second.wrapping_sub(first) != self.distance {
@@ -379,12 +323,12 @@ impl Models {
     /// Finds the field with the bounds of the stack by its value.
     fn stack_bounds(&self, layout: &Layout, relative: &[isize]) -> Result<isize, Refusal> {
         let is_size =
-            |offset: isize| word(self.first, offset).load(Ordering::Relaxed) == MODEL_STACK;
+            |offset: isize| word(self.first, offset).load(Ordering::Relaxed) == model::STACK;
         let mut found = relative.iter().copied().filter(|&offset| {
             let start = word(self.first, offset).load(Ordering::Relaxed);
             layout.pthread.contains(&(offset + 8))
                 && is_size(offset + 8)
-                && (start..start.wrapping_add(MODEL_STACK)).contains(&self.first)
+                && (start..start.wrapping_add(model::STACK)).contains(&self.first)
         });
         match (found.next(), found.next()) {
             (Some(bounds), None) => Ok(bounds),
@@ -395,35 +339,67 @@ impl Models {
         }
     }
 
-    /// Finds the words of the C library that a thread's first `malloc` writes.
-    fn allocator_words(&self, layout: &Layout) -> Box<[isize]> {
-        let words = self.written_by(&layout.libc_locals, || {
-            // SAFETY: a plain allocation. Without the black box, the compiler removes the pair.
-            unsafe { libc::free(hint::black_box(libc::malloc(64))) };
+    /// The modules that have static thread-locals, in the vector of a model.
+    fn static_modules(&self, layout: &Layout) -> Result<Vec<usize>, Refusal> {
+        const MOST: usize = 1 << 20;
+        let vector = word(self.first, pointer::DTV).load(Ordering::Relaxed);
+        let element = |index: isize| word(vector, index * 16).load(Ordering::Relaxed);
+        let length = element(-1).min(MOST).cast_signed();
+        let modules: Vec<isize> = (1..=length)
+            .filter(|&module| element(module) != UNALLOCATED && element(module) != 0)
+            .collect();
+        let are_in_block = modules.iter().all(|&module| {
+            let start = element(module).wrapping_sub(self.first).cast_signed();
+            layout.locals.contains(&start)
         });
-        words.into()
+        if are_in_block {
+            Ok(modules.into_iter().map(isize::unsigned_abs).collect())
+        } else {
+            Err("the C library finds the thread-locals of a thread in an unknown way".into())
+        }
     }
 
-    /// Finds the word that a thread's first value of a key writes beside the value. `None` if it is
-    /// not there, or something else is in its place.
-    fn keys_used_word(&self, layout: &Layout) -> Option<isize> {
+    /// Finds the words of the C library that a thread's first `malloc` writes. None if another allocator
+    /// has taken its place.
+    fn allocator_words(&self, layout: &Layout) -> Result<Box<[isize]>, Refusal> {
+        let mut got_memory = false;
+        let words = self.written_by(&layout.libc_locals, || {
+            // SAFETY: a plain allocation. Without the black box, the compiler removes the pair.
+            unsafe {
+                let memory = hint::black_box(libc::malloc(64));
+                got_memory = !memory.is_null();
+                libc::free(memory);
+            }
+        });
+        if got_memory {
+            Ok(words.into())
+        } else {
+            Err("there is no memory".into())
+        }
+    }
+
+    /// Finds the word that a thread's first value of a key writes beside the value, which follows the arrays of values.
+    fn keys_used_word(&self, layout: &Layout) -> Result<isize, Refusal> {
         let mut key = 0;
         // SAFETY: makes a key without a destructor.
         if unsafe { libc::pthread_key_create(&mut key, None) } != 0 {
-            return None;
+            return Err("there is no pthread key to be had".into());
         }
-        let written = self.written_by(&layout.pthread, || {
+        let used = layout.keys.end();
+        let written = self.written_by(&(used..used + 8), || {
             // SAFETY: the key is there until it is deleted.
             unsafe { libc::pthread_setspecific(key, ptr::without_provenance(1)) };
         });
         // SAFETY: nobody else knows of the key.
         unsafe { libc::pthread_key_delete(key) };
-        let values = word(self.second, layout.keys.specific).load(Ordering::Relaxed);
-        let values = values.wrapping_sub(self.second).cast_signed();
-        let value = values + 16 * isize::try_from(key).ok()?;
-        // The sequence number, the value, and what was looked for.
-        let [sequence, data, used] = written.try_into().ok()?;
-        ([sequence, data] == [value, value + 8]).then_some(used)
+        if written.is_empty() {
+            Err(
+                "the C library notes in an unknown way that a thread has values of pthread keys"
+                    .into(),
+            )
+        } else {
+            Ok(used)
+        }
     }
 
     /// Calls `write` with the second model as the current thread, and gives the words within `part`
@@ -433,12 +409,34 @@ impl Models {
         let words = || part.clone().step_by(8);
         let load = |offset| word(self.second, offset).load(Ordering::Relaxed);
         let before: Vec<usize> = words().map(load).collect();
-        // SAFETY: `Layout::find` has asked for a refusal; the model's thread is gone, and only `Own::new`
-        // knows of it.
-        unsafe { pointer::call_as(self.second, write) };
+        self.as_second(write);
         let changed = words()
             .zip(before)
             .filter(|(offset, was)| load(*offset) != *was);
         changed.map(|(offset, _)| offset).collect()
+    }
+
+    /// Calls the C library with the second model as the current thread, and without any handler of a signal running
+    /// meanwhile, which would run as that thread too.
+    fn as_second(&self, call: impl FnOnce()) {
+        const EVERY_SIGNAL: u64 = u64::MAX;
+        let mask = |new: &u64, old: *mut u64| {
+            // SAFETY: reads and writes sets of the kernel's size. The C library's own function leaves its own signals out.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_rt_sigprocmask,
+                    libc::SIG_SETMASK,
+                    new,
+                    old,
+                    size_of::<u64>(),
+                )
+            };
+        };
+        let mut before = 0;
+        mask(&EVERY_SIGNAL, &mut before);
+        // SAFETY: `Layout::find` has asked for a refusal; the model's thread is gone, and only `Own::new`
+        // knows of it.
+        unsafe { pointer::call_as(self.second, call) };
+        mask(&before, ptr::null_mut());
     }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::Ordering;
 
-use super::libc_layout::{Layout, symbol};
+use super::libc_layout::{Layout, Refusal, contains, symbol};
 use super::pattern::word;
 use super::pointer;
 
@@ -27,27 +27,31 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// Finds it by asking as the thread of `model`. `None` if it is elsewhere.
-    pub(super) fn find(layout: &Layout, model: usize) -> Option<Self> {
+    /// Finds it by asking as a model, for which `as_model` sees to it.
+    pub(super) fn find(
+        layout: &Layout,
+        as_model: impl FnOnce(&mut dyn FnMut()),
+    ) -> Result<Self, Refusal> {
         let [state, close] = [c"__res_state", c"__res_nclose"].map(symbol);
         // SAFETY: these are the functions' types.
         let (state, close) = unsafe {
             (
-                std::mem::transmute::<*const c_void, extern "C" fn() -> *mut c_void>(state.ok()?),
-                std::mem::transmute::<*const c_void, unsafe extern "C" fn(*mut c_void)>(
-                    close.ok()?,
-                ),
+                std::mem::transmute::<*const c_void, extern "C" fn() -> *mut c_void>(state?),
+                std::mem::transmute::<*const c_void, unsafe extern "C" fn(*mut c_void)>(close?),
             )
         };
-        let mut found = 0;
-        // SAFETY: the model's thread is gone, and nobody else has loaded its pointer.
-        unsafe { pointer::call_as(model, || found = state().addr()) };
+        let (mut model, mut found) = (0, 0);
+        as_model(&mut || (model, found) = (pointer::current(), state().addr()));
         let start = found.wrapping_sub(model).cast_signed();
-        let contained = layout.pthread.start <= start && start + SIZE <= layout.pthread.end;
-        contained.then_some(Self {
-            state: start..start + SIZE,
-            close,
-        })
+        let state = start..start.wrapping_add(SIZE);
+        if contains(&layout.pthread, &state) {
+            Ok(Self { state, close })
+        } else {
+            Err(
+                "the C library keeps the state of its resolver elsewhere than in a thread's block"
+                    .into(),
+            )
+        }
     }
 
     /// Where it begins.

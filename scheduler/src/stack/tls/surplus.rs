@@ -50,7 +50,7 @@ impl Surplus {
         }
         // What is loaded from now on overwrites marks. What was loaded before, and after the layout
         // was looked at, is seen here, and so is what the C library does not tell of.
-        let is_known = layout.is_aligned
+        let is_known = layout.has_clear_surplus
             && layout.modules == modules
             && layout.modules == modules_with_locals();
         if !is_known || !this.is_unused() {
