@@ -1,9 +1,12 @@
 //! What the system refuses, each in a process of its own with less than usual.
 //!
 //! - no address space for another stack: an error that names the limit, and the process goes on
+//! - whatever is left of address space or writable memory, from none on: a runtime works, or there is an error that names
+//!   the limit; nothing aborts, hangs or stays
 //! - a kernel that can guard stacks only by memory mappings, until these run out: an error that
 //!   says so
 //! - no OS thread for a worker: `build` fails, and a smaller runtime works after it
+//! - no more OS threads for the user, no descriptors, a stack of the main thread without a limit or of hardly any size
 //! - no OS thread for a call that blocks: an error of that call
 
 // A sanitizer needs more of the system than these tests leave.
@@ -74,6 +77,171 @@ fn no_room_for_another_stack() {
         assert!(message.contains("ulimit -v"), "{message}");
         assert!(message.contains("KiB"), "{message}");
     });
+}
+
+/// How many OS threads there are of ours.
+#[cfg(target_os = "linux")]
+fn os_threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Runs `test` with at most `most` of `resource`.
+#[cfg(target_os = "linux")]
+fn with_soft_limit<T>(
+    resource: libc::__rlimit_resource_t,
+    most: libc::rlim_t,
+    test: impl FnOnce() -> T,
+) -> T {
+    let set = |limit: &libc::rlimit| {
+        // SAFETY: a lower limit makes calls fail, and nothing else.
+        assert_eq!(unsafe { libc::setrlimit(resource, limit) }, 0);
+    };
+    let mut before = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: it is written to a `rlimit`.
+    assert_eq!(unsafe { libc::getrlimit(resource, &raw mut before) }, 0);
+    set(&libc::rlimit {
+        rlim_cur: most,
+        ..before
+    });
+    let result = test();
+    set(&before);
+    result
+}
+
+/// How many bytes of memory of that name the process has.
+#[cfg(target_os = "linux")]
+fn memory(name: &str) -> libc::rlim_t {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    let kib: libc::rlim_t = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib << 10
+}
+
+/// Starts a runtime, and as many green threads as there may be: how many that were, and why there were no more.
+#[cfg(target_os = "linux")]
+fn fill(workers: usize) -> (usize, String) {
+    const ENOUGH: usize = 10_000;
+    let runtime = match RuntimeBuilder::new().workers(workers).build() {
+        Ok(runtime) => runtime,
+        Err(error) => return (0, error.to_string()),
+    };
+    let filled = || {
+        let mut parked = Vec::new();
+        let error = loop {
+            assert!(parked.len() < ENOUGH, "there is no limit");
+            match Builder::new().spawn(thread::park) {
+                Ok(handle) => parked.push(handle),
+                Err(error) => break error,
+            }
+        };
+        let reached = parked.len();
+        for handle in parked {
+            handle.thread().unpark();
+            handle.join().unwrap();
+        }
+        (reached, error.to_string())
+    };
+    panic::catch_unwind(AssertUnwindSafe(|| runtime.run(filled)))
+        .unwrap_or_else(|panic| (0, common::message(&*panic)))
+}
+
+#[cfg(target_os = "linux")]
+fn whatever_is_left(resource: libc::__rlimit_resource_t, memory_name: &str, limit_name: &str) {
+    for workers in common::WORKER_COUNTS {
+        let before = os_threads();
+        let mut most = 0;
+        for left in (0..48).step_by(3) {
+            let limit = memory(memory_name) + (left << 20);
+            let (reached, error) = with_soft_limit(resource, limit, || fill(workers));
+            let message = error.to_string();
+            let names_it = format!("{limit_name} is {}", limit >> 10);
+            assert!(message.contains(&names_it), "{left} MiB: {message}");
+            assert_eq!(os_threads(), before, "{left} MiB: {message}");
+            most = most.max(reached);
+        }
+        assert!(most > 10, "{workers} workers: {most} green threads");
+    }
+}
+
+/// The panics of those that find no room for a single green thread print no backtraces: std, if it runs out of memory as
+/// it makes one, waits for itself.
+#[cfg(target_os = "linux")]
+const NO_BACKTRACES: &str = "export RUST_BACKTRACE=0";
+
+#[cfg(target_os = "linux")]
+#[test]
+fn whatever_is_left_of_address_space() {
+    with_limits("whatever_is_left_of_address_space", NO_BACKTRACES, || {
+        whatever_is_left(libc::RLIMIT_AS, "VmSize", "ulimit -v");
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn whatever_is_left_of_writable_memory() {
+    with_limits("whatever_is_left_of_writable_memory", NO_BACKTRACES, || {
+        whatever_is_left(libc::RLIMIT_DATA, "VmData", "ulimit -d");
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_os_thread_for_the_user() {
+    with_limits("no_os_thread_for_the_user", ":", || {
+        // Those of the superuser are not limited, so it becomes one who has none.
+        // SAFETY: no arguments; the whole process changes its user, if it may.
+        if unsafe { libc::geteuid() } == 0 {
+            // SAFETY: as above.
+            assert_eq!(unsafe { libc::setuid(2_000_000_019) }, 0);
+        }
+        let before = os_threads();
+        for workers in common::WORKER_COUNTS {
+            let build = || RuntimeBuilder::new().workers(workers).build();
+            let error = with_soft_limit(libc::RLIMIT_NPROC, 1, build).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            let message = error.to_string();
+            assert!(message.contains("ulimit -u is 1,"), "{message}");
+            assert_eq!(os_threads(), before);
+            let runtime = build().unwrap();
+            assert_eq!(runtime.run(|| thread::spawn(|| 5).join().unwrap()), 5);
+        }
+    });
+}
+
+/// A runtime needs no descriptor.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_descriptors() {
+    with_limits("no_descriptors", ":", || {
+        for workers in common::WORKER_COUNTS {
+            let thread_locals = with_soft_limit(libc::RLIMIT_NOFILE, 0, || {
+                assert!(std::fs::File::open("/dev/null").is_err());
+                let runtime = common::runtime(workers);
+                assert_eq!(runtime.run(|| thread::spawn(|| 5).join().unwrap()), 5);
+                assert_eq!(runtime.run(|| blocking::run(|| 6)).unwrap(), 6);
+                runtime.thread_locals()
+            });
+            assert_eq!(thread_locals, common::runtime(workers).thread_locals());
+        }
+    });
+}
+
+/// A limit on stacks is one of the main thread's.
+#[test]
+fn any_stack_of_the_main_thread() {
+    for limit in ["unlimited", "100"] {
+        let limit = format!("ulimit -s {limit}");
+        with_limits("any_stack_of_the_main_thread", &limit, || {
+            common::on_each_worker_count(|| {
+                let threads: Vec<_> = (0..100).map(|n| thread::spawn(move || n)).collect();
+                let sum: u32 = threads.into_iter().map(|t| t.join().unwrap()).sum();
+                assert_eq!(sum, 4950);
+            });
+        });
+    }
 }
 
 #[test]

@@ -13,11 +13,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use crate::protocol::process::Process;
 use crate::protocol::say::say;
+use crate::run::os_thread;
 
 /// The most calls of a kind at once where nothing else is set.
 pub(crate) const DEFAULT_BOUND: usize = 512;
@@ -149,9 +149,8 @@ impl Lane {
     /// Starts a helper. If the system refuses its thread, but there are others, gives the reason.
     fn start_helper(self: &Arc<Self>, state: &mut State) -> io::Result<Option<String>> {
         let lane = self.clone();
-        let started = thread::Builder::new()
-            .name(self.kind.thread_name().to_owned())
-            .spawn(move || lane.help());
+        let name = self.kind.thread_name().to_owned();
+        let started = os_thread::start(name, move || lane.help());
         match started {
             Ok(_) => {
                 state.helpers += 1;

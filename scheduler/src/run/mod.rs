@@ -16,6 +16,7 @@
 //! | `worker`    | the loop: find work, switch to it, do what it asked for                  |
 //! | `context`   | what the current OS thread is to the runtime: all the thread-locals      |
 //! | `helpers`   | the OS threads for calls that block in the system                        |
+//! | `os_thread` | how the runtime starts an OS thread                                      |
 //! | `panicking` | how deep a thread is in unwindings, and panics that may not go on        |
 //! | `panic_state` | what std knows of a thread's panics                                    |
 //! | `panic_message` | what the message of a panic says of a green thread                   |
@@ -33,6 +34,7 @@ pub(crate) mod context;
 pub mod driver;
 pub(crate) mod green;
 pub(crate) mod helpers;
+pub(crate) mod os_thread;
 pub(crate) mod overflow;
 pub(crate) mod panic_message;
 pub(crate) mod panic_state;

@@ -4,11 +4,11 @@
 use std::env;
 use std::io;
 use std::str::FromStr;
-use std::thread;
 
 use super::{Runtime, cpus};
 use crate::run::context;
 use crate::run::helpers;
+use crate::run::os_thread;
 use crate::run::overflow;
 use crate::run::panicking;
 use crate::run::queue::Local;
@@ -16,8 +16,7 @@ use crate::run::shared::Shared;
 use crate::run::stack_use;
 use crate::run::worker::Worker;
 use crate::stack::mode::{Mode, ThreadLocals};
-use crate::stack::tls;
-use crate::stack::{self, Class};
+use crate::stack::{self, Class, room, tls};
 use std::sync::Arc;
 
 const MAX_WORKERS: usize = 1024;
@@ -148,7 +147,7 @@ impl Builder {
     /// # Errors
     ///
     /// A setting is out of its range, a variable of the environment cannot be read, the system
-    /// refuses an OS thread, or green threads cannot have their own thread-locals though they were
+    /// refuses an OS thread or has no room for one, or green threads cannot have their own thread-locals though they were
     /// asked for ([`Unsupported`](io::ErrorKind::Unsupported)).
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.workers {
@@ -175,6 +174,13 @@ impl Builder {
                 "the thread name {name:?} has a null byte in it"
             )));
         }
+        room::is_left().map_err(|error| {
+            let limits = room::limits();
+            io::Error::new(
+                error.kind(),
+                format!("no room for a runtime: {error} (limits: {limits})"),
+            )
+        })?;
         context::watch_forks();
         let mode = self.mode()?;
         let own = match mode.thread_locals {
@@ -238,18 +244,16 @@ fn start(
     let mut runtime = Runtime::new(shared.clone());
     for (index, local) in locals.into_iter().enumerate() {
         let shared = shared.clone();
-        let worker = thread::Builder::new()
-            .name(format!("{name}-{index}"))
-            .spawn(move || Worker::new(shared, index, local).run())
-            .map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!(
-                        "the system refused worker {} of {workers}: {error}",
-                        index + 1
-                    ),
-                )
-            })?;
+        let body = move || Worker::new(shared, index, local).run();
+        let worker = os_thread::start(format!("{name}-{index}"), body).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!(
+                    "no OS thread for worker {} of {workers}: {error}",
+                    index + 1
+                ),
+            )
+        })?;
         runtime.add_worker(worker);
     }
     Ok(runtime)

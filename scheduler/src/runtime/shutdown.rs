@@ -14,11 +14,12 @@
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::thread as os_thread;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::Runtime;
 use crate::run::context;
+use crate::run::os_thread;
 use crate::run::shared::Shared;
 use crate::stack;
 use crate::wait::{self, Outcome};
@@ -98,7 +99,7 @@ impl fmt::Display for ShutdownTimedOut {
 
 impl std::error::Error for ShutdownTimedOut {}
 
-fn stop(shared: &Shared, workers: Vec<os_thread::JoinHandle<()>>) {
+fn stop(shared: &Shared, workers: Vec<JoinHandle<()>>) {
     shared.stop();
     for worker in workers {
         // A worker that panics aborts the process, so it has ended well.
@@ -109,14 +110,12 @@ fn stop(shared: &Shared, workers: Vec<os_thread::JoinHandle<()>>) {
 }
 
 /// Stops the workers when the last green thread has ended, whenever that is.
-fn stop_in_background(shared: &Arc<Shared>, workers: Vec<os_thread::JoinHandle<()>>) {
+fn stop_in_background(shared: &Arc<Shared>, workers: Vec<JoinHandle<()>>) {
     let shared = shared.clone();
-    let spawned = os_thread::Builder::new()
-        .name("roving-shutdown".to_owned())
-        .spawn(move || {
-            wait_until_all_ended(&shared, None);
-            stop(&shared, workers);
-        });
+    let spawned = os_thread::start("roving-shutdown".to_owned(), move || {
+        wait_until_all_ended(&shared, None);
+        stop(&shared, workers);
+    });
     // Where no thread can be had, the workers stay, asleep.
     drop(spawned);
 }

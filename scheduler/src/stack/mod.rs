@@ -8,6 +8,7 @@
 //! | `page`      | the pages of memory that stacks are made of                                  |
 //! | `guard/`    | ranges below stacks that fault                                               |
 //! | `class`     | sizes, and the layout of a slot                                              |
+//! | `room`      | what is left to the rest of the process                                      |
 //! | `slab`      | mappings of many slots, from which stacks are carved                         |
 //! | `bounds`    | where a stack is                                                             |
 //! | `pool`      | stacks, promises of stacks, and the pool of the process                      |
@@ -44,6 +45,7 @@ mod not_tested;
 mod numbers;
 mod page;
 mod pool;
+pub(crate) mod room;
 mod slab;
 #[cfg(feature = "thread-sanitizer")]
 mod thread_sanitizer;

@@ -11,7 +11,7 @@ use std::ptr;
 
 use super::class::Class;
 use super::guard::{self, Slots};
-use super::page;
+use super::{page, room};
 
 /// Address space of a slab, if the stacks are not larger than that.
 const SLAB_BYTES: usize = 64 << 20;
@@ -78,7 +78,7 @@ fn map(class: Class) -> io::Result<(usize, usize)> {
     let mut slots = (SLAB_BYTES / class.slot_bytes()).max(1);
     loop {
         let bytes = slots * class.slot_bytes();
-        let error = match map_bytes(bytes) {
+        let error = match map_with_room(bytes) {
             Ok(start) => return Ok((start, bytes)),
             Err(error) => error,
         };
@@ -86,10 +86,10 @@ fn map(class: Class) -> io::Result<(usize, usize)> {
             return Err(io::Error::new(
                 io::ErrorKind::OutOfMemory,
                 format!(
-                    "no room for another green thread: mapping a stack of {} KiB failed: {error}; look at the limit of the \
-                     address space (ulimit -v), vm.overcommit_memory, vm.max_map_count and, with mlockall, the limit of \
-                     locked memory (ulimit -l), or take smaller stacks",
-                    class.slot_bytes() >> 10
+                    "no room for another green thread: mapping a stack of {} KiB, and some MiB for the rest of the process, \
+                     failed: {error} (limits: {}); raise the one that is met, or take smaller stacks",
+                    class.slot_bytes() >> 10,
+                    room::limits()
                 ),
             ));
         }
@@ -97,16 +97,31 @@ fn map(class: Class) -> io::Result<(usize, usize)> {
     }
 }
 
+/// Maps so many bytes, if there is [room](room::is_left) for others then.
+fn map_with_room(bytes: usize) -> io::Result<usize> {
+    let start = map_bytes(bytes)?;
+    room::is_left().inspect_err(|_| {
+        // SAFETY: it has just been mapped, and nobody knows of it.
+        unsafe { unmap(start, bytes) };
+    })?;
+    Ok(start)
+}
+
 pub(super) fn map_bytes(bytes: usize) -> io::Result<usize> {
     let start = map_at(ptr::null_mut(), bytes, 0)?;
-    match page::give_access(start, bytes) {
-        Ok(()) => Ok(start),
-        Err(error) => {
-            // SAFETY: it has just been mapped, and nobody knows of it.
-            unsafe { libc::munmap(ptr::with_exposed_provenance_mut(start), bytes) };
-            Err(error)
-        }
-    }
+    page::give_access(start, bytes).inspect_err(|_| {
+        // SAFETY: it has just been mapped, and nobody knows of it.
+        unsafe { unmap(start, bytes) };
+    })?;
+    Ok(start)
+}
+
+/// # Safety
+///
+/// That has been mapped here, and nobody uses it.
+pub(super) unsafe fn unmap(start: usize, bytes: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::munmap(ptr::with_exposed_provenance_mut(start), bytes) };
 }
 
 /// Maps a part of a slab as it was at first.
