@@ -12,12 +12,12 @@ ROVING_EXPECT_OWN ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(shell grep -cwm
 export ROVING_EXPECT_OWN
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned shared stress soundness loom examples fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-check peers clean
+.PHONY: help test tools check unit pinned guards shared stress soundness loom examples fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
-test: check unit pinned shared stress soundness loom examples   ## all that continuous integration runs
+test: check unit pinned guards shared stress soundness loom examples   ## all that continuous integration runs
 	@echo "make test: all passed"
 
 tools:
@@ -37,6 +37,13 @@ unit:                 ## all tests, in debug
 # The tests again with the other two modes. The benchmark and the io crate's own tests do not depend on the mode.
 pinned:               ## the tests with green threads that stay on their worker
 	ROVING_THREAD_LOCALS=pinned timeout 1200 $(CARGO) test --locked -p roving-scheduler -p roving --tests
+
+# The tests that begin with each kind by themselves are in `unit`.
+guards:               ## the tests of stacks, with each kind of guards below them
+	@for kind in madvise poison write-protect memfd mprotect; do echo "== $$kind"; \
+		ROVING_STACK_GUARDS=$$kind timeout 600 $(CARGO) test --locked -p roving-scheduler --lib --test stack_use --test own \
+		|| exit 1; \
+	done
 
 shared:               ## the tests with green threads that share thread-locals and move
 	RUSTFLAGS="--cfg roving_shared" CARGO_TARGET_DIR=target/shared \

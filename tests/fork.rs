@@ -4,14 +4,20 @@
 //!   forked, be it an OS thread or a green one
 //! - sockets that it has inherited work there, and nothing that it drops takes anything from its parent
 //! - what is left behind in the parent is told: its runtimes, its green threads, its scopes
+//! - an overflow is told there too, whatever guards the stack
 
 mod common;
 
+use std::hint::black_box;
 use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::panic::{self, AssertUnwindSafe};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use common::{WORKER_COUNTS, child, is_child, message, run, runtime, watchdog};
+use common::{
+    WORKER_COUNTS, child, is_child, message, run, runtime, watchdog, with_each_kind_of_guards,
+};
 use roving::net::{SocketAddr, TcpListener, TcpStream};
 use roving::sync::{Arc, Mutex};
 use roving::{Builder, Handle, blocking, channel, deadline, go, is_green, thread};
@@ -73,11 +79,24 @@ fn exit_after(f: impl FnOnce()) -> ! {
 }
 
 impl Forked {
-    fn must_end_well(self) {
+    fn status(self) -> ExitStatus {
         let mut status = 0;
         // SAFETY: a child of this process; the status is written to a variable.
         assert_eq!(unsafe { libc::waitpid(self.0, &raw mut status, 0) }, self.0);
-        assert_eq!(status, 0, "the child ended by itself and well");
+        ExitStatus::from_raw(status)
+    }
+
+    fn must_end_well(self) {
+        let status = self.status();
+        assert!(
+            status.success(),
+            "the child ended by itself and well: {status}"
+        );
+    }
+
+    fn must_abort(self) {
+        let status = self.status();
+        assert_eq!(status.signal(), Some(libc::SIGABRT), "{status}");
     }
 }
 
@@ -355,4 +374,58 @@ fn a_scope_is_left_behind() {
             None => exit_after(|| told(|| panic::resume_unwind(result.unwrap_err()))),
         }
     });
+}
+
+/// Recurses until there is no stack left.
+fn overflow(depth: u64) -> u64 {
+    let frame = black_box([depth; 16]);
+    if depth == u64::MAX {
+        return frame[0];
+    }
+    black_box(overflow(depth + 1)) + frame[15]
+}
+
+#[test]
+fn an_overflow_in_the_child_is_told() {
+    let name = "an_overflow_in_the_child_is_told";
+    let _watchdog = watchdog("");
+    if !is_child(name) {
+        for thread_locals in [None, Some("pinned")] {
+            for mut process in with_each_kind_of_guards(|| child(name)) {
+                if let Some(thread_locals) = thread_locals {
+                    process.env("ROVING_THREAD_LOCALS", thread_locals);
+                }
+                let printed = run(process);
+                let told = printed.matches("'forks' has overflowed its stack").count();
+                assert_eq!(told, 5, "{printed}");
+            }
+        }
+        return;
+    }
+    // What executes another program takes nothing from this one.
+    let execute = || assert!(Command::new("true").status().unwrap().success());
+    fn overflows() {
+        black_box(overflow(black_box(0)));
+    }
+    let forks = |f: fn()| go!(name = "forks", f).join();
+    let tests: [fn(); 5] = [
+        // On the stack of the thread that forked.
+        || in_fork(overflows).must_abort(),
+        // On that of one which begins in the child.
+        || in_fork(|| drop(go!(name = "forks", overflows).join())).must_abort(),
+        // On the same in a child of the child.
+        || in_fork(|| in_fork(overflows).must_abort()).must_end_well(),
+        || {
+            let begins_and_forks = || in_fork(overflows).must_abort();
+            let in_child = move || go!(name = "forks", begins_and_forks).join().unwrap();
+            in_fork(in_child).must_end_well();
+        },
+        // And here still.
+        || (),
+    ];
+    for test in tests {
+        execute();
+        forks(test).unwrap();
+    }
+    in_fork(move || drop(forks(overflows))).must_abort();
 }

@@ -5,6 +5,7 @@
 //! - what a system only pretends to do is not believed
 //! - memory that is locked is guarded too, and not filled
 //! - guards that somebody has taken away are made anew
+//! - guards stay when the pages above them go back to the system
 
 // A sanitizer has its own say when a program faults. The filters are those of Linux.
 #![cfg(all(
@@ -20,6 +21,7 @@ use std::fs;
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{child, is_child, printed, run, runtime, watchdog, with_each_kind_of_guards};
 use roving_scheduler::thread::{self, Builder, JoinHandle};
@@ -333,4 +335,71 @@ fn guards_that_somebody_has_taken_away_are_made_anew() {
     });
     // On a stack that was there before.
     runtime.run(|| overflow(black_box(0)));
+}
+
+/// Uses some `BYTES` of the stack, then calls `f`.
+#[inline(never)]
+fn deep<const BYTES: usize>(f: fn()) {
+    let mut frame = [1_u8; BYTES];
+    black_box(&mut frame);
+    f();
+    black_box(&frame);
+}
+
+/// Runs green threads of which each uses much of its stack, until they have given it back. `then` is what each
+/// does after that.
+fn until_given_back(workers: usize, then: fn()) {
+    const DEEP: usize = 100 << 10;
+    static USED: AtomicUsize = AtomicUsize::new(0);
+    USED.store(0, Ordering::Release);
+    let runtime = runtime(workers);
+    runtime.run(|| {
+        let before = resident();
+        let parked: Vec<_> = (0..PARKED)
+            .map(|_| {
+                let uses_much = move || {
+                    deep::<DEEP>(|| _ = USED.fetch_add(1, Ordering::AcqRel));
+                    thread::park();
+                    then();
+                };
+                let sized = Builder::new().stack_size(512 << 10);
+                sized.spawn(uses_much).unwrap()
+            })
+            .collect();
+        while USED.load(Ordering::Acquire) < PARKED || resident() > before + PARKED * (DEEP / 4) {
+            thread::sleep(std::time::Duration::from_millis(1));
+        }
+        eprintln!("{GIVEN_BACK}");
+        parked.iter().for_each(|handle| handle.thread().unpark());
+        parked.into_iter().for_each(|handle| drop(handle.join()));
+    });
+}
+
+const GIVEN_BACK: &str = "they have given it back";
+
+fn each_overflows_though_pages_go_back(name: &str) {
+    let _watchdog = watchdog("");
+    for mut child in with_each_kind_of_guards(|| child(name)) {
+        child.env("ROVING_RECLAIM_SECONDS", "0.05");
+        assert!(overflows(child).contains(GIVEN_BACK));
+    }
+}
+
+#[test]
+fn guards_stay_when_a_parked_thread_gives_back() {
+    let name = "guards_stay_when_a_parked_thread_gives_back";
+    if is_child(name) {
+        return until_given_back(2, || assert_eq!(overflow(black_box(0)), 0));
+    }
+    each_overflows_though_pages_go_back(name);
+}
+
+#[test]
+fn guards_stay_when_free_stacks_give_back() {
+    let name = "guards_stay_when_free_stacks_give_back";
+    if is_child(name) {
+        until_given_back(2, || ());
+        return until_given_back(1, || assert_eq!(overflow(black_box(0)), 0));
+    }
+    each_overflows_though_pages_go_back(name);
 }
