@@ -13,11 +13,13 @@ const UFFD_API: u64 = 0xaa;
 const UFFDIO_API: libc::Ioctl = 0xc018_aa3f_u32 as libc::Ioctl;
 const UFFDIO_REGISTER: libc::Ioctl = 0xc020_aa00_u32 as libc::Ioctl;
 const UFFDIO_UNREGISTER: libc::Ioctl = 0x8010_aa01_u32 as libc::Ioctl;
+const UFFDIO_ZEROPAGE: libc::Ioctl = 0xc020_aa04_u32 as libc::Ioctl;
 const UFFDIO_WRITEPROTECT: libc::Ioctl = 0xc018_aa06_u32 as libc::Ioctl;
 const UFFDIO_POISON: libc::Ioctl = 0xc020_aa08_u32 as libc::Ioctl;
 const UFFD_FEATURE_PAGEFAULT_FLAG_WP: u64 = 1 << 0;
 const UFFD_FEATURE_SIGBUS: u64 = 1 << 7;
 const UFFD_FEATURE_POISON: u64 = 1 << 14;
+const UFFDIO_REGISTER_MODE_MISSING: u64 = 1 << 0;
 const UFFDIO_REGISTER_MODE_WP: u64 = 1 << 1;
 const UFFDIO_WRITEPROTECT_MODE_WP: u64 = 1 << 0;
 
@@ -58,10 +60,10 @@ struct WriteProtect {
 }
 
 #[repr(C)]
-struct Poison {
+struct Fill {
     range: Range,
     mode: u64,
-    updated: i64,
+    done: i64,
 }
 
 /// See the [module](self). Dropping it unregisters what it has registered.
@@ -97,11 +99,21 @@ impl Userfault {
         Ok(this)
     }
 
-    /// Registers a range of memory in write-protect mode.
+    /// Registers a range of memory in write-protect mode, and in no other.
     pub(super) fn register(&self, start: usize, bytes: usize) -> Result<(), Why> {
+        self.register_in(UFFDIO_REGISTER_MODE_WP, start, bytes)
+    }
+
+    /// Registers a range of memory so that [`zero`](Self::zero) may be used. A touch of a page that is not there
+    /// traps until it is [registered](Self::register) otherwise.
+    pub(super) fn register_to_zero(&self, start: usize, bytes: usize) -> Result<(), Why> {
+        self.register_in(UFFDIO_REGISTER_MODE_MISSING, start, bytes)
+    }
+
+    fn register_in(&self, mode: u64, start: usize, bytes: usize) -> Result<(), Why> {
         let mut register = Register {
             range: Range::new(start, bytes),
-            mode: UFFDIO_REGISTER_MODE_WP,
+            mode,
             ioctls: 0,
         };
         self.request(UFFDIO_REGISTER, &mut register)
@@ -122,12 +134,22 @@ impl Userfault {
         self.request(UFFDIO_WRITEPROTECT, &mut protect)
     }
 
-    /// Poisons pages that are not there, of a range that is registered.
-    pub(super) fn poison(&self, start: usize, bytes: usize) -> Result<(), Why> {
-        let mut poison = Poison {
+    /// Makes pages be there that are not, as those of zeroes that nobody has written to are.
+    pub(super) fn zero(&self, start: usize, bytes: usize) -> Result<(), Why> {
+        let mut zero = Fill {
             range: Range::new(start, bytes),
             mode: 0,
-            updated: 0,
+            done: 0,
+        };
+        self.request(UFFDIO_ZEROPAGE, &mut zero)
+    }
+
+    /// Poisons pages that are not there, of a range that is registered.
+    pub(super) fn poison(&self, start: usize, bytes: usize) -> Result<(), Why> {
+        let mut poison = Fill {
+            range: Range::new(start, bytes),
+            mode: 0,
+            done: 0,
         };
         self.request(UFFDIO_POISON, &mut poison)
     }

@@ -41,7 +41,7 @@ pub(super) fn install(slots: Slots) -> Result<usize, Why> {
         Some(protected) => protected,
         none => none.insert(Protected::new()?),
     };
-    protected.protect(slots)?;
+    protected.protect_new(slots)?;
     Ok(slots.count)
 }
 
@@ -57,7 +57,9 @@ fn look_after_it(protected: &mut Option<Protected>) {
     lost.userfault.abandon();
     let made = Protected::new().and_then(|new| {
         let new = protected.insert(new);
-        lost.slots.iter().try_for_each(|&slots| new.protect(slots))
+        lost.slots
+            .iter()
+            .try_for_each(|&slots| new.protect(slots, false))
     });
     let guards: usize = lost.slots.iter().map(|slots| slots.count).sum();
     let result = match made {
@@ -100,10 +102,28 @@ impl Protected {
         self.userfault.identity() == Some(self.identity) && self.slots.first().is_none_or(protects)
     }
 
-    fn protect(&mut self, slots: Slots) -> Result<(), Why> {
+    /// Protects the guards of `slots`, which nobody uses yet.
+    fn protect_new(&mut self, slots: Slots) -> Result<(), Why> {
+        // Twice as fast as to populate them, but to be done only where nobody may touch a page meanwhile.
+        let is_zeroed = self.zero(slots).is_ok();
+        self.protect(slots, is_zeroed)
+    }
+
+    fn zero(&self, slots: Slots) -> Result<(), Why> {
+        self.userfault
+            .register_to_zero(slots.bottom, slots.bytes())?;
+        let mut guards = slots.guards();
+        guards.try_for_each(|guard| self.userfault.zero(guard, slots.guard_bytes))
+    }
+
+    /// Protects the guards of `slots`, of which each may be in use. `are_there` tells whether their pages
+    /// are.
+    fn protect(&mut self, slots: Slots, are_there: bool) -> Result<(), Why> {
         self.userfault.register(slots.bottom, slots.bytes())?;
         for guard in slots.guards() {
-            populate(guard, slots.guard_bytes)?;
+            if !are_there {
+                populate(guard, slots.guard_bytes)?;
+            }
             self.userfault.write_protect(guard, slots.guard_bytes)?;
         }
         self.remember(slots);
