@@ -304,7 +304,8 @@ fn a_bad_pointer_into_the_guard_from_another_stack_is_no_overflow() {
         return;
     }
     let _watchdog = watchdog("");
-    for kind in ["madvise", "poison", "memfd", "mprotect"] {
+    // Those that every system has, and that fault at a read.
+    for kind in ["memfd", "mprotect"] {
         let mut child = child(name);
         child.env("ROVING_STACK_GUARDS", kind);
         let printed = dies(child, &[libc::SIGSEGV, libc::SIGBUS]);

@@ -133,8 +133,9 @@ pub(super) fn map_again(start: usize, bytes: usize) {
 }
 
 fn map_at(address: *mut libc::c_void, bytes: usize, flags: libc::c_int) -> io::Result<usize> {
-    let flags =
-        flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
+    #[cfg(target_os = "linux")]
+    let flags = flags | libc::MAP_NORESERVE | libc::MAP_STACK;
+    let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a private mapping, wherever the system likes it, or in place of a part of a slab that
     // nobody uses.
     let start = unsafe { libc::mmap(address, bytes, libc::PROT_NONE, flags, -1, 0) };

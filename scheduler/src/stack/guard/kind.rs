@@ -19,8 +19,8 @@ pub enum Guards {
     /// for memory that is locked (`mlockall`).
     Madvise,
     /// `poison`: pages that userfaultfd has poisoned (Linux 6.6). The number of stacks has no limit but
-    /// memory. Up to Linux 6.12 and some later versions an overflow writes a line about "hardware memory
-    /// corruption" to the log of the kernel; it means this guard.
+    /// memory. On some versions (6.12 is one) the kernel writes a line about "hardware memory corruption" to its
+    /// log when a green thread overflows: it means this guard, and no fault of the machine.
     Poison,
     /// `write-protect`: pages that userfaultfd write-protects (Linux 5.14). The number of stacks has no limit
     /// but memory. A read of the guard gives zeroes, so an overflow is told at its first write. One
