@@ -249,6 +249,27 @@ fn an_impossible_stack_size_in_the_environment() {
 }
 
 #[test]
+fn nonsense_for_guards_in_the_environment() {
+    with_variable(
+        "nonsense_for_guards_in_the_environment",
+        "ROVING_STACK_GUARDS",
+        &["", "none", "Memfd", "madvise poison"],
+        |value| {
+            for error in [
+                Builder::new().workers(1).build().unwrap_err(),
+                ThreadBuilder::new().spawn(|| ()).unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+                let message = error.to_string();
+                assert!(message.contains("ROVING_STACK_GUARDS"), "{message}");
+                assert!(message.contains(&format!("={value}:")), "{message}");
+                assert!(message.contains("mprotect"), "{message}");
+            }
+        },
+    );
+}
+
+#[test]
 fn the_global_runtime_is_configured_once() {
     let name = "the_global_runtime_is_configured_once";
     let _watchdog = watchdog("");

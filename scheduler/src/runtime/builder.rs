@@ -35,11 +35,11 @@ const MAX_BLOCKING: usize = 1 << 16;
 /// | [`max_blocking`](Self::max_blocking) | `ROVING_MAX_BLOCKING` | 512 |
 /// | [`migrate_always`](Self::migrate_always) | `ROVING_MIGRATE_ALWAYS` = 1 | no                          |
 ///
-/// Three more variables are for the whole process, and for those who look into a program:
+/// Three more variables hold for the whole process, two of them for those who look into a program:
 ///
 /// - `ROVING_STACK_GUARDS` is the kind of [guards](crate::Guards) below stacks to begin with: `madvise`,
-///   `poison`, `write-protect`, `memfd` or `mprotect`. Those before it are not tried. [`stacks`](crate::stacks)
-///   tells which is in use.
+///   `poison`, `write-protect`, `memfd` or `mprotect`. Those before it are not tried; if the system refuses
+///   it, those after it are. [`stacks`](crate::stacks) tells which is in use.
 /// - `ROVING_STACK_REPORT=1` prints a table of what green threads have used of their stacks, by the
 ///   place where they were spawned, when the process exits.
 /// - `ROVING_RECLAIM_SECONDS` is how long a green thread must be parked before the pages that it

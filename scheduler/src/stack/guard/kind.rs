@@ -22,7 +22,7 @@ pub enum Guards {
     /// memory. On some versions (6.12 is one) the kernel writes a line about "hardware memory corruption" to its
     /// log when a green thread overflows: it means this guard, and no fault of the machine.
     Poison,
-    /// `write-protect`: pages that userfaultfd write-protects (Linux 5.14). The number of stacks has no limit
+    /// `write-protect`: pages that userfaultfd write-protects (Linux 5.11). The number of stacks has no limit
     /// but memory. A read of the guard gives zeroes, so an overflow is told at its first write. One
     /// descriptor stays open. A program that closes descriptors which are not its own, as some do to become
     /// a daemon, takes the guards away until the runtime notices: at the next new stacks, or when idle

@@ -3,13 +3,13 @@
 //! Systems have several means for that, and none is everywhere. They are tried in this order for each
 //! [batch of slots](Slots), the ladder:
 //!
-//! | file            | what makes a guard                                | mappings a stack | Linux |
-//! |-----------------|---------------------------------------------------|------------------|-------|
-//! | `advice`        | `MADV_GUARD_INSTALL`                              | none             | 6.13  |
-//! | `poison`        | poisoned pages, by a userfaultfd that is closed again | none         | 6.6   |
-//! | `write_protect` | zero pages, write-protected by a userfaultfd that stays open | none  | 5.14  |
-//! | `memfd`         | the pages beyond the end of a file that the next stack maps | 1      | all   |
-//! | `protect`       | `mprotect`                                        | 2                | all, and other systems |
+//! | file            | what makes a guard                                          | mappings a stack | Linux                  |
+//! |-----------------|-------------------------------------------------------------|------------------|------------------------|
+//! | `advice`        | `MADV_GUARD_INSTALL`                                        | none             | 6.13                   |
+//! | `poison`        | poisoned pages, by a userfaultfd that is closed again       | none             | 6.6                    |
+//! | `write_protect` | zero pages, protected by a userfaultfd that stays open      | one for 64       | 5.11                   |
+//! | `memfd`         | the pages beyond the end of a file that the next stack maps | 1                | all                    |
+//! | `protect`       | `mprotect`                                                  | 2                | all, and other systems |
 //!
 //! `kind` has their public names, `why` what kept one from being used, `ladder` the choice, `userfault`
 //! the descriptor that two of them use, and `mappings` the budget for the other two: the allocator and
