@@ -117,6 +117,31 @@ fn a_container_with_nothing() {
     });
 }
 
+/// What is refused for a moment is asked for again.
+#[test]
+fn no_descriptor_is_free() {
+    let name = "no_descriptor_is_free";
+    let _watchdog = watchdog("");
+    if !is_child(name) {
+        let mut child = common::child_with_limits(name, "ulimit -n 64");
+        child.env("ROVING_STACK_GUARDS", "memfd");
+        run(child);
+        return;
+    }
+    let runtime = runtime(1);
+    let guards_of = |size| {
+        let sized = Builder::new().stack_size(size);
+        runtime.run(|| sized.spawn(|| stacks().guards).unwrap().join().unwrap())
+    };
+    assert_eq!(guards_of(16 << 10), Some(Guards::Memfd));
+    let taken: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+    assert!(!taken.is_empty());
+    assert_eq!(guards_of(32 << 10), Some(Guards::Mprotect));
+    assert_eq!(error_of(Guards::Memfd), Some(libc::EMFILE));
+    drop(taken);
+    assert_eq!(guards_of(128 << 10), Some(Guards::Memfd));
+}
+
 /// A file that is too large for this limit would end the process by a signal.
 #[test]
 fn a_limit_of_the_size_of_files() {

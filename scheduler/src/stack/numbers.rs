@@ -17,8 +17,8 @@ pub struct Stacks {
     pub guards: Option<Guards>,
     /// How many there can be with guards of that kind; `None` if memory alone limits them.
     pub limit: Option<usize>,
-    /// The kinds of guards that would have come first, and why stacks do not have them: those of which nothing
-    /// has been refused, or which were not asked for, are not here.
+    /// Kinds of guards that the system has refused, and why. Those before the one that `ROVING_STACK_GUARDS`
+    /// names were not asked for, and are not here.
     pub refused: Vec<NoGuards>,
 }
 

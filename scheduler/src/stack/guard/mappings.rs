@@ -1,8 +1,7 @@
 //! The memory mappings that guards may take of those which the process may have.
 
+use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-use crate::protocol::process::PerProcess;
 
 /// This part of them, and at least so many, are left to the rest of the process.
 const RESERVED_SHARE: usize = 32;
@@ -11,13 +10,24 @@ const RESERVED: usize = 1024;
 /// How many guards have taken. A forked child has those of its parent.
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
-/// How many mappings the system allows, if that is known.
+/// How many mappings the system allows; `None` where it has no such limit.
 pub(super) fn limit() -> Option<usize> {
-    static LIMIT: PerProcess<Option<usize>> = PerProcess::new();
-    *LIMIT.get_or_make(|| {
-        let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
-        limit.trim().parse().ok()
-    })
+    /// That of Linux where nobody has changed it.
+    const DEFAULT: usize = 65_530;
+    static KNOWN: AtomicUsize = AtomicUsize::new(0);
+    if cfg!(not(target_os = "linux")) {
+        return None;
+    }
+    match KNOWN.load(Ordering::Relaxed) {
+        0 => {
+            // It cannot be read while no descriptor is free.
+            let text = fs::read_to_string("/proc/sys/vm/max_map_count").ok();
+            let known = text.and_then(|text| text.trim().parse().ok());
+            KNOWN.store(known.unwrap_or(0), Ordering::Relaxed);
+            Some(known.unwrap_or(DEFAULT))
+        }
+        known => Some(known),
+    }
 }
 
 /// How many guards may take.

@@ -68,6 +68,7 @@ pub(super) struct Slots {
 }
 
 impl Slots {
+    #[cfg(any(target_os = "linux", test))]
     fn bytes(self) -> usize {
         self.count * self.slot_bytes
     }

@@ -39,8 +39,15 @@ impl Why {
 
     /// Whether it would be refused for all other stacks too, and always.
     pub(super) fn is_final(self) -> bool {
-        let passes = [libc::ENOMEM, libc::EAGAIN, libc::EMFILE, libc::ENFILE];
-        self == Self::DOES_NOT_FAULT || (self.0 > 0 && !passes.contains(&self.0))
+        const FINAL: [i32; 6] = [
+            libc::EINVAL,
+            libc::ENOSYS,
+            libc::ENOTTY,
+            libc::EOPNOTSUPP,
+            libc::EPERM,
+            libc::EACCES,
+        ];
+        self == Self::DOES_NOT_FAULT || FINAL.contains(&self.0)
     }
 }
 

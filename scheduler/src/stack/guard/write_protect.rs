@@ -35,14 +35,18 @@ fn protected() -> &'static Mutex<Option<Protected>> {
 
 /// Guards all of `slots`.
 pub(super) fn install(slots: Slots) -> Result<usize, Why> {
-    let mut protected = protected().lock();
-    look_after_it(&mut protected);
-    let protected = match &mut *protected {
+    let mut state = protected().lock();
+    look_after_it(&mut state);
+    let protected = match &mut *state {
         Some(protected) => protected,
         none => none.insert(Protected::new()?),
     };
-    protected.protect_new(slots)?;
-    Ok(slots.count)
+    let done = protected.protect_new(slots);
+    if protected.slots.is_empty() {
+        // It is of no use, and does not stay open.
+        *state = None;
+    }
+    done.map(|()| slots.count)
 }
 
 /// Makes the guards anew if they are gone.
