@@ -12,12 +12,12 @@ ROVING_EXPECT_OWN ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(shell grep -cwm
 export ROVING_EXPECT_OWN
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards shared stress soundness loom examples fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-check peers clean
+.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress soundness loom examples fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
-test: check unit pinned guards shared stress soundness loom examples   ## all that continuous integration runs
+test: check unit pinned guards confined-some shared stress soundness loom examples   ## all that continuous integration runs
 	@echo "make test: all passed"
 
 tools:
@@ -58,6 +58,27 @@ stress:               ## the stress tests, in release
 loom:                 ## the wait, idle and join protocols under the model checker
 	LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg roving_loom" CARGO_TARGET_DIR=target/loom \
 		timeout 1200 $(CARGO) test --release --locked -p roving-scheduler --lib
+
+# Each program of tests is run, and only run, with what containers refuse, on any kernel. Whether guards are as they are
+# there on older kernels decides much, so that is tried too.
+CONFINE := $(CURDIR)/target/debug/roving-confine --docker
+confined_test = CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER="$(CONFINE) $(1) --" timeout 1200 $(CARGO) test --locked
+OLDER := --refuse guard-install
+
+# They are about systems that refuse less.
+NEED_USERFAULTFD := --skip a_kernel_without_the_advice --skip guards_that_somebody_has_taken_away
+
+confined: confine     ## all tests, with the system calls refused that Docker refuses; and the scheduler's as on older kernels
+	$(call confined_test) --no-fail-fast --workspace --exclude roving-soundness --exclude roving-confine -- $(NEED_USERFAULTFD)
+	$(call confined_test,$(OLDER)) --no-fail-fast -p roving-scheduler -p roving --tests -- $(NEED_USERFAULTFD)
+
+confined-some: confine
+	$(call confined_test) -p roving-scheduler --test own --test overflow --test limits --test runtime
+	$(call confined_test,$(OLDER)) -p roving-scheduler --test own --test overflow --test limits --test runtime
+	$(call confined_test) -p roving --test tcp_echo --test fork
+
+confine:
+	$(CARGO) build --locked -p roving-confine --target-dir target
 
 examples:             ## every example, run to its end
 	$(CARGO) build --release --locked --examples

@@ -33,7 +33,11 @@ pub(crate) fn limits() -> String {
         limit("ulimit -d", libc::RLIMIT_DATA, kib),
         limit("ulimit -l", libc::RLIMIT_MEMLOCK, kib),
     ];
-    limits.extend(sysctl("vm.overcommit_memory"));
+    let overcommit = sysctl("vm.overcommit_memory");
+    if overcommit.as_ref().is_some_and(|mode| mode.ends_with('2')) {
+        limits.extend(sysctl("vm.overcommit_ratio"));
+    }
+    limits.extend(overcommit);
     limits.extend(sysctl("vm.max_map_count"));
     limits.join(", ")
 }
