@@ -11,6 +11,7 @@ mod common;
 mod old_kernel;
 
 use std::cell::{Cell, RefCell};
+use std::hash::RandomState;
 use std::io::ErrorKind;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 
 use common::{child, each_worker_count, is_child, not_tested, run, stacks_returned, watchdog};
-use roving_scheduler::{Builder, Runtime, ThreadLocals, stacks, thread};
+use roving_scheduler::{Builder, Runtime, ThreadLocals, stacks, sync, thread};
 
 /// A runtime with own thread-locals, where they can be had.
 fn own_runtime(workers: usize) -> Option<Runtime> {
@@ -83,6 +84,63 @@ fn more_threads_than_stay_warm_find_their_thread_locals_new_each_time() {
             .collect();
         parked.iter().for_each(|p| p.thread().unpark());
         parked.into_iter().for_each(|p| p.join().unwrap());
+    }
+}
+
+/// A thread's state of the C library's random numbers, since glibc 2.41, is in memory that the system may drop.
+#[cfg(target_os = "linux")]
+#[test]
+fn blocks_that_are_given_back_take_no_state_of_random_numbers_along() {
+    const NAME: &str = "blocks_that_are_given_back_take_no_state_of_random_numbers_along";
+    const THREADS: usize = 1000;
+    if !is_child(NAME) {
+        let _watchdog = watchdog("");
+        run(child(NAME));
+        return;
+    }
+    let droppable = || {
+        let mappings = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let (mut size, mut all) = (0, 0);
+        for line in mappings.lines() {
+            if let Some(kilobytes) = line.strip_prefix("Size:") {
+                size = kilobytes
+                    .trim_end_matches(" kB")
+                    .trim()
+                    .parse::<usize>()
+                    .unwrap();
+            } else if line
+                .strip_prefix("VmFlags:")
+                .is_some_and(|flags| flags.split(' ').any(|f| f == "dp"))
+            {
+                all += size;
+            }
+        }
+        all
+    };
+    let mut after_first = None;
+    for _ in 0..5 {
+        // With the last runtime, all but a few stacks and their blocks are given back.
+        let Some(runtime) = own_runtime(2) else {
+            return;
+        };
+        let all_are_there = Arc::new(sync::Barrier::new(THREADS));
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                let all_are_there = all_are_there.clone();
+                runtime.spawn(move || {
+                    drop(RandomState::new());
+                    all_are_there.wait();
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        drop(runtime);
+        let now = droppable();
+        let first = *after_first.get_or_insert(now);
+        assert!(
+            now <= first + first / 2,
+            "{first} KiB after the first time, now {now}"
+        );
     }
 }
 

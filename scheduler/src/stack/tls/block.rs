@@ -17,6 +17,7 @@
 //! | the list of robust mutexes        |                                   | emptied                  |
 //! | detached or not, policy, ceilings |                                   | initial values           |
 //! | the allocator's cache             | its worker's                      | the next one's worker's  |
+//! | the state of random numbers       |                                   | left as it is            |
 //!
 //! A destructor that is registered by the destructor of a key never runs, nor that of a value which
 //! the fourth round of destructors leaves: so it is in the C library.
@@ -64,6 +65,7 @@ impl Block {
             .store(stack.len(), Ordering::Relaxed);
         this.word(pointer::DTV)
             .store(new_vector(own, thread_pointer), Ordering::Relaxed);
+        own.random.give(thread_pointer);
         this.link();
         // What was loaded between the copy and the link has not reached this block.
         this.renew_surplus();
@@ -260,6 +262,7 @@ pub(crate) unsafe fn forget(blocks: &[Block]) -> bool {
             let vector = block.word(pointer::DTV).load(Ordering::Relaxed);
             // SAFETY: `new_vector` or the C library allocated it with malloc, sixteen bytes before.
             unsafe { libc::free(std::ptr::with_exposed_provenance_mut(vector - 16)) };
+            block.own.random.keep(block.thread_pointer);
         } else {
             block.link();
         }

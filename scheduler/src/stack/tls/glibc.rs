@@ -9,6 +9,7 @@ mod libc_layout;
 mod model;
 mod pattern;
 mod pointer;
+mod random;
 mod resolver;
 mod rseq;
 mod surplus;

@@ -20,6 +20,7 @@
 //! | `keys`           | the values of pthread keys                                          |
 //! | `attributes`     | the bounds of a green thread's stack, for who asks the C library     |
 //! | `resolver`       | the state of the C library's resolver of names                      |
+//! | `random`         | the state from which the C library draws random numbers             |
 //! | `rseq`           | what a thread shares with the kernel for restartable sequences      |
 //! | `everybody`      | the C library's signal to all threads                               |
 //! | `glibc`          | all the above together                                              |

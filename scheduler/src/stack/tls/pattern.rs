@@ -36,6 +36,7 @@ use super::everybody;
 use super::libc_layout::{Layout, Refusal};
 use super::model;
 use super::pointer;
+use super::random::Random;
 use super::resolver::Resolver;
 use super::surplus::Surplus;
 
@@ -73,6 +74,7 @@ pub(crate) struct Own {
     /// former or the C library's thread-locals.
     pub(super) changeable_relative: Box<[isize]>,
     pub(super) resolver: Resolver,
+    pub(super) random: Random,
     /// The word of `struct pthread` that says whether the thread has had values of pthread keys: it
     /// differs from the image's then.
     pub(super) keys_used: isize,
@@ -99,6 +101,7 @@ impl Own {
         let allocator = models.allocator_words(&layout)?;
         let keys_used = models.keys_used_word(&layout)?;
         let resolver = Resolver::find(&layout, |ask| models.as_second(ask))?;
+        let random = Random::find(&layout, models.written_by(&layout.pthread, Random::draw))?;
         let changeable = changeable(&layout, stack_bounds, &resolver)?;
         let (changeable_relative, _): (Vec<_>, Vec<_>) = relative
             .iter()
@@ -117,6 +120,7 @@ impl Own {
             changeable_relative: changeable_relative.into(),
             relative,
             resolver,
+            random,
             stack_bounds,
             surplus: Surplus::watch(&layout, [first, models.second], &modules),
             modules: modules.last().copied().unwrap_or(0),
@@ -229,11 +233,22 @@ fn changeable(
     }
 }
 
-/// Whether a word may differ so much from another thread's because a change of credentials has left a note in one: a field of four
-/// bytes is 1 or 0 then. For a thread of ours one is as good as the other.
+/// Whether other threads write to this word of a thread's block: a neighbour in the list that comes or goes, and a change of
+/// credentials, which marks the flags of cancellation and leaves a note among the fields up to the scheduling policy.
+pub(super) fn is_marked_by_others(layout: &Layout, offset: isize) -> bool {
+    (layout.list..layout.list + 16).contains(&offset)
+        || offset == layout.cancelhandling & !7
+        || notes(layout).contains(&offset)
+}
+
+/// Whether a word may differ so much from another thread's because one of them has such a note: a field of four bytes is 1 or 0
+/// then. For a thread of ours one is as good as the other.
 fn is_note(layout: &Layout, offset: isize, difference: usize) -> bool {
-    let notes = layout.keys.end() + 8..layout.schedpolicy;
-    notes.contains(&offset) && [1, 1 << 32].contains(&difference)
+    notes(layout).contains(&offset) && [1, 1 << 32].contains(&difference)
+}
+
+fn notes(layout: &Layout) -> Range<isize> {
+    layout.keys.end() + 8..layout.schedpolicy
 }
 
 /// The value of an element of the vector whose module's thread-locals were not yet needed.
