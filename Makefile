@@ -12,12 +12,12 @@ ROVING_EXPECT_OWN ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(shell grep -cwm
 export ROVING_EXPECT_OWN
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress soundness loom examples fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-check peers clean
+.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress soundness glibc loom examples fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
-test: check unit pinned guards confined-some shared stress soundness loom examples   ## all that continuous integration runs
+test: check unit pinned guards confined-some shared stress soundness glibc loom examples   ## all that continuous integration runs
 	@echo "make test: all passed"
 
 tools:
@@ -51,6 +51,9 @@ shared:               ## the tests with green threads that share thread-locals a
 
 soundness:            ## what safe code may rely on, with every suspension resumed on another OS thread
 	timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness
+
+glibc:                ## own thread-locals, stacks and overflows under the C libraries of four Debians; for root, with debootstrap
+	machines/glibc
 
 stress:               ## the stress tests, in release
 	timeout 1200 $(CARGO) test --release --locked -p roving-scheduler -p roving --test 'stress*' --test 'many*'
