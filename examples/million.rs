@@ -64,6 +64,9 @@ fn main() -> io::Result<()> {
     println!("green threads parked:  {count}");
     println!("OS threads:            {}", parked.os_threads);
     println!("memory:                {} MiB", bytes >> 20);
+    if let Some(guards) = roving::stacks().guards {
+        println!("guards of stacks:      {guards}");
+    }
     println!("memory each:           {} bytes", bytes / count.max(1));
     println!("spawned and parked in: {spawned:.2?}");
     println!("woken and joined in:   {joined:.2?}");

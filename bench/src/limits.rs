@@ -86,17 +86,17 @@ impl Readings {
     }
 
     /// The limit that made the system refuse one more connection with error number `errno`.
-    pub(crate) fn limit_met(&self, errno: Option<i32>) -> String {
-        let errno = errno.map(Errno::from_raw_os_error);
+    pub(crate) fn limit_met(&self, errno: i32) -> String {
+        let errno = Errno::from_raw_os_error(errno);
         match errno {
-            Some(Errno::MFILE) => {
+            Errno::MFILE => {
                 return format!(
                     "RLIMIT_NOFILE = {} ({} descriptors open)",
                     shown(self.nofile),
                     self.descriptors
                 );
             }
-            Some(Errno::NFILE) => {
+            Errno::NFILE => {
                 return format!(
                     "fs.file-max = {} ({} files open in the system)",
                     shown(self.file_max),
@@ -148,12 +148,11 @@ impl Readings {
             );
         }
         match errno {
-            Some(Errno::NOMEM) => format!("memory ({} MiB available)", self.available >> 20),
-            Some(errno) => format!(
+            Errno::NOMEM => format!("memory ({} MiB available)", self.available >> 20),
+            errno => format!(
                 "error {} ({errno}), with no known limit reached",
                 errno.raw_os_error()
             ),
-            None => "an error without a number, with no known limit reached".into(),
         }
     }
 }
@@ -262,7 +261,7 @@ mod tests {
         }
     }
 
-    const EAGAIN: Option<i32> = Some(Errno::AGAIN.raw_os_error());
+    const EAGAIN: i32 = Errno::AGAIN.raw_os_error();
 
     #[test]
     fn names_the_limit_that_is_reached() {
@@ -310,7 +309,7 @@ mod tests {
 
     #[test]
     fn error_numbers_that_say_it_all_are_believed() {
-        let met = |errno: Errno| roomy().limit_met(Some(errno.raw_os_error()));
+        let met = |errno: Errno| roomy().limit_met(errno.raw_os_error());
         assert!(met(Errno::MFILE).starts_with("RLIMIT_NOFILE = 20000"));
         assert!(met(Errno::NFILE).starts_with("fs.file-max = 2000000"));
         assert!(met(Errno::NOMEM).starts_with("memory (1024 MiB"));
@@ -319,7 +318,6 @@ mod tests {
     #[test]
     fn no_limit_is_invented() {
         assert!(roomy().limit_met(EAGAIN).contains("no known limit"));
-        assert!(roomy().limit_met(None).contains("no known limit"));
     }
 
     #[test]

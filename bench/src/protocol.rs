@@ -66,7 +66,8 @@ pub(crate) struct Group {
 /// What a load client reports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum LoadReport {
-    /// How far the phase under way has come: connections established, or requests answered.
+    /// How far the phase under way has come: connections established, connections that had their first answer, or requests
+    /// answered.
     Progress(u64),
     /// The ramp has ended.
     Ramped(Ramped),

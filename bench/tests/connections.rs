@@ -93,9 +93,21 @@ fn check_small_run(server: &str) -> Value {
     ]);
     assert_eq!(results["schema"], 1);
     assert_eq!(results["benchmark"], "connections");
-    for field in ["cpu", "cores", "memory_bytes", "kernel", "rustc", "roving"] {
+    for field in ["cores", "memory_bytes"] {
+        assert!(results["machine"][field].is_u64(), "machine has no {field}");
+    }
+    for field in [
+        "cpu",
+        "kernel",
+        "c_library",
+        "thread_locals",
+        "guards",
+        "rustc",
+        "roving",
+    ] {
+        let text = results["machine"][field].as_str();
         assert!(
-            !results["machine"][field].is_null(),
+            text.is_some_and(|text| !text.is_empty()),
             "machine has no {field}"
         );
     }
@@ -257,6 +269,36 @@ fn a_limit_that_stops_a_server_is_told_and_all_are_compared_below_it() {
         shown(&output)
     );
     check_row(held);
+}
+
+#[test]
+fn a_limit_that_the_server_names_is_told_as_it_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    // As above; the green threads' stacks are what there is no room for.
+    command
+        .env("MALLOC_ARENA_MAX", "1")
+        .args([
+            "-c",
+            "ulimit -v 800000 && exec \"$0\" connections \"$@\"",
+            env!("CARGO_BIN_EXE_roving-bench"),
+        ])
+        .args(["--connections", "900", "--seconds", "1"])
+        .args(["--servers", "roving", "--stack-size", "1048576"]);
+    files(&mut command, directory.path());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    let said = shown(&output);
+    let conclusion = said
+        .lines()
+        .find(|line| line.starts_with("roving: stopped at"));
+    let conclusion = conclusion.expect(&said);
+    assert!(
+        conclusion.contains("no room for another green thread")
+            && conclusion.contains("ulimit -v is 800000"),
+        "{conclusion}"
+    );
+    assert!(!said.contains("no known limit reached"), "{said}");
 }
 
 /// Runs nonsense, and checks that it is told so, with these words, before anything was measured.

@@ -2,7 +2,7 @@
 //! all have reported.
 
 use super::plan;
-use super::processes::{Run, TURN};
+use super::processes::{Run, Server, TURN};
 use super::progress::grouped;
 use super::results::{Fairness, Latency, rounded};
 use crate::clock::now_ns;
@@ -15,14 +15,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How long the first answers on all active connections may take.
+/// How long the next of the first answers on the active connections may take.
 const WARM_LIMIT: Duration = Duration::from_secs(60);
 /// Steady load before the window.
 const WARM_UP: Duration = Duration::from_millis(250);
 /// How long clients may take to report after the end of the window: what they await answers for,
 /// and some.
 const REPORT_LIMIT: Duration = Duration::from_secs(60);
-/// How long a server may take to end its connections.
+/// How long a server may take to end the next of its connections.
 const TEARDOWN_LIMIT: Duration = Duration::from_secs(30);
 /// How long a process may take to end.
 const END_LIMIT: Duration = Duration::from_secs(10);
@@ -269,40 +269,43 @@ impl Run<'_> {
         for client in &mut self.clients {
             client.child.tell(&LoadCommand::Close);
         }
-        let deadline = started + TEARDOWN_LIMIT;
+        let mut deadline = started + TEARDOWN_LIMIT;
+        let mut fewest = u64::MAX;
         let open = loop {
-            for server in &mut self.servers {
-                server.open = None;
-                server.child.tell(&ServerCommand::Count);
+            let open = self.count_open(deadline)?;
+            if let Some(open) = open {
+                bar.set(u64::from(self.task.connections).saturating_sub(open), "");
+                if open < fewest {
+                    fewest = open;
+                    deadline = Instant::now() + TEARDOWN_LIMIT;
+                }
             }
-            while self
-                .servers
-                .iter()
-                .any(|server| server.open.is_none() && !server.gone)
-                && Instant::now() < deadline
-            {
-                self.turn(deadline)?;
-            }
-            let open: u64 = self.servers.iter().filter_map(|server| server.open).sum();
-            bar.set(u64::from(self.task.connections).saturating_sub(open), "");
             let closed = self.clients.iter().all(|client| client.closed.is_some());
-            if (closed && open == 0) || Instant::now() >= deadline {
+            if (closed && open == Some(0)) || Instant::now() >= deadline {
                 break open;
             }
             self.turn(Instant::now() + TURN / 5)?;
         };
         let took = started.elapsed();
-        if open > 0 {
-            self.errors
-                .insert("server still held a closed connection".into(), open);
+        match open {
+            None => {
+                *self
+                    .errors
+                    .entry("server did not say how many connections it has".into())
+                    .or_default() += 1
+            }
+            Some(0) => {}
+            Some(open) => {
+                self.errors
+                    .insert("server still held a closed connection".into(), open);
+            }
         }
         let broken = self.clients.iter().filter_map(|client| client.closed).sum();
-        let deadline = Instant::now() + END_LIMIT;
         for client in self.clients.drain(..) {
-            client.child.end(deadline);
+            client.child.end(Instant::now() + END_LIMIT);
         }
         for server in self.servers.drain(..) {
-            if !server.gone && server.child.end(deadline).is_none() {
+            if !server.gone && server.child.end(Instant::now() + END_LIMIT).is_none() {
                 *self
                     .errors
                     .entry("server process did not end by itself".into())
@@ -311,6 +314,23 @@ impl Run<'_> {
         }
         bar.end(format_args!("{:.2} s", took.as_secs_f64()));
         Ok((broken, took))
+    }
+
+    /// How many connections the servers have; `None` if one of them has not said so by `deadline`.
+    fn count_open(&mut self, deadline: Instant) -> Result<Option<u64>> {
+        for server in &mut self.servers {
+            server.open = None;
+            server.child.tell(&ServerCommand::Count);
+        }
+        while self.servers.iter().any(Server::is_silent) {
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            self.turn(deadline)?;
+        }
+        Ok(Some(
+            self.servers.iter().filter_map(|server| server.open).sum(),
+        ))
     }
 }
 

@@ -89,7 +89,7 @@ fn draw_on(results: &Results, backend: SVGBackend<'_>) -> Drawn {
     if results.rows.iter().any(|row| row.stopped_by.is_some())
         && let Some(stopped) = conclusions(&results.rows).first()
     {
-        head.draw_text(stopped, &text(13, QUIET), (24, 64))?;
+        head.draw_text(&one_line(stopped), &text(13, QUIET), (24, 64))?;
     }
     legend(&head, results)?;
     for (area, diagram) in body
@@ -102,6 +102,15 @@ fn draw_on(results: &Results, backend: SVGBackend<'_>) -> Drawn {
     }
     root.present()?;
     Ok(())
+}
+
+/// As much of `text` as there is room for.
+fn one_line(text: &str) -> String {
+    const ROOM: usize = 150;
+    match text.char_indices().nth(ROOM) {
+        Some((end, _)) => format!("{} …", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn kinds(results: &Results) -> Vec<ServerKind> {

@@ -62,6 +62,13 @@ pub(super) struct Server {
     pub(super) gone: bool,
 }
 
+impl Server {
+    /// Whether it has yet to say how many connections it has.
+    pub(super) fn is_silent(&self) -> bool {
+        self.open.is_none() && !self.gone
+    }
+}
+
 /// A client process, and the last that it said.
 pub(super) struct Client {
     pub(super) child: Child,
@@ -178,21 +185,24 @@ impl<'a> Run<'a> {
         self.interrupt.check()
     }
 
-    /// Turns until `done`, and fails if that takes longer than `limit`.
+    /// Turns until `done`, and fails if the clients make no progress for `limit`.
     pub(super) fn turn_until(
         &mut self,
         limit: Duration,
         what: &str,
         done: impl Fn(&Run<'_>) -> bool,
     ) -> Result<()> {
-        let deadline = Instant::now() + limit;
+        let (mut progress, mut deadline) = (self.progress(), Instant::now() + limit);
         while !done(self) {
             ensure!(
                 Instant::now() < deadline,
-                "{what}: not done within {} s",
+                "{what}: no progress within {} s",
                 limit.as_secs()
             );
             self.turn(deadline)?;
+            if self.progress() != progress {
+                (progress, deadline) = (self.progress(), Instant::now() + limit);
+            }
         }
         Ok(())
     }
@@ -242,10 +252,15 @@ impl<'a> Run<'a> {
     }
 
     fn refused(&mut self, refusal: Refusal) {
-        let error = format!("server could not {}: {}", refusal.action, refusal.error);
-        *self.errors.entry(error).or_default() += 1;
-        if self.stopped_by.is_none() {
-            self.stopped_by = Some(refusal.readings.limit_met(refusal.errno));
+        let limit = match refusal.errno {
+            Some(errno) => refusal.readings.limit_met(errno),
+            // It is not the system's error, and names the limit itself.
+            None => refusal.error.clone(),
+        };
+        let stopped_by = self.stopped_by.get_or_insert(limit);
+        if *stopped_by != refusal.error {
+            let error = format!("server could not {}: {}", refusal.action, refusal.error);
+            *self.errors.entry(error).or_default() += 1;
         }
     }
 

@@ -16,14 +16,15 @@ const DISTURBED_PERCENT: f64 = 10.0;
 /// On what and how will be measured.
 pub(super) fn introduction(machine: &Machine, request: &Request<'_>, bounds: Bounds) -> String {
     let mut out = format!(
-        "Roving {} on {} ({} cores, {} MiB), Linux {}, {}\n\
+        "Roving {} on {} ({} cores, {} MiB), {}\n\
+         {}\n\
          Up to {} connections; messages of {} bytes; stacks of {} bytes for green threads, {} for OS threads\n",
         machine.roving,
         machine.cpu,
         machine.cores,
         grouped(machine.memory_bytes >> 20),
-        machine.kernel,
         machine.rustc,
+        machine.ground(),
         grouped(request.connections.into()),
         request.message,
         grouped(request.stack_size),

@@ -454,7 +454,9 @@ impl Engine {
             self.end_load();
         } else if now >= self.next_report_ns {
             self.next_report_ns = now + REPORT_EVERY_NS;
-            say(&LoadReport::Progress(load.requests));
+            let warm = (load.active.len() - load.cold) as u64;
+            let progress = if load.cold > 0 { warm } else { load.requests };
+            say(&LoadReport::Progress(progress));
         }
     }
 

@@ -42,8 +42,13 @@ fn write_markdown(results: &Results, out: &mut String) -> std::fmt::Result {
     let machine = &results.machine;
     writeln!(
         out,
-        "# Roving beside its peers\n\n{}, {} cores, Linux {}, {}; {} UTC; medians of {} rounds.\n",
-        machine.cpu, machine.cores, machine.kernel, machine.rustc, results.date, results.rounds
+        "# Roving beside its peers\n\n{}, {} cores, {}; {} UTC; medians of {} rounds. {}.\n",
+        machine.cpu,
+        machine.cores,
+        machine.rustc,
+        results.date,
+        results.rounds,
+        machine.ground()
     )?;
     for (name, version) in &results.programs {
         writeln!(out, "- `{name}`: {version}")?;

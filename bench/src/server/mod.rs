@@ -46,7 +46,8 @@ impl ServerKind {
     }
 
     /// Memory mappings that the kernel keeps for each connection: an OS thread has its stack and
-    /// the stack of its signal handler, each with a guard; green threads share their mappings.
+    /// the stack of its signal handler, each with a guard; green threads share their mappings where the system
+    /// allows it, and name the limit themselves where it does not.
     pub(crate) fn mappings_per_connection(self) -> u64 {
         match self {
             ServerKind::Roving => 0,

@@ -263,8 +263,12 @@ fn print(results: &Results, left_out: &[String]) -> Result<()> {
     let machine = &results.machine;
     writeln!(
         out,
-        "roving {}, {}, Linux {}, {}; medians of {} interleaved rounds\n\n{table}\n",
-        machine.roving, machine.rustc, machine.kernel, machine.cpu, results.rounds
+        "roving {}, {}, {}; medians of {} interleaved rounds\n{}\n\n{table}\n",
+        machine.roving,
+        machine.rustc,
+        machine.cpu,
+        results.rounds,
+        machine.ground()
     )?;
     writeln!(out, "{MEANING}")?;
     for goal in &results.goals {

@@ -319,8 +319,13 @@ fn print(results: &Results) -> Result<()> {
     let machine = &results.machine;
     writeln!(
         out,
-        "roving {}, {}, Linux {}, {}; {} workers; medians of {} interleaved rounds\n\n{table}\n{MEANING}",
-        machine.roving, machine.rustc, machine.kernel, machine.cpu, results.workers, results.rounds
+        "roving {}, {}, {}; {} workers; medians of {} interleaved rounds\n{}\n\n{table}\n{MEANING}",
+        machine.roving,
+        machine.rustc,
+        machine.cpu,
+        results.workers,
+        results.rounds,
+        machine.ground()
     )?;
     Ok(())
 }
