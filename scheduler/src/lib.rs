@@ -44,6 +44,7 @@
 
 pub mod blocking;
 pub mod channel;
+mod future;
 mod group;
 mod protocol;
 mod run;
@@ -54,6 +55,7 @@ pub mod thread;
 pub mod time;
 pub mod wait;
 
+pub use future::block_on;
 pub use group::{Group, Members};
 pub use protocol::process::Process;
 pub use run::context::is_green;

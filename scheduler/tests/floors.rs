@@ -14,7 +14,9 @@ const FLOORS: [&[&str]; 6] = [
     &["run"],
     &["wait"],
     &["runtime"],
-    &["blocking", "channel", "group", "sync", "thread", "time"],
+    &[
+        "blocking", "channel", "future", "group", "sync", "thread", "time",
+    ],
 ];
 
 const MACROS: [&str; 4] = ["__select", "local", "select", "select_biased"];
