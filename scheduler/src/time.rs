@@ -5,6 +5,7 @@ use std::fmt;
 use crate::wait::DeadlineElapsed;
 use crate::wait::deadline::deadline;
 
+pub use crate::future::{Sleep, sleep_async, sleep_until_async};
 pub use crate::thread::{sleep, sleep_until};
 pub use std::time::{Duration, Instant, SystemTime, SystemTimeError, UNIX_EPOCH};
 

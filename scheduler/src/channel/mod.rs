@@ -30,6 +30,7 @@
 
 mod core;
 mod error;
+mod future;
 mod macros;
 #[cfg(all(test, roving_loom))]
 mod models;
@@ -42,6 +43,7 @@ use std::sync::Arc;
 
 use self::core::Chan;
 
+pub use crate::future::{Ready, ready_async};
 pub use crate::wait::Ticket;
 pub use crate::wait::selectable::{Registration, Selectable, Watchers};
 pub use crate::{select, select_biased};
@@ -49,6 +51,7 @@ pub use error::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError,
     SendTimeoutError, TryReadyError, TryRecvError, TrySelectError, TrySendError,
 };
+pub use future::{RecvFuture, SendFuture};
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use select::{Select, SelectedOperation};
 pub use sender::Sender;

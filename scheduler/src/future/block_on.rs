@@ -6,7 +6,7 @@
 //! call within a call, in the poll of the outer one's future, has another signal: neither takes what
 //! is meant for the other.
 
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -49,8 +49,8 @@ use crate::wait;
 /// let on_a_green_thread = go!(|| block_on(async { "green" }));
 /// assert_eq!(on_a_green_thread.join().unwrap(), "green");
 /// ```
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
+pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
+    let mut future = pin!(future.into_future());
     let signal = Arc::new(Signal::of_current());
     let waker = Waker::from(signal.clone());
     let mut context = Context::from_waker(&waker);

@@ -14,6 +14,7 @@
 //! | `idle`       | who sleeps, who searches, who is woken: no lost wake-up             |
 //! | `nap`        | how long a worker sleeps that was woken for nothing                 |
 //! | `parker`     | how a worker sleeps                                                 |
+//! | `task`       | a waiter that is polled, and woken instead of resumed               |
 //! | `slot`       | what a worker runs next, unless that waits too long                 |
 //! | `timer`      | deadlines, in shards                                                |
 //! | `spare`      | memory that was used in a burst goes back                           |
@@ -35,6 +36,7 @@ pub(crate) mod process;
 pub(crate) mod say;
 pub(crate) mod slot;
 pub(crate) mod spare;
+pub(crate) mod task;
 pub(crate) mod timer;
 pub(crate) mod token;
 pub(crate) mod watchers;

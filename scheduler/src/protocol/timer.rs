@@ -211,6 +211,16 @@ impl<T> Shard<T> {
         value
     }
 
+    /// Takes all timers, whatever their deadlines.
+    pub(crate) fn take_all(&self) -> Vec<T> {
+        let mut heap = self.heap.lock();
+        heap.nodes.clear();
+        let all = std::mem::take(&mut heap.entries);
+        self.next.store(heap.next(), Ordering::Relaxed);
+        drop(heap);
+        all.into_iter().map(|(_, entry)| entry.value).collect()
+    }
+
     /// Gives back the room of a burst that is over.
     pub(crate) fn shrink(&self) {
         self.heap.lock().shrink();

@@ -2,8 +2,8 @@
 //!
 //! A [`Waiter`] is the control block of a thread: its wait word, its park token, its name. A green
 //! thread has a [`Green`] in it: the coroutine, the runtime, its home. A plain OS thread that
-//! blocks in Roving gets a waiter too, so that every lock, channel and join wakes both kinds in one
-//! way.
+//! blocks in Roving gets a waiter too, and so does a future that waits, so that every lock, channel and
+//! join wakes all three kinds in one way.
 //!
 //! A green thread is at any time in exactly one of these places, and whoever has it there owns its
 //! stack:
@@ -24,9 +24,11 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 
 use crate::protocol::completion::Completion;
 use crate::protocol::parker::Parker;
+use crate::protocol::task::Task;
 use crate::protocol::token::Token;
 use crate::protocol::word::{Fire, WaitWord};
 use crate::run::ambient::Ambient;
@@ -58,6 +60,8 @@ pub(crate) enum Kind {
     /// A plain OS thread, which sleeps in this.
     Os(Parker),
     Green(Green),
+    /// The task of an executor, which it wakes with this.
+    Task(Task<Waker>),
 }
 
 impl Waiter {
@@ -95,8 +99,16 @@ impl Waiter {
 
     pub(crate) fn green(&self) -> Option<&Green> {
         match &self.kind {
-            Kind::Os(_) => None,
             Kind::Green(green) => Some(green),
+            Kind::Os(_) | Kind::Task(_) => None,
+        }
+    }
+
+    /// The task that this is the waiter of.
+    pub(crate) fn task(&self) -> &Task<Waker> {
+        match &self.kind {
+            Kind::Task(task) => task,
+            Kind::Os(_) | Kind::Green(_) => unreachable!("no thread is a task"),
         }
     }
 

@@ -16,7 +16,8 @@ use parking_lot::Mutex;
 use crate::protocol::idle::Idle;
 use crate::protocol::parker::{Parker, Rouse};
 use crate::protocol::process::Process;
-use crate::protocol::timer::Shard;
+use crate::protocol::timer::{Shard, TimerKey};
+use crate::protocol::word::By;
 use crate::run::driver::Driver;
 use crate::run::green::Runnable;
 use crate::run::helpers::Helpers;
@@ -129,6 +130,32 @@ impl Shared {
         self.workers[home].inbox.push(runnable);
         if self.idle.claim(home) {
             self.unpark(home);
+        }
+    }
+
+    /// Arms a timer of the worker `shard`, from any thread. `None` if the time will never come.
+    pub(crate) fn arm_timer(
+        &self,
+        shard: usize,
+        time: Instant,
+        ticket: Ticket,
+    ) -> Option<TimerKey> {
+        let timers = &self.workers[shard].timers;
+        let key = timers.arm(time, ticket)?;
+        // A worker that is awake looks at its timers before it sleeps. One that sleeps does so for too
+        // long if this is the first.
+        if timers.next().is_none_or(|next| next >= time) && self.idle.claim(shard) {
+            self.unpark(shard);
+        }
+        Some(key)
+    }
+
+    /// Ends all waits for a time, of which there are only those of futures when no green thread is left.
+    pub(crate) fn end_timers(&self) {
+        for worker in &self.workers {
+            for ticket in worker.timers.take_all() {
+                drop(ticket.end(By::Timer));
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! How a thread gets to run again whose wait has ended.
 //!
 //! Whoever has moved the word of a parked thread to `Ended` holds the only right to run it: a green
-//! thread is [queued](schedule), an OS thread unparked.
+//! thread is [queued](schedule), an OS thread unparked, a task woken.
 //!
 //! If a ticket was fired under a lock, that is for after the lock. A thread that runs at once wants
 //! the lock; waking a worker takes a system call; and a ticket may be the last that is left of
@@ -16,6 +16,7 @@ use crate::protocol::word::{By, Fire};
 use crate::run::ambient::FrameId;
 use crate::run::context;
 use crate::run::green::{Kind, Runnable, Waiter};
+use crate::run::panicking;
 use crate::run::ticket::Ticket;
 
 /// Queues a green thread that has been spawned or woken, and sees to it that somebody runs it.
@@ -64,6 +65,8 @@ impl Waiter {
                 let _: Rouse = parker.unpark();
             }
             Kind::Green(_) => schedule(Runnable(self.clone())),
+            // A waker is not meant to panic, and nobody here could be told of it.
+            Kind::Task(task) => panicking::contain(|| task.wake()),
         }
     }
 }
@@ -117,7 +120,7 @@ impl Drop for Fired {
             && let Some(waiter) = self.waiter.take()
         {
             match waiter.kind {
-                Kind::Os(_) => waiter.run_again(),
+                Kind::Os(_) | Kind::Task(_) => waiter.run_again(),
                 Kind::Green(_) => schedule(Runnable(waiter)),
             }
         }

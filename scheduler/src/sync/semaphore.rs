@@ -6,12 +6,16 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::future::Future;
 use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::protocol::list::{List, Node};
 use crate::protocol::primitive::Mutex;
 use crate::run::wake::Woken;
+use crate::wait::polled::Polled;
 use crate::wait::{self, Outcome, Ticket, Wait};
 
 /// A number of permits: a limit on how many threads do something at once.
@@ -46,6 +50,15 @@ struct Waiting {
 // by others under the lock.
 unsafe impl Send for Waiting {}
 
+impl Waiting {
+    fn node(permits: usize, ticket: Ticket) -> Node<Self> {
+        Node::new(Self {
+            permits,
+            ticket: Cell::new(Some(ticket)),
+        })
+    }
+}
+
 impl Semaphore {
     /// Makes a semaphore with a number of permits.
     #[cfg(not(roving_loom))]
@@ -79,6 +92,37 @@ impl Semaphore {
         let taken = self.take(permits, |wait| wait.block(None));
         assert!(taken, "it waits for as long as it takes");
         self.permit(permits)
+    }
+
+    /// Takes a permit: [`acquire`](Self::acquire) as a future, in any executor.
+    ///
+    /// It is cancel-safe: if it is dropped, it has taken none, and loses its place.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::block_on;
+    /// use roving::sync::Semaphore;
+    ///
+    /// let semaphore = Semaphore::new(1);
+    /// block_on(async {
+    ///     let _permit = semaphore.acquire_async().await;
+    ///     assert_eq!(semaphore.available_permits(), 0);
+    /// });
+    /// ```
+    pub fn acquire_async(&self) -> AcquireFuture<'_> {
+        self.acquire_many_async(1)
+    }
+
+    /// Takes a number of permits at once: [`acquire_many`](Self::acquire_many) as a future. As
+    /// [`acquire_async`](Self::acquire_async) otherwise.
+    pub fn acquire_many_async(&self, permits: usize) -> AcquireFuture<'_> {
+        AcquireFuture {
+            semaphore: self,
+            permits,
+            waits: None,
+            polled: Polled::default(),
+        }
     }
 
     /// Takes a permit, if there is one and nobody waits.
@@ -146,23 +190,32 @@ impl Semaphore {
         can
     }
 
+    /// Takes the permits that the node is for, or lets it wait for them; `true` if it has taken them.
+    ///
+    /// # Safety
+    ///
+    /// A node that waits stays where it is until it is out of the list.
+    unsafe fn take_or_wait(&self, node: &Node<Waiting>) -> bool {
+        let mut state = self.state.lock();
+        let can = state.waiting.is_empty() && node.value.permits <= state.permits;
+        if can {
+            state.permits -= node.value.permits;
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { state.waiting.push_back(node) };
+        }
+        can
+    }
+
     fn take(&self, permits: usize, block: impl FnOnce(Wait) -> Outcome) -> bool {
         if self.try_take(permits) {
             return true;
         }
         let wait = wait::begin();
-        let node = Node::new(Waiting {
-            permits,
-            ticket: Cell::new(Some(wait.ticket())),
-        });
-        {
-            let mut state = self.state.lock();
-            if state.waiting.is_empty() && permits <= state.permits {
-                state.permits -= permits;
-                return true;
-            }
-            // SAFETY: `Leaves` takes it out before this frame ends, unless it has got its permits.
-            unsafe { state.waiting.push_back(&node) };
+        let node = Waiting::node(permits, wait.ticket());
+        // SAFETY: `Leaves` takes it out before this frame ends, unless it has got its permits.
+        if unsafe { self.take_or_wait(&node) } {
+            return true;
         }
         let leaves = Leaves {
             semaphore: self,
@@ -212,6 +265,67 @@ impl Drop for Leaves<'_> {
         state.hand_out(&mut woken);
         drop(state);
         drop(woken);
+    }
+}
+
+/// Takes permits of a [`Semaphore`]: see [`Semaphore::acquire_async`].
+#[must_use = "futures do nothing unless they are polled"]
+pub struct AcquireFuture<'a> {
+    semaphore: &'a Semaphore,
+    permits: usize,
+    /// The node of the wait that has begun.
+    waits: Option<Box<Node<Waiting>>>,
+    polled: Polled,
+}
+
+// SAFETY: a node is touched by its future, which owns it, and by others under the lock.
+unsafe impl Send for AcquireFuture<'_> {}
+// SAFETY: nothing can be done with a shared one.
+unsafe impl Sync for AcquireFuture<'_> {}
+
+impl<'a> Future for AcquireFuture<'a> {
+    type Output = SemaphorePermit<'a>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<SemaphorePermit<'a>> {
+        let this = self.get_mut();
+        if this.waits.is_none() && !this.semaphore.try_take(this.permits) {
+            let node = Box::new(Waiting::node(this.permits, this.polled.begin()));
+            // SAFETY: it stays in its box, which this keeps until it has its permits, or gives up.
+            if unsafe { !this.semaphore.take_or_wait(&node) } {
+                this.waits = Some(node);
+            }
+        }
+        if this.waits.is_some() {
+            ready!(this.polled.poll(context));
+            // It was taken out of the list before its wait ended.
+            this.waits = None;
+        }
+        Poll::Ready(this.semaphore.permit(this.permits))
+    }
+}
+
+impl Drop for AcquireFuture<'_> {
+    fn drop(&mut self) {
+        let Some(node) = &self.waits else { return };
+        let mut woken = Woken::default();
+        let mut state = self.semaphore.state.lock();
+        // SAFETY: it is in this list or in none.
+        let gives_up = unsafe { state.waiting.remove(node) };
+        state.hand_out(&mut woken);
+        drop(state);
+        drop(woken);
+        if !gives_up {
+            // It had been given its permits.
+            drop(self.semaphore.permit(self.permits));
+        }
+    }
+}
+
+impl fmt::Debug for AcquireFuture<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcquireFuture")
+            .field("permits", &self.permits)
+            .finish_non_exhaustive()
     }
 }
 

@@ -160,16 +160,9 @@ impl<T> JoinHandle<T> {
     /// Waits for the thread to end, unless something interrupts that. For one who has taken the handle.
     #[track_caller]
     fn wait_for_end(&self, begin: fn() -> Wait) -> std::result::Result<(), Interrupt> {
-        let is_itself =
-            context::with_current(|current| ptr::eq(&raw const **self.thread.waiter(), current));
-        assert!(
-            !is_itself,
-            "a green thread cannot join itself: it would wait for ever"
-        );
-        let green = self.green();
-        let completion = &green.completion;
+        let completion = self.completion();
         while !completion.is_done() {
-            green.runtime.process.insist("the green thread to join");
+            self.check_joinable();
             let wait = begin();
             let _retract = Retract(completion);
             // SAFETY: this is the only joiner: a thread has one handle, which cannot be cloned, and
@@ -182,8 +175,21 @@ impl<T> JoinHandle<T> {
         Ok(())
     }
 
+    /// Insists that the current thread can wait for the thread, which has not ended.
+    #[track_caller]
+    pub(super) fn check_joinable(&self) {
+        let is_itself =
+            context::with_current(|current| ptr::eq(&raw const **self.thread.waiter(), current));
+        assert!(
+            !is_itself,
+            "a green thread cannot join itself: it would wait for ever"
+        );
+        let process = self.green().runtime.process;
+        process.insist("the green thread to join");
+    }
+
     /// The result of the thread, which has ended.
-    fn take(self) -> Result<T> {
+    pub(super) fn take(self) -> Result<T> {
         assert!(self.green().completion.is_done());
         // SAFETY: it is done, and this is the only handle.
         unsafe { self.packet.take() }.expect("a thread leaves its result before it ends")
@@ -223,6 +229,10 @@ impl<T> JoinHandle<T> {
         finished
     }
 
+    pub(super) fn completion(&self) -> &Completion<Ticket> {
+        &self.green().completion
+    }
+
     fn green(&self) -> &Green {
         let green = self.thread.waiter().green();
         green.expect("handles are to green threads")
@@ -236,7 +246,7 @@ impl<T> Selectable for JoinHandle<T> {
     }
 
     fn watch(&self, ticket: Ticket) -> io::Result<Option<Registration<'_>>> {
-        let completion = &self.green().completion;
+        let completion = self.completion();
         let key = completion.watch(ticket);
         Ok(key.map(|key| Registration::new(move || completion.unwatch(&key))))
     }

@@ -36,6 +36,7 @@
 
 mod handle;
 mod identity;
+mod join_future;
 mod on_runtime;
 pub(crate) mod park;
 pub(crate) mod scope;
@@ -54,6 +55,7 @@ pub use crate::run::stack_use::stack_usage;
 pub use crate::stack::usage::StackUsage;
 pub use handle::JoinHandle;
 pub use identity::{Thread, ThreadId, current};
+pub use join_future::JoinFuture;
 pub use park::{park, park_timeout};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 #[doc(hidden)]

@@ -16,6 +16,7 @@ use crate::run::ambient::{Canceller, FrameId, Kind};
 use crate::run::green::Waiter;
 use crate::wait::ambient;
 use crate::wait::interrupt::Cancelled;
+use crate::wait::polled::Polled;
 use crate::wait::selectable::{Registration, Selectable, Watchers};
 use crate::wait::{self, Ticket};
 
@@ -176,6 +177,29 @@ impl CancelToken {
                 return;
             };
             wait.block(None);
+        }
+    }
+
+    /// Waits until the token is cancelled: [`wait`](Self::wait) as a future, in any executor.
+    ///
+    /// Dropping it leaves nothing behind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::{CancelToken, block_on, thread};
+    ///
+    /// let token = CancelToken::new();
+    /// let cancels = token.clone();
+    /// thread::spawn(move || cancels.cancel());
+    /// block_on(token.wait_async());
+    /// assert!(token.is_cancelled());
+    /// ```
+    pub async fn wait_async(&self) {
+        let mut polled = Polled::default();
+        while let Some(registration) = self.0.watch(polled.begin()) {
+            polled.ended().await;
+            drop(registration);
         }
     }
 

@@ -51,6 +51,7 @@
 //! | `cancel`   | tokens that cancel, and shields                                  |
 //! | `local`    | values that children inherit                                     |
 //! | `selectable` | whatever a select can wait for                                 |
+//! | `polled`   | waits of futures                                                 |
 //! | `hook`     | waits in the panic hook                                          |
 //!
 //! It may use the floors below: `run`, `stack` and `protocol`.
@@ -63,6 +64,7 @@ pub(crate) mod deadline;
 mod hook;
 pub(crate) mod interrupt;
 pub mod local;
+pub(crate) mod polled;
 pub(crate) mod selectable;
 
 use std::fmt;
@@ -276,6 +278,7 @@ impl Wait {
         match &self.waiter.kind {
             Kind::Green(_) => self.block_green(deadline),
             Kind::Os(parker) => self.block_os(parker, deadline),
+            Kind::Task(_) => unreachable!("what runs is a thread"),
         }
         self.waiter.word.finish().expect("the wait has ended")
     }

@@ -76,13 +76,13 @@ pub trait Selectable {
 
 /// A ticket that something keeps for a select, until this is dropped.
 #[must_use = "dropping it takes the ticket back"]
-pub struct Registration<'a>(Option<Box<dyn FnOnce() + 'a>>);
+pub struct Registration<'a>(Option<Box<dyn FnOnce() + Send + 'a>>);
 
 impl<'a> Registration<'a> {
     /// Makes a registration that calls `take_back` when it is dropped.
     ///
     /// Nothing depends on that for soundness: a ticket that is kept for longer is worth nothing.
-    pub fn new(take_back: impl FnOnce() + 'a) -> Self {
+    pub fn new(take_back: impl FnOnce() + Send + 'a) -> Self {
         Self(Some(Box::new(take_back)))
     }
 }

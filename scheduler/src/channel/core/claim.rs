@@ -6,7 +6,7 @@ use super::promise::{Claim, Key};
 use super::state::Received;
 use super::waiter::{Role, Side, Waiter};
 use super::{Chan, GRACE};
-use crate::wait::{self, Outcome};
+use crate::wait::{self, Outcome, Ticket};
 
 /// Why an operation is not possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +105,21 @@ impl<T> Chan<T> {
                 return false;
             }
         }
+    }
+
+    /// Whether the message of a meeting has come; `None` if the other side has left, and then the meeting
+    /// is over. Otherwise the ticket is kept until it comes.
+    pub(in crate::channel) fn has_come(
+        &self,
+        key: Key,
+        ticket: impl FnOnce() -> Ticket,
+    ) -> Option<bool> {
+        self.lock().has_come(key, ticket)
+    }
+
+    /// Leaves a meeting, for the one who receives. The message, if it has come.
+    pub(in crate::channel) fn leave_meeting(&self, key: Key) -> Option<T> {
+        self.lock().leave_meeting(key)
     }
 
     /// Takes a message that was promised.

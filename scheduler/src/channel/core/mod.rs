@@ -69,7 +69,7 @@ use crate::thread;
 use crate::wait::{self, Outcome, Wait};
 
 pub(super) use self::claim::Impossible;
-pub(super) use self::promise::Claim;
+pub(super) use self::promise::{Claim, Key};
 pub(super) use self::register::Registered;
 pub(super) use self::waiter::{Role, Side};
 
@@ -78,7 +78,7 @@ pub(super) use self::waiter::{Role, Side};
 const MANY: u32 = 1024;
 
 /// So long somebody waits for a select to do what was selected.
-const GRACE: Duration = Duration::from_millis(100);
+pub(super) const GRACE: Duration = Duration::from_millis(100);
 
 /// How long an operation waits.
 #[derive(Debug, Clone, Copy)]

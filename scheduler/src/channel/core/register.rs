@@ -12,6 +12,12 @@ pub(in crate::channel) struct Registered<'a, T> {
     node: Box<Waiting<T>>,
 }
 
+// SAFETY: the node is touched by others under the lock of the channel alone, and what it has of messages
+// moves from thread to thread and is never shared.
+unsafe impl<T: Send> Send for Registered<'_, T> {}
+// SAFETY: there is nothing to be done with a shared one.
+unsafe impl<T: Send> Sync for Registered<'_, T> {}
+
 impl<T> Chan<T> {
     /// Leaves a node for a select. `None` if its operation would go on at once.
     pub(in crate::channel) fn register(

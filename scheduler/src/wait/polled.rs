@@ -1,0 +1,58 @@
+//! The door for futures: waits of what is polled.
+//!
+//! A future waits as a thread does: it [begins](Polled::begin) a wait, leaves the ticket with whoever
+//! may end it, looks once more at what it waits for, and then [polls](Polled::poll) where a thread
+//! blocks. So whatever keeps tickets serves futures as it does threads. The wait is the future's own,
+//! whichever thread polls it, and that thread's cancellation and deadlines are not the future's.
+//!
+//! Dropping a [`Polled`] ends its wait: a ticket that is fired later is lost, and whoever fires it
+//! knows.
+
+use std::future::{self, Future};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::Ticket;
+use crate::protocol::task::Task;
+use crate::run::green::{Kind, Waiter};
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(crate) struct Polled {
+    /// Made with the first wait, since many futures never wait.
+    waiter: Option<Arc<Waiter>>,
+}
+
+impl Polled {
+    /// Begins the next wait.
+    pub(crate) fn begin(&mut self) -> Ticket {
+        let new = || Arc::new(Waiter::new(None, Kind::Task(Task::new())));
+        let waiter = self.waiter.get_or_insert_with(new);
+        let epoch = waiter.word.begin(true);
+        Ticket::new(waiter.clone(), epoch)
+    }
+
+    /// Whether the wait has ended; else the task is woken when it does.
+    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        let waiter = self.waiter.as_ref().expect("a wait has begun");
+        if waiter.task().poll(&waiter.word, context.waker()) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// The end of the wait.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> {
+        future::poll_fn(|context| self.poll(context))
+    }
+}
+
+impl Drop for Polled {
+    fn drop(&mut self) {
+        if let Some(waiter) = &self.waiter {
+            waiter.word.finish();
+            waiter.task().forget();
+        }
+    }
+}
