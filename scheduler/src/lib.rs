@@ -55,7 +55,7 @@ pub mod thread;
 pub mod time;
 pub mod wait;
 
-pub use future::block_on;
+pub use future::{Greenly, await_, block_on, greenly};
 pub use group::{Group, Members};
 pub use protocol::process::Process;
 pub use run::context::is_green;

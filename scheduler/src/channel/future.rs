@@ -17,7 +17,8 @@ use super::error::{RecvError, SendError};
 use super::receiver::Source;
 use super::timer::Clock;
 use super::{Receiver, Sender};
-use crate::future::alarm::Alarm;
+use crate::run::alarm::Alarm;
+use crate::runtime;
 use crate::wait::Ticket;
 use crate::wait::polled::Polled;
 
@@ -166,8 +167,8 @@ impl<'a, T> RecvFuture<'a, T> {
 }
 
 fn alarm(time: Instant, ticket: Ticket) -> Option<Alarm> {
-    match Alarm::set(time, ticket) {
-        Ok(alarm) => alarm,
+    match runtime::current() {
+        Ok(runtime) => Alarm::set(runtime, time, ticket),
         Err(error) => panic!("cannot wait for a time: {error}"),
     }
 }

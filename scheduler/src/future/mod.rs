@@ -9,11 +9,12 @@
 //! [door](crate::wait) too, with the waker of whoever polls them, and work in any executor. Dropping one
 //! leaves nothing behind, and loses nothing that it had been given.
 
-pub(crate) mod alarm;
 mod block_on;
+mod greenly;
 mod ready;
 mod sleep;
 
 pub use block_on::block_on;
+pub use greenly::{Greenly, await_, greenly};
 pub use ready::{Ready, ready_async};
 pub use sleep::{Sleep, sleep_async, sleep_until_async};

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::alarm::Alarm;
+use crate::run::alarm::Alarm;
+use crate::runtime;
 use crate::wait::polled::Polled;
 
 /// Waits until a time: see [`sleep_async`].
@@ -78,11 +79,14 @@ impl Future for Sleep {
                 return Poll::Ready(());
             }
             if this.alarm.is_none() {
-                this.alarm = match Alarm::set(until, this.polled.begin()) {
-                    Ok(Some(alarm)) => Some(alarm),
-                    Ok(None) => return Poll::Pending,
+                let runtime = match runtime::current() {
+                    Ok(runtime) => runtime,
                     Err(error) => panic!("cannot wait for a time: {error}"),
                 };
+                this.alarm = Alarm::set(runtime, until, this.polled.begin());
+                if this.alarm.is_none() {
+                    return Poll::Pending;
+                }
             }
             if this.polled.poll(context).is_pending() {
                 return Poll::Pending;

@@ -230,6 +230,11 @@ impl WaitWord {
         }
     }
 
+    /// The wait that has begun last. Asked by the waiter.
+    pub(crate) fn current(&self) -> Epoch {
+        Epoch(self.0.load(Ordering::Relaxed) & EPOCH)
+    }
+
     /// Whether no later wait has begun than `epoch`. Asked by the waiter.
     pub(crate) fn is_at(&self, epoch: Epoch) -> bool {
         self.0.load(Ordering::Relaxed) & EPOCH == epoch.0

@@ -8,6 +8,7 @@
 //! across a suspension: [`with_worker`] lends the worker to closures that do not suspend.
 
 use std::cell::Cell;
+use std::hint;
 use std::num::NonZeroUsize;
 use std::ptr;
 use std::sync::Arc;
@@ -22,10 +23,25 @@ use crate::run::worker::Worker;
 use crate::stack::coroutine::Suspend;
 use crate::stack::tls;
 
+/// Who is here.
+#[derive(Clone, Copy)]
+struct Here {
+    /// The worker that this OS thread is. A green thread with its own thread-locals has the worker that
+    /// runs it.
+    worker: *const Worker,
+    /// The guest that this OS thread runs. One with its own thread-locals has itself.
+    guest: *const Waiter,
+}
+
+impl Here {
+    const NOBODY: Self = Self {
+        worker: ptr::null(),
+        guest: ptr::null(),
+    };
+}
+
 thread_local! {
-    /// The worker that this OS thread is. A green thread with its own thread-locals has the worker
-    /// that runs it here.
-    static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+    static HERE: Cell<Here> = const { Cell::new(Here::NOBODY) };
 }
 
 primitive::thread_local! {
@@ -49,28 +65,36 @@ fn os_waiter() -> Arc<Waiter> {
 /// stack and with its thread-locals, but as a plain OS thread: there is no worker below it any more.
 pub(crate) fn watch_forks() {
     extern "C" fn in_child() {
-        with_running_green(overflow::watch_in_child);
-        set_worker(ptr::null());
+        with_running(overflow::watch_in_child);
+        set_here(Here::NOBODY);
     }
     process::watch_forks(in_child);
 }
 
 #[inline(never)]
-fn worker() -> *const Worker {
-    WORKER.get()
+fn here() -> Here {
+    HERE.get()
+}
+
+#[inline(never)]
+fn set_here(here: Here) {
+    HERE.set(here);
 }
 
 /// An address among the thread-locals of the current thread.
 #[inline(never)]
 pub(crate) fn anchor() -> usize {
-    WORKER.with(|worker| ptr::from_ref(worker).expose_provenance())
+    HERE.with(|here| ptr::from_ref(here).expose_provenance())
 }
 
 /// Makes this OS thread `worker` while `run` runs.
 pub(crate) fn enter_worker(worker: &Worker, run: impl FnOnce()) {
-    set_worker(worker);
+    set_here(Here {
+        worker,
+        ..Here::NOBODY
+    });
     run();
-    set_worker(ptr::null());
+    set_here(Here::NOBODY);
 }
 
 /// Calls `run`, which switches to a green thread and back, with the green thread's thread-locals
@@ -92,7 +116,10 @@ pub(crate) unsafe fn with_thread_locals<R>(
     // accesses to thread-locals are in functions of their own.
     unsafe { tls::load_thread_pointer(pointer.get()) };
     if arrives {
-        set_worker(worker);
+        set_here(Here {
+            worker,
+            ..Here::NOBODY
+        });
     }
     let result = run();
     // SAFETY: this OS thread's own pointer.
@@ -100,9 +127,74 @@ pub(crate) unsafe fn with_thread_locals<R>(
     result
 }
 
+/// Calls `run`, which switches to a guest and back, as that guest: with its thread-locals, if it has
+/// any of its own, and on the worker that this OS thread is, if it is one.
+///
+/// # Safety
+///
+/// `pointer` is the thread pointer of the guest's block, if it has one, which nobody else has loaded, and
+/// `run` uses no thread-local outside of the guest.
 #[inline(never)]
-fn set_worker(worker: *const Worker) {
-    WORKER.set(worker);
+pub(crate) unsafe fn run_guest<R>(
+    waiter: &Arc<Waiter>,
+    pointer: Option<NonZeroUsize>,
+    run: impl FnOnce() -> R,
+) -> R {
+    let outer = here();
+    let inner = Here {
+        guest: Arc::as_ptr(waiter),
+        ..outer
+    };
+    let Some(pointer) = pointer else {
+        set_here(inner);
+        let result = run();
+        set_here(outer);
+        return result;
+    };
+    let host = tls::thread_pointer();
+    prepare_guest(waiter, pointer, host);
+    // SAFETY: the caller's promise; a block exists only where thread pointers may be loaded; the
+    // accesses to thread-locals are in functions of their own.
+    unsafe { tls::load_thread_pointer(pointer.get()) };
+    set_here(inner);
+    let result = run();
+    // When it runs again, that worker may be gone.
+    set_here(Here::NOBODY);
+    // SAFETY: the pointer that was loaded.
+    unsafe { tls::load_thread_pointer(host) };
+    result
+}
+
+/// Tells a guest which OS thread runs it, and lets it use that one's cache of the allocator.
+#[inline(never)]
+fn prepare_guest(waiter: &Waiter, pointer: NonZeroUsize, host: usize) {
+    let guest = waiter.guest().expect("a guest is run");
+    let of_host = with_guest(|outer| outer?.guest()?.os_thread_pointer());
+    let of_worker = || with_worker(|worker| worker.map(Worker::thread_pointer));
+    guest.set_os_thread_pointer(of_host.or_else(of_worker).unwrap_or(host));
+    if let Some(own) = tls::own() {
+        // The cache is there from the first allocation on, which must not be the guest's.
+        drop(hint::black_box(Box::new(0_u8)));
+        own.lend_allocator(host, pointer.get());
+    }
+}
+
+/// Lends the guest that runs here, if one does. `f` must not suspend.
+#[inline]
+fn with_guest<R>(f: impl FnOnce(Option<&Waiter>) -> R) -> R {
+    // SAFETY: `run_guest` has set the pointer, and resets it before the guest is gone; and `f`, which does
+    // not suspend, ends on this OS thread.
+    f(unsafe { here().guest.as_ref() })
+}
+
+/// The guest that runs here.
+pub(crate) fn current_guest() -> Option<Arc<Waiter>> {
+    let guest = here().guest;
+    // SAFETY: not null, it came from an `Arc` that whoever runs the guest has.
+    (!guest.is_null()).then(|| unsafe {
+        Arc::increment_strong_count(guest);
+        Arc::from_raw(guest)
+    })
 }
 
 /// Lends the current worker, if this OS thread is one. `f` must not suspend.
@@ -110,35 +202,54 @@ fn set_worker(worker: *const Worker) {
 pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
     // SAFETY: `enter_worker` set the pointer on this OS thread and will reset it before the worker
     // is gone; and `f`, which does not suspend, ends on this OS thread.
-    f(unsafe { worker().as_ref() })
+    f(unsafe { here().worker.as_ref() })
 }
 
-/// The thread pointer of this OS thread, if it is a worker. Safe in a signal handler, which may run
-/// under a green thread's pointer, and so early that this has another worker still.
+/// The thread pointer of this OS thread, if it is a worker or runs a guest. Safe in a signal handler, which
+/// may run under a green thread's pointer or a guest's, and so early that this has another worker
+/// still.
 pub(crate) fn own_thread_pointer() -> Option<usize> {
-    with_worker(|worker| worker.and_then(Worker::thread_pointer_here))
+    let of_guest = with_guest(|waiter| waiter?.guest()?.os_thread_pointer());
+    of_guest.or_else(|| with_worker(|worker| worker.and_then(Worker::thread_pointer_here)))
 }
 
-/// Whether the caller is a green thread.
+/// Whether the caller is a green thread, or what a [`greenly`](crate::greenly) runs: what blocks then
+/// blocks no OS thread.
 pub fn is_green() -> bool {
-    with_worker(|worker| worker.is_some_and(|worker| worker.running().is_some()))
+    with_running(|_| ()).is_some()
 }
 
 /// The current thread, green or not.
 pub(crate) fn current() -> Arc<Waiter> {
-    current_green().unwrap_or_else(os_thread)
+    let of_its_own = current_guest().or_else(current_green);
+    of_its_own.unwrap_or_else(os_thread)
 }
 
 /// Lends the current thread, green or not. `f` must not suspend.
 pub(crate) fn with_current<R>(f: impl FnOnce(&Waiter) -> R) -> R {
-    with_worker(|worker| match worker.and_then(Worker::running) {
+    // SAFETY: as in `with_guest` and `with_worker`.
+    match unsafe { running().as_ref() } {
         Some(waiter) => f(waiter),
         None => f(&os_thread()),
-    })
+    }
 }
 
-/// The current green thread.
-pub(crate) fn current_green() -> Option<Arc<Waiter>> {
+/// The guest or the green thread that this OS thread runs, if it runs one.
+#[inline]
+fn running() -> *const Waiter {
+    let here = here();
+    if !here.guest.is_null() {
+        return here.guest;
+    }
+    // SAFETY: as in `with_worker`.
+    let worker = unsafe { here.worker.as_ref() };
+    worker
+        .and_then(Worker::running)
+        .map_or(ptr::null(), ptr::from_ref)
+}
+
+/// The green thread that this OS thread runs, be it as the host of a guest.
+fn current_green() -> Option<Arc<Waiter>> {
     with_worker(|worker| worker?.current())
 }
 
@@ -178,26 +289,26 @@ fn os_thread() -> Arc<Waiter> {
     })
 }
 
-/// Switches from the current green thread to its worker.
+/// Switches from the current green thread to its worker, or from the current guest to its host.
 pub(crate) fn suspend(why: Suspend) {
-    let (suspender, shares_panics) = with_worker(|worker| {
-        let worker = worker.expect("green threads run on workers");
-        let green = worker
-            .running()
-            .and_then(Waiter::green)
-            .expect("only green threads suspend");
-        (green.suspender(), !green.owns_thread_locals())
+    let on_stack = with_running(|waiter| {
+        let own_stack = waiter.own_stack().expect("what runs has a stack");
+        // SAFETY: it is the current thread.
+        let shares_panics = unsafe { own_stack.started() }.thread_pointer.is_none();
+        (own_stack.suspender(), shares_panics)
     });
+    let (suspender, shares_panics) = on_stack.expect("only what has a stack of its own suspends");
     let panics = shares_panics.then(panic_state::take).flatten();
-    // SAFETY: on the coroutine of the current green thread, whose suspender this is.
+    // SAFETY: on the coroutine of the current thread, whose suspender this is.
     unsafe { suspender.suspend(why) };
     if let Some(panics) = panics {
         panic_state::put_back(panics);
     }
 }
 
-/// Lends the green thread that this OS thread runs, if it runs one. Safe in a signal handler. `f`
-/// must not suspend.
-pub(crate) fn with_running_green<R>(f: impl FnOnce(&Waiter) -> R) -> Option<R> {
-    with_worker(|worker| worker.and_then(Worker::running).map(f))
+/// Lends the guest or the green thread that this OS thread runs, if it runs one. Safe in a signal handler.
+/// `f` must not suspend.
+pub(crate) fn with_running<R>(f: impl FnOnce(&Waiter) -> R) -> Option<R> {
+    // SAFETY: as in `with_guest` and `with_worker`.
+    unsafe { running().as_ref() }.map(f)
 }

@@ -17,12 +17,9 @@
 //! | `Parked`               | in no queue                                              | whoever fires its wait |
 //! | just `Ended`           | on the way to a queue, or still with its worker          | the firer, the worker |
 
-use std::cell::UnsafeCell;
 use std::fmt;
-use std::num::NonZeroUsize;
-use std::panic::{Location, RefUnwindSafe, UnwindSafe};
-use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -32,14 +29,13 @@ use crate::protocol::task::Task;
 use crate::protocol::token::Token;
 use crate::protocol::word::{Fire, WaitWord};
 use crate::run::ambient::Ambient;
+use crate::run::guest::Guest;
+use crate::run::own_stack::OwnStack;
 use crate::run::panic_state;
 use crate::run::registry;
 use crate::run::shared::Shared;
 use crate::run::ticket::Ticket;
-use crate::stack::coroutine::{Body, Coroutine, Suspender};
-use crate::stack::fp::{Environment, Saved};
 use crate::stack::mode::ThreadLocals;
-use crate::stack::{Promise, Stack};
 
 /// See the [module](self).
 pub(crate) struct Waiter {
@@ -60,7 +56,9 @@ pub(crate) enum Kind {
     /// A plain OS thread, which sleeps in this.
     Os(Parker),
     Green(Green),
-    /// The task of an executor, which it wakes with this.
+    /// What runs on a stack of its own when it is polled.
+    Guest(Guest),
+    /// A future, whose task is woken with this.
     Task(Task<Waker>),
 }
 
@@ -100,15 +98,32 @@ impl Waiter {
     pub(crate) fn green(&self) -> Option<&Green> {
         match &self.kind {
             Kind::Green(green) => Some(green),
+            Kind::Os(_) | Kind::Guest(_) | Kind::Task(_) => None,
+        }
+    }
+
+    pub(crate) fn guest(&self) -> Option<&Guest> {
+        match &self.kind {
+            Kind::Guest(guest) => Some(guest),
+            Kind::Os(_) | Kind::Green(_) | Kind::Task(_) => None,
+        }
+    }
+
+    /// The stack of its own that this runs on, if it has one.
+    pub(crate) fn own_stack(&self) -> Option<&OwnStack> {
+        match &self.kind {
+            Kind::Green(green) => Some(&green.own_stack),
+            Kind::Guest(guest) => Some(&guest.own_stack),
             Kind::Os(_) | Kind::Task(_) => None,
         }
     }
 
-    /// The task that this is the waiter of.
-    pub(crate) fn task(&self) -> &Task<Waker> {
+    /// What is told when the wait of this has ended, if that is a task.
+    pub(crate) fn task(&self) -> Option<&Task<Waker>> {
         match &self.kind {
-            Kind::Task(task) => task,
-            Kind::Os(_) | Kind::Green(_) => unreachable!("no thread is a task"),
+            Kind::Guest(guest) => Some(&guest.task),
+            Kind::Task(task) => Some(task),
+            Kind::Os(_) | Kind::Green(_) => None,
         }
     }
 
@@ -144,42 +159,17 @@ pub(crate) trait Enclosing: Send + Sync {
 /// What only green threads have.
 pub(crate) struct Green {
     pub(crate) runtime: Arc<Shared>,
-    stage: UnsafeCell<Stage>,
-    /// Where it was spawned.
-    pub(crate) site: &'static Location<'static>,
+    pub(crate) own_stack: OwnStack,
     /// Where it is in the registry, if it is: it comes there with its first suspension.
     key: OnceLock<registry::Key>,
     /// Whoever joins it.
     pub(crate) completion: Completion<Ticket>,
     /// What it must not outlive.
     pub(crate) scope: Option<Arc<dyn Enclosing>>,
-    suspender: AtomicPtr<()>,
     /// The wait that [`reclaim`](crate::run::reclaim) has seen it in.
     pub(crate) scanned: AtomicU64,
     home: AtomicUsize,
-    ending: AtomicBool,
 }
-
-/// How far a green thread has come. It changes once, by whoever has the right to run it.
-enum Stage {
-    /// It has not run: it is what it will do, the promise of a stack to do it on, and the
-    /// floating-point environment of the thread that has spawned it.
-    Fresh(Option<(Body, Promise, Environment)>),
-    Started(Started),
-}
-
-/// What a green thread has from its first run on.
-pub(crate) struct Started {
-    pub(crate) coroutine: Coroutine,
-    /// That of its own thread-locals, if it has any.
-    pub(crate) thread_pointer: Option<NonZeroUsize>,
-    /// Its floating-point environment, while it does not run.
-    pub(crate) environment: Saved,
-}
-
-// SAFETY: the stage is written by whoever has the right to run the green thread, before it runs, and
-// read by those for whom that has happened: see `started`. The rest is `Sync` by itself.
-unsafe impl Sync for Green {}
 
 impl Green {
     const NOWHERE: usize = usize::MAX;
@@ -188,58 +178,17 @@ impl Green {
 
     pub(crate) fn new(
         runtime: Arc<Shared>,
-        body: Body,
-        stack: Promise,
-        site: &'static Location<'static>,
+        own_stack: OwnStack,
         scope: Option<Arc<dyn Enclosing>>,
     ) -> Self {
         Self {
             runtime,
-            stage: UnsafeCell::new(Stage::Fresh(Some((body, stack, Environment::current())))),
-            site,
+            own_stack,
             key: OnceLock::new(),
             completion: Completion::new(),
             scope,
-            suspender: AtomicPtr::new(ptr::null_mut()),
             scanned: AtomicU64::new(0),
             home: AtomicUsize::new(Self::NOWHERE),
-            ending: AtomicBool::new(false),
-        }
-    }
-
-    /// Starts it if it is fresh, on the stack that `redeem` gives for the promise.
-    ///
-    /// # Safety
-    ///
-    /// The caller has the right to run it.
-    pub(crate) unsafe fn start(&self, redeem: impl FnOnce(Promise) -> Stack) {
-        // SAFETY: only whoever has the right to run it gets here, and nobody else reads the stage
-        // before it has started.
-        if let Stage::Fresh(fresh) = unsafe { &mut *self.stage.get() } {
-            let (body, promise, environment) = fresh.take().expect("it starts once");
-            let stack = redeem(promise);
-            let started = Started {
-                thread_pointer: stack.thread_pointer(),
-                environment: Saved::new(environment),
-                coroutine: Coroutine::new(stack, body),
-            };
-            // SAFETY: as above.
-            unsafe { *self.stage.get() = Stage::Started(started) };
-        }
-    }
-
-    /// What it runs on.
-    ///
-    /// # Safety
-    ///
-    /// The caller is this green thread, or has the right to run it, or has found it in the registry;
-    /// and it has started.
-    pub(crate) unsafe fn started(&self) -> &Started {
-        // SAFETY: it has started, so nobody writes to the stage any more; and that happened before
-        // what the caller has come by.
-        match unsafe { &*self.stage.get() } {
-            Stage::Started(started) => started,
-            Stage::Fresh(_) => unreachable!("the green thread has not started"),
         }
     }
 
@@ -278,30 +227,6 @@ impl Green {
             mode.migrate_always
                 .then(|| (home + 1) % self.runtime.workers.len())
         }
-    }
-
-    /// Whether its thread-locals move with it.
-    pub(crate) fn owns_thread_locals(&self) -> bool {
-        self.runtime.mode.thread_locals == ThreadLocals::Own
-    }
-
-    /// Whether it drops its result and its thread-locals, whose destructors must not be unwound.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ending.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_ending(&self) {
-        self.ending.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn suspender(&self) -> Suspender {
-        // SAFETY: set from a suspender as the first thing that a green thread does, and asked for
-        // on that thread only.
-        unsafe { Suspender::from_raw(self.suspender.load(Ordering::Relaxed)) }
-    }
-
-    pub(crate) fn set_suspender(&self, suspender: Suspender) {
-        self.suspender.store(suspender.to_raw(), Ordering::Relaxed);
     }
 }
 

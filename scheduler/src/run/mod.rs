@@ -6,6 +6,9 @@
 //! | file        | what it is                                                               |
 //! |-------------|--------------------------------------------------------------------------|
 //! | `green`     | the control block of a thread, and the right to run it                    |
+//! | `own_stack` | what a thread has that runs on a stack of its own                        |
+//! | `guest`     | threads that are run by whoever polls them                               |
+//! | `alarm`     | timers of what is polled                                                 |
 //! | `ambient`   | what the blocking calls of a thread are subject to                       |
 //! | `ticket`    | the right to end a wait                                                  |
 //! | `queue`     | where runnable green threads are                                         |
@@ -29,13 +32,16 @@
 //! its threads, a [`Canceller`](ambient::Canceller) that knows its frames, a
 //! [`Driver`](driver::Driver).
 
+pub(crate) mod alarm;
 pub(crate) mod ambient;
 pub(crate) mod context;
 pub mod driver;
 pub(crate) mod green;
+pub(crate) mod guest;
 pub(crate) mod helpers;
 pub(crate) mod os_thread;
 pub(crate) mod overflow;
+pub(crate) mod own_stack;
 pub(crate) mod panic_message;
 pub(crate) mod panic_state;
 pub(crate) mod panicking;

@@ -18,7 +18,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::run::context;
-use crate::run::green::{Green, Waiter};
+use crate::run::green::Waiter;
+use crate::run::own_stack::OwnStack;
 
 struct Previous {
     segv: libc::sigaction,
@@ -65,9 +66,9 @@ fn current_action(signal: libc::c_int) -> libc::sigaction {
 /// In a forked child, within `fork`: watches over the stack of the green thread that has forked it, whose
 /// worker is not there any more.
 pub(crate) fn watch_in_child(waiter: &Waiter) {
-    if let Some(green) = waiter.green() {
-        // SAFETY: a worker starts a green thread before it runs it.
-        unsafe { green.started() }
+    if let Some(own_stack) = waiter.own_stack() {
+        // SAFETY: whoever runs it has started it before.
+        unsafe { own_stack.started() }
             .coroutine
             .stack()
             .guard_in_child();
@@ -84,7 +85,7 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     if code > 0 {
         let stack_pointer = stack_pointer.unwrap_or(address);
         let check = |waiter: &Waiter| abort_if_overflow(waiter, address, stack_pointer);
-        context::with_running_green(check);
+        context::with_running(check);
         // SAFETY: null, or that of a thread which does not end before the process.
         unsafe { FORKED.load(Ordering::Relaxed).as_ref() }.map(check);
     }
@@ -93,12 +94,12 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
 
 /// Says so and aborts, if a fault is an overflow of the stack of a green thread that has started.
 fn abort_if_overflow(waiter: &Waiter, address: usize, stack_pointer: usize) {
-    if let Some(green) = waiter.green()
-        // SAFETY: a worker starts a green thread before it runs it.
-        && let stack = unsafe { green.started() }.coroutine.stack()
+    if let Some(own_stack) = waiter.own_stack()
+        // SAFETY: whoever runs it has started it before.
+        && let stack = unsafe { own_stack.started() }.coroutine.stack()
         && stack.is_overflow(address, stack_pointer)
     {
-        report(waiter, green, stack.size);
+        report(waiter, own_stack, stack.size);
         // SAFETY: abort may be called in a signal handler.
         unsafe { libc::abort() };
     }
@@ -167,14 +168,14 @@ fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::
     }
 }
 
-fn report(waiter: &Waiter, green: &Green, stack_size: usize) {
+fn report(waiter: &Waiter, own_stack: &OwnStack, stack_size: usize) {
     let mut line = Line::new();
     let name = waiter.name().unwrap_or("<unnamed>");
     let _ = writeln!(line, "\ngreen thread '{name}' has overflowed its stack");
     let _ = writeln!(
         line,
         "it was spawned at {} with a stack of {} KiB",
-        green.site,
+        own_stack.site,
         stack_size >> 10
     );
     let _ = writeln!(

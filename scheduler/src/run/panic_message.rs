@@ -31,7 +31,7 @@ pub(crate) fn install() {
             let of_std = panic::take_hook();
             panic::set_hook(if is_same(&current, &of_std) {
                 Box::new(move |info| {
-                    context::with_running_green(tell);
+                    context::with_running(tell);
                     of_std(info);
                 })
             } else {
@@ -50,12 +50,14 @@ fn is_same(one: &Hook, other: &Hook) -> bool {
 }
 
 fn tell(waiter: &Waiter) {
-    let Some(green) = waiter.green() else { return };
+    let Some(own_stack) = waiter.own_stack() else {
+        return;
+    };
     let name = waiter.name().unwrap_or("<unnamed>");
     let line = format!(
         "\ngreen thread '{name}'{}, spawned at {}:",
         on_os_thread(),
-        green.site
+        own_stack.site
     );
     say(&line);
 }

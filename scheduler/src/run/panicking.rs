@@ -15,7 +15,8 @@ use std::process;
 use std::thread;
 
 use crate::protocol::say::say;
-use crate::run::green::{Green, Waiter};
+use crate::run::green::Waiter;
+use crate::run::own_stack::OwnStack;
 use crate::run::{panic_message, panic_state};
 
 /// Prepares the process for green threads that panic. It waits for panic hooks that run, so nothing
@@ -29,7 +30,7 @@ pub(crate) fn prepare() {
 /// unwound at all: it is in the panic hook, or how deep it is is unknown.
 #[inline]
 pub(crate) fn depth(current: &Waiter) -> Option<usize> {
-    let ends = usize::from(current.green().is_some_and(Green::is_ending));
+    let ends = usize::from(current.own_stack().is_some_and(OwnStack::is_ending));
     if thread::panicking() {
         unwindings().map(|unwindings| unwindings + ends)
     } else {

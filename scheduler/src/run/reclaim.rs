@@ -138,7 +138,7 @@ fn visit(waiter: &Arc<Waiter>, woken: fn(&Arc<Waiter>)) -> bool {
     }
     if waiter.word.hold(epoch) {
         // SAFETY: the thread is held: it has suspended, and nobody else may run it.
-        unsafe { green.started().coroutine.give_back_unused() };
+        unsafe { green.own_stack.started().coroutine.give_back_unused() };
         if waiter.word.commit() == Commit::Ended {
             woken(waiter);
         }

@@ -28,10 +28,10 @@ use crate::stack::usage::StackUsage;
 /// assert!((1..usage.size).contains(&usage.high_water));
 /// ```
 pub fn stack_usage() -> Option<StackUsage> {
-    context::with_running_green(|waiter| {
-        let green = waiter.green()?;
+    context::with_running(|waiter| {
+        let own_stack = waiter.own_stack()?;
         // SAFETY: it is the current one.
-        let stack = unsafe { green.started() }.coroutine.stack();
+        let stack = unsafe { own_stack.started() }.coroutine.stack();
         Some(StackUsage::of(stack))
     })?
 }
@@ -92,8 +92,8 @@ extern "C" fn report() {
             let (threads, next) = runtime.registry.some_from(from, 1024);
             for green in threads.iter().filter_map(|waiter| waiter.green()) {
                 // SAFETY: it was found in the registry.
-                let stack = unsafe { green.started() }.coroutine.stack();
-                let site = sites.entry(green.site).or_default();
+                let stack = unsafe { green.own_stack.started() }.coroutine.stack();
+                let site = sites.entry(green.own_stack.site).or_default();
                 site.add(StackUsage::of(stack));
             }
             cursor = next;

@@ -10,12 +10,14 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use crate::protocol::parker::Rouse;
 use crate::protocol::word::{By, Fire};
 use crate::run::ambient::FrameId;
 use crate::run::context;
 use crate::run::green::{Kind, Runnable, Waiter};
+use crate::run::guest::Guest;
 use crate::run::panicking;
 use crate::run::ticket::Ticket;
 
@@ -56,6 +58,22 @@ impl Waiter {
         }
     }
 
+    /// Ends the wait that this has begun, on behalf of whoever has the right to run it.
+    pub(crate) fn end_wait(&self) {
+        // It is polled next, so nobody need wake it.
+        let _: Fire = self.word.fire(self.word.current(), By::Ticket);
+    }
+
+    /// Whether the wait that this has begun has ended; else its task is woken when it does.
+    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        let task = self.task().expect("a task is polled");
+        if task.poll(&self.word, context.waker()) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
     /// Called by whoever has just moved the word from `Parked` to `Ended`, or has held the thread
     /// when its wait ended.
     pub(crate) fn run_again(self: &Arc<Self>) {
@@ -65,8 +83,10 @@ impl Waiter {
                 let _: Rouse = parker.unpark();
             }
             Kind::Green(_) => schedule(Runnable(self.clone())),
-            // A waker is not meant to panic, and nobody here could be told of it.
-            Kind::Task(task) => panicking::contain(|| task.wake()),
+            Kind::Guest(Guest { task, .. }) | Kind::Task(task) => {
+                // A waker is not meant to panic, and nobody here could be told of it.
+                panicking::contain(|| task.wake());
+            }
         }
     }
 }
@@ -120,8 +140,8 @@ impl Drop for Fired {
             && let Some(waiter) = self.waiter.take()
         {
             match waiter.kind {
-                Kind::Os(_) | Kind::Task(_) => waiter.run_again(),
                 Kind::Green(_) => schedule(Runnable(waiter)),
+                Kind::Os(_) | Kind::Guest(_) | Kind::Task(_) => waiter.run_again(),
             }
         }
     }

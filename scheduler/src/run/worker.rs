@@ -230,7 +230,7 @@ impl Worker {
             .and_then(Waiter::green)
             .expect("only green threads are queued");
         // SAFETY: it has been started when it arrived.
-        let started = unsafe { green.started() };
+        let started = unsafe { green.own_stack.started() };
         self.polls.set(0);
         // SAFETY: the runnable was the right to run it.
         let resume = || unsafe { started.coroutine.resume() };
@@ -273,8 +273,9 @@ impl Worker {
         let green = runnable.green();
         // SAFETY: the runnable is the right to run it.
         let pointer = unsafe {
-            green.start(|promise| self.stacks.borrow_mut().redeem(promise));
-            green.started().thread_pointer
+            let own_stack = &green.own_stack;
+            own_stack.start(|promise| self.stacks.borrow_mut().redeem(promise));
+            own_stack.started().thread_pointer
         };
         green.set_home(self.index);
         if let (Some(pointer), Some(own)) = (pointer, tls::own()) {
@@ -289,12 +290,12 @@ impl Worker {
         let green = waiter.green().expect("only green threads are run");
         // SAFETY: it has just returned, here.
         let (stack, bounds) = unsafe {
-            let started = green.started();
+            let started = green.own_stack.started();
             (started.coroutine.take_stack(), started.coroutine.stack())
         };
         if self.shared.mode.report_stacks {
             let usage = StackUsage::of(bounds);
-            stack_use::record(green.site, usage);
+            stack_use::record(green.own_stack.site, usage);
             // SAFETY: nobody runs on it any more.
             unsafe { stack.wipe(usage.high_water) };
         }

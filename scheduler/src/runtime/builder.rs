@@ -157,10 +157,6 @@ impl Builder {
                 None => cpus::usable().clamp(1, MAX_WORKERS),
             },
         };
-        let stack_size = match self.stack_size {
-            Some(bytes) => bytes,
-            None => from_environment("ROVING_STACK_SIZE")?.unwrap_or(stack::DEFAULT_SIZE),
-        };
         let max_blocking = match self.max_blocking {
             Some(calls) => helpers_in_range("max_blocking", calls)?,
             None => match from_environment("ROVING_MAX_BLOCKING")? {
@@ -174,6 +170,16 @@ impl Builder {
                 "the thread name {name:?} has a null byte in it"
             )));
         }
+        let (mode, class) = self.ground()?;
+        start(mode, class, max_blocking, workers, name)
+    }
+
+    /// What threads with stacks of their own stand on. Prepares the process for them.
+    pub(crate) fn ground(&self) -> io::Result<(Mode, Class)> {
+        let stack_size = match self.stack_size {
+            Some(bytes) => bytes,
+            None => from_environment("ROVING_STACK_SIZE")?.unwrap_or(stack::DEFAULT_SIZE),
+        };
         room::is_left().map_err(|error| {
             let limits = room::limits();
             io::Error::new(
@@ -191,7 +197,7 @@ impl Builder {
         stack::begin_guards_where_asked()?;
         overflow::install_handler();
         panicking::prepare();
-        start(mode, class, max_blocking, workers, name)
+        Ok((mode, class))
     }
 
     fn mode(&self) -> io::Result<Mode> {

@@ -27,7 +27,8 @@ pub(crate) fn current() -> io::Result<Arc<Shared>> {
     }
 }
 
-fn global() -> io::Result<Arc<Shared>> {
+/// The global runtime.
+pub(crate) fn global() -> io::Result<Arc<Shared>> {
     let runtime = match GLOBAL.get() {
         Some(runtime) => runtime,
         None => {

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use crate::run::shared::Shared;
 use crate::stack::mode::{NoOwnThreadLocals, ThreadLocals};
 
-pub(crate) use global::current;
+pub(crate) use global::{current, global};
 pub use handle::Handle;
 pub use shutdown::ShutdownTimedOut;
 

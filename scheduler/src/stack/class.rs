@@ -79,6 +79,11 @@ impl Class {
         Self::of(size, self.own)
     }
 
+    /// Whether whoever runs on a stack has thread-locals of its own.
+    pub(crate) fn has_thread_locals(self) -> bool {
+        self.own.is_some()
+    }
+
     /// The usable bytes of a stack.
     pub(crate) fn size(self) -> usize {
         MIN_SIZE << self.log

@@ -59,7 +59,7 @@ impl Promise {
     }
 
     /// Takes a stack for it from the pool.
-    pub(super) fn redeem(self) -> Stack {
+    pub(crate) fn redeem(self) -> Stack {
         let class = self.class;
         self.keep();
         let stack = pool_of(class).lock().take();

@@ -58,6 +58,7 @@ pub use identity::{Thread, ThreadId, current};
 pub use join_future::JoinFuture;
 pub use park::{park, park_timeout};
 pub use scope::{Scope, ScopedJoinHandle, scope};
+pub(crate) use spawn::begin_to_end;
 #[doc(hidden)]
 pub use spawn::spawn_with;
 pub use spawn::{Builder, spawn};

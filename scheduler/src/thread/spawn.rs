@@ -11,6 +11,7 @@ use super::{JoinHandle, Scope, ScopedJoinHandle, Thread};
 use crate::protocol::process::Process;
 use crate::run::context;
 use crate::run::green::{Green, Kind, Runnable, Waiter};
+use crate::run::own_stack::OwnStack;
 use crate::run::registry::Closed;
 use crate::run::shared::Shared;
 use crate::run::wake;
@@ -165,7 +166,7 @@ impl Builder {
     }
 
     #[track_caller]
-    fn into_parts(self) -> (Option<Box<str>>, Option<usize>) {
+    pub(crate) fn into_parts(self) -> (Option<Box<str>>, Option<usize>) {
         let has_null = self.name.as_ref().is_some_and(|name| name.contains('\0'));
         assert!(!has_null, "thread name may not contain interior null bytes");
         (self.name.map(String::into_boxed_str), self.stack_size)
@@ -271,7 +272,8 @@ where
     // No user code runs from here until the thread is queued, so nothing unwinds.
     counted.hand_over();
     let scope = scope.and_then(Admitted::hand_over);
-    let green = Green::new(runtime, body, stack, site, scope.map(|scope| scope as _));
+    let own_stack = OwnStack::new(body, stack, site);
+    let green = Green::new(runtime, own_stack, scope.map(|scope| scope as _));
     let waiter = Arc::new(Waiter::new(name, Kind::Green(green)));
     inheritance.give_to(&waiter);
     wake::schedule(Runnable(waiter.clone()));
@@ -319,9 +321,9 @@ where
 
 /// The first thing that a green thread does. `true` if it has been cancelled.
 fn begin(suspender: Suspender) -> bool {
-    let is_cancelled = context::with_running_green(|waiter| {
+    let is_cancelled = context::with_running(|waiter| {
         let green = waiter.green().expect("a green thread is one");
-        green.set_suspender(suspender);
+        green.own_stack.set_suspender(suspender);
         if green.runtime.registry.is_closed() && cfg!(panic = "unwind") {
             waiter.cancel_running();
         }
@@ -330,14 +332,15 @@ fn begin(suspender: Suspender) -> bool {
     is_cancelled.expect("a green thread runs this")
 }
 
-/// What a green thread does when its closure has ended. From now on nothing interrupts it. `true` if
-/// it must leave frames that it began with.
-fn begin_to_end() -> bool {
-    let has_frames = context::with_running_green(|waiter| {
-        waiter.green().expect("a green thread is one").set_ending();
+/// What a thread with a stack of its own does when its closure has ended. From now on nothing interrupts it.
+/// `true` if it must leave frames that it began with.
+pub(crate) fn begin_to_end() -> bool {
+    let has_frames = context::with_running(|waiter| {
+        let own_stack = waiter.own_stack().expect("it runs on one");
+        own_stack.set_ending();
         waiter.ambient.any()
     });
-    has_frames.expect("a green thread runs this")
+    has_frames.expect("it runs here")
 }
 
 /// Leaves the frames that the thread began with. If the destructor of a value in them panics, so has

@@ -26,7 +26,7 @@ impl Wait {
     #[cold]
     pub(super) fn block_in_hook(&self, deadline: Option<Instant>) -> bool {
         let start = Instant::now();
-        let gave_up = with_worker(|worker| worker.gave_up_in_hook.get());
+        let gave_up = with_worker(|worker| worker.gave_up_in_hook.get()).flatten();
         if gave_up.is_some_and(|gave_up| start - gave_up < WHILE) {
             return false;
         }
@@ -49,6 +49,6 @@ impl Wait {
     }
 }
 
-fn with_worker<R>(f: impl FnOnce(&Worker) -> R) -> R {
-    context::with_worker(|worker| f(worker.expect("a green thread runs on a worker")))
+fn with_worker<R>(f: impl FnOnce(&Worker) -> R) -> Option<R> {
+    context::with_worker(|worker| worker.map(f))
 }

@@ -22,7 +22,8 @@
 //! tickets of the other are worthless, and to block in it is a mistake that panics.
 //!
 //! A green thread blocks by switching to its worker, which commits the wait after the switch and
-//! goes on with another green thread; a plain OS thread blocks itself. The protocol is in
+//! goes on with another green thread; a guest by switching to whoever polls it; a plain OS thread blocks
+//! itself. The protocol is in
 //! `word.rs`.
 //!
 //! # Cancellation and deadlines
@@ -79,6 +80,7 @@ use crate::protocol::timer::TimerKey;
 use crate::protocol::word::{By, Commit, Epoch, Fire};
 use crate::run::context;
 use crate::run::green::{Kind, Waiter};
+use crate::run::guest::Guest;
 use crate::run::panicking;
 pub use crate::run::ticket::Ticket;
 use crate::stack::coroutine::Suspend;
@@ -278,7 +280,8 @@ impl Wait {
         match &self.waiter.kind {
             Kind::Green(_) => self.block_green(deadline),
             Kind::Os(parker) => self.block_os(parker, deadline),
-            Kind::Task(_) => unreachable!("what runs is a thread"),
+            Kind::Guest(guest) => self.block_guest(guest, deadline),
+            Kind::Task(_) => unreachable!("what blocks is a thread"),
         }
         self.waiter.word.finish().expect("the wait has ended")
     }
@@ -295,6 +298,17 @@ impl Wait {
         if let Some(timer) = timer {
             timer.cancel();
         }
+    }
+
+    fn block_guest(&self, guest: &Guest, deadline: Option<Instant>) {
+        if self.masked && panicking::is_in_hook() && self.block_in_hook(deadline) {
+            return;
+        }
+        let alarm = deadline.and_then(|deadline| guest.alarm(deadline, self.ticket()));
+        if !self.waiter.word.has_ended() {
+            context::suspend(Suspend::Waiting);
+        }
+        drop(alarm);
     }
 
     fn block_os(&self, parker: &Parker, deadline: Option<Instant>) {

@@ -35,11 +35,7 @@ impl Polled {
     /// Whether the wait has ended; else the task is woken when it does.
     pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<()> {
         let waiter = self.waiter.as_ref().expect("a wait has begun");
-        if waiter.task().poll(&waiter.word, context.waker()) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        waiter.poll(context)
     }
 
     /// The end of the wait.
@@ -52,7 +48,7 @@ impl Drop for Polled {
     fn drop(&mut self) {
         if let Some(waiter) = &self.waiter {
             waiter.word.finish();
-            waiter.task().forget();
+            waiter.task().expect("it is a task's").forget();
         }
     }
 }

@@ -21,6 +21,9 @@ pub(crate) use end::end_thread;
 pub(crate) use pattern::Own;
 pub(crate) use pointer::{current as thread_pointer, load as load_thread_pointer};
 
+/// That what has started can go on on another OS thread, since its thread-locals go along.
+pub(crate) struct MovesWithThreadLocals;
+
 /// The kernel's number of the current OS thread. Safe in a signal handler.
 pub(crate) fn os_thread() -> u32 {
     // SAFETY: it has no preconditions.

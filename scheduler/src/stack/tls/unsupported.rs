@@ -54,6 +54,9 @@ impl Block {
     }
 }
 
+/// What has started cannot go on on another OS thread.
+pub(crate) struct MovesWithThreadLocals(*const ());
+
 pub(crate) unsafe fn forget(blocks: &[Block]) -> bool {
     blocks.is_empty()
 }

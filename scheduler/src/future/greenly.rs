@@ -1,0 +1,314 @@
+//! Blocking code inside a future: [`greenly`], and [`await_`] for futures in that.
+//!
+//! A [`Greenly`] is the owner of a [guest](crate::run::guest), and its `&mut` the right to run it.
+//! Whoever drops one that has not ended cancels it and polls it to its end, so that the destructors on
+//! its stack run; where nothing can be unwound, or it must not be run here, its stack is left as it is,
+//! for ever.
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::marker::PhantomData;
+use std::panic::{self, AssertUnwindSafe, Location};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread::{self as os_thread, ThreadId};
+
+use super::block_on;
+use crate::protocol::process::{PerProcess, Process};
+use crate::protocol::say::say;
+use crate::run::context;
+use crate::run::green::{Kind, Waiter};
+use crate::run::guest::{self, Guest};
+use crate::run::own_stack::OwnStack;
+use crate::runtime::{self, builder};
+use crate::stack::coroutine::Suspender;
+use crate::stack::tls::MovesWithThreadLocals;
+use crate::stack::{Class, Promise};
+use crate::thread::{self, Builder};
+use crate::wait;
+
+/// Makes a future of code that blocks.
+///
+/// The closure runs on a stack of its own when the future is polled, in whichever executor that is.
+/// Where it blocks, in an operation of Roving or in [`await_`], the future is pending, and its task is
+/// woken when it can go on. So blocking code can be called from `async` code without blocking an
+/// OS thread, and call `async` code in turn.
+///
+/// To the closure it is a thread: [`thread::current`](crate::thread::current) is its own, and where green
+/// threads have [thread-locals of their own](crate::ThreadLocals::Own), so has it, and the future moves
+/// between OS threads with them. Otherwise it shares those of the OS thread that polls it, and must be
+/// polled on the one where it was first. No runtime of Roving need be running; the timers of the global
+/// one are used, which starts by itself at the first wait with a limit.
+///
+/// Dropping the future before it has ended cancels the closure: it unwinds, and its destructors run. What
+/// blocks in them blocks the thread that drops.
+///
+/// # Panics
+///
+/// Panics if the system refuses a stack; [`Builder::greenly`](crate::thread::Builder::greenly) gives an
+/// error instead. A panic of the closure goes on in whoever polls. Polling panics if it is done on another OS
+/// thread than first and the thread-locals do not move, or after the future was ready.
+///
+/// # Examples
+///
+/// ```
+/// use roving::{await_, channel, greenly};
+///
+/// /// Knows nothing of futures.
+/// fn sum(numbers: &channel::Receiver<u32>) -> u32 {
+///     numbers.iter().sum()
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let (sender, receiver) = channel::bounded(1);
+/// let sums = greenly(move || sum(&receiver));
+/// let sends = greenly(move || {
+///     for n in 0..10 {
+///         await_(tokio::task::yield_now());
+///         sender.send(n).unwrap();
+///     }
+/// });
+/// assert_eq!(tokio::join!(sums, sends).0, 45);
+/// # }
+/// ```
+#[track_caller]
+pub fn greenly<F, T>(f: F) -> Greenly<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match Builder::new().greenly(f) {
+        Ok(greenly) => greenly,
+        Err(error) => panic!("failed to make a future of a closure: {error}"),
+    }
+}
+
+impl Builder {
+    /// Makes a future of code that blocks, as [`greenly`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`spawn`](Self::spawn) that are about stacks and settings.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the name has a null byte in it.
+    #[track_caller]
+    pub fn greenly<F, T>(self, f: F) -> io::Result<Greenly<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let site = Location::caller();
+        let (name, stack_size) = self.into_parts();
+        let class = match stack_size {
+            None => class()?,
+            Some(bytes) => class()?.resized(bytes)?,
+        };
+        let promise = Promise::new(class)?;
+        let result = Arc::new(Slot(UnsafeCell::new(None)));
+        let slot = result.clone();
+        let body = Box::new(move |suspender| live(suspender, f, &slot));
+        let own_stack = OwnStack::new(body, promise, site);
+        let guest = Kind::Guest(Guest::new(own_stack, runtime::global));
+        Ok(Greenly {
+            waiter: Arc::new(Waiter::new(name, guest)),
+            result,
+            owns_thread_locals: class.has_thread_locals(),
+            state: State::Fresh,
+            moves: PhantomData,
+        })
+    }
+}
+
+/// The default stacks.
+fn class() -> io::Result<Class> {
+    static CLASS: PerProcess<Class> = PerProcess::new();
+    if let Some(class) = CLASS.get() {
+        return Ok(*class);
+    }
+    let (_, class) = builder::Builder::new().ground()?;
+    Ok(*CLASS.get_or_make(|| class))
+}
+
+/// What a guest does in its life. It runs on its own stack.
+fn live<F, T>(suspender: Suspender, f: F, slot: &Slot<T>)
+where
+    F: FnOnce() -> T,
+{
+    context::with_running(|waiter| {
+        let own_stack = waiter.own_stack().expect("it runs on one");
+        own_stack.set_suspender(suspender);
+    });
+    let home = Process::current();
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    home.end_child();
+    let has_frames = thread::begin_to_end();
+    debug_assert!(!has_frames, "it has begun with none");
+    // SAFETY: the guest has not ended, and this is it.
+    unsafe { *slot.0.get() = Some(result) };
+}
+
+/// Where a guest leaves its result: it has the slot until it has ended, and then its future.
+struct Slot<T>(UnsafeCell<Option<thread::Result<T>>>);
+
+// SAFETY: the slot is only touched by its owner of the moment, so a result is moved between threads and
+// never shared.
+unsafe impl<T: Send> Send for Slot<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Slot<T> {}
+
+/// Code that blocks, as a future: see [`greenly`].
+#[must_use = "futures do nothing unless they are polled"]
+pub struct Greenly<T> {
+    waiter: Arc<Waiter>,
+    result: Arc<Slot<T>>,
+    owns_thread_locals: bool,
+    state: State,
+    moves: PhantomData<MovesWithThreadLocals>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Fresh,
+    /// It has run, here if it shares thread-locals.
+    Runs(Option<ThreadId>),
+    Ended,
+}
+
+impl<T> Greenly<T> {
+    /// Runs the guest.
+    fn run(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: `&mut` is the right to run it, and whoever calls this has seen that it has not ended.
+        let polled = unsafe { guest::poll(&self.waiter, context) };
+        if polled.is_ready() {
+            self.state = State::Ended;
+        }
+        polled
+    }
+
+    /// Lets the guest, which has run and not ended, unwind.
+    fn unwind(&mut self) {
+        self.waiter.cancel(true);
+        block_on(std::future::poll_fn(|context| self.run(context)));
+    }
+}
+
+impl<T> Future for Greenly<T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let this = self.get_mut();
+        match this.state {
+            State::Fresh => {
+                let home = (!this.owns_thread_locals).then(|| os_thread::current().id());
+                this.state = State::Runs(home);
+            }
+            State::Runs(home) => assert!(
+                home.is_none_or(|home| home == os_thread::current().id()),
+                "what `greenly` runs has no thread-locals of its own here, and must be polled by the OS thread that has polled it first"
+            ),
+            State::Ended => panic!("polled after it was ready"),
+        }
+        if this.run(context).is_pending() {
+            return Poll::Pending;
+        }
+        // SAFETY: the guest has ended.
+        let result = unsafe { (*this.result.0.get()).take() };
+        match result.expect("a guest leaves its result before it ends") {
+            Ok(value) => Poll::Ready(value),
+            Err(payload) => panic::resume_unwind(payload),
+        }
+    }
+}
+
+impl<T> Drop for Greenly<T> {
+    fn drop(&mut self) {
+        let State::Runs(home) = self.state else {
+            return;
+        };
+        if home.is_some_and(|home| home != os_thread::current().id()) {
+            say(
+                "roving: what `greenly` runs was dropped by another OS thread than has polled it; it has no \
+                 thread-locals of its own here, so it is left as it is, and its destructors do not run\n",
+            );
+        } else if cfg!(panic = "unwind") {
+            self.unwind();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Greenly<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Greenly")
+            .field("name", &self.waiter.name())
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits for a future: in what [`greenly`] runs, by the task around it.
+///
+/// The task's executor polls the future, on its own stack and with its thread-locals, so what a future
+/// needs of its runtime, it finds. Anywhere else this is [`block_on`].
+///
+/// # Panics
+///
+/// A panic of the future goes on in the caller. If the thread is cancelled, as when the future around it is
+/// dropped, or a [deadline](crate::deadline()) that it is subject to comes, it unwinds, and drops the
+/// future.
+///
+/// # Examples
+///
+/// ```
+/// use roving::{await_, greenly};
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let slept = greenly(|| {
+///     await_(tokio::time::sleep(Duration::from_millis(1)));
+///     "slept"
+/// });
+/// assert_eq!(slept.await, "slept");
+/// # }
+/// ```
+pub fn await_<F>(future: F) -> F::Output
+where
+    F: IntoFuture,
+    F::IntoFuture: Send,
+    F::Output: Send,
+{
+    let Some(waiter) = context::current_guest() else {
+        return block_on(future);
+    };
+    let guest = waiter.guest().expect("it is one");
+    let mut future = pin!(future.into_future());
+    let mut output = None;
+    let mut question = |context: &mut Context<'_>| {
+        if output.is_some() {
+            return Poll::Ready(());
+        }
+        // A panic belongs to the guest, and not to whoever polls on its behalf.
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(value)) => output = Some(Ok(value)),
+            Err(payload) => output = Some(Err(payload)),
+        }
+        Poll::Ready(())
+    };
+    let wait = wait::begin();
+    // SAFETY: this is the guest.
+    let outcome = unsafe { guest.ask(&mut question, || wait.try_block(None)) };
+    match (output, outcome) {
+        (Some(Ok(value)), _) => value,
+        (Some(Err(payload)), _) => panic::resume_unwind(payload),
+        (None, Err(interrupt)) => interrupt.unwind(),
+        (None, Ok(_)) => unreachable!("nothing else ends the wait"),
+    }
+}

@@ -1,0 +1,108 @@
+//! What a thread has that runs on a stack of its own: the coroutine, its way back, the place in the
+//! source where it comes from.
+
+use std::cell::UnsafeCell;
+use std::num::NonZeroUsize;
+use std::panic::Location;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+use crate::stack::coroutine::{Body, Coroutine, Suspender};
+use crate::stack::fp::{Environment, Saved};
+use crate::stack::{Promise, Stack};
+
+/// See the [module](self).
+pub(crate) struct OwnStack {
+    /// Where it was spawned.
+    pub(crate) site: &'static Location<'static>,
+    stage: UnsafeCell<Stage>,
+    suspender: AtomicPtr<()>,
+    ending: AtomicBool,
+}
+
+/// How far it has come. It changes once, by whoever has the right to run it.
+enum Stage {
+    /// It has not run: it is what it will do, the promise of a stack to do it on, and the
+    /// floating-point environment of the thread that has spawned it.
+    Fresh(Option<(Body, Promise, Environment)>),
+    Started(Started),
+}
+
+/// What it has from its first run on.
+pub(crate) struct Started {
+    pub(crate) coroutine: Coroutine,
+    /// That of its own thread-locals, if it has any.
+    pub(crate) thread_pointer: Option<NonZeroUsize>,
+    /// Its floating-point environment, while it does not run.
+    pub(crate) environment: Saved,
+}
+
+// SAFETY: the stage is written by whoever has the right to run the thread, before it runs, and read by
+// those for whom that has happened: see `started`. The rest is `Sync` by itself.
+unsafe impl Sync for OwnStack {}
+
+impl OwnStack {
+    pub(crate) fn new(body: Body, stack: Promise, site: &'static Location<'static>) -> Self {
+        Self {
+            site,
+            stage: UnsafeCell::new(Stage::Fresh(Some((body, stack, Environment::current())))),
+            suspender: AtomicPtr::new(ptr::null_mut()),
+            ending: AtomicBool::new(false),
+        }
+    }
+
+    /// Starts it if it is fresh, on the stack that `redeem` gives for the promise.
+    ///
+    /// # Safety
+    ///
+    /// The caller has the right to run it.
+    pub(crate) unsafe fn start(&self, redeem: impl FnOnce(Promise) -> Stack) {
+        // SAFETY: only whoever has the right to run it gets here, and nobody else reads the stage
+        // before it has started.
+        if let Stage::Fresh(fresh) = unsafe { &mut *self.stage.get() } {
+            let (body, promise, environment) = fresh.take().expect("it starts once");
+            let stack = redeem(promise);
+            let started = Started {
+                thread_pointer: stack.thread_pointer(),
+                environment: Saved::new(environment),
+                coroutine: Coroutine::new(stack, body),
+            };
+            // SAFETY: as above.
+            unsafe { *self.stage.get() = Stage::Started(started) };
+        }
+    }
+
+    /// What it runs on.
+    ///
+    /// # Safety
+    ///
+    /// The caller is this thread, or has the right to run it, or has found it in the registry; and it has
+    /// started.
+    pub(crate) unsafe fn started(&self) -> &Started {
+        // SAFETY: it has started, so nobody writes to the stage any more; and that happened before
+        // what the caller has come by.
+        match unsafe { &*self.stage.get() } {
+            Stage::Started(started) => started,
+            Stage::Fresh(_) => unreachable!("the thread has not started"),
+        }
+    }
+
+    /// Whether it drops its result and its thread-locals, whose destructors must not be unwound.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_ending(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn suspender(&self) -> Suspender {
+        // SAFETY: set from a suspender as the first thing that the thread does, and asked for on that
+        // thread only.
+        unsafe { Suspender::from_raw(self.suspender.load(Ordering::Relaxed)) }
+    }
+
+    pub(crate) fn set_suspender(&self, suspender: Suspender) {
+        self.suspender.store(suspender.to_raw(), Ordering::Relaxed);
+    }
+}
