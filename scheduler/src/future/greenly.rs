@@ -254,7 +254,8 @@ impl<T> fmt::Debug for Greenly<T> {
 /// Waits for a future: in what [`greenly`] runs, by the task around it.
 ///
 /// The task's executor polls the future, on its own stack and with its thread-locals, so what a future
-/// needs of its runtime, it finds. Anywhere else this is [`block_on`].
+/// needs of its runtime, it finds. Some want that already when they are made, such as the timers of tokio:
+/// an `async` block around them makes them when it is polled. Anywhere else this is [`block_on`].
 ///
 /// # Panics
 ///
@@ -271,7 +272,7 @@ impl<T> fmt::Debug for Greenly<T> {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let slept = greenly(|| {
-///     await_(tokio::time::sleep(Duration::from_millis(1)));
+///     await_(async { tokio::time::sleep(Duration::from_millis(1)).await });
 ///     "slept"
 /// });
 /// assert_eq!(slept.await, "slept");
