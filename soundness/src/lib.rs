@@ -5,15 +5,16 @@
 //! keep over a suspension is kept.
 
 mod held;
+mod hosts;
 #[path = "../../scheduler/tests/common/not_tested.rs"]
 mod not_tested;
 
 use std::io::{Error, ErrorKind, Write};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::thread::sleep;
 use std::time::Duration;
 
-use roving::{Builder, Runtime, thread};
+use roving::{Builder, Runtime, greenly, thread};
 
 pub use held::{Held, holding, many_holding, many_sharing, nothing_is_held};
 
@@ -125,6 +126,27 @@ pub fn many(runtime: &Runtime, body: impl Fn(usize) + Send + Sync + Clone + 'sta
     for thread in threads {
         if let Err(payload) = thread.join() {
             std::panic::resume_unwind(payload);
+        }
+    }
+}
+
+/// Runs many guests with `body` at a time, each polled on another OS thread than the time before. They
+/// are numbered. Where they have no thread-locals of their own, it says so.
+pub fn on_moving_hosts(body: impl Fn(usize) + Send + Sync + 'static) {
+    let body = Arc::new(body);
+    match Builder::new().workers(1).own_thread_locals().build() {
+        Ok(_) => {
+            for hosts in [2, 8] {
+                let guests = (0..THREADS).map(|number| {
+                    let body = body.clone();
+                    Box::pin(greenly(move || body(number))) as _
+                });
+                bounded(|| hosts::poll_on(hosts, guests));
+            }
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            println!("not tested: {error}");
         }
     }
 }
