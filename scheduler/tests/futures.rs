@@ -275,18 +275,12 @@ fn the_clock_is_a_future_too() {
             ticks.recv_async().await.unwrap();
         }
         // Of many, each comes in its time, and those that are dropped never.
-        let mut order = Vec::new();
         let times = [5, 1, 3].map(|n| async move {
-            sleep_async(Duration::from_millis(n)).await;
-            n
+            let duration = Duration::from_millis(n);
+            sleep_async(duration).await;
+            assert!(start.elapsed() >= duration);
         });
-        let mut times = Vec::from(times.map(Box::pin));
-        while !times.is_empty() {
-            let (n, _, rest) = futures::future::select_all(times).await;
-            order.push(n);
-            times = rest;
-        }
-        assert_eq!(order, [1, 3, 5]);
+        join_all(times).await;
         let never = Box::pin(sleep_async(Duration::MAX));
         let soon = Box::pin(sleep_async(Duration::from_millis(1)));
         drop(select(never, soon).await);
@@ -408,5 +402,50 @@ fn a_waker_that_panics_harms_nobody() {
             thread::sleep(Duration::from_millis(3));
             block_on(sleep);
         });
+    });
+}
+
+#[test]
+fn a_select_waits_for_futures_among_others() {
+    on_each_mode(|| {
+        let (sender, receiver) = bounded::<u32>(1);
+        let got = select! {
+            future(sleep_async(Duration::from_millis(1))) -> () => "slept",
+            recv(receiver) -> _ => "received",
+        };
+        assert_eq!(got, "slept");
+
+        // One that is lent is polled on in the next select.
+        let mut handle = thread::spawn(|| thread::sleep(Duration::from_millis(2))).into_future();
+        let mut sent = 0;
+        let joined = loop {
+            select! {
+                future(&mut handle) -> joined => break joined,
+                send(sender, 1) -> _ => sent += 1,
+                recv(receiver) -> got => assert_eq!(got, Ok(1)),
+            }
+            thread::yield_now();
+        };
+        joined.unwrap();
+        assert!(sent > 0);
+        while receiver.try_recv().is_ok() {}
+
+        let waits = thread::spawn({
+            let receiver = receiver.clone();
+            move || {
+                select! {
+                    future(std::future::pending::<()>()) -> () => unreachable!("it never comes"),
+                    future(receiver.recv_async()) -> got => got,
+                    default(Duration::from_secs(300)) => Err(RecvError),
+                }
+            }
+        });
+        sender.send(7).unwrap();
+        assert_eq!(waits.join().unwrap(), Ok(7));
+        let nothing = select! {
+            future(receiver.recv_async()) -> _ => false,
+            default => true,
+        };
+        assert!(nothing);
     });
 }

@@ -12,6 +12,7 @@
 /// | `recv(receiver) -> pattern =>`   | a message has been received, or the senders are gone      |
 /// | `send(sender, message) -> pattern =>` | the message has been sent, or the receivers are gone |
 /// | `join(handle) -> pattern =>`     | the thread has ended and been joined; takes the handle     |
+/// | `future(future) -> pattern =>`   | the future is ready; takes it, or a reference to one that is `Unpin` |
 /// | `ready(selectable) =>`           | it is [ready](crate::channel::Selectable)                 |
 /// | `readable(socket) =>`, `writable(socket) =>` | the socket would not block                     |
 /// | `default =>`                     | nothing else is possible at once                           |
@@ -110,6 +111,9 @@ macro_rules! __select {
     (@parse $new:ident $arms:tt $default:tt join($h:expr $(,)?) -> $p:pat => $($rest:tt)*) => {
         $crate::__select!(@body $new $arms $default (join ($h) ($p)) => $($rest)*)
     };
+    (@parse $new:ident $arms:tt $default:tt future($f:expr $(,)?) -> $p:pat => $($rest:tt)*) => {
+        $crate::__select!(@body $new $arms $default (future ($f) ($p)) => $($rest)*)
+    };
     (@parse $new:ident $arms:tt $default:tt ready($s:expr $(,)?) => $($rest:tt)*) => {
         $crate::__select!(@body $new $arms $default (ready ($s) (())) => $($rest)*)
     };
@@ -122,7 +126,7 @@ macro_rules! __select {
     (@parse $new:ident $arms:tt $default:tt $($rest:tt)*) => {
         ::std::compile_error!(::std::concat!(
             "`select!` expects arms of the forms `recv(receiver) -> pattern => body`, \
-             `send(sender, message) -> pattern => body`, `join(handle) -> pattern => body`, \
+             `send(sender, message) -> pattern => body`, `join(handle) -> pattern => body`, `future(future) -> pattern => body`, \
              `ready(selectable) => body`, `readable(socket) => body`, `writable(socket) => body`, \
              `default => body` and `default(timeout) => body`, found: ",
             ::std::stringify!($($rest)*)
@@ -184,6 +188,7 @@ macro_rules! __select {
     }};
 
     (@handle send ($s:expr, $m:expr)) => { $s };
+    (@handle future ($f:expr)) => { $crate::channel::SelectFuture::new($f) };
     (@handle $kind:ident ($s:expr)) => { $s };
 
     (@operation $select:ident recv $handle:ident) => { $select.recv($handle) };
@@ -195,6 +200,10 @@ macro_rules! __select {
 
     (@complete $operation:ident recv $handle:ident $arguments:tt) => { $operation.recv($handle) };
     (@complete $operation:ident send $handle:ident ($s:expr, $m:expr)) => { $operation.send($handle, $m) };
+    (@complete $operation:ident future $handle:ident $arguments:tt) => {{
+        $operation.done();
+        $handle.take().expect("a future that was selected is ready")
+    }};
     (@complete $operation:ident $kind:ident $handle:ident $arguments:tt) => { $operation.done() };
 
     (@result $result:ident join ($h:expr)) => {{ let () = $result; ($h).join() }};

@@ -43,7 +43,7 @@ use std::sync::Arc;
 
 use self::core::Chan;
 
-pub use crate::future::{Ready, ready_async};
+pub use crate::future::{Ready, SelectFuture, ready_async};
 pub use crate::wait::Ticket;
 pub use crate::wait::selectable::{Registration, Selectable, Watchers};
 pub use crate::{select, select_biased};

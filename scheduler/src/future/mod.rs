@@ -12,9 +12,11 @@
 mod block_on;
 mod greenly;
 mod ready;
+mod selectable;
 mod sleep;
 
 pub use block_on::block_on;
 pub use greenly::{Greenly, await_, greenly};
 pub use ready::{Ready, ready_async};
+pub use selectable::SelectFuture;
 pub use sleep::{Sleep, sleep_async, sleep_until_async};
