@@ -267,10 +267,11 @@ impl fmt::Debug for Source {
 }
 
 /// The runtime whose driver the current thread waits with. A plain OS thread does so if a deadline
-/// or a cancellation may end the wait, else alone.
+/// or a cancellation may end the wait, else alone. What a `greenly` runs may be on such a thread, and must
+/// not block it.
 fn runtime_to_wait_with() -> io::Result<Option<RuntimeId>> {
     match RuntimeId::current() {
-        None if wait::may_be_interrupted() => Ok(Some(Handle::current()?.id())),
+        None if wait::may_be_interrupted() || is_green() => Ok(Some(Handle::current()?.id())),
         runtime => Ok(runtime),
     }
 }

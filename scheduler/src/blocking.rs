@@ -13,7 +13,9 @@ use parking_lot::Mutex;
 pub use crate::run::helpers::Kind;
 
 use crate::run::context;
+use crate::run::helpers::Lane;
 use crate::run::panicking;
+use crate::runtime;
 use crate::stack::fp::{Environment, Saved};
 use crate::wait;
 
@@ -63,7 +65,7 @@ pub fn run_as<T: Send + 'static>(
     kind: Kind,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    let Some(lane) = context::with_runtime(|runtime| runtime.helpers.lane(kind).clone()) else {
+    let Some(lane) = lane(kind)? else {
         return Ok(f());
     };
     let wait = wait::begin();
@@ -91,11 +93,19 @@ pub fn run_as<T: Send + 'static>(
 ///
 /// No helper is there, and the system refuses another OS thread; `f` has been dropped.
 pub fn hand_over(kind: Kind, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    match context::with_runtime(|runtime| runtime.helpers.lane(kind).clone()) {
+    match lane(kind)? {
         None => f(),
         Some(lane) => lane.submit(Box::new(move || panicking::contain(f)))?,
     }
     Ok(())
+}
+
+/// The helpers for the current thread; `None` on a plain OS thread, which needs none.
+fn lane(kind: Kind) -> io::Result<Option<Arc<Lane>>> {
+    if !context::is_green() {
+        return Ok(None);
+    }
+    Ok(Some(runtime::current()?.helpers.lane(kind).clone()))
 }
 
 /// The way of a result from the helper to the green thread. If that has been cancelled, the last of

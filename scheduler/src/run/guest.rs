@@ -167,6 +167,7 @@ pub(crate) unsafe fn poll(waiter: &Arc<Waiter>, context: &mut Context<'_>) -> Po
                 return Poll::Pending;
             }
             Resumed::Returned => {
+                guest.task.forget();
                 // SAFETY: it has just returned, and nobody runs on its stack any more.
                 unsafe {
                     let stack = guest.own_stack.started().coroutine.take_stack();
