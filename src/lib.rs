@@ -12,6 +12,8 @@ pub use roving_scheduler::blocking::run as blocking;
 pub use roving_scheduler::thread::spawn;
 pub use roving_scheduler::wait::Cancelled;
 
+#[doc = include_str!("../docs/colours.md")]
+pub mod colours {}
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
 #[doc = include_str!("../docs/porting.md")]
