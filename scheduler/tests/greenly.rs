@@ -23,8 +23,7 @@ use roving_scheduler::{
 
 /// Whether what `greenly` runs has thread-locals of its own, and so moves between OS threads.
 fn moves() -> bool {
-    let runtime = roving_scheduler::Builder::new().workers(1).build().unwrap();
-    runtime.thread_locals() == ThreadLocals::Own
+    common::runtime(1).thread_locals() == ThreadLocals::Own
 }
 
 /// Runs what `make` makes in each executor that polls it on one OS thread, and in those that do not where
