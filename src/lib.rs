@@ -16,6 +16,8 @@ pub use roving_scheduler::wait::Cancelled;
 pub mod colours {}
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
+#[doc = include_str!("../docs/platforms.md")]
+pub mod platforms {}
 #[doc = include_str!("../docs/porting.md")]
 pub mod porting {}
 #[doc = include_str!("../docs/soundness.md")]
