@@ -284,10 +284,10 @@ where
     F::IntoFuture: Send,
     F::Output: Send,
 {
-    let Some(waiter) = context::current_guest() else {
+    let current = context::current_on_stack();
+    let Some(guest) = current.as_ref().and_then(|waiter| waiter.guest()) else {
         return block_on(future);
     };
-    let guest = waiter.guest().expect("it is one");
     let mut future = pin!(future.into_future());
     let mut output = None;
     let mut question = |context: &mut Context<'_>| {

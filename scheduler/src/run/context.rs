@@ -23,25 +23,14 @@ use crate::run::worker::Worker;
 use crate::stack::coroutine::Suspend;
 use crate::stack::tls;
 
-/// Who is here.
-#[derive(Clone, Copy)]
-struct Here {
-    /// The worker that this OS thread is. A green thread with its own thread-locals has the worker that
-    /// runs it.
-    worker: *const Worker,
-    /// The guest that this OS thread runs. One with its own thread-locals has itself.
-    guest: *const Waiter,
-}
-
-impl Here {
-    const NOBODY: Self = Self {
-        worker: ptr::null(),
-        guest: ptr::null(),
-    };
-}
-
 thread_local! {
-    static HERE: Cell<Here> = const { Cell::new(Here::NOBODY) };
+    /// The worker that this OS thread is. What has thread-locals of its own has the worker that runs it, or
+    /// its host, here.
+    static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+
+    /// What runs here on a stack of its own, a green thread or a guest. If it has thread-locals of its own, it
+    /// has itself here.
+    static RUNNING: Cell<*const Waiter> = const { Cell::new(ptr::null()) };
 }
 
 primitive::thread_local! {
@@ -66,38 +55,55 @@ fn os_waiter() -> Arc<Waiter> {
 pub(crate) fn watch_forks() {
     extern "C" fn in_child() {
         with_running(overflow::watch_in_child);
-        set_here(Here::NOBODY);
+        set_running(ptr::null());
+        set_worker(ptr::null());
     }
     process::watch_forks(in_child);
 }
 
 #[inline(never)]
-fn here() -> Here {
-    HERE.get()
+fn worker() -> *const Worker {
+    WORKER.get()
 }
 
 #[inline(never)]
-fn set_here(here: Here) {
-    HERE.set(here);
+fn set_worker(worker: *const Worker) {
+    WORKER.set(worker);
+}
+
+#[inline(never)]
+fn running() -> *const Waiter {
+    RUNNING.get()
+}
+
+#[inline(never)]
+fn set_running(running: *const Waiter) {
+    RUNNING.set(running);
 }
 
 /// An address among the thread-locals of the current thread.
 #[inline(never)]
 pub(crate) fn anchor() -> usize {
-    HERE.with(|here| ptr::from_ref(here).expose_provenance())
+    WORKER.with(|worker| ptr::from_ref(worker).expose_provenance())
 }
 
 /// Makes this OS thread `worker` while `run` runs.
 pub(crate) fn enter_worker(worker: &Worker, run: impl FnOnce()) {
-    set_here(Here {
-        worker,
-        ..Here::NOBODY
-    });
+    set_worker(worker);
     run();
-    set_here(Here::NOBODY);
+    set_worker(ptr::null());
 }
 
-/// Calls `run`, which switches to a green thread and back, with the green thread's thread-locals
+/// Calls `run`, which switches to the green thread `running` and back, with the worker's thread-locals.
+#[inline]
+pub(crate) fn with_workers_thread_locals<R>(running: *const Waiter, run: impl FnOnce() -> R) -> R {
+    set_running(running);
+    let result = run();
+    set_running(ptr::null());
+    result
+}
+
+/// Calls `run`, which switches to the green thread `running` and back, with the green thread's thread-locals
 /// instead of the worker's. If it `arrives` on this worker, they are told so.
 ///
 /// # Safety
@@ -108,6 +114,7 @@ pub(crate) fn enter_worker(worker: &Worker, run: impl FnOnce()) {
 pub(crate) unsafe fn with_thread_locals<R>(
     pointer: NonZeroUsize,
     worker: &Worker,
+    running: *const Waiter,
     arrives: bool,
     run: impl FnOnce() -> R,
 ) -> R {
@@ -116,10 +123,8 @@ pub(crate) unsafe fn with_thread_locals<R>(
     // accesses to thread-locals are in functions of their own.
     unsafe { tls::load_thread_pointer(pointer.get()) };
     if arrives {
-        set_here(Here {
-            worker,
-            ..Here::NOBODY
-        });
+        set_worker(worker);
+        set_running(running);
     }
     let result = run();
     // SAFETY: this OS thread's own pointer.
@@ -140,26 +145,26 @@ pub(crate) unsafe fn run_guest<R>(
     pointer: Option<NonZeroUsize>,
     run: impl FnOnce() -> R,
 ) -> R {
-    let outer = here();
-    let inner = Here {
-        guest: Arc::as_ptr(waiter),
-        ..outer
-    };
+    let guest = Arc::as_ptr(waiter);
     let Some(pointer) = pointer else {
-        set_here(inner);
+        let outer = running();
+        set_running(guest);
         let result = run();
-        set_here(outer);
+        set_running(outer);
         return result;
     };
+    let worker = worker();
     let host = tls::thread_pointer();
     prepare_guest(waiter, pointer, host);
     // SAFETY: the caller's promise; a block exists only where thread pointers may be loaded; the
     // accesses to thread-locals are in functions of their own.
     unsafe { tls::load_thread_pointer(pointer.get()) };
-    set_here(inner);
+    set_worker(worker);
+    set_running(guest);
     let result = run();
     // When it runs again, that worker may be gone.
-    set_here(Here::NOBODY);
+    set_worker(ptr::null());
+    set_running(ptr::null());
     // SAFETY: the pointer that was loaded.
     unsafe { tls::load_thread_pointer(host) };
     result
@@ -169,7 +174,7 @@ pub(crate) unsafe fn run_guest<R>(
 #[inline(never)]
 fn prepare_guest(waiter: &Waiter, pointer: NonZeroUsize, host: usize) {
     let guest = waiter.guest().expect("a guest is run");
-    let of_host = with_guest(|outer| outer?.guest()?.os_thread_pointer());
+    let of_host = with_running(|host| host.guest()?.os_thread_pointer()).flatten();
     let of_worker = || with_worker(|worker| worker.map(Worker::thread_pointer));
     guest.set_os_thread_pointer(of_host.or_else(of_worker).unwrap_or(host));
     if let Some(own) = tls::own() {
@@ -179,38 +184,22 @@ fn prepare_guest(waiter: &Waiter, pointer: NonZeroUsize, host: usize) {
     }
 }
 
-/// Lends the guest that runs here, if one does. `f` must not suspend.
-#[inline]
-fn with_guest<R>(f: impl FnOnce(Option<&Waiter>) -> R) -> R {
-    // SAFETY: `run_guest` has set the pointer, and resets it before the guest is gone; and `f`, which does
-    // not suspend, ends on this OS thread.
-    f(unsafe { here().guest.as_ref() })
-}
-
-/// The guest that runs here.
-pub(crate) fn current_guest() -> Option<Arc<Waiter>> {
-    let guest = here().guest;
-    // SAFETY: not null, it came from an `Arc` that whoever runs the guest has.
-    (!guest.is_null()).then(|| unsafe {
-        Arc::increment_strong_count(guest);
-        Arc::from_raw(guest)
-    })
-}
-
 /// Lends the current worker, if this OS thread is one. `f` must not suspend.
 #[inline]
 pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
     // SAFETY: `enter_worker` set the pointer on this OS thread and will reset it before the worker
     // is gone; and `f`, which does not suspend, ends on this OS thread.
-    f(unsafe { here().worker.as_ref() })
+    f(unsafe { worker().as_ref() })
 }
 
 /// The thread pointer of this OS thread, if it is a worker or runs a guest. Safe in a signal handler, which
 /// may run under a green thread's pointer or a guest's, and so early that this has another worker
 /// still.
 pub(crate) fn own_thread_pointer() -> Option<usize> {
-    let of_guest = with_guest(|waiter| waiter?.guest()?.os_thread_pointer());
-    of_guest.or_else(|| with_worker(|worker| worker.and_then(Worker::thread_pointer_here)))
+    let of_guest = with_running(|waiter| waiter.guest()?.os_thread_pointer());
+    of_guest
+        .flatten()
+        .or_else(|| with_worker(|worker| worker.and_then(Worker::thread_pointer_here)))
 }
 
 /// Whether the caller is a green thread, or what a [`greenly`](crate::greenly) runs: what blocks then
@@ -221,36 +210,26 @@ pub fn is_green() -> bool {
 
 /// The current thread, green or not.
 pub(crate) fn current() -> Arc<Waiter> {
-    let of_its_own = current_guest().or_else(current_green);
-    of_its_own.unwrap_or_else(os_thread)
+    current_on_stack().unwrap_or_else(os_thread)
+}
+
+/// The current thread, if it is a green one or a guest.
+pub(crate) fn current_on_stack() -> Option<Arc<Waiter>> {
+    let running = running();
+    // SAFETY: not null, it came from an `Arc` that whoever runs it has.
+    (!running.is_null()).then(|| unsafe {
+        Arc::increment_strong_count(running);
+        Arc::from_raw(running)
+    })
 }
 
 /// Lends the current thread, green or not. `f` must not suspend.
 pub(crate) fn with_current<R>(f: impl FnOnce(&Waiter) -> R) -> R {
-    // SAFETY: as in `with_guest` and `with_worker`.
+    // SAFETY: as in `with_running`.
     match unsafe { running().as_ref() } {
         Some(waiter) => f(waiter),
         None => f(&os_thread()),
     }
-}
-
-/// The guest or the green thread that this OS thread runs, if it runs one.
-#[inline]
-fn running() -> *const Waiter {
-    let here = here();
-    if !here.guest.is_null() {
-        return here.guest;
-    }
-    // SAFETY: as in `with_worker`.
-    let worker = unsafe { here.worker.as_ref() };
-    worker
-        .and_then(Worker::running)
-        .map_or(ptr::null(), ptr::from_ref)
-}
-
-/// The green thread that this OS thread runs, be it as the host of a guest.
-fn current_green() -> Option<Arc<Waiter>> {
-    with_worker(|worker| worker?.current())
 }
 
 /// Lends the runtime of the current green thread, if this is one. `f` must not suspend.
@@ -309,6 +288,7 @@ pub(crate) fn suspend(why: Suspend) {
 /// Lends the guest or the green thread that this OS thread runs, if it runs one. Safe in a signal handler.
 /// `f` must not suspend.
 pub(crate) fn with_running<R>(f: impl FnOnce(&Waiter) -> R) -> Option<R> {
-    // SAFETY: as in `with_guest` and `with_worker`.
+    // SAFETY: whoever switches to it sets the pointer and has it meanwhile, and resets the pointer, or has
+    // set it where only the switch leads; and `f`, which does not suspend, ends on this OS thread.
     unsafe { running().as_ref() }.map(f)
 }

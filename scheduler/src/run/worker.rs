@@ -120,12 +120,7 @@ impl Worker {
         (tls::os_thread() == self.os_thread).then_some(self.thread_pointer)
     }
 
-    /// The green thread that this worker runs.
-    pub(crate) fn current(&self) -> Option<Arc<Waiter>> {
-        self.running.borrow().clone()
-    }
-
-    /// The same, for those on its stack or in a signal handler above it.
+    /// The green thread that this worker runs, for those on its stack or in a signal handler above it.
     pub(crate) fn running(&self) -> Option<&Waiter> {
         // SAFETY: `running` changes in `execute` only, while nobody is on the green thread's stack.
         unsafe { (*self.running.as_ptr()).as_deref() }
@@ -224,6 +219,7 @@ impl Worker {
         if arrives {
             self.welcome(&runnable);
         }
+        let running = Arc::as_ptr(&runnable.0);
         self.running.replace(Some(runnable.0));
         let green = self
             .running()
@@ -235,10 +231,10 @@ impl Worker {
         // SAFETY: the runnable was the right to run it.
         let resume = || unsafe { started.coroutine.resume() };
         let switch = || match started.thread_pointer {
-            None => resume(),
+            None => context::with_workers_thread_locals(running, resume),
             Some(pointer) => {
                 // SAFETY: the right to run it is the right to its thread-locals.
-                unsafe { context::with_thread_locals(pointer, self, arrives, resume) }
+                unsafe { context::with_thread_locals(pointer, self, running, arrives, resume) }
             }
         };
         let resumed = started.environment.run_in(self.environment, switch);
