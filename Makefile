@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
-EXAMPLES := hello echo http chat fetch primes million philosophers pipeline jobs happy_eyeballs
+EXAMPLES := hello echo http chat fetch primes million philosophers pipeline jobs happy_eyeballs generators transfer
 # What the README's main figure is made of; for example `make bench ARGS="--connections 20000"`.
 ARGS ?=
 

@@ -4,8 +4,8 @@ pub use roving_io::{net, os};
 pub use roving_scheduler::{
     Builder, CancelToken, DeadlineElapsed, Greenly, Group, Guards, Handle, Members, NoGuards,
     NoOwnThreadLocals, Runtime, RuntimeId, ShutdownTimedOut, Stacks, ThreadLocals, await_,
-    block_on, channel, deadline, deadline_at, greenly, is_green, local, select, select_biased,
-    shield, stacks, sync, thread, time,
+    block_on, channel, coroutine, deadline, deadline_at, greenly, is_green, local, select,
+    select_biased, shield, stacks, sync, thread, time,
 };
 
 pub use roving_scheduler::blocking::run as blocking;

@@ -1,5 +1,5 @@
 //! Programs that must not compile: what a green thread takes along is `Send` and borrows nothing
-//! that may end before it.
+//! that may end before it, and a coroutine stays on its thread and in its scope.
 //!
 //! Each is compiled against the library that these tests are linked with, next to one that must
 //! compile, so that it is refused for its own fault.
@@ -68,6 +68,7 @@ const CONTROL: &str = r#"
     runtime.run(|| numbers.push(4));
     runtime.spawn(|| 5);
     roving::blocking(|| 6).unwrap();
+    roving::coroutine::scope(|scope| scope.generator(|y| y.yield_(&numbers)).count());
 "#;
 
 /// A name, a program, and what the compiler must say of it.
@@ -192,6 +193,74 @@ const CASES: &[(&str, &str, &str)] = &[
         "let (sender, receiver) = roving::channel::unbounded(); sender.send(std::rc::Rc::new(1)).unwrap();
          roving::go!(move || drop(receiver));",
         "E0277",
+    ),
+    (
+        "a_coroutine_stays_on_its_thread",
+        "let coroutine = roving::coroutine::Coroutine::<(), (), ()>::new(|_, ()| ());
+         roving::go!(move || drop(coroutine));",
+        "E0277",
+    ),
+    (
+        "a_coroutine_is_not_shared_by_threads",
+        "let coroutine = roving::coroutine::Coroutine::<(), (), ()>::new(|_, ()| ());
+         std::thread::scope(|scope| { scope.spawn(|| { coroutine.resume(()); }); });",
+        "E0277",
+    ),
+    (
+        "a_generator_stays_on_its_thread",
+        "let generator = roving::coroutine::Generator::new(|y| y.yield_(1));
+         std::thread::spawn(move || drop(generator));",
+        "E0277",
+    ),
+    (
+        "a_generator_is_not_shared_by_threads",
+        "fn shared<T: Sync>(_: &T) {} shared(&roving::coroutine::Generator::new(|y| y.yield_(1)));",
+        "E0277",
+    ),
+    (
+        "a_yielder_is_not_shared_by_threads",
+        "roving::coroutine::Generator::new(|y| { std::thread::scope(|scope| { scope.spawn(|| y.yield_(1)); }); });",
+        "E0277",
+    ),
+    (
+        "a_yielder_stays_in_its_coroutine",
+        "let mut kept = None;
+         roving::coroutine::scope(|scope| { scope.generator(|y| { kept = Some(y); y.yield_(1); }).next(); });",
+        "E0521",
+    ),
+    (
+        "a_coroutine_borrows_only_in_a_scope",
+        "let local = 1; roving::coroutine::Generator::new(|y| y.yield_(&local)).next();",
+        "E0373",
+    ),
+    (
+        "a_coroutine_borrows_by_reference_only_in_a_scope",
+        "let local = 1; let borrow = &local;
+         roving::coroutine::Generator::new(move |y| y.yield_(*borrow)).next();",
+        "E0597",
+    ),
+    (
+        "a_coroutine_of_a_scope_stays_in_it",
+        "let generator = roving::coroutine::scope(|scope| scope.generator(|y| y.yield_(1))); drop(generator);",
+        "lifetime may not live long enough",
+    ),
+    (
+        "a_coroutine_of_a_scope_borrows_nothing_of_the_closure",
+        "roving::coroutine::scope(|scope| { let local = 1; scope.generator(|y| y.yield_(local)).next(); });",
+        "E0373",
+    ),
+    (
+        "an_input_outlives_the_scope",
+        "roving::coroutine::scope(|scope| {
+             let coroutine = scope.coroutine(|y, input: &String| { loop { y.yield_(input.len()); } });
+             let local = String::new(); let _: roving::coroutine::State<usize, ()> = coroutine.resume(&local);
+         });",
+        "E0597",
+    ),
+    (
+        "a_peer_stays_in_its_scope",
+        "let peer = roving::coroutine::scope(|scope| scope.peer::<u8, u8>()); peer.enter(1);",
+        "lifetime may not live long enough",
     ),
     (
         "a_handle_is_joined_once",

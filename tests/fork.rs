@@ -3,6 +3,7 @@
 //! - the child has a runtime of its own, which starts when it is first used there, on the thread that
 //!   forked, be it an OS thread or a green one
 //! - sockets that it has inherited work there, and nothing that it drops takes anything from its parent
+//! - coroutines of the thread that forks go on there
 //! - what is left behind in the parent is told: its runtimes, its green threads, its scopes
 //! - an overflow is told there too, whatever guards the stack
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 use common::{
     WORKER_COUNTS, child, is_child, message, run, runtime, watchdog, with_each_kind_of_guards,
 };
+use roving::coroutine::Generator;
 use roving::net::{SocketAddr, TcpListener, TcpStream};
 use roving::sync::{Arc, Mutex};
 use roving::{Builder, Handle, blocking, channel, deadline, go, is_green, thread};
@@ -428,4 +430,26 @@ fn an_overflow_in_the_child_is_told() {
         forks(test).unwrap();
     }
     in_fork(move || drop(forks(overflows))).must_abort();
+}
+
+#[test]
+fn coroutines_go_on_in_the_child_and_in_the_parent() {
+    in_each_process("coroutines_go_on_in_the_child_and_in_the_parent", || {
+        let forks = || {
+            let counts = || Generator::new(|y| (0..4).for_each(|n| y.yield_(n)));
+            let (mut goes_on, mut is_dropped) = (counts(), Some(counts()));
+            assert_eq!(goes_on.next(), Some(0));
+            assert_eq!(is_dropped.as_mut().unwrap().next(), Some(0));
+            let child = in_fork(|| {
+                assert_eq!(goes_on.next(), Some(1));
+                drop(is_dropped.take());
+                assert_eq!(counts().zip(&mut goes_on).last(), Some((1, 3)));
+            });
+            child.must_end_well();
+            assert!(goes_on.eq(1..4));
+            assert_eq!(is_dropped.unwrap().next(), Some(1));
+        };
+        forks();
+        go!(forks).join().unwrap();
+    });
 }

@@ -7,6 +7,7 @@ use std::backtrace::Backtrace;
 use std::process::Command;
 
 use common::{child, is_child, on_each_worker_count, runtime, watchdog};
+use roving_scheduler::coroutine::Generator;
 use roving_scheduler::thread;
 
 /// More than any of the tests has.
@@ -143,4 +144,17 @@ fn a_debugger_shows_the_green_threads_frames_and_ends() {
             "{trace}{errors}"
         );
     }
+}
+
+/// A coroutine is called by whoever resumes it: its frames come first, and then that one's.
+#[test]
+fn a_backtrace_in_a_coroutine_goes_on_in_whoever_resumed_it() {
+    on_each_worker_count(|| {
+        let traced = || {
+            let capture = || Backtrace::force_capture().to_string();
+            let mut generator = Generator::new(move |y| y.yield_(middle_function(capture)));
+            outer_function(move || generator.next().unwrap())
+        };
+        assert_complete(&thread::spawn(traced).join().unwrap());
+    });
 }

@@ -15,7 +15,14 @@ const FLOORS: [&[&str]; 6] = [
     &["wait"],
     &["runtime"],
     &[
-        "blocking", "channel", "future", "group", "sync", "thread", "time",
+        "blocking",
+        "channel",
+        "coroutine",
+        "future",
+        "group",
+        "sync",
+        "thread",
+        "time",
     ],
 ];
 

@@ -7,6 +7,7 @@
 //! - a bad pointer on a green thread is no overflow, nor is a file that was cut short: the signal does what it
 //!   always does
 //! - nor is a fault of one that is on another stack than its own
+//! - a coroutine that overflows its stack is told of with where it was made, on any thread
 
 // A sanitizer has its own say when a program faults.
 #![cfg(not(any(feature = "address-sanitizer", feature = "thread-sanitizer")))]
@@ -20,6 +21,7 @@ use std::process::Command;
 use corosensei::stack::DefaultStack;
 
 use common::{child, is_child, printed, runtime, watchdog, with_each_kind_of_guards};
+use roving_scheduler::coroutine::{self, Generator, State, Yielder};
 use roving_scheduler::thread::{self, Builder};
 
 /// Recurses `depth` times, in frames of about `FRAME` bytes.
@@ -259,6 +261,86 @@ fn who_handled_sigbus_before_handles_that_of_a_file() {
     for mut child in with_each_kind_of_guards(|| child(name)) {
         assert_eq!(child.output().unwrap().status.code(), Some(77));
     }
+}
+
+/// The stack of a coroutine, on a plain OS thread where no runtime is, and on a green thread.
+#[test]
+fn a_coroutine_that_overflows_is_reported_wherever_it_runs() {
+    let name = "a_coroutine_that_overflows_is_reported_wherever_it_runs";
+    let overflows = || {
+        let kept: Vec<_> = (0..10)
+            .map(|n| Generator::new(move |y| y.yield_(n)))
+            .collect();
+        let sized = coroutine::Builder::new().stack_size(64 << 10);
+        let mut outer = Generator::new(move |_: &Yielder<(), u64>| {
+            let inner = sized.coroutine(|yielder, ()| {
+                yielder.yield_(1);
+                overflow()
+            });
+            let inner = inner.unwrap();
+            assert_eq!(inner.resume(()), State::Yielded(1));
+            let _: State<_, u64> = inner.resume(());
+        });
+        outer.next();
+        drop(kept);
+    };
+    match (
+        is_child(name),
+        std::env::var("ROVING_TEST_WHERE").as_deref(),
+    ) {
+        (false, _) => {}
+        (true, Ok("main")) => return overflows(),
+        (true, Ok("os")) => return std::thread::spawn(overflows).join().unwrap(),
+        (true, _) => {
+            let named = Builder::new().name("bottomless".to_owned());
+            runtime(2).run(|| named.spawn(overflows).unwrap().join().unwrap());
+            return;
+        }
+    }
+    for place in ["main", "os", "green"] {
+        let _watchdog = watchdog(place);
+        let output = child(name)
+            .env("ROVING_TEST_WHERE", place)
+            .output()
+            .unwrap();
+        let printed = printed(&output);
+        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{printed}");
+        assert!(
+            printed.contains("a coroutine has overflowed its stack"),
+            "{printed}"
+        );
+        assert!(
+            printed.contains("it was made at scheduler/tests/overflow.rs"),
+            "{printed}"
+        );
+        assert!(printed.contains("with a stack of 64 KiB"), "{printed}");
+        let names_thread = printed.contains("it ran on green thread 'bottomless'");
+        assert_eq!(names_thread, place == "green", "{printed}");
+    }
+}
+
+/// One that has ended has no stack: what a green thread does on the same one is its own.
+#[test]
+fn a_stack_that_was_a_coroutines_is_the_green_threads() {
+    let name = "a_stack_that_was_a_coroutines_is_the_green_threads";
+    if is_child(name) {
+        const SIZE: usize = 64 << 10;
+        let sized = coroutine::Builder::new().stack_size(SIZE);
+        let ended = sized.generator(|y| y.yield_(1)).unwrap();
+        assert_eq!(ended.sum::<u32>(), 1);
+        let builder = roving_scheduler::Builder::new().workers(2).stack_size(SIZE);
+        builder
+            .pinned_thread_locals()
+            .build()
+            .unwrap()
+            .run(overflow);
+        return;
+    }
+    let printed = dies_of(name, libc::SIGABRT);
+    assert!(
+        printed.contains("green thread '<unnamed>' has overflowed its stack"),
+        "{printed}"
+    );
 }
 
 fn on_another_stack<R>(f: impl FnOnce() -> R) -> R {

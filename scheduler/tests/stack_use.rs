@@ -6,8 +6,8 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{child, is_child, on_each_worker_count, run, runtime, watchdog};
-use roving_scheduler::Builder;
 use roving_scheduler::thread::{self, stack_usage};
+use roving_scheduler::{Builder, coroutine};
 
 /// Uses `bytes` of the stack, and a frame more.
 fn dig(bytes: usize) -> u8 {
@@ -254,4 +254,34 @@ fn wake_ups_meet_those_who_reclaim() {
     let mut child = child(NAME);
     child.env("ROVING_RECLAIM_SECONDS", "0.000001");
     run(child);
+}
+
+/// A coroutine has a row of its own, and the next user of its stack does not find its mark.
+#[test]
+fn coroutines_are_in_the_table_and_leave_no_mark() {
+    let name = "coroutines_are_in_the_table_and_leave_no_mark";
+    if is_child(name) {
+        const SIZE: usize = 256 << 10;
+        let builder = Builder::new().workers(1).stack_size(SIZE);
+        let runtime = builder.pinned_thread_locals().build().unwrap();
+        runtime.run(|| {
+            let sized = coroutine::Builder::new().stack_size(SIZE);
+            let deep = sized.generator(|y| y.yield_(dig(150 << 10)));
+            assert_eq!(deep.unwrap().sum::<u8>(), 1);
+            let usage = thread::spawn(|| stack_usage().unwrap()).join().unwrap();
+            assert!(usage.high_water < 100 << 10, "{usage:?}");
+        });
+        return;
+    }
+    let mut child = child(name);
+    child.env("ROVING_STACK_REPORT", "1");
+    let printed = run(child);
+    let rows = printed
+        .lines()
+        .filter(|line| line.contains("tests/stack_use.rs"));
+    let most: Vec<usize> = rows
+        .map(|row| row.split_whitespace().nth(3).unwrap().parse().unwrap())
+        .collect();
+    let deep = most.iter().filter(|&&most| most > 150 << 10).count();
+    assert_eq!(deep, 1, "{printed}");
 }

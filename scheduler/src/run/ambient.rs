@@ -184,6 +184,15 @@ impl Ambient {
         self.any.load(Ordering::Relaxed)
     }
 
+    /// How many frames the current thread has.
+    pub(crate) fn height(&self) -> usize {
+        if self.any() {
+            self.lock().stack.len()
+        } else {
+            0
+        }
+    }
+
     /// The depth of the topmost frame of the current thread.
     pub(crate) fn depth(&self) -> usize {
         if self.any() { self.lock().depth() } else { 0 }

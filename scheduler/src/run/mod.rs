@@ -26,6 +26,7 @@
 //! | `reclaim`   | long-parked green threads give back what they do not use of their stacks |
 //! | `overflow`  | what is said when a stack overflows                                      |
 //! | `stack_use` | how much of their stacks green threads use                               |
+//! | `thread_end` | whether the current thread drops its thread-locals                      |
 //!
 //! It may use the floors below: `stack` and `protocol`. What it must tell those above, it does by what
 //! they have handed down: a [`Ticket`](ticket::Ticket), an [`Enclosing`](green::Enclosing) that counts
@@ -50,6 +51,7 @@ pub(crate) mod reclaim;
 pub(crate) mod registry;
 pub(crate) mod shared;
 pub(crate) mod stack_use;
+pub(crate) mod thread_end;
 pub(crate) mod ticket;
 pub(crate) mod wake;
 pub(crate) mod worker;

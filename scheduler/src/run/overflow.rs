@@ -1,10 +1,11 @@
-//! What is said when a green thread overflows its stack.
+//! What is said when a green thread or a coroutine overflows its stack.
 //!
 //! The guard below a stack turns an overflow into SIGSEGV or SIGBUS, by the kind of guard. The handler
 //! here runs on the worker's alternate stack, which std sets up for every thread it starts. If the
 //! address lies in the guard of the green thread that this OS thread runs, and the stack pointer on its
 //! stack, it says whose stack it was and how to get a larger one, and aborts, as std does for its own
-//! threads. Every other fault goes to the handler that was there before, so a plain OS thread's
+//! threads. So it does for a coroutine, of which it knows by the [plate] of the
+//! stack, also on an OS thread that runs no green thread. Every other fault goes to the handler that was there before, so a plain OS thread's
 //! overflow gets std's message, and that of another stack which a green thread runs on is whoever's
 //! who made it.
 //!
@@ -13,6 +14,7 @@
 
 use std::fmt::{self, Write};
 use std::mem::MaybeUninit;
+use std::panic::Location;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -20,6 +22,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use crate::run::context;
 use crate::run::green::Waiter;
 use crate::run::own_stack::OwnStack;
+use crate::stack::plate;
 
 struct Previous {
     segv: libc::sigaction,
@@ -88,6 +91,11 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
         context::with_running(check);
         // SAFETY: null, or that of a thread which does not end before the process.
         unsafe { FORKED.load(Ordering::Relaxed).as_ref() }.map(check);
+        if let Some((site, size)) = plate::overflown(address, stack_pointer) {
+            report_coroutine(site, size);
+            // SAFETY: abort may be called in a signal handler.
+            unsafe { libc::abort() };
+        }
     }
     pass_on(signal, info, context);
 }
@@ -181,6 +189,25 @@ fn report(waiter: &Waiter, own_stack: &OwnStack, stack_size: usize) {
     let _ = writeln!(
         line,
         "help: give it more: go!(stack_size = .., ..) for this one, roving::Builder::stack_size or ROVING_STACK_SIZE for all"
+    );
+    line.print();
+}
+
+fn report_coroutine(site: &Location<'_>, stack_size: usize) {
+    let mut line = Line::new();
+    let _ = writeln!(line, "\na coroutine has overflowed its stack");
+    let _ = writeln!(
+        line,
+        "it was made at {site} with a stack of {} KiB",
+        stack_size >> 10
+    );
+    context::with_running(|waiter| {
+        let name = waiter.name().unwrap_or("<unnamed>");
+        let _ = writeln!(line, "it ran on green thread '{name}'");
+    });
+    let _ = writeln!(
+        line,
+        "help: give it more: roving::coroutine::Builder::stack_size"
     );
     line.print();
 }

@@ -1,11 +1,12 @@
-//! How much of their stacks green threads use: the current one, and all of them, in a table by the place
-//! where they were spawned, at the exit of the process.
+//! How much of their stacks green threads and coroutines use: the current thread, and all of them, in a
+//! table by the place where they were spawned or made, at the exit of the process.
 //!
 //! Where the table is asked for, each stack is wiped between two users, so that its mark is that of one.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once, Weak};
 
 use parking_lot::Mutex;
@@ -14,8 +15,8 @@ use crate::protocol::say::say;
 use crate::run::context;
 use crate::run::registry::Cursor;
 use crate::run::shared::Shared;
-use crate::stack::MIN_SIZE;
 use crate::stack::usage::StackUsage;
+use crate::stack::{MIN_SIZE, Stack};
 
 /// How much of its stack the current green thread has used so far; `None` on a plain OS thread.
 ///
@@ -36,7 +37,7 @@ pub fn stack_usage() -> Option<StackUsage> {
     })?
 }
 
-/// What the green threads that were spawned at one place have used.
+/// What the green threads or coroutines that come from one place have used.
 #[derive(Debug, Default, Clone, Copy)]
 struct Site {
     threads: usize,
@@ -64,7 +65,21 @@ type Sites = HashMap<&'static Location<'static>, Site>;
 static ENDED: Mutex<Option<Sites>> = Mutex::new(None);
 static RUNTIMES: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 
-/// Records what a green thread that has ended, and was spawned at `site`, has used.
+/// Whether somebody has asked for the table.
+static ASKED_FOR: AtomicBool = AtomicBool::new(false);
+
+/// Does with the stack of a coroutine that was made at `site`, and has ended, what is to be done before
+/// somebody else has it.
+pub(crate) fn coroutine_ended(site: &'static Location<'static>, stack: &Stack) {
+    if ASKED_FOR.load(Ordering::Relaxed) {
+        let usage = StackUsage::of(stack.bounds());
+        record(site, usage);
+        // SAFETY: nobody runs on it any more.
+        unsafe { stack.wipe(usage.high_water) };
+    }
+}
+
+/// Records what a green thread or coroutine that has ended, and comes from `site`, has used.
 pub(crate) fn record(site: &'static Location<'static>, usage: StackUsage) {
     let mut sites = ENDED.lock();
     let site = sites.get_or_insert_default().entry(site).or_default();
@@ -75,6 +90,7 @@ pub(crate) fn record(site: &'static Location<'static>, usage: StackUsage) {
 /// and have ever waited.
 pub(crate) fn report_at_exit(runtime: &Arc<Shared>) {
     static REGISTERED: Once = Once::new();
+    ASKED_FOR.store(true, Ordering::Relaxed);
     RUNTIMES.lock().push(Arc::downgrade(runtime));
     REGISTERED.call_once(|| {
         // SAFETY: the function has the right type and does not unwind.
@@ -115,8 +131,8 @@ fn table(sites: &Sites) -> String {
         .unwrap_or(0)
         .max(10);
     let mut text = format!(
-        "\nstacks of green threads, by the place where they were spawned; bytes\n{:width$} {:>10} {:>10} {:>10} {:>10} {:>10}\n",
-        "spawned at", "threads", "size", "most used", "mean used", "suggested"
+        "\nstacks of green threads and coroutines, by the place where they were spawned or made; bytes\n{:width$} {:>10} {:>10} {:>10} {:>10} {:>10}\n",
+        "from", "number", "size", "most used", "mean used", "suggested"
     );
     for (place, site) in rows {
         let mean = site.sum / site.threads.max(1);

@@ -1,4 +1,4 @@
-//! The one file that knows the coroutine library.
+//! What a green thread runs as. Beside [`fiber`](super::fiber), the one file that knows the coroutine library.
 //!
 //! A [`Coroutine`] is a closure on a stack of its own. The worker resumes it, it suspends itself
 //! back to the worker, and when its closure has returned, the stack is taken out of it. A coroutine

@@ -1,4 +1,4 @@
-//! The floor of stacks: what green threads run on, and what is pooled with it.
+//! The floor of stacks: what green threads and coroutines run on, and what is pooled with it.
 //!
 //! A green thread runs on a stack that is carved from a slab, guarded, and used again. If it has
 //! thread-locals of its own, they lie above its stack.
@@ -16,7 +16,9 @@
 //! | `cooling`   | free stacks give their pages back                                            |
 //! | `numbers`   | how many stacks there are, and how they are guarded                          |
 //! | `usage`     | how much of a stack has been used                                            |
-//! | `coroutine` | the one file that knows the coroutine library                                |
+//! | `coroutine` | what a green thread runs as, by the coroutine library                         |
+//! | `fiber`     | coroutines that are no threads, by the same                                  |
+//! | `plate`     | whose stack an address is on, for those who know nothing else                |
 //! | `mode`      | whose thread-locals a green thread uses                                      |
 //! | `tls/`      | thread-locals of a green thread's own                                        |
 //!
@@ -26,7 +28,7 @@
 //!
 //! # Invariants
 //!
-//! - Every stack has a guard below it, and is used by one green thread at a time.
+//! - Every stack has a guard below it, and is used by one green thread or coroutine at a time.
 //! - A promise is a stack: whoever has one finds a stack.
 //! - Slabs are mapped for ever, so that an address on a stack stays readable memory of ours, whatever
 //!   becomes of its thread.
@@ -36,6 +38,7 @@ mod cache;
 mod class;
 mod cooling;
 pub(crate) mod coroutine;
+pub(crate) mod fiber;
 pub(crate) mod fp;
 mod guard;
 pub(crate) mod mode;
@@ -44,6 +47,7 @@ pub(crate) mod mode;
 mod not_tested;
 mod numbers;
 mod page;
+pub(crate) mod plate;
 mod pool;
 pub(crate) mod room;
 mod slab;

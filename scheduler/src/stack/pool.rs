@@ -15,6 +15,7 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::num::NonZeroUsize;
+use std::panic::Location;
 use std::ptr;
 
 use corosensei::stack::STACK_ALIGNMENT;
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 
 use super::bounds::Bounds;
 use super::class::{CLASSES, Class};
+use super::plate::Plate;
 use super::slab::Slab;
 use super::tls::Block;
 use crate::protocol::process::PerProcess;
@@ -81,6 +83,8 @@ pub(crate) struct Stack {
     pub(super) class: Class,
     /// The thread-locals, which end at the top.
     pub(super) block: Option<Block>,
+    /// There since it was a coroutine's first.
+    plate: Option<&'static Plate>,
 }
 
 impl Stack {
@@ -121,6 +125,13 @@ impl Stack {
         }
     }
 
+    /// Says whose it is from now on: a coroutine's that was made at `site`.
+    pub(crate) fn lend(&mut self, site: &'static Location<'static>) {
+        let bounds = self.bounds();
+        let plate = self.plate.get_or_insert_with(|| Plate::put_on(bounds));
+        plate.set_site(Some(site));
+    }
+
     /// Makes the thread-locals if they should be there and are not. That touches new memory, so it is
     /// not for who has a lock.
     fn with_block(mut self) -> Self {
@@ -152,6 +163,9 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
+        if let Some(plate) = self.plate {
+            plate.set_site(None);
+        }
         let stack = Self { ..*self };
         let mut pool = pool_of(self.class).lock();
         pool.warm.push(stack);
@@ -274,6 +288,7 @@ impl Pool {
             top: NonZeroUsize::new(top).expect("above the bottom"),
             class,
             block: None,
+            plate: None,
         })
     }
 

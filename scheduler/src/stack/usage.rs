@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::bounds::Bounds;
 use super::page::page;
 
-/// How much of its stack a green thread has used. What it does on another stack, such as that of a
-/// coroutine of its own, is not counted.
+/// How much of its stack a green thread or a coroutine has used. What a green thread does on another stack,
+/// such as that of a coroutine of its own, is not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StackUsage {

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::run::ambient::{Canceller, Frame, FrameId, Kind};
 use crate::run::context;
@@ -17,13 +18,35 @@ pub(crate) struct Entered {
     this_thread: PhantomData<*const ()>,
 }
 
+/// Whether any thread has ever had a frame.
+static USED: AtomicBool = AtomicBool::new(false);
+
+fn push(waiter: &Arc<Waiter>, frame: Frame) {
+    // Nearly always it has been set, and then it stays in all caches.
+    if !USED.load(Ordering::Relaxed) {
+        USED.store(true, Ordering::Relaxed);
+    }
+    waiter.ambient.push(waiter, frame);
+}
+
+/// How many frames the current thread has. It costs nothing in a process that uses none.
+#[inline]
+pub(crate) fn height() -> usize {
+    // Relaxed: it was set before the current thread got its first frame, be it by who has spawned it.
+    if USED.load(Ordering::Relaxed) {
+        context::with_current(|waiter| waiter.ambient.height())
+    } else {
+        0
+    }
+}
+
 /// Pushes a frame for the current thread.
 pub(crate) fn enter(kind: Kind) -> Entered {
     let waiter = context::current();
     let id = FrameId::next();
     // Where nothing may unwind, no wait is as deep as this.
     let depth = panicking::depth(&waiter).unwrap_or(usize::MAX);
-    waiter.ambient.push(&waiter, Frame::new(id, kind, depth));
+    push(&waiter, Frame::new(id, kind, depth));
     Entered {
         waiter,
         id,
@@ -74,7 +97,7 @@ impl Inheritance {
     /// Gives it to a thread that has not started.
     pub(crate) fn give_to(self, waiter: &Arc<Waiter>) {
         for (id, kind) in self.0 {
-            waiter.ambient.push(waiter, Frame::new(id, kind, 0));
+            push(waiter, Frame::new(id, kind, 0));
         }
     }
 }

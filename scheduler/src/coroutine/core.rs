@@ -1,0 +1,294 @@
+//! What every coroutine is: a fiber, and how far it has come.
+//!
+//! # Invariants
+//!
+//! - The fiber is touched by whoever has set the stage to [`Running`](Stage::Running), and by nobody else.
+//!   All of this is one thread's: neither this nor what refers to it is `Send` or `Sync`.
+//! - A fiber that has come to its end, by whichever way, is gone, and its stack is back in the pool.
+//! - One that has not is brought to its end when its coroutine is dropped, or forgotten for ever, with its
+//!   stack: where nothing can be unwound, and at the [end of a thread](thread_end). What was made in a
+//!   [scope](super::Scope) may have borrowed, and is never forgotten.
+
+use std::cell::{Cell, UnsafeCell};
+use std::io;
+use std::mem;
+use std::panic::{self, Location};
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::thread;
+
+use super::nesting::Nesting;
+use crate::protocol::process::Process;
+use crate::run::{context, overflow, panicking, stack_use, thread_end};
+use crate::stack::fiber::{Fiber, State, Way};
+use crate::stack::usage::StackUsage;
+use crate::stack::{Bounds, Class, DEFAULT_SIZE, Promise};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It has not run, or has yielded.
+    Suspended,
+    /// It runs, or what it has resumed does.
+    Running,
+    Complete,
+    /// It has panicked, or been dropped.
+    Unwound,
+}
+
+/// See the [module](self).
+pub(super) struct Core<I, Y, R> {
+    stage: Cell<Stage>,
+    /// How deep the thread was when it was resumed.
+    nesting: Cell<Nesting>,
+    fiber: UnsafeCell<Option<Fiber<I, Y, R>>>,
+    stack: Bounds,
+    /// Whether it may borrow what is gone after its scope.
+    may_borrow: bool,
+    /// In which it was made. A child that was forked since has a copy, but no pool to give it back to.
+    process: Process,
+    site: &'static Location<'static>,
+}
+
+impl<I, Y, R> Core<I, Y, R> {
+    /// Makes a coroutine that will run `body` on a stack of the default size or another one.
+    ///
+    /// # Safety
+    ///
+    /// What `body`, `I`, `Y` and `R` borrow stays borrowed until it has [ended](Self::end), if it
+    /// `may_borrow`, and else for ever.
+    pub(super) unsafe fn new(
+        stack_size: Option<usize>,
+        site: &'static Location<'static>,
+        may_borrow: bool,
+        body: impl FnOnce(&Yielder<I, Y>, I) -> R,
+    ) -> io::Result<Rc<Self>> {
+        overflow::install_handler();
+        context::watch_forks();
+        // Thread-locals are those of whoever resumes it.
+        let class = Class::of(stack_size.unwrap_or(DEFAULT_SIZE), None)?;
+        let mut stack = Promise::new(class)?.redeem();
+        stack.lend(site);
+        let core = Rc::new(Self {
+            stage: Cell::new(Stage::Suspended),
+            nesting: Cell::new(Nesting::NONE),
+            fiber: UnsafeCell::new(None),
+            stack: stack.bounds(),
+            may_borrow,
+            process: Process::current(),
+            site,
+        });
+        let nesting = NonNull::from(&core.nesting);
+        let main = move |way, input| body(&Yielder { way, nesting }, input);
+        // SAFETY: the caller's promise; `end` ends it, or forgets it if it does not borrow.
+        let fiber = unsafe { Fiber::new(stack, main) };
+        // SAFETY: nobody else knows it.
+        unsafe { *core.fiber.get() = Some(fiber) };
+        Ok(core)
+    }
+
+    /// Why it cannot be resumed, if it cannot.
+    #[inline]
+    pub(super) fn obstacle(&self) -> Option<&'static str> {
+        match self.stage.get() {
+            Stage::Suspended => None,
+            Stage::Running => Some("it is running"),
+            Stage::Complete => Some("it has returned"),
+            Stage::Unwound => Some("it has panicked"),
+        }
+    }
+
+    /// Where it was made.
+    pub(super) fn site(&self) -> &'static Location<'static> {
+        self.site
+    }
+
+    /// Whether it has come to its end.
+    #[inline]
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.stage.get(), Stage::Complete | Stage::Unwound)
+    }
+
+    #[track_caller]
+    #[inline]
+    pub(super) fn resume(&self, input: I) -> State<Y, R> {
+        if let Some(obstacle) = self.obstacle() {
+            refuse("resume", obstacle);
+        }
+        self.nesting.set(Nesting::current());
+        let running = Running::new(self);
+        // SAFETY: it runs from now on, by this call: see the module. It is there until its end.
+        let fiber = unsafe { (*self.fiber.get()).as_mut().unwrap_unchecked() };
+        let state = fiber.resume(input);
+        mem::forget(running);
+        match state {
+            State::Yielded(_) => self.stage.set(Stage::Suspended),
+            State::Complete(_) => self.has_come_to(Stage::Complete),
+        }
+        state
+    }
+
+    /// How much of its stack it has used; `None` if it has none any more.
+    pub(super) fn stack_usage(&self) -> Option<StackUsage> {
+        (!self.is_done()).then(|| StackUsage::of(self.stack))
+    }
+
+    /// Its fiber has returned, panicked or been ended.
+    #[cold]
+    fn has_come_to(&self, stage: Stage) {
+        self.stage.set(stage);
+        // SAFETY: nobody runs on it, and nobody will.
+        if let Some(fiber) = unsafe { (*self.fiber.get()).take() } {
+            let stack = fiber.into_stack();
+            if self.process.is_current() {
+                stack_use::coroutine_ended(self.site, &stack);
+            } else {
+                mem::forget(stack);
+            }
+        }
+    }
+}
+
+/// What a scope knows of its coroutines.
+pub(super) trait Member {
+    /// Brings a coroutine that is not running to its end. Afterwards nothing that it has borrowed is used.
+    ///
+    /// # Errors
+    ///
+    /// It panicked meanwhile.
+    fn end(&self) -> thread::Result<()>;
+}
+
+impl<I, Y, R> Member for Core<I, Y, R> {
+    fn end(&self) -> thread::Result<()> {
+        match self.stage.get() {
+            Stage::Complete | Stage::Unwound => return Ok(()),
+            // Whoever could drop it is kept by whoever resumes it.
+            Stage::Running => panicking::abort("a coroutine was dropped while it runs"),
+            Stage::Suspended => {}
+        }
+        self.nesting.set(Nesting::current());
+        self.stage.set(Stage::Running);
+        // SAFETY: it runs from now on, by this call: see the module. It is there until its end.
+        let fiber = unsafe { (*self.fiber.get()).as_mut().unwrap_unchecked() };
+        let may_unwind =
+            || cfg!(panic = "unwind") && (self.may_borrow || !thread_end::may_have_begun());
+        if fiber.has_started() && !may_unwind() {
+            return self.forget();
+        }
+        let ended = fiber.end();
+        self.has_come_to(Stage::Unwound);
+        ended
+    }
+}
+
+impl<I, Y, R> Core<I, Y, R> {
+    /// Leaves what is on its stack where it is.
+    #[cold]
+    fn forget(&self) -> thread::Result<()> {
+        if self.may_borrow {
+            panicking::abort("a coroutine of a scope has not come to its end, and nothing unwinds");
+        }
+        self.stage.set(Stage::Unwound);
+        // SAFETY: nobody runs on it.
+        mem::forget(unsafe { (*self.fiber.get()).take() });
+        Ok(())
+    }
+}
+
+/// That a coroutine runs. Dropped only if it panics.
+struct Running<'a, I, Y, R>(&'a Core<I, Y, R>);
+
+impl<'a, I, Y, R> Running<'a, I, Y, R> {
+    #[inline]
+    fn new(core: &'a Core<I, Y, R>) -> Self {
+        core.stage.set(Stage::Running);
+        Self(core)
+    }
+}
+
+impl<I, Y, R> Drop for Running<'_, I, Y, R> {
+    fn drop(&mut self) {
+        self.0.has_come_to(Stage::Unwound);
+    }
+}
+
+/// Ends a coroutine that is dropped.
+pub(super) fn drop_coroutine(core: &dyn Member) {
+    if let Err(payload) = core.end() {
+        panic::resume_unwind(payload);
+    }
+}
+
+#[cold]
+#[inline(never)]
+#[track_caller]
+pub(super) fn refuse(what: &str, obstacle: &str) -> ! {
+    panic!("cannot {what} a coroutine: {obstacle}");
+}
+
+/// What a coroutine yields with.
+///
+/// It is lent to the coroutine's closure, which may hand it to the functions that it calls, however deep.
+pub struct Yielder<I, Y> {
+    way: Way<I, Y>,
+    /// That of the coroutine.
+    nesting: NonNull<Cell<Nesting>>,
+}
+
+impl<I, Y> Yielder<I, Y> {
+    /// Gives `value` to whoever has resumed the coroutine, and waits until it is resumed again, with
+    /// the input that it gets then.
+    ///
+    /// # Panics
+    ///
+    /// If the coroutine is dropped meanwhile, this unwinds, without the panic hook, so that destructors
+    /// run. Panics
+    ///
+    /// - when the coroutine is being dropped, in a destructor or after the unwinding was caught;
+    /// - when a panic unwinds the coroutine, in a destructor;
+    /// - inside of a [`deadline`](crate::deadline()), a [`CancelToken::run`](crate::CancelToken::run), a
+    ///   [`shield`](crate::shield()) or a [`Local::set`](crate::wait::local::Local::set) that the coroutine
+    ///   has entered since it was resumed: these belong to the thread, and would be left to whoever has
+    ///   resumed it.
+    ///
+    /// What panics in a destructor while a thread unwinds aborts the process.
+    #[track_caller]
+    #[inline]
+    pub fn yield_(&self, value: Y) -> I {
+        self.insist();
+        // SAFETY: it may yield, as has just been seen.
+        unsafe { self.suspend(value) }
+    }
+
+    /// Panics if the coroutine may not yield now.
+    #[track_caller]
+    #[inline]
+    pub(super) fn insist(&self) {
+        // SAFETY: who has this was lent it by the closure that runs on the fiber, and can be neither
+        // another thread, since it is not `Sync`, nor a coroutine that outlives the closure: it runs on the
+        // fiber, or above it on another one that was resumed from it. The core is kept by whoever has
+        // resumed the fiber.
+        let (ends, nesting) = unsafe { (self.way.ends(), self.nesting.as_ref().get()) };
+        if ends {
+            refuse("yield from", "it is being dropped");
+        }
+        if Nesting::current() != nesting {
+            refuse("yield from", nesting.obstacle());
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`insist`](Self::insist) has just said, it may yield.
+    #[inline]
+    pub(super) unsafe fn suspend(&self, value: Y) -> I {
+        // SAFETY: as in `insist`, and it does not end.
+        unsafe { self.way.suspend(value) }
+    }
+}
+
+impl<I, Y> std::fmt::Debug for Yielder<I, Y> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Yielder").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,131 @@
+//! Whether the current thread drops its thread-locals.
+//!
+//! A coroutine that lies in one, suspended, may have borrowed another, which is gone by then; only frames
+//! that are gone by then could not. So it is not unwound there.
+//!
+//! A green thread with thread-locals of its own knows when it ends. Of an OS thread neither std nor the C
+//! library tells, but the calls that it is in do: there is a function that calls the destructors of
+//! thread-locals and is called at no other time. Which that is is [learnt](learn) from an OS thread that
+//! looks at its calls twice, while it runs and in such a destructor.
+
+use std::cell::RefCell;
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use parking_lot::Mutex;
+
+use crate::run::context;
+
+/// Whether the current thread drops its thread-locals, or nobody knows.
+pub(crate) fn may_have_begun() -> bool {
+    let of_its_own = context::with_running(|waiter| {
+        let own_stack = waiter.own_stack()?;
+        // SAFETY: it is the current thread.
+        let owns = unsafe { own_stack.started() }.thread_pointer.is_some();
+        // A worker is no green thread when its thread-locals go.
+        (owns || waiter.green().is_some()).then(|| own_stack.is_ending())
+    });
+    of_its_own.flatten().unwrap_or_else(of_os_thread)
+}
+
+fn of_os_thread() -> bool {
+    static CALLS_DESTRUCTORS: OnceLock<Option<Function>> = OnceLock::new();
+    match CALLS_DESTRUCTORS.get_or_init(learn) {
+        Some(function) => functions().contains(function),
+        None => true,
+    }
+}
+
+/// The address of a function.
+type Function = usize;
+
+/// What the current thread is in, from the inside to the outside.
+#[inline(never)]
+fn functions() -> Vec<Function> {
+    unsafe extern "C" {
+        fn _Unwind_Backtrace(
+            visit: extern "C" fn(*mut c_void, *mut c_void) -> c_int,
+            data: *mut c_void,
+        ) -> c_int;
+        fn _Unwind_GetIP(frame: *mut c_void) -> usize;
+        fn _Unwind_FindEnclosingFunction(address: *mut c_void) -> *mut c_void;
+    }
+
+    extern "C" fn visit(frame: *mut c_void, found: *mut c_void) -> c_int {
+        // SAFETY: the frame is for this call, and `found` what was given below. What is returned to may
+        // be the next function already if the one that has called does not return.
+        unsafe {
+            let called_from = _Unwind_GetIP(frame).wrapping_sub(1);
+            let function = _Unwind_FindEnclosingFunction(ptr::without_provenance_mut(called_from));
+            (*found.cast::<Vec<Function>>()).push(function.addr());
+        }
+        0
+    }
+
+    let mut found = Vec::new();
+    // SAFETY: the unwinder, which std is linked with, calls `visit` for each frame.
+    unsafe { _Unwind_Backtrace(visit, ptr::from_mut(&mut found).cast()) };
+    found
+}
+
+/// Learns which function calls the destructors of an OS thread's thread-locals: the outermost of those
+/// that it is in then and not before.
+fn learn() -> Option<Function> {
+    struct Looks(Option<Arc<Mutex<Vec<Function>>>>);
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            if let Some(seen) = &self.0 {
+                *seen.lock() = functions();
+            }
+        }
+    }
+
+    thread_local! {
+        static LOOKS: RefCell<Looks> = const { RefCell::new(Looks(None)) };
+    }
+
+    let at_end = Arc::new(Mutex::new(Vec::new()));
+    let seen = at_end.clone();
+    let runs = thread::Builder::new().spawn(move || {
+        LOOKS.with_borrow_mut(|looks| looks.0 = Some(seen));
+        functions()
+    });
+    let while_it_runs = runs.ok()?.join().ok()?;
+    let at_end = at_end.lock();
+    let mut from_outside = at_end.iter().rev();
+    let found = from_outside.find(|function| !while_it_runs.contains(function));
+    found.copied().filter(|&function| function != 0)
+}
+
+#[cfg(all(test, not(roving_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_an_os_thread_is_told_from_its_life() {
+        struct AtEnd(mpsc::Sender<bool>);
+
+        impl Drop for AtEnd {
+            fn drop(&mut self) {
+                self.0.send(may_have_begun()).unwrap();
+            }
+        }
+
+        use std::sync::mpsc;
+
+        thread_local! {
+            static AT_END: RefCell<Option<AtEnd>> = const { RefCell::new(None) };
+        }
+
+        let (sender, at_end) = mpsc::channel();
+        let in_life = thread::spawn(move || {
+            drop(AtEnd(sender.clone()));
+            AT_END.set(Some(AtEnd(sender)));
+        });
+        in_life.join().unwrap();
+        assert_eq!(at_end.iter().collect::<Vec<_>>(), [false, true]);
+    }
+}
