@@ -4,13 +4,18 @@
 mod common;
 
 use std::cell::{Cell, RefCell};
+use std::future::Future as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use common::{child, is_child, message, on_each_mode, printed, run, stacks_returned, watchdog};
 use roving_scheduler::coroutine::{self, Builder, Coroutine, Generator, State, Yielder};
-use roving_scheduler::{CancelToken, Handle, deadline, local, shield, stacks, sync, thread};
+use roving_scheduler::{
+    CancelToken, await_, deadline, greenly, local, shield, stacks, sync, thread,
+};
 
 /// Runs `test` on an OS thread and on green threads of each mode, with 1, 2 and 8 workers.
 fn everywhere(test: impl Fn() + Send + Sync) {
@@ -474,7 +479,6 @@ fn for_each_kind_of_thread(f: impl Fn() + Sync + Send) {
     std::thread::scope(|scope| {
         scope.spawn(&f);
     });
-    let _ = Handle::try_current();
     let runtime = common::runtime(2);
     runtime.run(|| {
         thread::scope(|scope| {
@@ -806,4 +810,38 @@ fn a_yield_in_a_destructor_of_one_that_is_dropped_says_so_and_aborts() {
         printed.contains("cannot yield from a coroutine: it is being dropped"),
         "{printed}"
     );
+}
+
+/// In blocking code that somebody else's executor polls, a coroutine waits for futures of that.
+#[test]
+fn a_generator_in_a_future_waits_for_futures() {
+    let _stacks = stacks_returned();
+    let _watchdog = watchdog("");
+    let (sender, receiver) = futures::channel::oneshot::channel();
+    let sends = std::thread::spawn(move || sender.send(3).unwrap());
+    let future = greenly(move || {
+        let values = Generator::new(move |yielder| {
+            yielder.yield_(1);
+            thread::sleep(Duration::from_millis(1));
+            yielder.yield_(2);
+            yielder.yield_(await_(receiver).unwrap());
+        });
+        values.sum::<u32>()
+    });
+    assert_eq!(futures::executor::block_on(future), 6);
+    sends.join().unwrap();
+    // And one that is dropped in the middle takes its coroutines along.
+    let dropped = Arc::new(AtomicU32::new(0));
+    let counted = dropped.clone();
+    let mut future = Box::pin(greenly(move || {
+        let mut values = Generator::<()>::new(move |_| {
+            let _dropped = OnDrop(|| _ = counted.fetch_add(1, Ordering::Relaxed));
+            await_(futures::future::pending::<()>());
+        });
+        values.next();
+    }));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(future.as_mut().poll(&mut context).is_pending());
+    drop(future);
+    assert_eq!(dropped.load(Ordering::Relaxed), 1);
 }

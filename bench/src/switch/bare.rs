@@ -9,7 +9,7 @@ use std::time::Instant;
 
 const PAIRS: u32 = 300_000;
 
-fn each(pairs: u32, run: impl FnOnce()) -> f64 {
+pub(super) fn each(pairs: u32, run: impl FnOnce()) -> f64 {
     let start = Instant::now();
     run();
     start.elapsed().as_nanos() as f64 / f64::from(pairs)

@@ -5,6 +5,7 @@
 //! all rows are interleaved, so that a noisy moment meets all alike.
 
 mod bare;
+mod coroutines;
 mod green;
 mod kernel;
 
@@ -58,6 +59,10 @@ impl Row {
 
 /// A switch to something and back.
 const PAIR: &str = "switch pair";
+/// A switch to an equal, which switches to another.
+const TRANSFER: &str = "transfer";
+/// The next value of an iterator.
+const VALUE: &str = "value";
 /// A message to a partner and its answer.
 const ROUND_TRIP: &str = "round trip";
 
@@ -126,7 +131,24 @@ fn rows() -> (Vec<Row>, Vec<String>) {
             Ok(bare::futures())
         }),
         Row::new(BARE, PAIR, || Ok(bare::coroutine())),
+        Row::new("coroutine", PAIR, || Ok(coroutines::resumed())),
+        Row::new("coroutine of the crate generator", PAIR, || {
+            Ok(coroutines::others())
+        }),
+        Row::new("iterator written by hand", VALUE, || {
+            Ok(coroutines::iterated())
+        }),
+        Row::new("generator as an iterator", VALUE, || {
+            Ok(coroutines::generated())
+        }),
+        Row::new("coroutines that transfer", TRANSFER, || {
+            Ok(coroutines::transferred())
+        }),
     ];
+    #[cfg(target_arch = "x86_64")]
+    rows.push(Row::new("bare stacks switched directly", TRANSFER, || {
+        Ok(coroutines::switched_directly())
+    }));
     let own = green::runtime(ThreadLocals::Own, 1);
     match &own {
         Ok(_) => {
@@ -293,7 +315,9 @@ fn print(results: &Results, left_out: &[String]) -> Result<()> {
 const MEANING: &str = "\
 A future is a state machine: to switch is to return and to call, but only code that is written for it
 can be suspended. A stackful coroutine saves a few registers and changes the stack, and any code can
-be suspended. Own thread-locals add the write of one register on the way in and on the way out. The
+be suspended. Roving's coroutines ask before each switch whether it may be done: that nobody resumes what runs, or
+yields in the middle of an unwinding. A transfer goes by way of whoever has entered, which is two switches and needs
+no code for each processor; a direct one is the least that there is. Own thread-locals add the write of one register on the way in and on the way out. The
 scheduler adds the queue, and the question whether somebody else should be woken. An OS thread goes
 through the kernel and its scheduler; a process changes the address space as well.
 ";
