@@ -315,9 +315,10 @@ fn print(results: &Results, left_out: &[String]) -> Result<()> {
 const MEANING: &str = "\
 A future is a state machine: to switch is to return and to call, but only code that is written for it
 can be suspended. A stackful coroutine saves a few registers and changes the stack, and any code can
-be suspended. Roving's coroutines ask before each switch whether it may be done: that nobody resumes what runs, or
-yields in the middle of an unwinding. A transfer goes by way of whoever has entered, which is two switches and needs
-no code for each processor; a direct one is the least that there is. Own thread-locals add the write of one register on the way in and on the way out. The
-scheduler adds the queue, and the question whether somebody else should be woken. An OS thread goes
-through the kernel and its scheduler; a process changes the address space as well.
+be suspended. Roving's coroutines ask before each switch whether it may be done: that nobody resumes what
+runs, or yields in the middle of an unwinding. A transfer goes by way of whoever has entered, in two
+switches; a direct one is one, in a call whose return the processor predicts wrongly. Own thread-locals add
+the write of one register on the way in and on the way out. The scheduler adds the queue, and the question
+whether somebody else should be woken. An OS thread goes through the kernel and its scheduler; a process
+changes the address space as well.
 ";
