@@ -1,6 +1,6 @@
 //! Blocking code inside a future: [`greenly`], and [`await_`] for futures in that.
 //!
-//! A [`Greenly`] is the owner of a [guest](crate::run::guest), and its `&mut` the right to run it.
+//! A [`Greenly`] is the owner of a [guest], and its `&mut` the right to run it.
 //! Whoever drops one that has not ended cancels it and polls it to its end, so that the destructors on
 //! its stack run; where nothing can be unwound, or it must not be run here, its stack is left as it is,
 //! for ever.
@@ -37,7 +37,7 @@ use crate::wait;
 /// woken when it can go on. So blocking code can be called from `async` code without blocking an
 /// OS thread, and call `async` code in turn.
 ///
-/// To the closure it is a thread: [`thread::current`](crate::thread::current) is its own, and where green
+/// To the closure it is a thread: [`thread::current`] is its own, and where green
 /// threads have [thread-locals of their own](crate::ThreadLocals::Own), so has it, and the future moves
 /// between OS threads with them. Otherwise it shares those of the OS thread that polls it, and must be
 /// polled on the one where it was first. No runtime of Roving need be running; the timers of the global
@@ -255,7 +255,7 @@ impl<T> fmt::Debug for Greenly<T> {
 ///
 /// The task's executor polls the future, on its own stack and with its thread-locals, so what a future
 /// needs of its runtime, it finds. Some want that already when they are made, such as the timers of tokio:
-/// an `async` block around them makes them when it is polled. Anywhere else this is [`block_on`].
+/// an `async` block around them makes them when it is polled. Anywhere else this is [`block_on()`].
 ///
 /// # Panics
 ///

@@ -1,6 +1,6 @@
 //! Futures on threads that block, and what blocks as a future.
 //!
-//! [`block_on`] polls a future on the thread that wants its value, green or not. Where it is pending that
+//! [`block_on()`] polls a future on the thread that wants its value, green or not. Where it is pending that
 //! thread blocks through the [one door](crate::wait) as in any other operation. So a future needs
 //! nothing but somebody who wakes it.
 //!

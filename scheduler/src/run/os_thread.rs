@@ -1,6 +1,6 @@
 //! How the runtime starts an OS thread.
 //!
-//! One that lacks memory as it starts ends the process, so it is started only where there is [room](crate::stack::room).
+//! One that lacks memory as it starts ends the process, so it is started only where there is [room].
 
 use std::convert::identity;
 use std::io;
