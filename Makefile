@@ -12,7 +12,7 @@ ROVING_EXPECT_OWN ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(shell grep -cwm
 export ROVING_EXPECT_OWN
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress soundness glibc loom examples fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-check peers clean
+.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress soundness glibc kernels loom examples fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -51,6 +51,9 @@ shared:               ## the tests with green threads that share thread-locals a
 
 soundness:            ## what safe code may rely on, with every suspension resumed on another OS thread
 	timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness
+
+kernels:              ## stacks, limits and 100,000 connections on Debian's kernels 6.1 and 6.12, in virtual machines; with qemu
+	machines/kernels
 
 glibc:                ## own thread-locals, stacks and overflows under the C libraries of four Debians; for root, with debootstrap
 	machines/glibc

@@ -266,6 +266,35 @@ fn a_helper_that_forks_goes_on_alone() {
     });
 }
 
+/// Waits until all other OS threads of this process are asleep at a time.
+#[cfg(target_os = "linux")]
+fn until_all_others_wait() {
+    use std::fs;
+
+    // What the system says of each that counts how often it began to wait, and was made to.
+    let look = || -> Option<Vec<String>> {
+        let this = fs::read_link("/proc/thread-self").unwrap();
+        let mut others = Vec::new();
+        for task in fs::read_dir("/proc/self/task").unwrap() {
+            let task = task.unwrap();
+            if Some(&*task.file_name()) == this.file_name() {
+                continue;
+            }
+            // One that has ended since is none.
+            let status = fs::read_to_string(task.path().join("status")).ok()?;
+            let is_asleep = status.lines().any(|line| line.starts_with("State:\tS"));
+            let counts = status.lines().filter(|line| line.contains("ctxt_switches"));
+            others.push(is_asleep.then(|| counts.collect())?);
+        }
+        Some(others)
+    };
+    // Who was asleep in both, and has not run between them, was asleep when the first ended.
+    while look().is_none_or(|before| look() != Some(before)) {
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(target_os = "linux")]
 #[test]
 fn what_the_child_drops_is_there_in_the_parent() {
     in_each_process("what_the_child_drops_is_there_in_the_parent", || {
@@ -277,8 +306,9 @@ fn what_the_child_drops_is_there_in_the_parent() {
         // The child takes them out of its own memory.
         let mut all = Some((isolated, sender, sleeps));
         for _ in 0..5 {
-            // What waits should wait, which is when there is something to be taken away.
-            std::thread::sleep(Duration::from_millis(20));
+            // What waits should wait, which is when there is something to be taken away. Nor is a lock held then that the
+            // child would find locked for ever.
+            until_all_others_wait();
             in_fork(|| {
                 let (isolated, sender, sleeps) = all.take().unwrap();
                 // SAFETY: whoever serves does so in the parent, and nobody here uses it any more.
