@@ -145,6 +145,12 @@ impl roving_scheduler::driver::Driver for Driver {
     fn wake(&self) {
         self.poller.wake();
     }
+
+    fn end(&self, ready: &mut Vec<Ticket>) {
+        for (_, registration) in &self.registered.lock().slots {
+            registration.on_end(ready);
+        }
+    }
 }
 
 impl fmt::Debug for Driver {

@@ -16,7 +16,8 @@
 //!
 //! All who wait for a direction are woken by an edge: the system reports many arrivals as one edge,
 //! and who is woken may be satisfied with a part, or may have been cancelled. Those who find
-//! nothing wait again.
+//! nothing wait again. The end of the runtime counts as an edge, the last one: futures that wait then find
+//! nothing and wait with another runtime.
 //!
 //! # Drained
 //!
@@ -173,8 +174,14 @@ impl Registration {
             }
         }
         Ok(Woken::Ready {
-            hung_up: self.has(HUNG_UP),
+            hung_up: self.hung_up(),
         })
+    }
+
+    /// Whether an edge has told that the connection has come to its end in both directions, or has
+    /// failed.
+    pub(crate) fn hung_up(&self) -> bool {
+        self.has(HUNG_UP)
     }
 
     /// Leaves a ticket for an edge since `seen`. `false` if there has been one.
@@ -214,6 +221,12 @@ impl Registration {
         if event.writable {
             self.write.on_edge(ready);
         }
+    }
+
+    /// Hands out the tickets of those who wait, since no event will come any more.
+    pub(crate) fn on_end(&self, ready: &mut Vec<Ticket>) {
+        self.read.on_edge(ready);
+        self.write.on_edge(ready);
     }
 }
 

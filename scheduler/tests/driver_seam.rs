@@ -2,6 +2,7 @@
 //!
 //! - events that it reports end the waits they belong to, on idle and on busy runtimes
 //! - it is woken for work and for the end; timers and spawns go on while it waits
+//! - when the runtime ends, so do the waits of futures
 //! - it is made once, is called by one worker at a time, and one of another type is refused
 //! - a driver that cannot be made is an error, and may be made later
 
@@ -17,8 +18,8 @@ use common::{
     each_worker_count, runtime, stacks_returned, watchdog,
 };
 use roving_scheduler::driver::Driver;
-use roving_scheduler::wait::{self, Cancelled, Outcome, Ticket};
-use roving_scheduler::{Handle, Runtime, thread};
+use roving_scheduler::wait::{self, Cancelled, Outcome, Polled, Ticket};
+use roving_scheduler::{Handle, Runtime, block_on, thread};
 
 /// Events are tickets that somebody posts.
 #[derive(Default)]
@@ -32,6 +33,8 @@ struct Mailbox {
 #[derive(Default)]
 struct State {
     posted: Vec<Ticket>,
+    /// Those whose event never comes.
+    kept: Vec<Ticket>,
     woken: bool,
 }
 
@@ -66,6 +69,10 @@ impl Driver for Mailbox {
     fn wake(&self) {
         self.state.lock().unwrap().woken = true;
         self.changed.notify_all();
+    }
+
+    fn end(&self, ready: &mut Vec<Ticket>) {
+        ready.append(&mut self.state.lock().unwrap().kept);
     }
 }
 
@@ -229,6 +236,22 @@ fn a_driver_comes_while_everybody_sleeps() {
 }
 
 #[test]
+fn the_waits_of_futures_end_with_the_runtime() {
+    for workers in WORKER_COUNTS {
+        let runtime = runtime(workers);
+        let mailbox = mailbox(&runtime);
+        let mut polled = runtime.run(|| {
+            let mut polled = Polled::new();
+            mailbox.state.lock().unwrap().kept.push(polled.begin());
+            polled
+        });
+        let waits = std::thread::spawn(move || block_on(polled.ended()));
+        runtime.shutdown();
+        waits.join().unwrap();
+    }
+}
+
+#[test]
 fn a_runtime_has_one_driver() {
     struct Other;
     impl Driver for Other {
@@ -236,6 +259,7 @@ fn a_runtime_has_one_driver() {
             unreachable!("it is never installed")
         }
         fn wake(&self) {}
+        fn end(&self, _: &mut Vec<Ticket>) {}
     }
     each_worker_count(|runtime| {
         let makes = AtomicUsize::new(0);

@@ -253,6 +253,8 @@ impl Driver for Watches {
     }
 
     fn wake(&self) {}
+
+    fn end(&self, _: &mut Vec<Ticket>) {}
 }
 
 #[test]

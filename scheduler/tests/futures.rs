@@ -2,6 +2,8 @@
 //! `futures`.
 
 mod common;
+#[path = "common/executors.rs"]
+mod executors;
 
 use std::future::{Future, IntoFuture};
 use std::panic::{self, AssertUnwindSafe};
@@ -12,55 +14,13 @@ use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use common::{each_worker_count, on_each_mode, on_each_worker_count, runtime, uses_global_runtime};
+use executors::{in_each_executor, woken};
 use futures::future::{join_all, select};
 use roving_scheduler::channel::{self, RecvError, SendError, bounded, ready_async, unbounded};
 use roving_scheduler::sync::Semaphore;
 use roving_scheduler::time::{sleep_async, sleep_until_async};
 use roving_scheduler::wait::Cancelled;
 use roving_scheduler::{CancelToken, block_on, select, thread};
-
-/// Runs what `make` makes in each executor, on threads that are green and that are not.
-fn in_each_executor<F: Future<Output = ()> + Send + 'static>(make: impl Fn() -> F + Sync) {
-    uses_global_runtime();
-    block_on(make());
-    futures::executor::block_on(make());
-    futures::executor::block_on_stream(futures::stream::once(Box::pin(make()))).for_each(drop);
-    let mut local = futures::executor::LocalPool::new();
-    local.run_until(make());
-    tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap()
-        .block_on(make());
-    let multi = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .build()
-        .unwrap();
-    multi.block_on(async { tokio::spawn(make()).await.unwrap() });
-    on_each_mode(|| block_on(make()));
-}
-
-/// Counts how often it is woken.
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Release);
-    }
-}
-
-impl Woken {
-    fn wait_for(&self, times: usize) {
-        while self.0.load(Ordering::Acquire) < times {
-            thread::yield_now();
-        }
-    }
-}
-
-fn woken() -> (Arc<Woken>, Waker) {
-    let woken = Arc::new(Woken::default());
-    (woken.clone(), Waker::from(woken))
-}
 
 #[test]
 fn a_handle_is_awaited() {
@@ -101,7 +61,7 @@ fn a_join_that_is_dropped_detaches_the_thread() {
         thread.unpark();
         receiver.recv().unwrap();
         assert_eq!(receiver.recv(), Err(RecvError));
-        assert_eq!(woken.0.load(Ordering::Acquire), 0);
+        assert_eq!(woken.times(), 0);
     });
 }
 
@@ -137,7 +97,7 @@ fn the_task_that_has_polled_last_is_woken() {
         }
         thread.unpark();
         second.wait_for(1);
-        assert_eq!(first.0.load(Ordering::Acquire), 0);
+        assert_eq!(first.times(), 0);
         let mut context = Context::from_waker(&second_waker);
         assert!(join.as_mut().poll(&mut context).is_ready());
     });

@@ -28,4 +28,8 @@ pub trait Driver: Any + Send + Sync {
 
     /// Makes the [`wait`](Self::wait) that is under way return, or else the next one.
     fn wake(&self);
+
+    /// The runtime has ended, and nobody will call [`wait`](Self::wait) any more: pushes the tickets of
+    /// all waits. Those are of futures, which go on elsewhere.
+    fn end(&self, ready: &mut Vec<Ticket>);
 }

@@ -150,11 +150,19 @@ impl Shared {
         Some(key)
     }
 
-    /// Ends all waits for a time, of which there are only those of futures when no green thread is left.
-    pub(crate) fn end_timers(&self) {
+    /// Ends all waits for a time or an event, of which there are only those of futures when no green
+    /// thread is left.
+    pub(crate) fn end_waits(&self) {
         for worker in &self.workers {
             for ticket in worker.timers.take_all() {
                 drop(ticket.end(By::Timer));
+            }
+        }
+        if let Some(driver) = self.driver() {
+            let mut tickets = Vec::new();
+            driver.end(&mut tickets);
+            for ticket in tickets {
+                ticket.fire();
             }
         }
     }

@@ -106,7 +106,7 @@ fn stop(shared: &Shared, workers: Vec<JoinHandle<()>>) {
         let _ = worker.join();
     }
     // No worker of this runtime will do it any more.
-    shared.end_timers();
+    shared.end_waits();
     stack::cool_all();
 }
 

@@ -75,6 +75,7 @@ use std::time::Instant;
 
 pub use self::interrupt::{Cancelled, Interrupt};
 pub(crate) use self::interrupt::{DeadlineElapsed, interrupts_current, is_interrupt};
+pub use self::polled::Polled;
 use crate::protocol::parker::Parker;
 use crate::protocol::timer::TimerKey;
 use crate::protocol::word::{By, Commit, Epoch, Fire};

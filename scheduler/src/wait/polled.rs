@@ -16,30 +16,57 @@ use super::Ticket;
 use crate::protocol::task::Task;
 use crate::run::green::{Kind, Waiter};
 
-/// See the [module](self).
+/// The waits of a future, one after the other: what [`begin`](super::begin) is for a thread.
+///
+/// The wait belongs to the future, whichever thread polls it: neither cancellation nor a deadline of that
+/// thread ends it. It takes one allocation, with its first wait. Dropping it ends the wait that is open, and
+/// the ticket is worthless then.
+///
+/// # Examples
+///
+/// ```
+/// use roving_scheduler::block_on;
+/// use roving_scheduler::wait::Polled;
+///
+/// let mut polled = Polled::new();
+/// let ticket = polled.begin();
+/// std::thread::spawn(move || ticket.fire());
+/// block_on(polled.ended());
+/// ```
 #[derive(Debug, Default)]
-pub(crate) struct Polled {
+pub struct Polled {
     /// Made with the first wait, since many futures never wait.
     waiter: Option<Arc<Waiter>>,
 }
 
 impl Polled {
-    /// Begins the next wait.
-    pub(crate) fn begin(&mut self) -> Ticket {
+    /// Nothing is waited for yet.
+    pub const fn new() -> Self {
+        Self { waiter: None }
+    }
+
+    /// Begins the next wait, and gives its ticket. One that was open ends.
+    pub fn begin(&mut self) -> Ticket {
         let new = || Arc::new(Waiter::new(None, Kind::Task(Task::new())));
         let waiter = self.waiter.get_or_insert_with(new);
         let epoch = waiter.word.begin(true);
         Ticket::new(waiter.clone(), epoch)
     }
 
-    /// Whether the wait has ended; else the task is woken when it does.
-    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<()> {
+    /// Whether the wait has ended; else the task of `context`, and no other that has polled before,
+    /// is woken when it does.
+    ///
+    /// # Panics
+    ///
+    /// Panics if no wait has begun.
+    #[track_caller]
+    pub fn poll(&mut self, context: &Context<'_>) -> Poll<()> {
         let waiter = self.waiter.as_ref().expect("a wait has begun");
         waiter.poll(context)
     }
 
     /// The end of the wait.
-    pub(crate) fn ended(&self) -> impl Future<Output = ()> {
+    pub fn ended(&mut self) -> impl Future<Output = ()> {
         future::poll_fn(|context| self.poll(context))
     }
 }
