@@ -1,6 +1,8 @@
 #![doc = include_str!("../docs/tour.md")]
 
-pub use roving_io::{net, os};
+#[cfg(feature = "hyper")]
+pub use roving_io::hyper;
+pub use roving_io::{io, net, os};
 pub use roving_scheduler::{
     Builder, CancelToken, DeadlineElapsed, Greenly, Group, Guards, Handle, Members, NoGuards,
     NoOwnThreadLocals, Runtime, RuntimeId, ShutdownTimedOut, Stacks, ThreadLocals, await_,

@@ -139,6 +139,11 @@ fn what_std_has_not_may_go_everywhere() {
     assert_eq!(traits!(roving::ThreadLocals), everything);
     assert_eq!(traits!(roving::Cancelled), everything);
     assert_eq!(traits!(roving_scheduler::wait::Ticket), everything);
+    assert_eq!(traits!(roving_scheduler::wait::Polled), everything);
+    assert_eq!(
+        traits!(roving::io::Async<roving::net::TcpStream>),
+        everything
+    );
 }
 
 /// A wait belongs to the thread that began it.

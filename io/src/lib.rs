@@ -9,9 +9,12 @@
 //! - `net`: what users see. An operation is a system call that does not block, with what to do when
 //!   it would have.
 //! - `settings`: how long an operation may wait, shared by the clones of a socket.
+//! - `hyper`: what hyper asks of a runtime.
+//! - `io`: descriptors in futures.
 //! - `ready`: the readiness of a socket, for a select.
 //! - `source`: one descriptor, and the loop that every operation goes through: try, wait for an
 //!   edge, try again.
+//! - `polled`: the same loop for futures.
 //! - `close`: closing, which may block.
 //! - `driver`: one poller for each runtime, which turns events into the tickets of those who waited
 //!   for them.
@@ -35,8 +38,12 @@ mod close;
 mod driver;
 mod error;
 mod event;
+#[cfg(feature = "hyper")]
+pub mod hyper;
+pub mod io;
 pub mod net;
 pub mod os;
+mod polled;
 mod readiness;
 mod ready;
 mod settings;

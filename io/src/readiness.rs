@@ -352,6 +352,13 @@ impl Waiters {
 mod tests {
     use super::*;
 
+    impl Registration {
+        /// How many wait for a direction.
+        pub(crate) fn waiting(&self, direction: Direction) -> usize {
+            self.side(direction).waiters.lock().len()
+        }
+    }
+
     impl Waiters {
         fn len(&self) -> usize {
             match self {

@@ -10,6 +10,8 @@
 //! A green thread whose descriptor is always ready never waits, so it would keep its worker.
 //! Therefore every [`TURNS`]th operation lets the others run first.
 //!
+//! Futures wait with a driver too, by the same steps: see [`polled`](crate::polled).
+//!
 //! Operations borrow the source, so it is not closed while one waits. It is taken out of every
 //! driver before its descriptor is closed or given away: another descriptor may share its open file
 //! description and keep it, and its edges, alive.
@@ -30,14 +32,14 @@ use rustix::io::Errno;
 use crate::close::close;
 use crate::driver::Driver;
 use crate::error::{while_trying, would_block};
-use crate::readiness::{Direction, Registration, Tick, Woken};
+use crate::readiness::{Direction, Glance, Registration, Tick, Woken};
 
 /// How many operations on one descriptor come between two that let others run first. Divides the
 /// range of the counter.
 const TURNS: u8 = 128;
 
 /// See the [module](self).
-pub(crate) struct Source {
+pub struct Source {
     /// There until the source is taken apart.
     fd: Option<OwnedFd>,
     /// The registration with the first runtime, and for nearly all sources the only one.
@@ -74,6 +76,26 @@ impl<T> Attempt<T> {
             Ok(value) => Ok(Self::Done(value)),
             Err(Errno::AGAIN) => Ok(Self::WouldBlock),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What was done, if it was. That it has drained the descriptor is noted with the registration
+    /// that was looked at before.
+    #[inline]
+    pub(crate) fn done(
+        self,
+        direction: Direction,
+        looked: Option<(&Arc<Registration>, Glance)>,
+    ) -> Option<T> {
+        match self {
+            Self::Done(value) => Some(value),
+            Self::Drained(value) => {
+                if let Some((registration, glance)) = looked {
+                    registration.mark_drained(direction, glance.tick);
+                }
+                Some(value)
+            }
+            Self::WouldBlock => None,
         }
     }
 }
@@ -139,23 +161,15 @@ impl Source {
         let mut other: Option<Arc<Registration>> = None;
         loop {
             let registration = other.as_ref().or_else(|| self.first());
-            let glance = registration.map(|registration| registration.glance(direction));
+            let looked =
+                registration.map(|registration| (registration, registration.glance(direction)));
             // Only an edge takes the mark of a drained one away, and not every wait ends with an
             // edge of the first registration: its runtime may be slow, or gone.
             let in_vain = !has_waited
-                && glance.is_some_and(|glance| glance.drained)
+                && looked.is_some_and(|(_, glance)| glance.drained)
                 && patience()? != Patience::None;
-            if !in_vain {
-                match attempt(hung_up)? {
-                    Attempt::Done(value) => return Ok(value),
-                    Attempt::Drained(value) => {
-                        if let (Some(registration), Some(glance)) = (registration, glance) {
-                            registration.mark_drained(direction, glance.tick);
-                        }
-                        return Ok(value);
-                    }
-                    Attempt::WouldBlock => {}
-                }
+            if !in_vain && let Some(value) = attempt(hung_up)?.done(direction, looked) {
+                return Ok(value);
             }
             let deadline = match patience()? {
                 Patience::None => return Err(would_block()),
@@ -166,8 +180,8 @@ impl Source {
                 None => wait_alone(self.fd(), direction, deadline)?,
                 Some(runtime) => {
                     let mine = self.registration(runtime)?;
-                    match (registration, glance) {
-                        (Some(registration), Some(glance)) if Arc::ptr_eq(registration, &mine) => {
+                    match looked {
+                        Some((registration, glance)) if Arc::ptr_eq(registration, &mine) => {
                             mine.wait(direction, glance.tick, deadline)?
                         }
                         // The try was made without a look at this registration. If it has had an
@@ -190,21 +204,31 @@ impl Source {
 
     #[inline]
     fn take_turn(&self) {
-        let turns = self.turns.load(Ordering::Relaxed).wrapping_add(1);
-        self.turns.store(turns, Ordering::Relaxed);
-        if turns.is_multiple_of(TURNS) && is_green() {
+        if self.is_others_turn() && is_green() {
             thread::yield_now();
         }
     }
 
-    fn first(&self) -> Option<&Arc<Registration>> {
+    /// Counts an operation, and tells whether it should let others run first.
+    #[inline]
+    pub(crate) fn is_others_turn(&self) -> bool {
+        let turns = self.turns.load(Ordering::Relaxed).wrapping_add(1);
+        self.turns.store(turns, Ordering::Relaxed);
+        turns.is_multiple_of(TURNS)
+    }
+
+    pub(crate) fn first(&self) -> Option<&Arc<Registration>> {
         self.first.get().map(|first| &first.registration)
     }
 
     /// The registration with the runtime of the current green thread; on a plain OS thread, with
     /// the global one.
     pub(crate) fn current_registration(&self) -> io::Result<Arc<Registration>> {
-        self.registration(Handle::current()?.id())
+        let runtime = match RuntimeId::current() {
+            Some(runtime) => runtime,
+            None => Handle::current()?.id(),
+        };
+        self.registration(runtime)
     }
 
     /// The registration with the current runtime, which is `id`. It is made if there is none.

@@ -4,17 +4,19 @@
 //! user has set; `settings` keeps the two apart.
 
 use std::fmt;
+use std::future;
 use std::io;
 use std::iter::FusedIterator;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, acceptfrom_with, bind, listen, sockopt};
+use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, bind, listen, sockopt};
 
 use super::TcpStream;
 use crate::net::addr::{ToSocketAddrs, first_of};
 use crate::net::socket;
+use crate::polled::Pending;
 use crate::readiness::Direction;
 use crate::ready::Ready;
 use crate::settings::Settings;
@@ -171,20 +173,54 @@ impl TcpListener {
         let (accepted, address) = self.source.operate(
             Direction::Read,
             || self.settings.patience(fd, Direction::Read),
-            |_| {
-                loop {
-                    match acceptfrom_with(fd, SocketFlags::CLOEXEC) {
-                        Err(Errno::INTR) => {}
-                        result => return Attempt::of(result),
-                    }
-                }
-            },
+            |_| try_accept(fd),
         )?;
+        self.accepted(accepted, address)
+    }
+
+    /// Waits for a connection and accepts it: [`accept`](Self::accept) as a future, in any executor.
+    ///
+    /// Any number of tasks may wait at once; each connection goes to one of them. If it is dropped before it is
+    /// ready, it has accepted none. The listener's [mode](Self::set_nonblocking) has no effect on it.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::block_on;
+    /// use roving::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// let (_, peer) = block_on(listener.accept_async())?;
+    /// assert_eq!(peer, stream.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn accept_async(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let fd = self.as_fd();
+        self.settings.prepare_listener(fd)?;
+        let mut pending = Pending::default();
+        let (accepted, address) = future::poll_fn(|context| {
+            self.source
+                .poll_operate(&mut pending, Direction::Read, context, |_| try_accept(fd))
+        })
+        .await?;
+        self.accepted(accepted, address)
+    }
+
+    fn accepted(
+        &self,
+        accepted: OwnedFd,
+        address: Option<SocketAddrAny>,
+    ) -> io::Result<(TcpStream, SocketAddr)> {
         let address = socket::to_std(address)?;
-        Ok((
-            TcpStream::accepted(accepted, self.settings.of_accepted()),
-            address,
-        ))
+        let stream = TcpStream::accepted(accepted, self.settings.of_accepted());
+        Ok((stream, address))
     }
 
     /// Iterates over the connections, as [`accept`](Self::accept) gives them. It never ends.
@@ -284,6 +320,15 @@ impl TcpListener {
         let fd = self.source.into_fd();
         self.settings.release_listener(fd.as_fd());
         fd
+    }
+}
+
+fn try_accept(fd: BorrowedFd<'_>) -> io::Result<Attempt<(OwnedFd, Option<SocketAddrAny>)>> {
+    loop {
+        match acceptfrom_with(fd, SocketFlags::CLOEXEC) {
+            Err(Errno::INTR) => {}
+            result => return Attempt::of(result),
+        }
     }
 }
 

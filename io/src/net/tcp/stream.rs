@@ -5,11 +5,13 @@
 //! it non-blocking as a whole.
 
 use std::fmt;
+use std::future;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::buffer::Buffer;
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{
     self, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, recv, recvmsg, send,
@@ -17,15 +19,14 @@ use rustix::net::{
 };
 
 use crate::error::zero_timeout;
+use crate::io::{MOST_BUFFERS, Raw, read_async, write_async};
 use crate::net::addr::{ToSocketAddrs, first_of};
 use crate::net::socket;
+use crate::polled::Pending;
 use crate::readiness::Direction;
 use crate::ready::Ready;
 use crate::settings::Settings;
 use crate::source::{Attempt, Patience, Source};
-
-/// How many buffers the system takes in one call.
-const MOST_BUFFERS: usize = 1024;
 
 /// A TCP connection. Mirrors [`std::net::TcpStream`].
 ///
@@ -138,26 +139,55 @@ impl TcpStream {
         patience: impl Fn() -> io::Result<Patience>,
     ) -> io::Result<Self> {
         let source = Source::new(socket::open_stream(address)?);
-        let fd = source.fd();
-        let mut under_way = false;
-        source.operate(Direction::Write, patience, |hung_up| {
-            if !under_way {
-                under_way = true;
-                return match net::connect(fd, address) {
-                    Err(Errno::INPROGRESS | Errno::INTR) => Ok(Attempt::WouldBlock),
-                    result => Ok(Attempt::Done(result?)),
-                };
-            }
-            sockopt::socket_error(fd)??;
-            match net::getpeername(fd) {
-                Err(Errno::NOTCONN) if hung_up => {
-                    Err(io::Error::other("the connection ended without an error"))
-                }
-                Err(Errno::NOTCONN) => Ok(Attempt::WouldBlock),
-                result => Ok(Attempt::Done(result.map(|_| ())?)),
-            }
-        })?;
-        ioctl_fionbio(fd, false)?;
+        let attempt = connecting(source.fd(), address);
+        source.operate(Direction::Write, patience, attempt)?;
+        Self::connected(source)
+    }
+
+    /// Connects to a peer: [`connect`](Self::connect) as a future, in any executor.
+    ///
+    /// If it is dropped before it has connected, the attempt ends and the socket is closed.
+    ///
+    /// It takes an address and not a name, whose lookup blocks. In a [`greenly`](roving_scheduler::greenly)
+    /// that blocks the task alone, and none of its executor's threads.
+    ///
+    /// # Errors
+    ///
+    /// Those of `socket` and `connect`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::net::{TcpListener, TcpStream, ToSocketAddrs};
+    /// use roving::{block_on, greenly};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let port = listener.local_addr()?.port();
+    /// let stream = block_on(async {
+    ///     let lookup = greenly(move || ("localhost", port).to_socket_addrs());
+    ///     let addresses = lookup.await?;
+    ///     let v4 = addresses.into_iter().find(|address| address.is_ipv4());
+    ///     TcpStream::connect_async(&v4.unwrap()).await
+    /// })?;
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect_async(addr: &SocketAddr) -> io::Result<Self> {
+        let source = Source::new(socket::open_stream(addr)?);
+        let mut pending = Pending::default();
+        let mut attempt = connecting(source.fd(), addr);
+        future::poll_fn(|context| {
+            source.poll_operate(&mut pending, Direction::Write, context, &mut attempt)
+        })
+        .await?;
+        drop(attempt);
+        Self::connected(source)
+    }
+
+    fn connected(source: Source) -> io::Result<Self> {
+        ioctl_fionbio(source.fd(), false)?;
         Ok(Self {
             source,
             settings: Settings::default(),
@@ -276,6 +306,54 @@ impl TcpStream {
     /// Those of `getsockopt`.
     pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
         self.settings.timeout(self.as_fd(), Direction::Write)
+    }
+
+    /// Reads once, as soon as there is something: a read as a future, in any executor. Gives 0 at the end of
+    /// the stream.
+    ///
+    /// Any number of tasks may read and write one stream at once. If it is dropped before it is ready, it has
+    /// read nothing. The stream's [timeout](Self::set_read_timeout) and its
+    /// [mode](Self::set_nonblocking) have no effect on it.
+    ///
+    /// # Errors
+    ///
+    /// As for a read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::block_on;
+    /// use roving::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let near = TcpStream::connect(listener.local_addr()?)?;
+    /// let (far, _) = listener.accept()?;
+    /// block_on(async {
+    ///     near.write_async(b"hello").await?;
+    ///     let mut buffer = [0; 16];
+    ///     let read = far.read_async(&mut buffer).await?;
+    ///     assert_eq!(&buffer[..read], b"hello");
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub async fn read_async(&self, buf: &mut [u8]) -> io::Result<usize> {
+        read_async(self, buf).await
+    }
+
+    /// Writes what there is room for, as soon as there is some: a write as a future, in any executor. It may
+    /// write a part, unlike a blocking write.
+    ///
+    /// Any number of tasks may read and write one stream at once. If it is dropped before it is ready, it has
+    /// written nothing. The stream's [timeout](Self::set_write_timeout) and its
+    /// [mode](Self::set_nonblocking) have no effect on it.
+    ///
+    /// # Errors
+    ///
+    /// As for a write.
+    pub async fn write_async(&self, buf: &[u8]) -> io::Result<usize> {
+        write_async(self, buf).await
     }
 
     /// Waits for data and copies it, but leaves it for the next read.
@@ -511,40 +589,88 @@ impl TcpStream {
     }
 }
 
+/// Tries to connect `fd` to `address`, and then looks how that goes, with each call.
+fn connecting(
+    fd: BorrowedFd<'_>,
+    address: &SocketAddr,
+) -> impl FnMut(bool) -> io::Result<Attempt<()>> {
+    let mut under_way = false;
+    move |hung_up| {
+        if !under_way {
+            under_way = true;
+            return match net::connect(fd, address) {
+                Err(Errno::INPROGRESS | Errno::INTR) => Ok(Attempt::WouldBlock),
+                result => Ok(Attempt::Done(result?)),
+            };
+        }
+        sockopt::socket_error(fd)??;
+        match net::getpeername(fd) {
+            Err(Errno::NOTCONN) if hung_up => {
+                Err(io::Error::other("the connection ended without an error"))
+            }
+            Err(Errno::NOTCONN) => Ok(Attempt::WouldBlock),
+            result => Ok(Attempt::Done(result.map(|_| ())?)),
+        }
+    }
+}
+
 const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+impl Raw for TcpStream {
+    fn source(&self) -> &Source {
+        &self.source
+    }
+
+    fn try_read<B: Buffer<u8>>(&self, buf: B) -> Result<B::Output, Errno> {
+        recv(self, buf, RecvFlags::DONTWAIT).map(|(received, _)| received)
+    }
+
+    fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+        let mut control = RecvAncillaryBuffer::default();
+        recvmsg(self, bufs, &mut control, RecvFlags::DONTWAIT).map(|message| message.bytes)
+    }
+
+    fn try_write(&self, buf: &[u8]) -> Result<usize, Errno> {
+        send(self, buf, SEND_FLAGS)
+    }
+
+    fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        let mut control = SendAncillaryBuffer::default();
+        sendmsg(self, bufs, &mut control, SEND_FLAGS)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        match net::shutdown(self, net::Shutdown::Write) {
+            Err(Errno::NOTCONN) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+}
 
 impl Read for &TcpStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.read_with(buf.len(), || {
-            recv(*self, &mut *buf, RecvFlags::DONTWAIT).map(|(_, received)| received)
-        })
+        self.read_with(buf.len(), || self.try_read(&mut *buf))
     }
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let most = bufs.len().min(MOST_BUFFERS);
         let bufs = &mut bufs[..most];
         let room = bufs.iter().map(|buf| buf.len()).sum();
-        self.read_with(room, || {
-            let mut control = RecvAncillaryBuffer::default();
-            recvmsg(*self, bufs, &mut control, RecvFlags::DONTWAIT).map(|message| message.bytes)
-        })
+        self.read_with(room, || self.try_read_vectored(bufs))
     }
 }
 
 impl Write for &TcpStream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.write_with(buf.len(), |sent| send(*self, &buf[sent..], SEND_FLAGS))
+        self.write_with(buf.len(), |sent| self.try_write(&buf[sent..]))
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let bufs = &bufs[..bufs.len().min(MOST_BUFFERS)];
         let total = bufs.iter().map(|buf| buf.len()).sum();
-        self.write_with(total, |sent| {
-            let mut control = SendAncillaryBuffer::default();
-            match sent {
-                0 => sendmsg(*self, bufs, &mut control, SEND_FLAGS),
-                _ => sendmsg(*self, &skip(bufs, sent), &mut control, SEND_FLAGS),
-            }
+        self.write_with(total, |sent| match sent {
+            0 => self.try_write_vectored(bufs),
+            _ => self.try_write_vectored(&skip(bufs, sent)),
         })
     }
 

@@ -1,0 +1,36 @@
+//! Descriptors in futures.
+//!
+//! A blocking call parks a green thread, and needs no future. Libraries that are written with futures want
+//! to read and write in their own way: for them, `Async` makes of a stream of this crate one that they
+//! can poll. Some calls have a future beside them, by the same name with `_async` at its end:
+//! [`TcpListener::accept_async`](crate::net::TcpListener::accept_async),
+//! [`TcpStream::connect_async`](crate::net::TcpStream::connect_async),
+//! [`read_async`](crate::net::TcpStream::read_async) and
+//! [`write_async`](crate::net::TcpStream::write_async).
+//!
+//! - They work in any executor, on any thread, green or not, and may move from one to another. On a green
+//!   thread they wait with its runtime's IO driver; elsewhere with that of the global runtime, which
+//!   starts by itself. If that runtime ends meanwhile they go on with another.
+//! - Dropping a future leaves nothing behind, and loses no byte and no connection: what has been taken from
+//!   the system is given by the same poll.
+//! - A socket's timeouts and its non-blocking mode are for blocking calls, and have no effect here. Nor has a
+//!   [deadline](roving_scheduler::deadline()) of the thread that polls, unless it ends the call that polls.
+//! - Operations that are ready each time let others run now and then: they wake their task and are
+//!   pending for once.
+//!
+//! What `Async` implements is chosen by features, so that who needs none of it builds none of it:
+//!
+//! | feature      | traits                                           |
+//! |--------------|--------------------------------------------------|
+//! | `futures-io` | `futures_io::{AsyncRead, AsyncWrite}`            |
+//! | `hyper`      | `hyper::rt::{Read, Write}`                       |
+//! | `tokio-io`   | `tokio::io::{AsyncRead, AsyncWrite}`, without tokio's runtime |
+
+#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+mod adapter;
+mod byte_stream;
+
+#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+pub use self::adapter::Async;
+pub use self::byte_stream::ByteStream;
+pub(crate) use self::byte_stream::{MOST_BUFFERS, Raw, read_async, write_async};
