@@ -237,6 +237,7 @@ fn a_driver_comes_while_everybody_sleeps() {
 
 #[test]
 fn the_waits_of_futures_end_with_the_runtime() {
+    let _stacks = stacks_returned();
     for workers in WORKER_COUNTS {
         let runtime = runtime(workers);
         let mailbox = mailbox(&runtime);
