@@ -10,6 +10,7 @@ mod common;
 use std::env;
 use std::hint::black_box;
 use std::io;
+use std::time::Duration;
 
 use common::{child, is_child, os_thread_name, run, runtime, stacks_returned, watchdog};
 use roving_scheduler::thread::{self, Builder as ThreadBuilder};
@@ -264,6 +265,42 @@ fn nonsense_for_guards_in_the_environment() {
                 assert!(message.contains("ROVING_STACK_GUARDS"), "{message}");
                 assert!(message.contains(&format!("={value}:")), "{message}");
                 assert!(message.contains("mprotect"), "{message}");
+            }
+        },
+    );
+}
+
+#[test]
+fn a_period_of_reclaim_in_the_environment() {
+    with_variable(
+        "a_period_of_reclaim_in_the_environment",
+        "ROVING_RECLAIM_SECONDS",
+        &["0", "0.5", " 7 ", "1e-12", "1e19"],
+        |_| {
+            let runtime = runtime(2);
+            for _ in 0..3 {
+                // The workers go to sleep, and set when they wake for a scan.
+                runtime.run(|| thread::sleep(Duration::from_millis(1)));
+            }
+        },
+    );
+}
+
+#[test]
+fn nonsense_for_a_period_of_reclaim_in_the_environment() {
+    with_variable(
+        "nonsense_for_a_period_of_reclaim_in_the_environment",
+        "ROVING_RECLAIM_SECONDS",
+        &["", "never", "-1", "5s", "inf", "NaN", "1e20"],
+        |value| {
+            for error in [
+                Builder::new().workers(1).build().unwrap_err(),
+                ThreadBuilder::new().spawn(|| ()).unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+                let message = error.to_string();
+                assert!(message.contains("ROVING_RECLAIM_SECONDS"), "{message}");
+                assert!(message.contains(&format!("={value}:")), "{message}");
             }
         },
     );

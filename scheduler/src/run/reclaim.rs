@@ -14,10 +14,8 @@
 //! it has seen waits that were new, or many free stacks. An idle runtime is scanned two or three
 //! times and then left in peace. A scan is done in slices, between which the worker looks for work.
 
-use std::env;
 use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -27,22 +25,22 @@ use crate::run::green::{Green, Waiter};
 use crate::run::registry::{Cursor, Registry};
 use crate::stack::Cooling;
 
-/// How long a wait must last where the environment does not say.
-const PERIOD: Duration = Duration::from_secs(5);
 /// Green threads that are looked at between two looks for work.
 const SLICE: usize = 256;
 
+/// How long a wait must last, in nanoseconds, for the whole process: five seconds if nothing else is set.
+static PERIOD: AtomicU64 = AtomicU64::new(5_000_000_000);
+
+/// Sets how long a wait must last. With zero, nothing is given back.
+pub(crate) fn set_period(period: Duration) {
+    let nanos = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
+    PERIOD.store(nanos, Ordering::Relaxed);
+}
+
 /// The period between two scans; `None` if there are none.
 fn period() -> Option<Duration> {
-    static PERIOD_SET: OnceLock<Option<Duration>> = OnceLock::new();
-    *PERIOD_SET.get_or_init(|| {
-        let Ok(text) = env::var("ROVING_RECLAIM_SECONDS") else {
-            return Some(PERIOD);
-        };
-        let seconds = text.trim().parse().unwrap_or(PERIOD.as_secs_f64());
-        let period = Duration::try_from_secs_f64(seconds).ok()?;
-        (!period.is_zero()).then_some(period)
-    })
+    let nanos = PERIOD.load(Ordering::Relaxed);
+    (nanos != 0).then(|| Duration::from_nanos(nanos))
 }
 
 /// When the green threads of a runtime are looked through.

@@ -4,6 +4,8 @@
 use std::env;
 use std::io;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Runtime, cpus};
 use crate::run::context;
@@ -12,12 +14,12 @@ use crate::run::os_thread;
 use crate::run::overflow;
 use crate::run::panicking;
 use crate::run::queue::Local;
+use crate::run::reclaim;
 use crate::run::shared::Shared;
 use crate::run::stack_use;
 use crate::run::worker::Worker;
 use crate::stack::mode::{Mode, ThreadLocals};
 use crate::stack::{self, Class, room, tls};
-use std::sync::Arc;
 
 const MAX_WORKERS: usize = 1024;
 const MAX_BLOCKING: usize = 1 << 16;
@@ -195,6 +197,9 @@ impl Builder {
         };
         let class = Class::of(stack_size, own)?;
         stack::begin_guards_where_asked()?;
+        if let Some(period) = reclaim_period_from_environment()? {
+            reclaim::set_period(period);
+        }
         overflow::install_handler();
         panicking::prepare();
         Ok((mode, class))
@@ -286,29 +291,35 @@ fn helpers_in_range(what: &str, calls: usize) -> io::Result<usize> {
 }
 
 fn thread_locals_from_environment() -> io::Result<Option<ThreadLocals>> {
-    const VARIABLE: &str = "ROVING_THREAD_LOCALS";
-    match env::var(VARIABLE) {
-        Err(env::VarError::NotPresent) => Ok(None),
-        Err(error) => Err(invalid(format!("{VARIABLE}: {error}"))),
-        Ok(text) => match text.trim() {
-            "own" => Ok(Some(ThreadLocals::Own)),
-            "pinned" => Ok(Some(ThreadLocals::Pinned)),
-            _ => Err(invalid(format!(
-                "{VARIABLE}={text}: expected own or pinned"
-            ))),
-        },
-    }
+    parsed_from_environment("ROVING_THREAD_LOCALS", "own or pinned", |text| match text {
+        "own" => Some(ThreadLocals::Own),
+        "pinned" => Some(ThreadLocals::Pinned),
+        _ => None,
+    })
+}
+
+fn reclaim_period_from_environment() -> io::Result<Option<Duration>> {
+    let expected = "a number of seconds, or 0 for never";
+    parsed_from_environment("ROVING_RECLAIM_SECONDS", expected, |text| {
+        Duration::try_from_secs_f64(text.parse().ok()?).ok()
+    })
 }
 
 fn from_environment<N: FromStr>(variable: &str) -> io::Result<Option<N>> {
+    parsed_from_environment(variable, "a whole number", |text| text.parse().ok())
+}
+
+fn parsed_from_environment<T>(
+    variable: &str,
+    expected: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> io::Result<Option<T>> {
     match env::var(variable) {
         Err(env::VarError::NotPresent) => Ok(None),
         Err(error) => Err(invalid(format!("{variable}: {error}"))),
-        Ok(text) => match text.trim().parse() {
-            Ok(number) => Ok(Some(number)),
-            Err(_) => Err(invalid(format!(
-                "{variable}={text}: expected a whole number"
-            ))),
+        Ok(text) => match parse(text.trim()) {
+            Some(value) => Ok(Some(value)),
+            None => Err(invalid(format!("{variable}={text}: expected {expected}"))),
         },
     }
 }
