@@ -4,16 +4,20 @@
 //!   forked, be it an OS thread or a green one
 //! - sockets that it has inherited work there, and nothing that it drops takes anything from its parent
 //! - coroutines of the thread that forks go on there
-//! - what is left behind in the parent is told: its runtimes, its green threads, its scopes
+//! - what is left behind in the parent is told: its runtimes, its green threads, its scopes, what `greenly` has made
 //! - an overflow is told there too, whatever guards the stack
 
 mod common;
 
+use std::future::Future;
 use std::hint::black_box;
 use std::io::{Read, Write};
+use std::mem;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{self, AssertUnwindSafe};
+use std::pin::pin;
 use std::process::{Command, ExitStatus};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use common::{
@@ -22,7 +26,9 @@ use common::{
 use roving::coroutine::Generator;
 use roving::net::{SocketAddr, TcpListener, TcpStream};
 use roving::sync::{Arc, Mutex};
-use roving::{Builder, Handle, blocking, channel, deadline, go, is_green, thread};
+use roving::{
+    Builder, Greenly, Handle, block_on, blocking, channel, deadline, go, greenly, is_green, thread,
+};
 
 /// Calls `test` in processes of its own, with global runtimes of each size and each kind.
 fn in_each_process(name: &str, test: impl FnOnce()) {
@@ -478,6 +484,64 @@ fn coroutines_go_on_in_the_child_and_in_the_parent() {
             child.must_end_well();
             assert!(goes_on.eq(1..4));
             assert_eq!(is_dropped.unwrap().next(), Some(1));
+        };
+        forks();
+        go!(forks).join().unwrap();
+    });
+}
+
+/// Polls once.
+fn poll<T>(future: &mut Greenly<T>) -> Poll<T> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn guests_are_left_behind() {
+    in_each_process("guests_are_left_behind", || {
+        let forks = || {
+            let (sender, receiver) = channel::bounded::<u32>(4);
+            let receives = || {
+                let receiver = receiver.clone();
+                greenly(move || receiver.recv().unwrap())
+            };
+            let mut ended = receives();
+            sender.send(1).unwrap();
+            assert_eq!(poll(&mut ended), Poll::Ready(1));
+            let mut fresh: Vec<_> = (0..3).map(|_| receives()).collect();
+            let mut begun: Vec<_> = (0..3).map(|_| receives()).collect();
+            assert!(begun.iter_mut().all(|guest| poll(guest).is_pending()));
+            let child = in_fork(|| {
+                sender.send(2).unwrap();
+                told(|| poll(&mut fresh[0]));
+                told(|| poll(&mut begun[0]));
+                drop((mem::take(&mut fresh), mem::take(&mut begun)));
+                assert_eq!(block_on(greenly(|| 3)), 3);
+                use_the_runtime();
+            });
+            child.must_end_well();
+            for guest in begun.iter_mut().chain(&mut fresh) {
+                sender.send(4).unwrap();
+                assert_eq!(poll(guest), Poll::Ready(4));
+            }
+        };
+        forks();
+        go!(forks).join().unwrap();
+    });
+}
+
+#[test]
+fn a_guest_that_forks_goes_on_alone() {
+    in_each_process("a_guest_that_forks_goes_on_alone", || {
+        let forks = || {
+            let child = block_on(greenly(|| {
+                let child = fork();
+                if child.is_none() {
+                    abort_on_panic(use_the_runtime);
+                }
+                child
+            }));
+            let child = child.expect("the child does not come back to the host");
+            child.must_end_well();
         };
         forks();
         go!(forks).join().unwrap();

@@ -10,6 +10,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
 use std::marker::PhantomData;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -40,7 +41,8 @@ use crate::wait;
 /// To the closure it is a thread: [`thread::current`] is its own, and where green
 /// threads have [thread-locals of their own](crate::ThreadLocals::Own), so has it, and the future moves
 /// between OS threads with them. Otherwise it shares those of the OS thread that polls it, and must be
-/// polled on the one where it was first. No runtime of Roving need be running; the timers of the global
+/// polled on the one where it was first. In a process that was forked from the one in which it was made it cannot be
+/// polled, and dropping it does nothing. No runtime of Roving need be running; the timers of the global
 /// one are used, which starts by itself at the first wait with a limit.
 ///
 /// Dropping the future before it has ended cancels the closure: it unwinds, and its destructors run. What
@@ -50,7 +52,7 @@ use crate::wait;
 ///
 /// Panics if the system refuses a stack; [`Builder::greenly`](crate::thread::Builder::greenly) gives an
 /// error instead. A panic of the closure goes on in whoever polls. Polling panics if it is done on another OS
-/// thread than first and the thread-locals do not move, or after the future was ready.
+/// thread than first and the thread-locals do not move, in a forked process, or after the future was ready.
 ///
 /// # Examples
 ///
@@ -119,6 +121,7 @@ impl Builder {
             waiter: Arc::new(Waiter::new(name, guest)),
             result,
             owns_thread_locals: class.has_thread_locals(),
+            process: Process::current(),
             state: State::Fresh,
             moves: PhantomData,
         })
@@ -168,6 +171,8 @@ pub struct Greenly<T> {
     waiter: Arc<Waiter>,
     result: Arc<Slot<T>>,
     owns_thread_locals: bool,
+    /// That of its stack and its thread-locals.
+    process: Process,
     state: State,
     moves: PhantomData<MovesWithThreadLocals>,
 }
@@ -203,6 +208,7 @@ impl<T> Future for Greenly<T> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let this = self.get_mut();
+        this.process.insist("what `greenly` runs");
         match this.state {
             State::Fresh => {
                 let home = (!this.owns_thread_locals).then(|| os_thread::current().id());
@@ -228,6 +234,11 @@ impl<T> Future for Greenly<T> {
 
 impl<T> Drop for Greenly<T> {
     fn drop(&mut self) {
+        if !self.process.is_current() {
+            // Neither its stack nor the promise of one can be given back here.
+            mem::forget(self.waiter.clone());
+            return;
+        }
         let State::Runs(home) = self.state else {
             return;
         };
