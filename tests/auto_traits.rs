@@ -146,6 +146,61 @@ fn what_std_has_not_may_go_everywhere() {
     );
 }
 
+#[test]
+fn futures_go_where_what_they_carry_may() {
+    use roving::channel::{Ready, RecvFuture, SelectFuture, SendFuture};
+    use roving::thread::JoinFuture;
+    macro_rules! go {
+        ($($type:ty: $goes:literal;)*) => {
+            $(assert_eq!(has!($type, Send), $goes, stringify!($type));)*
+        };
+    }
+    go! {
+        JoinFuture<u8>: true;
+        Ready<'static, roving::CancelToken>: true;
+        Ready<'static, roving::net::TcpStream>: true;
+        RecvFuture<'static, u8>: true;
+        RecvFuture<'static, *const u8>: false;
+        SelectFuture<std::future::Ready<u8>>: true;
+        SelectFuture<std::future::Ready<*const u8>>: false;
+        SendFuture<'static, u8>: true;
+        SendFuture<'static, *const u8>: false;
+        roving::sync::SemaphorePermit<'static>: true;
+        roving::time::Sleep: true;
+    }
+}
+
+/// What `greenly` runs goes to another OS thread with its thread-locals, where it can have some.
+#[test]
+fn what_greenly_runs_goes_where_its_thread_locals_go() {
+    let may_have_its_own = cfg!(all(
+        target_os = "linux",
+        target_env = "gnu",
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        not(target_feature = "crt-static")
+    ));
+    assert_eq!(has!(roving::Greenly<u8>, Send), may_have_its_own);
+}
+
+#[test]
+fn coroutines_stay_on_their_thread() {
+    use roving::coroutine::{Coroutine, Delivery, Generator, Peer, Scope, Transfer, Yielder};
+    macro_rules! stay {
+        ($($type:ty)*) => {
+            $(assert!(!has!($type, Send) && !has!($type, Sync), stringify!($type));)*
+        };
+    }
+    stay! {
+        Coroutine<'static, (), (), ()>
+        Delivery<'static, ()>
+        Generator<'static, ()>
+        Peer<'static, (), ()>
+        Scope<'static, 'static>
+        Transfer<'static, 'static, (), ()>
+        Yielder<(), ()>
+    }
+}
+
 /// A wait belongs to the thread that began it.
 #[test]
 fn a_wait_stays_on_its_thread() {

@@ -1,5 +1,6 @@
 //! Programs that must not compile: what a green thread takes along is `Send` and borrows nothing
-//! that may end before it, and a coroutine stays on its thread and in its scope.
+//! that may end before it, a coroutine stays on its thread and in its scope, and a future goes to
+//! another thread with all that it holds or not at all.
 //!
 //! Each is compiled against the library that these tests are linked with, next to one that must
 //! compile, so that it is refused for its own fault.
@@ -69,6 +70,29 @@ const CONTROL: &str = r#"
     runtime.spawn(|| 5);
     roving::blocking(|| 6).unwrap();
     roving::coroutine::scope(|scope| scope.generator(|y| y.yield_(&numbers)).count());
+    let rc = std::rc::Rc::new(7);
+    roving::block_on(async { numbers.push(*rc); roving::time::sleep_async(std::time::Duration::ZERO).await; drop(rc) });
+    roving::block_on(roving::greenly(|| {
+        let rc = std::rc::Rc::new(8);
+        roving::await_(async {});
+        *rc
+    }));
+    fn send<T: Send>(_: T) {}
+    send(async {
+        let (sender, receiver) = roving::channel::bounded(1);
+        sender.send_async(9).await.unwrap();
+        receiver.recv_async().await.unwrap();
+        roving::go!(|| 10).await.unwrap();
+        let semaphore = roving::sync::Semaphore::new(1);
+        let permit = semaphore.acquire_async().await;
+        roving::channel::ready_async(&roving::CancelToken::new()).await.unwrap();
+        let listener = roving::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = roving::net::TcpStream::connect_async(&listener.local_addr().unwrap()).await.unwrap();
+        let (other, _) = listener.accept_async().await.unwrap();
+        stream.write_async(&[11]).await.unwrap();
+        other.read_async(&mut [0]).await.unwrap();
+        drop((roving::io::Async::from(other), permit));
+    });
 "#;
 
 /// A name, a program, and what the compiler must say of it.
@@ -261,6 +285,103 @@ const CASES: &[(&str, &str, &str)] = &[
         "a_peer_stays_in_its_scope",
         "let peer = roving::coroutine::scope(|scope| scope.peer::<u8, u8>()); peer.enter(1);",
         "lifetime may not live long enough",
+    ),
+    (
+        "a_peer_stays_on_its_thread",
+        "roving::coroutine::scope(|scope| {
+             let peer = scope.peer::<u8, u8>();
+             std::thread::scope(|threads| { threads.spawn(move || peer.enter(1)); });
+         });",
+        "E0277",
+    ),
+    (
+        "a_scope_of_coroutines_stays_on_its_thread",
+        "roving::coroutine::scope(|scope| {
+             std::thread::scope(|threads| { threads.spawn(|| scope.generator(|y| y.yield_(1)).next()); });
+         });",
+        "E0277",
+    ),
+    (
+        "a_future_that_holds_a_guard_stays_on_its_thread",
+        "fn send<T: Send>(_: T) {} let mutex = roving::sync::Mutex::new(1);
+         send(async { let guard = mutex.lock(); async {}.await; drop(guard); });",
+        "future cannot be sent between threads safely",
+    ),
+    (
+        "a_future_that_holds_a_guard_of_readers_stays_on_its_thread",
+        "fn send<T: Send>(_: T) {} let lock = roving::sync::RwLock::new(1);
+         send(async { let guard = lock.read(); async {}.await; drop(guard); });",
+        "future cannot be sent between threads safely",
+    ),
+    (
+        "a_future_that_holds_a_coroutine_stays_on_its_thread",
+        "fn send<T: Send>(_: T) {}
+         send(async {
+             let mut generator = roving::coroutine::Generator::new(|y| y.yield_(1));
+             async {}.await;
+             generator.next();
+         });",
+        "future cannot be sent between threads safely",
+    ),
+    (
+        "a_message_that_is_not_send_is_sent_by_no_future",
+        "fn send<T: Send>(_: T) {}
+         let (sender, _receiver) = roving::channel::bounded(1); send(sender.send_async(std::rc::Rc::new(1)));",
+        "E0277",
+    ),
+    (
+        "a_message_that_is_not_send_is_received_by_no_future",
+        "fn send<T: Send>(_: T) {}
+         let (_sender, receiver) = roving::channel::bounded::<std::rc::Rc<u8>>(1); send(receiver.recv_async());",
+        "E0277",
+    ),
+    (
+        "a_future_in_a_select_goes_nowhere_that_it_cannot",
+        "let rc = std::rc::Rc::new(1); let future = roving::channel::SelectFuture::new(async move { *rc });
+         roving::go!(move || drop(future));",
+        "future cannot be sent between threads safely",
+    ),
+    (
+        "a_future_on_sockets_stays_with_them",
+        "let reads = { let stream = roving::net::TcpStream::connect(\"127.0.0.1:1\").unwrap(); stream.read_async(&mut [0]) };
+         roving::block_on(reads).unwrap();",
+        "E0597",
+    ),
+    (
+        "a_buffer_is_lent_to_its_read",
+        "let stream = roving::net::TcpStream::connect(\"127.0.0.1:1\").unwrap(); let mut buffer = [0];
+         let reads = stream.read_async(&mut buffer); buffer[0] = 1; roving::block_on(reads).unwrap();",
+        "E0506",
+    ),
+    (
+        "greenly_takes_nothing_that_is_not_send",
+        "let rc = std::rc::Rc::new(1); drop(roving::greenly(move || *rc));",
+        "E0277",
+    ),
+    (
+        "greenly_gives_nothing_that_is_not_send",
+        "drop(roving::greenly(|| std::rc::Rc::new(1)));",
+        "E0277",
+    ),
+    (
+        "greenly_borrows",
+        "let local = String::new(); let borrow = &local; drop(roving::greenly(move || borrow.len()));",
+        "E0597",
+    ),
+    (
+        "what_is_awaited_in_greenly_is_send",
+        "roving::await_(async { let rc = std::rc::Rc::new(1); async {}.await; drop(rc); });",
+        "future cannot be sent between threads safely",
+    ),
+    (
+        "what_is_awaited_in_greenly_shares_nothing_that_is_not_send",
+        "let cell = std::cell::Cell::new(1); roving::await_(async { cell.set(2); });",
+        "E0277",
+    ),
+    (
+        "what_is_awaited_in_greenly_gives_what_is_send",
+        "roving::await_(async { std::rc::Rc::new(1) });",
+        "E0277",
     ),
     (
         "a_handle_is_joined_once",
