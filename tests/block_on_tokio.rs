@@ -1,53 +1,158 @@
-//! Futures of tokio on green threads, with a runtime of tokio beside.
+//! Futures that need tokio, on green threads, with a runtime of tokio beside.
+//!
+//! - tokio is entered at each poll and when the future is dropped, whatever the mode
+//! - it is entered for as long as a green thread likes, if that has its own thread-locals
+//! - where thread-locals are shared, who has entered for longer meets others, and tokio tells
 
+mod common;
+
+use std::future;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use roving::{Builder, ThreadLocals, block_on, deadline, thread};
+use async_compat::CompatExt;
+use common::{each_worker_count, message, on_each_mode, stacks_returned};
+use roving::{Builder, Group, ThreadLocals, block_on, channel, deadline, thread};
+use tokio::runtime::{self, Runtime};
+use tokio_util::context::RuntimeExt;
 
-/// As many OS threads as there are in this process.
-fn os_threads() -> usize {
-    std::fs::read_dir("/proc/self/task").map_or(0, |tasks| tasks.count())
+fn tokio() -> Runtime {
+    let mut builder = runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).enable_time().build().unwrap()
+}
+
+fn current() -> runtime::Id {
+    runtime::Handle::current().id()
+}
+
+/// Runs `test` on a hundred green threads at once, of runtimes of each size whose green threads have their own thread-locals.
+fn on_many_with_their_own(test: impl Fn(&Runtime) + Sync) {
+    let tokios = [tokio(), tokio()];
+    each_worker_count(|runtime| {
+        if runtime.thread_locals() != ThreadLocals::Own {
+            println!("not tested: green threads share thread-locals");
+            return;
+        }
+        let test = |number: usize| {
+            test(&tokios[number % 2]);
+            Ok::<_, ()>(())
+        };
+        runtime.run(|| Group::new().map(0..100, test)).unwrap();
+    });
+}
+
+async fn sleep() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
 #[test]
 fn a_thousand_green_threads_await_what_needs_tokio() {
-    let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_time()
-        .build()
-        .unwrap();
-    let runtime = Builder::new().workers(2).build().unwrap();
-    let owns = runtime.thread_locals() == ThreadLocals::Own;
-    let (most, handle) = (AtomicUsize::new(0), tokio.handle());
-    runtime.run(|| {
-        thread::scope(|scope| {
-            for number in 0..1_000 {
-                let most = &most;
-                scope.spawn(move || {
-                    // Its own thread-local, for as long as it lives; shared ones it may not keep set.
-                    let entered = owns.then(|| handle.enter());
-                    for _ in 0..3 {
-                        let slept = async { tokio::time::sleep(Duration::from_millis(1)).await };
-                        match entered {
-                            Some(_) => block_on(slept),
-                            None => block_on(handle.spawn(slept)).unwrap(),
-                        }
-                        most.fetch_max(os_threads(), Ordering::Relaxed);
-                    }
-                    let spawned = block_on(handle.spawn(async move { number }));
-                    assert_eq!(spawned.unwrap(), number);
-                    let never = async { tokio::time::sleep(Duration::MAX).await };
-                    let ends = deadline(Duration::from_millis(1), || match entered {
-                        Some(_) => block_on(never),
-                        None => block_on(std::future::pending()),
-                    });
-                    assert!(ends.is_err());
-                });
+    on_each_mode(|| {
+        let tokio = tokio();
+        let awaits = |number| {
+            for _ in 0..3 {
+                block_on(sleep().compat());
+                block_on(tokio.wrap(sleep()));
+                let spawns = async { tokio::spawn(async { current() }).await.unwrap() };
+                let spawned_in = block_on(tokio.wrap(spawns));
+                assert_eq!(spawned_in, tokio.handle().id());
             }
-        });
+            let spawned = block_on(tokio.spawn(async move { number }));
+            assert_eq!(spawned.unwrap(), number);
+            let never = async { tokio::time::sleep(Duration::MAX).await };
+            assert!(deadline(Duration::from_millis(1), || block_on(never.compat())).is_err());
+            Ok::<_, ()>(())
+        };
+        Group::new().map(0..1_000, awaits).unwrap();
     });
-    // The test's own threads, two workers, one of tokio, and what other tests have.
-    assert!(most.into_inner() < 20);
+}
+
+/// Its destructor needs tokio, as that of a connection that goes back to its pool.
+struct SpawnsAtItsEnd(Arc<AtomicUsize>);
+
+impl Drop for SpawnsAtItsEnd {
+    fn drop(&mut self) {
+        let ended = self.0.clone();
+        tokio::spawn(async move { ended.fetch_add(1, Ordering::Release) });
+    }
+}
+
+#[test]
+fn what_is_dropped_for_a_deadline_or_a_cancellation_finds_tokio() {
+    on_each_mode(|| {
+        let ended = Arc::new(AtomicUsize::new(0));
+        let never = || {
+            let held = SpawnsAtItsEnd(ended.clone());
+            let waits = async move {
+                let _held = held;
+                future::pending::<()>().await;
+            };
+            waits.compat()
+        };
+        assert!(deadline(Duration::from_millis(1), || block_on(never())).is_err());
+        let future = never();
+        let cancelled = thread::spawn(|| block_on(future));
+        cancelled.cancel();
+        assert!(cancelled.join().is_err());
+        while ended.load(Ordering::Acquire) < 2 {
+            thread::yield_now();
+        }
+    });
+}
+
+#[test]
+fn with_its_own_thread_locals_each_stays_where_it_has_entered() {
+    on_many_with_their_own(|mine| {
+        let _entered = mine.enter();
+        for _ in 0..10 {
+            thread::yield_now();
+            block_on(sleep());
+            assert_eq!(current(), mine.handle().id());
+        }
+    });
+}
+
+#[test]
+fn with_its_own_thread_locals_a_future_that_has_entered_may_block() {
+    on_many_with_their_own(|mine| {
+        let blocks = async {
+            for _ in 0..10 {
+                thread::sleep(Duration::from_millis(1));
+                assert_eq!(current(), mine.handle().id());
+                sleep().await;
+            }
+        };
+        block_on(mine.wrap(blocks));
+    });
+}
+
+#[test]
+fn where_thread_locals_are_shared_tokio_tells_who_stays_entered() {
+    let _stacks = stacks_returned();
+    let (one, other) = (tokio(), tokio());
+    let builder = Builder::new().workers(1).pinned_thread_locals();
+    let runtime = builder.build().unwrap();
+    let refused = runtime.run(|| {
+        let (leaves, left) = channel::bounded::<()>(0);
+        let entered = one.enter();
+        let also_enters = || {
+            let _entered = other.enter();
+            let _ = left.recv();
+        };
+        thread::scope(|scope| {
+            let neighbour = scope.spawn(also_enters);
+            while current() != other.handle().id() {
+                thread::yield_now();
+            }
+            let refused = panic::catch_unwind(AssertUnwindSafe(|| drop(entered)));
+            drop(leaves);
+            neighbour.join().unwrap();
+            refused.unwrap_err()
+        })
+    });
+    let told = message(&*refused);
+    assert!(told.contains("dropped out of order"), "{told}");
     runtime.shutdown();
 }
