@@ -111,6 +111,27 @@ fn locks_are_those_of_std() {
     }
 }
 
+/// A guard of a task is sent where a reference to the data may be, and shared as that of a thread is.
+#[test]
+fn guards_of_tasks_are_sent_with_what_they_lead_to() {
+    use roving::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard, TaskGuard};
+    type Mine<T> = TaskGuard<MutexGuard<'static, T>>;
+    type Reading<T> = TaskGuard<RwLockReadGuard<'static, T>>;
+    type Writing<T> = TaskGuard<RwLockWriteGuard<'static, T>>;
+    // One is `Send` and not `Sync`, the other `Sync` and not `Send`, the last neither.
+    type Sent = Cell<u8>;
+    type Shared = std::sync::MutexGuard<'static, u8>;
+    type Neither = *const u8;
+    assert!(has!(Mine<Sent>, Send) && !has!(Mine<Shared>, Send) && !has!(Mine<Neither>, Send));
+    assert!(!has!(Reading<Sent>, Send) && has!(Reading<Shared>, Send));
+    assert!(!has!(Reading<Neither>, Send) && has!(Reading<u8>, Send));
+    assert!(!has!(Writing<Sent>, Send) && !has!(Writing<Shared>, Send));
+    assert!(!has!(Writing<Neither>, Send) && has!(Writing<u8>, Send));
+    assert!(!has!(Mine<Sent>, Sync) && has!(Mine<Shared>, Sync));
+    assert!(!has!(Reading<Sent>, Sync) && has!(Reading<Shared>, Sync));
+    assert!(!has!(Writing<Sent>, Sync) && has!(Writing<Shared>, Sync));
+}
+
 #[test]
 fn scopes_are_like_those_of_std() {
     at_least! {

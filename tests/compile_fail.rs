@@ -93,6 +93,16 @@ const CONTROL: &str = r#"
         other.read_async(&mut [0]).await.unwrap();
         drop((roving::io::Async::from(other), permit));
     });
+    async fn yields() {}
+    let mutex = roving::sync::Mutex::new(std::cell::Cell::new(1));
+    let lock = roving::sync::RwLock::new(1);
+    let (_sender, mut receiver) = roving::sync::mpsc::channel::<u8>();
+    send(async {
+        let (_guard, _writing) = (mutex.lock_async().await.unwrap(), lock.write_async().await.unwrap());
+        let _reading = lock.read_async().await.unwrap();
+        receiver.recv_async().await.unwrap();
+        yields().await;
+    });
 "#;
 
 /// A name, a program, and what the compiler must say of it.
@@ -155,6 +165,46 @@ const CASES: &[(&str, &str, &str)] = &[
         "let mutex = roving::sync::Mutex::new(1); let guard = mutex.lock().unwrap();
          roving::thread::scope(|scope| { scope.spawn(move || drop(guard)); });",
         "E0277",
+    ),
+    (
+        "a_guard_over_an_await_stays_on_its_thread",
+        "fn sent<T: Send>(_: T) {} async fn yields() {}
+         let mutex = roving::sync::Mutex::new(1);
+         sent(async { let _guard = mutex.lock().unwrap(); yields().await; });",
+        "future cannot be sent between threads safely",
+    ),
+    (
+        "the_guard_of_a_task_is_not_sent_with_what_is_not_send",
+        "let mutex = roving::sync::Mutex::new(std::rc::Rc::new(1));
+         let guard = roving::block_on(mutex.lock_async()).unwrap();
+         roving::thread::scope(|scope| { scope.spawn(move || drop(guard)); });",
+        "E0277",
+    ),
+    (
+        "a_task_that_reads_is_not_sent_with_what_is_not_sync",
+        "let lock = roving::sync::RwLock::new(std::cell::Cell::new(1));
+         let guard = roving::block_on(lock.read_async()).unwrap();
+         roving::thread::scope(|scope| { scope.spawn(move || drop(guard)); });",
+        "E0277",
+    ),
+    (
+        "a_task_that_writes_is_not_sent_with_what_is_not_sync",
+        "let lock = roving::sync::RwLock::new(std::cell::Cell::new(1));
+         let guard = roving::block_on(lock.write_async()).unwrap();
+         roving::thread::scope(|scope| { scope.spawn(move || drop(guard)); });",
+        "E0277",
+    ),
+    (
+        "the_guard_of_a_task_stays_with_its_lock",
+        "let guard = { let mutex = roving::sync::Mutex::new(1); roving::block_on(mutex.lock_async()).unwrap() };
+         drop(guard);",
+        "E0597",
+    ),
+    (
+        "a_receiver_is_awaited_once_at_a_time",
+        "let (_sender, mut receiver) = roving::sync::mpsc::channel::<u8>();
+         let (one, two) = (receiver.recv_async(), receiver.recv_async()); drop((one, two));",
+        "E0499",
     ),
     (
         "a_mutex_of_what_is_not_send",

@@ -390,6 +390,38 @@ fn told<T>(f: impl FnOnce() -> T) {
 }
 
 #[test]
+fn a_future_that_waits_for_a_lock_goes_on_in_the_child_and_in_the_parent() {
+    let name = "a_future_that_waits_for_a_lock_goes_on_in_the_child_and_in_the_parent";
+    in_each_process(name, || {
+        let mutex = Mutex::new(0);
+        let held = mutex.lock().unwrap();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut waits = [(); 3].map(|()| Box::pin(mutex.lock_async()));
+        for waits in &mut waits {
+            assert!(waits.as_mut().poll(&mut context).is_pending());
+        }
+        let [one, two, mut three] = waits;
+        match fork() {
+            Some(child) => {
+                child.must_end_well();
+                drop((one, held));
+                let adds = block_on(two).map(|mut count| *count += 1);
+                adds.unwrap();
+                assert_eq!(*block_on(three).unwrap(), 1);
+            }
+            None => exit_after(|| {
+                // It takes nobody out of the line of the parent, and has a place in its own.
+                drop(one);
+                assert!(three.as_mut().poll(&mut context).is_pending());
+                drop(held);
+                assert_eq!(*block_on(three).unwrap(), 0);
+                assert_eq!(*block_on(two).unwrap(), 0);
+            }),
+        }
+    });
+}
+
+#[test]
 fn a_scope_is_left_behind() {
     in_each_process("a_scope_is_left_behind", || {
         let (_open, never) = channel::bounded::<()>(0);

@@ -18,8 +18,10 @@ use crate::protocol::process::Process;
 use crate::protocol::spare;
 use crate::run::panicking;
 use crate::thread::{self, Scope};
+use crate::wait;
 use crate::wait::cancel::CancelToken;
-use crate::wait::{self, Ticket};
+use crate::wait::polled::Polled;
+use crate::wait::selectable::Watchers;
 
 /// Green threads that succeed or fail together.
 ///
@@ -87,6 +89,7 @@ impl Group {
         let shared = Arc::new(Shared {
             process: Process::current(),
             state: Mutex::new(State::new()),
+            ended: Watchers::new(),
             limit: self.limit.map_or(usize::MAX, NonZeroUsize::get),
             token: CancelToken::new(),
         });
@@ -172,8 +175,6 @@ struct State<T, E> {
     failure: Option<Failure<E>>,
     /// Whether a member was interrupted, or never ran.
     interrupted: bool,
-    /// Who waits for a member to end.
-    waiting: Vec<Ticket>,
 }
 
 impl<T, E> State<T, E> {
@@ -185,7 +186,19 @@ impl<T, E> State<T, E> {
             running: 0,
             failure: None,
             interrupted: false,
-            waiting: Vec::new(),
+        }
+    }
+}
+
+impl<T, E> State<T, E> {
+    /// The next value, or `None` in it if none will come. `None` if one may come later.
+    fn next(&mut self) -> Option<Option<T>> {
+        match self.came.pop_front() {
+            Some(index) => {
+                spare::shrink_queue(&mut self.came);
+                Some(self.values.remove(&index))
+            }
+            None => (self.running == 0).then_some(None),
         }
     }
 }
@@ -193,6 +206,8 @@ impl<T, E> State<T, E> {
 struct Shared<T, E> {
     process: Process,
     state: Mutex<State<T, E>>,
+    /// Those who wait for a member to end.
+    ended: Watchers,
     limit: usize,
     token: CancelToken,
 }
@@ -237,14 +252,27 @@ impl<T, E> Shared<T, E> {
             }
             self.process.insist("a member of this group");
             let wait = wait::begin();
-            {
-                let mut state = self.state.lock();
-                if let Some(found) = look(&mut state) {
-                    return found;
-                }
-                state.waiting.push(wait.ticket());
+            let _registration = self.ended.watch(wait.ticket());
+            if let Some(found) = look(&mut self.state.lock()) {
+                return found;
             }
             wait.block(None);
+        }
+    }
+
+    /// Waits until `look` gives something, as [`wait_until`](Self::wait_until) does.
+    async fn wait_until_async<R>(&self, mut look: impl FnMut(&mut State<T, E>) -> Option<R>) -> R {
+        let mut polled = Polled::new();
+        loop {
+            if let Some(found) = look(&mut self.state.lock()) {
+                return found;
+            }
+            self.process.insist("a member of this group");
+            let _registration = self.ended.watch(polled.begin());
+            if let Some(found) = look(&mut self.state.lock()) {
+                return found;
+            }
+            polled.ended().await;
         }
     }
 }
@@ -256,11 +284,8 @@ impl<T, E> Drop for CountsOff<'_, T, E> {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
         state.running -= 1;
-        let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        for ticket in waiting {
-            ticket.fire();
-        }
+        self.0.ended.fire();
     }
 }
 
@@ -320,14 +345,36 @@ where
     /// Unwinds to the group's end if that is cancelled while this blocks.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&self) -> Option<T> {
-        self.shared
-            .wait_until(|state| match state.came.pop_front() {
-                Some(index) => {
-                    spare::shrink_queue(&mut state.came);
-                    Some(state.values.remove(&index))
-                }
-                None => (state.running == 0).then_some(None),
-            })
+        self.shared.wait_until(State::next)
+    }
+
+    /// Waits for the next value: [`next`](Self::next) in a future, in any executor.
+    ///
+    /// It is cancel-safe: dropped before it has given a value, it has taken none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::{Group, block_on};
+    ///
+    /// let squares = Group::new().run(|group| {
+    ///     for n in 0..3 {
+    ///         group.spawn(move || Ok::<_, ()>(n * n));
+    ///     }
+    ///     let sum = block_on(async {
+    ///         let mut sum = 0;
+    ///         while let Some(square) = group.next_async().await {
+    ///             sum += square;
+    ///         }
+    ///         sum
+    ///     });
+    ///     assert_eq!(sum, 5);
+    ///     Ok(())
+    /// });
+    /// assert_eq!(squares, Ok(vec![]));
+    /// ```
+    pub async fn next_async(&self) -> Option<T> {
+        self.shared.wait_until_async(State::next).await
     }
 
     /// How many members run.

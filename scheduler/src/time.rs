@@ -1,6 +1,7 @@
 //! Time: [`sleep`], [`interval`], [`timeout`]. [`Instant`] and [`Duration`] are std's.
 
 use std::fmt;
+use std::future::pending;
 
 use crate::wait::DeadlineElapsed;
 use crate::wait::deadline::deadline;
@@ -93,6 +94,42 @@ impl Interval {
             unreachable!("that never ends");
         };
         sleep_until(due);
+        self.ticked(due)
+    }
+
+    /// Waits for the next tick: [`tick`](Self::tick) in a future, in any executor.
+    ///
+    /// It is cancel-safe: dropped before it is ready, it leaves the tick to the next.
+    ///
+    /// # Panics
+    ///
+    /// The future panics where that of [`sleep_async`] does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::block_on;
+    /// use roving::time::{Duration, Instant, interval};
+    ///
+    /// let start = Instant::now();
+    /// let mut ticks = interval(Duration::from_millis(1));
+    /// block_on(async {
+    ///     ticks.tick_async().await;
+    ///     ticks.tick_async().await;
+    /// });
+    /// assert!(start.elapsed() >= Duration::from_millis(1));
+    /// ```
+    pub async fn tick_async(&mut self) -> Instant {
+        let Some(due) = self.next else {
+            // The clock cannot tell the time of the next tick.
+            return pending().await;
+        };
+        sleep_until_async(due).await;
+        self.ticked(due)
+    }
+
+    /// Sets the next tick, after that which was due.
+    fn ticked(&mut self, due: Instant) -> Instant {
         let now = Instant::now();
         let regular = due.checked_add(self.period);
         self.next = match self.missed {

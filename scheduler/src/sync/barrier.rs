@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::lock_future::sure;
 use super::{Condvar, Mutex};
 
 /// Lets threads wait until all of a number of them have come, as [`std::sync::Barrier`].
@@ -76,25 +77,65 @@ impl Barrier {
     /// Blocks until all threads have come. The barrier can be used again then.
     pub fn wait(&self) -> BarrierWaitResult {
         let mut state = self.state.lock_sure();
-        let generation = state.generation;
-        state.come += 1;
-        if state.come >= self.threads {
-            state.come = 0;
-            state.generation = generation.wrapping_add(1);
-            self.complete.notify_all();
+        let Some(mut leaves) = self.come(&mut state) else {
             return BarrierWaitResult(true);
-        }
-        let mut leaves = Leaves {
-            barrier: self,
-            generation,
-            waits: true,
         };
+        let generation = leaves.generation;
         let complete = self
             .complete
             .wait_while(state, |state| state.generation == generation);
         leaves.waits = false;
         drop(complete);
         BarrierWaitResult(false)
+    }
+
+    /// Waits until all have come, threads that [`wait`](Self::wait) and tasks: in a future, in any
+    /// executor.
+    ///
+    /// Dropped before it is ready, it has not come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::sync::Barrier;
+    /// use roving::{block_on, thread};
+    ///
+    /// let barrier = Barrier::new(2);
+    /// thread::scope(|scope| {
+    ///     scope.spawn(|| barrier.wait());
+    ///     block_on(barrier.wait_async());
+    /// });
+    /// ```
+    pub async fn wait_async(&self) -> BarrierWaitResult {
+        let mut state = self.state.lock_sure_async().await;
+        let Some(mut leaves) = self.come(&mut state) else {
+            return BarrierWaitResult(true);
+        };
+        let generation = leaves.generation;
+        let complete = self
+            .complete
+            .wait_while_async(state, |state| state.generation == generation);
+        let complete = sure(complete.await);
+        leaves.waits = false;
+        drop(complete);
+        BarrierWaitResult(false)
+    }
+
+    /// One more has come. `None` if that completes the generation; else what it waits as.
+    fn come(&self, state: &mut State) -> Option<Leaves<'_>> {
+        let generation = state.generation;
+        state.come += 1;
+        if state.come >= self.threads {
+            state.come = 0;
+            state.generation = generation.wrapping_add(1);
+            self.complete.notify_all();
+            return None;
+        }
+        Some(Leaves {
+            barrier: self,
+            generation,
+            waits: true,
+        })
     }
 }
 

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::lock_future::sure;
 use super::{Condvar, Mutex};
 
 /// Makes a channel that keeps the last `capacity` messages for receivers that are slow.
@@ -191,6 +192,40 @@ impl<T: Clone> Receiver<T> {
                 Ok(state) => state,
                 Err(poisoned) => poisoned.into_inner(),
             };
+        }
+    }
+
+    /// Waits until there is a message: [`recv`](Self::recv) in a future, in any executor.
+    ///
+    /// It is cancel-safe: dropped before it has given a message, it has taken none.
+    ///
+    /// # Errors
+    ///
+    /// As `recv`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::sync::broadcast;
+    /// use roving::{block_on, thread};
+    ///
+    /// let (sender, receiver) = broadcast::channel(16);
+    /// thread::spawn(move || sender.send("news"));
+    /// assert_eq!(block_on(receiver.recv_async()), Ok("news"));
+    /// ```
+    pub async fn recv_async(&self) -> Result<T, RecvError> {
+        let mut state = self.shared.state.lock_sure_async().await;
+        loop {
+            match self.take(&state) {
+                Ok(taken) => {
+                    drop(state);
+                    return Ok(taken.copy());
+                }
+                Err(TryRecvError::Closed) => return Err(RecvError::Closed),
+                Err(TryRecvError::Lagged(missed)) => return Err(RecvError::Lagged(missed)),
+                Err(TryRecvError::Empty) => {}
+            }
+            state = sure(self.shared.changed.wait_async(state).await);
         }
     }
 

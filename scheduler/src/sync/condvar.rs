@@ -7,12 +7,13 @@
 //! whatever would interrupt it.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::MutexGuard;
-use super::parking::{self, End, Patience, Place};
+use super::parking::{self, End, Left, ParkedTask, Patience, Place};
+use super::{MutexGuard, TaskGuard};
 use crate::protocol::primitive::{AtomicU32, Ordering};
 
 /// A condition variable, as [`std::sync::Condvar`], for [`Mutex`](super::Mutex).
@@ -164,6 +165,78 @@ impl Condvar {
         }
     }
 
+    /// Releases the mutex and waits for a notification; then locks it again: [`wait`](Self::wait) in a
+    /// future, in any executor.
+    ///
+    /// The mutex is released when this is first polled. Dropped before it is ready, it leaves the mutex
+    /// unlocked, and a notification that it had been given goes on to another.
+    ///
+    /// # Errors
+    ///
+    /// The mutex is poisoned; the error has the guard.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::sync::{Condvar, Mutex};
+    /// use roving::{block_on, thread};
+    ///
+    /// static READY: Mutex<bool> = Mutex::new(false);
+    /// static CHANGED: Condvar = Condvar::new();
+    ///
+    /// thread::spawn(|| {
+    ///     *READY.lock().unwrap() = true;
+    ///     CHANGED.notify_one();
+    /// });
+    /// block_on(async {
+    ///     let ready = READY.lock_async().await.unwrap();
+    ///     let ready = CHANGED.wait_while_async(ready, |ready| !*ready).await.unwrap();
+    ///     assert!(*ready);
+    /// });
+    /// ```
+    pub async fn wait_async<'a, T>(
+        &self,
+        guard: TaskGuard<MutexGuard<'a, T>>,
+    ) -> LockResult<TaskGuard<MutexGuard<'a, T>>> {
+        let mutex = guard.into_mutex();
+        let mut waits = TaskWaits {
+            condvar: self,
+            waits: ParkedTask::default(),
+            holds_notification: false,
+        };
+        waits.waits.park(self.key(), (0, Place::Back), || {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            true
+        });
+        // SAFETY: the guard was the lock.
+        unsafe { mutex.raw.unlock() };
+        poll_fn(|context| waits.waits.poll(context)).await;
+        waits.holds_notification = true;
+        let guard = mutex.lock_async().await;
+        waits.holds_notification = false;
+        guard
+    }
+
+    /// Waits until `condition` is false: [`wait_while`](Self::wait_while) in a future. As
+    /// [`wait_async`](Self::wait_async) otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As `wait_async`.
+    pub async fn wait_while_async<'a, T, F>(
+        &self,
+        mut guard: TaskGuard<MutexGuard<'a, T>>,
+        mut condition: F,
+    ) -> LockResult<TaskGuard<MutexGuard<'a, T>>>
+    where
+        F: FnMut(&mut T) -> bool,
+    {
+        while condition(&mut *guard) {
+            guard = self.wait_async(guard).await?;
+        }
+        Ok(guard)
+    }
+
     fn key(&self) -> usize {
         (&raw const *self).addr()
     }
@@ -229,6 +302,27 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         if !self.notified {
             self.condvar.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A future that waits.
+struct TaskWaits<'a> {
+    condvar: &'a Condvar,
+    waits: ParkedTask,
+    /// Whether it has been notified and has not locked its mutex yet.
+    holds_notification: bool,
+}
+
+impl Drop for TaskWaits<'_> {
+    fn drop(&mut self) {
+        match self.waits.leave() {
+            Left::Waiting => {
+                self.condvar.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+            Left::Woken(_) => self.condvar.notify_one(),
+            Left::Nothing if self.holds_notification => self.condvar.notify_one(),
+            Left::Nothing => {}
         }
     }
 }

@@ -3,6 +3,7 @@
 //! [`Mutex`], [`RwLock`], [`Condvar`], [`Once`], [`OnceLock`] and [`LazyLock`] have std's names,
 //! signatures and meaning; a green thread that waits for one costs no OS thread, so they may be
 //! held over calls that block, and what initialises may block. Both kinds of thread may share them.
+//! In a future they are waited for by the methods whose names end in `_async`, and held by a [`TaskGuard`].
 //! What needs no counterpart is std's own: [`Arc`], [`Weak`], [`atomic`], the errors.
 //!
 //! # Examples
@@ -31,6 +32,7 @@ pub mod broadcast;
 mod condvar;
 mod holder;
 mod lazy_lock;
+mod lock_future;
 #[cfg(all(test, roving_loom))]
 mod models;
 pub mod mpsc;
@@ -51,8 +53,9 @@ pub mod watch;
 pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};
 pub use lazy_lock::LazyLock;
+pub use lock_future::{LockFuture, ReadFuture, TaskGuard, WriteFuture};
 pub use mutex::{Mutex, MutexGuard};
-pub use notify::Notify;
+pub use notify::{Notify, NotifyFuture};
 pub use once::{Once, OnceState};
 pub use once_lock::OnceLock;
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};

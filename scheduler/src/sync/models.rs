@@ -2,13 +2,17 @@
 //! threads, which take the place of OS threads. A clock is not modelled: a timeout is one more
 //! thread, which ends the wait as a timer would.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
-use super::{Condvar, Mutex, Once, RwLock};
+use super::{Condvar, Mutex, Notify, Once, RwLock};
+use crate::block_on;
 use crate::protocol::word::By;
 use crate::run::context;
 use crate::run::green::Waiter;
@@ -162,6 +166,168 @@ fn a_notification_passes_one_who_has_timed_out() {
         }
         pair.1.notify_one();
         assert!(!waits.join().unwrap());
+    });
+}
+
+/// Polls a future that will be dropped, so that nobody wants to know when it is woken.
+fn poll<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
+    future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn a_mutex_excludes_a_task() {
+    loom::model(|| {
+        let mutex = Arc::new(Mutex::new(()));
+        let data = Watched::new();
+        let other = {
+            let (mutex, data) = (mutex.clone(), data.clone());
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    let _held = mutex.lock().unwrap();
+                    data.add_one();
+                }
+            })
+        };
+        for _ in 0..2 {
+            let _held = block_on(mutex.lock_async()).unwrap();
+            data.add_one();
+        }
+        other.join().unwrap();
+        let _held = mutex.try_lock().unwrap();
+        assert_eq!(data.read(), 4);
+    });
+}
+
+#[test]
+fn a_lock_that_is_given_to_a_task_which_is_dropped_goes_on() {
+    loom::model(|| {
+        let mutex = Arc::new(Mutex::new(()));
+        let held = mutex.lock().unwrap();
+        let drops = {
+            let mutex = mutex.clone();
+            thread::spawn(move || {
+                let mut locks = Box::pin(mutex.lock_async());
+                // It may be woken to try again, and be overtaken.
+                if poll(&mut locks).is_pending() {
+                    drop(poll(&mut locks));
+                }
+            })
+        };
+        let patient = {
+            let mutex = mutex.clone();
+            thread::spawn(move || drop(mutex.lock().unwrap()))
+        };
+        drop(held);
+        drops.join().unwrap();
+        patient.join().unwrap();
+        assert!(mutex.try_lock().is_ok());
+    });
+}
+
+#[test]
+fn a_lock_that_is_handed_to_a_task_which_is_dropped_goes_on() {
+    loom::model(|| {
+        let mutex = Arc::new(Mutex::new(()));
+        let held = mutex.lock().unwrap();
+        let mut locks = {
+            let mutex = mutex.clone();
+            Box::pin(async move { drop(mutex.lock_async().await) })
+        };
+        assert!(poll(&mut locks).is_pending());
+        drop(held);
+        // It is overtaken, and handed the lock the next time.
+        let held = mutex.lock().unwrap();
+        assert!(poll(&mut locks).is_pending());
+        let patient = {
+            let mutex = mutex.clone();
+            thread::spawn(move || drop(mutex.lock().unwrap()))
+        };
+        let drops = thread::spawn(move || drop(locks));
+        drop(held);
+        drops.join().unwrap();
+        patient.join().unwrap();
+        assert!(mutex.try_lock().is_ok());
+    });
+}
+
+#[test]
+fn readers_behind_a_task_that_writes_and_is_dropped_go_on() {
+    loom::model(|| {
+        let lock = Arc::new(RwLock::new(()));
+        let held = lock.read().unwrap();
+        let drops = {
+            let lock = lock.clone();
+            thread::spawn(move || drop(poll(&mut Box::pin(lock.write_async()))))
+        };
+        let reader = {
+            let lock = lock.clone();
+            thread::spawn(move || drop(lock.read().unwrap()))
+        };
+        drops.join().unwrap();
+        // Others read still.
+        reader.join().unwrap();
+        drop(held);
+        assert!(lock.try_write().is_ok());
+    });
+}
+
+#[test]
+fn a_notification_that_is_given_to_a_task_which_is_dropped_goes_on() {
+    loom::model(|| {
+        let notify = Arc::new(Notify::new());
+        let drops = {
+            let notify = notify.clone();
+            thread::spawn(move || {
+                let mut waits = Box::pin(notify.wait_async());
+                if poll(&mut waits).is_ready() {
+                    notify.notify_one();
+                }
+            })
+        };
+        let waits = {
+            let notify = notify.clone();
+            thread::spawn(move || notify.wait())
+        };
+        notify.notify_one();
+        drops.join().unwrap();
+        waits.join().unwrap();
+    });
+}
+
+#[test]
+fn a_notification_of_a_condvar_goes_past_a_task_that_is_dropped() {
+    loom::model(|| {
+        let pair = Arc::new((Mutex::new(0), Condvar::new()));
+        let drops = {
+            let pair = pair.clone();
+            thread::spawn(move || {
+                let mut waits = Box::pin(async {
+                    let mut here = pair.0.lock_async().await.unwrap();
+                    *here += 1;
+                    drop(pair.1.wait_async(here).await);
+                });
+                if poll(&mut waits).is_ready() || poll(&mut waits).is_ready() {
+                    // It was told instead of the other.
+                    pair.1.notify_one();
+                }
+            })
+        };
+        let waits = {
+            let pair = pair.clone();
+            thread::spawn(move || {
+                let mut here = pair.0.lock().unwrap();
+                *here += 10;
+                drop(pair.1.wait(here).unwrap());
+            })
+        };
+        while *pair.0.lock().unwrap() < 10 {
+            thread::yield_now();
+        }
+        pair.1.notify_one();
+        drops.join().unwrap();
+        waits.join().unwrap();
     });
 }
 

@@ -14,6 +14,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::RefUnwindSafe;
 use std::time::Duration;
@@ -77,6 +78,18 @@ impl<T> SyncSender<T> {
             .map_err(|channel::SendError(message)| SendError(message))
     }
 
+    /// Sends a message: [`send`](Self::send) in a future, in any executor.
+    ///
+    /// If it is dropped before it has sent the message, it drops the message.
+    ///
+    /// # Errors
+    ///
+    /// The receiver is gone.
+    pub async fn send_async(&self, t: T) -> Result<(), SendError<T>> {
+        let sent = self.0.send_async(t).await;
+        sent.map_err(|channel::SendError(message)| SendError(message))
+    }
+
     /// Sends a message if that can be done at once.
     ///
     /// # Errors
@@ -105,6 +118,30 @@ impl<T> Receiver<T> {
     /// There is none, and the senders are gone.
     pub fn recv(&self) -> Result<T, RecvError> {
         self.receiver.recv().map_err(|_| RecvError)
+    }
+
+    /// Receives a message: [`recv`](Self::recv) in a future, in any executor.
+    ///
+    /// It is cancel-safe: dropped before it has given a message, it has taken none. It borrows the
+    /// receiver mutably, since that is for one at a time.
+    ///
+    /// # Errors
+    ///
+    /// There is none, and the senders are gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::sync::mpsc;
+    /// use roving::{block_on, thread};
+    ///
+    /// let (sender, mut receiver) = mpsc::sync_channel(0);
+    /// thread::spawn(move || block_on(sender.send_async(42)).unwrap());
+    /// assert_eq!(block_on(receiver.recv_async()), Ok(42));
+    /// ```
+    pub fn recv_async(&mut self) -> impl Future<Output = Result<T, RecvError>> {
+        let receives = self.receiver.recv_async();
+        async { receives.await.map_err(|_| RecvError) }
     }
 
     /// Receives a message if there is one.

@@ -183,7 +183,7 @@ impl<T: ?Sized> Mutex<T> {
 
     /// The guard of the lock that has just been taken.
     #[inline]
-    fn locked(&self) -> LockResult<MutexGuard<'_, T>> {
+    pub(super) fn locked(&self) -> LockResult<MutexGuard<'_, T>> {
         self.poison.result(MutexGuard {
             mutex: self,
             entry: self.poison.enter(),

@@ -1,13 +1,17 @@
 //! [`Notify`]: an event, and one permit for it.
 
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
-use crate::protocol::spare;
+use crate::protocol::list::{List, Node};
+use crate::protocol::primitive::Mutex;
 use crate::run::wake::Woken;
+use crate::wait::polled::Polled;
 use crate::wait::{self, Outcome, Ticket, Wait};
 
 /// Lets a thread tell another that something has happened, without data.
@@ -26,25 +30,76 @@ use crate::wait::{self, Outcome, Ticket, Wait};
 /// thread::spawn(|| DONE.notify_one());
 /// DONE.wait();
 /// ```
-#[derive(Default)]
 pub struct Notify {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     permit: bool,
-    waiting: VecDeque<Ticket>,
+    waiting: List<Waiting>,
+}
+
+struct Waiting {
+    ticket: Cell<Option<Ticket>>,
+    /// Whether it was woken with all others, so that nobody else need be.
+    with_all: Cell<bool>,
+}
+
+// SAFETY: the cells are touched by their owner before the node is in the list and after it is out, and
+// by others under the lock.
+unsafe impl Send for Waiting {}
+
+impl Waiting {
+    fn node(ticket: Ticket) -> Node<Self> {
+        Node::new(Self {
+            ticket: Cell::new(Some(ticket)),
+            with_all: Cell::new(false),
+        })
+    }
+}
+
+impl State {
+    const fn new() -> Self {
+        Self {
+            permit: false,
+            waiting: List::new(),
+        }
+    }
+
+    /// Wakes the first one whose wait has not ended. `false` if there is none.
+    fn wake(&mut self, with_all: bool, woken: &mut Woken) -> bool {
+        while let Some(node) = self.waiting.take_first(|_| true) {
+            node.value.with_all.set(with_all);
+            let ticket = node.value.ticket.take();
+            // With that the node's owner may be gone.
+            if woken.fire(ticket.expect("one who waits is woken once")) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn notify_one(&mut self, woken: &mut Woken) {
+        if !self.wake(false, woken) {
+            self.permit = true;
+        }
+    }
 }
 
 impl Notify {
     /// Makes an event without a permit.
+    #[cfg(not(roving_loom))]
     pub const fn new() -> Self {
         Self {
-            state: Mutex::new(State {
-                permit: false,
-                waiting: VecDeque::new(),
-            }),
+            state: Mutex::new(State::new()),
+        }
+    }
+
+    /// Makes an event without a permit.
+    #[cfg(roving_loom)]
+    pub fn new() -> Self {
+        Self {
+            state: Mutex::new(State::new()),
         }
     }
 
@@ -52,23 +107,17 @@ impl Notify {
     /// one permit.
     pub fn notify_one(&self) {
         let mut woken = Woken::default();
-        let mut state = self.state.lock();
-        let mut is_taken = false;
-        while !is_taken && let Some(ticket) = state.waiting.pop_front() {
-            spare::shrink_queue(&mut state.waiting);
-            is_taken = woken.fire(ticket);
-        }
-        state.permit |= !is_taken;
-        drop(state);
+        self.state.lock().notify_one(&mut woken);
         drop(woken);
     }
 
     /// Wakes all threads that wait.
     pub fn notify_all(&self) {
-        let waiting = std::mem::take(&mut self.state.lock().waiting);
-        for ticket in waiting {
-            ticket.fire();
-        }
+        let mut woken = Woken::default();
+        let mut state = self.state.lock();
+        while state.wake(true, &mut woken) {}
+        drop(state);
+        drop(woken);
     }
 
     /// Blocks the current thread until it is notified, or takes the permit.
@@ -82,26 +131,136 @@ impl Notify {
         self.wait_with(|wait| wait.block_timed(deadline))
     }
 
+    /// Waits until it is notified, or takes the permit: [`wait`](Self::wait) as a future, in any
+    /// executor. It waits, and has its place among others, from when it is polled first.
+    ///
+    /// It is cancel-safe: dropped before it is ready, it has taken no permit, and a notification that was
+    /// for it alone goes to the next.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::sync::Notify;
+    /// use roving::{block_on, thread};
+    ///
+    /// static DONE: Notify = Notify::new();
+    /// thread::spawn(|| DONE.notify_one());
+    /// block_on(DONE.wait_async());
+    /// ```
+    pub fn wait_async(&self) -> NotifyFuture<'_> {
+        NotifyFuture {
+            notify: self,
+            waits: None,
+            polled: Polled::default(),
+        }
+    }
+
+    /// Takes the permit, or lets the node wait; `true` if it has taken it.
+    ///
+    /// # Safety
+    ///
+    /// A node that waits stays where it is until it is out of the list.
+    unsafe fn take_or_wait(&self, node: &Node<Waiting>) -> bool {
+        let mut state = self.state.lock();
+        let taken = mem::take(&mut state.permit);
+        if !taken {
+            // SAFETY: the caller's promise.
+            unsafe { state.waiting.push_back(node) };
+        }
+        taken
+    }
+
     fn wait_with(&self, block: impl FnOnce(Wait) -> Outcome) -> bool {
         let wait = wait::begin();
-        let stale = {
-            let mut state = self.state.lock();
-            if std::mem::take(&mut state.permit) {
-                return true;
-            }
-            let stale: Vec<_> = if state.waiting.len() == state.waiting.capacity() {
-                let all = std::mem::take(&mut state.waiting);
-                let (stale, waiting): (_, Vec<_>) = all.into_iter().partition(Ticket::is_stale);
-                state.waiting = waiting.into();
-                stale
-            } else {
-                Vec::new()
-            };
-            state.waiting.push_back(wait.ticket());
-            stale
+        let node = Waiting::node(wait.ticket());
+        // SAFETY: `Leaves` takes it out before this frame ends, unless it was notified.
+        if unsafe { self.take_or_wait(&node) } {
+            return true;
+        }
+        let leaves = Leaves {
+            notify: self,
+            node: &node,
         };
-        drop(stale);
-        block(wait) == Outcome::Fired
+        let outcome = block(wait);
+        if outcome == Outcome::Fired {
+            mem::forget(leaves);
+        }
+        outcome == Outcome::Fired
+    }
+}
+
+/// One who gives up leaves the list.
+struct Leaves<'a> {
+    notify: &'a Notify,
+    node: &'a Node<Waiting>,
+}
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        let mut state = self.notify.state.lock();
+        // SAFETY: it is in this list or in none.
+        unsafe { state.waiting.remove(self.node) };
+    }
+}
+
+/// Waits for a [`Notify`]: see [`Notify::wait_async`].
+#[must_use = "futures do nothing unless they are polled"]
+pub struct NotifyFuture<'a> {
+    notify: &'a Notify,
+    /// The node of the wait that has begun.
+    waits: Option<Box<Node<Waiting>>>,
+    polled: Polled,
+}
+
+// SAFETY: a node is touched by its future, which owns it, and by others under the lock.
+unsafe impl Send for NotifyFuture<'_> {}
+// SAFETY: nothing can be done with a shared one.
+unsafe impl Sync for NotifyFuture<'_> {}
+
+impl Future for NotifyFuture<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        if this.waits.is_none() {
+            let node = Box::new(Waiting::node(this.polled.begin()));
+            // SAFETY: it stays in its box, which this keeps until it has been woken, or gives up.
+            if unsafe { this.notify.take_or_wait(&node) } {
+                return Poll::Ready(());
+            }
+            this.waits = Some(node);
+        }
+        ready!(this.polled.poll(context));
+        // It was taken out of the list before its wait ended.
+        this.waits = None;
+        Poll::Ready(())
+    }
+}
+
+impl Drop for NotifyFuture<'_> {
+    fn drop(&mut self) {
+        let Some(node) = &self.waits else { return };
+        let mut woken = Woken::default();
+        let mut state = self.notify.state.lock();
+        // SAFETY: it is in this list or in none.
+        let gives_up = unsafe { state.waiting.remove(node) };
+        if !gives_up && !node.value.with_all.get() {
+            state.notify_one(&mut woken);
+        }
+        drop(state);
+        drop(woken);
+    }
+}
+
+impl fmt::Debug for NotifyFuture<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("NotifyFuture { .. }")
+    }
+}
+
+impl Default for Notify {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

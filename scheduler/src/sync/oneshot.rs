@@ -12,9 +12,12 @@
 //! ```
 
 use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::channel;
+use crate::channel::{self, RecvFuture};
 
 pub use crate::channel::{RecvError, RecvTimeoutError, TryRecvError};
 
@@ -56,6 +59,18 @@ impl<T> Receiver<T> {
         self.0.recv()
     }
 
+    /// Waits for the message: [`recv`](Self::recv) in a future, in any executor. `.await` on the receiver
+    /// itself takes it along.
+    ///
+    /// It is cancel-safe: dropped before it has given the message, it leaves that to the next.
+    ///
+    /// # Errors
+    ///
+    /// The sender was dropped.
+    pub fn recv_async(&self) -> RecvFuture<'_, T> {
+        self.0.recv_async()
+    }
+
     /// Gives the message if it has come.
     ///
     /// # Errors
@@ -77,6 +92,43 @@ impl<T> Receiver<T> {
     /// The receiver as a select takes it.
     pub fn as_channel(&self) -> &channel::Receiver<T> {
         &self.0
+    }
+}
+
+/// Waits for the message: the future of a [`Receiver`], in any executor. Dropping it drops the receiver.
+#[must_use = "futures do nothing unless they are polled"]
+pub struct Recv<T>(Pin<Box<dyn Future<Output = Result<T, RecvError>> + Send>>);
+
+/// # Examples
+///
+/// ```
+/// use roving::sync::oneshot;
+/// use roving::{block_on, thread};
+///
+/// let (sender, receiver) = oneshot::channel();
+/// thread::spawn(move || sender.send("answer"));
+/// assert_eq!(block_on(receiver), Ok("answer"));
+/// ```
+impl<T: Send + 'static> IntoFuture for Receiver<T> {
+    type Output = Result<T, RecvError>;
+    type IntoFuture = Recv<T>;
+
+    fn into_future(self) -> Recv<T> {
+        Recv(Box::pin(async move { self.recv_async().await }))
+    }
+}
+
+impl<T> Future for Recv<T> {
+    type Output = Result<T, RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl<T> fmt::Debug for Recv<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("Recv { .. }")
     }
 }
 

@@ -10,16 +10,23 @@
 //!   timeout or a cancellation, is passed over and the next is woken: no wake-up goes to the dead.
 //! - A thread that is woken is told how, by a [`Grant`] that is written before the wake-up.
 //!
+//! A future parks as a thread does, but keeps its place between its polls and may be dropped at any
+//! time. If it has been woken then and does not know it yet, what it was [granted](Left::Woken) goes on
+//! to another.
+//!
 //! Lists of different addresses may share a bucket. There are many buckets, so with a hundred
 //! thousand threads parked at addresses of their own each has a handful.
 
 use std::cell::Cell;
 use std::mem;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use crate::protocol::list::{List, Node};
 use crate::protocol::primitive::Mutex;
+use crate::protocol::process::Process;
 use crate::run::wake::Woken;
+use crate::wait::polled::Polled;
 use crate::wait::{self, Interrupt, Outcome, Ticket};
 
 /// For what one waits: the meaning is the primitive's.
@@ -33,6 +40,17 @@ struct Parked {
     /// Taken by whoever wakes.
     ticket: Cell<Option<Ticket>>,
     grant: Cell<Grant>,
+}
+
+impl Parked {
+    fn node(key: usize, kind: Kind, ticket: Ticket) -> Node<Self> {
+        Node::new(Self {
+            key,
+            kind,
+            ticket: Cell::new(Some(ticket)),
+            grant: Cell::new(0),
+        })
+    }
 }
 
 /// At which end of the list one waits.
@@ -95,12 +113,7 @@ fn try_park(
         Patience::Uninterruptible => wait::begin_masked(),
         _ => wait::begin(),
     };
-    let node = Node::new(Parked {
-        key,
-        kind,
-        ticket: Cell::new(Some(wait.ticket())),
-        grant: Cell::new(0),
-    });
+    let node = Parked::node(key, kind, wait.ticket());
     {
         let mut list = table::bucket(key).lock();
         if !validate() {
@@ -138,6 +151,99 @@ impl Drop for Leave<'_> {
         let mut list = table::bucket(self.0.value.key).lock();
         // SAFETY: it is in this list or has been taken out by one who tried to wake its owner.
         unsafe { list.remove(self.0) };
+    }
+}
+
+/// The place of a future where threads park, for one wait after the other.
+#[derive(Default)]
+pub(super) struct ParkedTask {
+    /// The node of the wait that has begun, and the process in whose table it is.
+    node: Option<(Box<Node<Parked>>, Process)>,
+    polled: Polled,
+}
+
+// SAFETY: a node is touched by its future, which owns it, and by others under the lock of the list.
+unsafe impl Send for ParkedTask {}
+// SAFETY: with a shared one nobody reaches the node.
+unsafe impl Sync for ParkedTask {}
+
+/// How a future left its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// It had none, or knew already how it was woken.
+    Nothing,
+    /// It still waited.
+    Waiting,
+    /// It had been woken, and did not know. What it was granted is for its owner to pass on.
+    Woken(Grant),
+}
+
+impl ParkedTask {
+    /// Parks the future at `key` if `validate` agrees, and is as [`park`] otherwise. It is then to be
+    /// polled. `false` if it is not parked.
+    pub(super) fn park(
+        &mut self,
+        key: usize,
+        (kind, place): (Kind, Place),
+        validate: impl FnOnce() -> bool,
+    ) -> bool {
+        debug_assert!(self.node.is_none(), "it is parked once at a time");
+        let node = Box::new(Parked::node(key, kind, self.polled.begin()));
+        let mut list = table::bucket(key).lock();
+        if !validate() {
+            return false;
+        }
+        // SAFETY: the node is new, and stays in its box, which this keeps until whoever woke the future
+        // has taken it out, or `leave` has.
+        unsafe {
+            match place {
+                Place::Front => list.push_front(&node),
+                Place::Back => list.push_back(&node),
+            }
+        }
+        drop(list);
+        self.node = Some((node, Process::current()));
+        true
+    }
+
+    /// Whether it waits to be polled, or woken. A forked child does not: nobody wakes it there.
+    pub(super) fn is_parked(&mut self) -> bool {
+        if let Some((node, _)) = self.node.take_if(|(_, home)| !home.is_current()) {
+            // Its neighbours are in the table of the parent.
+            mem::forget(node);
+        }
+        self.node.is_some()
+    }
+
+    /// How the future was woken, which is parked.
+    pub(super) fn poll(&mut self, context: &Context<'_>) -> Poll<Grant> {
+        ready!(self.polled.poll(context));
+        // Nothing but a ticket ends its wait, and whoever fired that had taken the node out before.
+        let (node, _) = self.node.take().expect("it is parked");
+        Poll::Ready(node.value.grant.get())
+    }
+
+    /// Gives the place up.
+    pub(super) fn leave(&mut self) -> Left {
+        if !self.is_parked() {
+            return Left::Nothing;
+        }
+        let (node, _) = self.node.take().expect("it is parked");
+        let mut list = table::bucket(node.value.key).lock();
+        // SAFETY: it is in this list, of this process, or has been taken out by whoever woke its owner.
+        let waits = unsafe { list.remove(&node) };
+        drop(list);
+        if waits {
+            Left::Waiting
+        } else {
+            Left::Woken(node.value.grant.get())
+        }
+    }
+}
+
+impl Drop for ParkedTask {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -205,8 +311,8 @@ impl Queue<'_> {
 
 #[cfg(not(roving_loom))]
 mod table {
-    use super::{List, Mutex, Parked};
-    use crate::protocol::process::{PerProcess, Process};
+    use super::{List, Mutex, Parked, Process};
+    use crate::protocol::process::PerProcess;
 
     const BUCKETS_LOG: u32 = 14;
 

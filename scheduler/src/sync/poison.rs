@@ -4,14 +4,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LockResult, PoisonError};
 use std::thread::panicking;
 
+use crate::run::context;
+
 /// Whether a lock is poisoned.
 #[derive(Debug)]
 pub(super) struct Flag(AtomicBool);
 
-/// Whether the thread was panicking when it took the lock: what it does then poisons nothing.
+/// The number of the thread that was panicking when it took the lock, or 0: what that one does then
+/// poisons nothing. Another, which may have been given the guard, has a panic of its own.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
-    panicking: bool,
+    panicking: u64,
+}
+
+#[cold]
+fn me() -> u64 {
+    context::with_current(|waiter| waiter.id())
 }
 
 impl Flag {
@@ -23,14 +31,14 @@ impl Flag {
     #[inline]
     pub(super) fn enter(&self) -> Entry {
         Entry {
-            panicking: panicking(),
+            panicking: if panicking() { me() } else { 0 },
         }
     }
 
     /// Called by one who releases the lock.
     #[inline]
     pub(super) fn leave(&self, entry: Entry) {
-        if !entry.panicking && panicking() {
+        if panicking() && entry.panicking != me() {
             self.0.store(true, Ordering::Relaxed);
         }
     }

@@ -16,10 +16,11 @@
 //! `CONTENDED` says that somebody may be parked. Whoever parks sets it before, and looks again
 //! under the lock of the waiting list, under which `unlock` leaves the state.
 
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use super::holder::Holder;
-use super::parking::{self, End, Grant, Kind, Patience, Place};
+use super::parking::{self, End, Grant, Kind, Left, ParkedTask, Patience, Place};
 use crate::protocol::primitive::{AtomicU32, Ordering};
 
 const FREE: u32 = 0;
@@ -61,11 +62,15 @@ impl RawMutex {
     }
 
     #[inline]
-    pub(super) fn try_lock(&self) -> bool {
-        let locked = self
-            .state
+    fn take(&self) -> bool {
+        self.state
             .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok();
+            .is_ok()
+    }
+
+    #[inline]
+    pub(super) fn try_lock(&self) -> bool {
+        let locked = self.take();
         if locked {
             self.holder.note();
         }
@@ -108,9 +113,8 @@ impl RawMutex {
         }
         let mut wish = (PATIENT, Place::Back);
         // Whoever has waited leaves the mark, as it cannot know whether others do.
-        while self.state.swap(CONTENDED, Ordering::Acquire) != FREE {
-            let is_contended = || self.state.load(Ordering::Relaxed) == CONTENDED;
-            match parking::park(self.key(), wish, patience, is_contended, || ()) {
+        while !self.take_contended() {
+            match parking::park(self.key(), wish, patience, || self.is_contended(), || ()) {
                 End::Woken(HANDED_OFF) => break,
                 End::Woken(_) => wish = (IMPATIENT, Place::Front),
                 End::TimedOut => return false,
@@ -119,6 +123,51 @@ impl RawMutex {
         }
         self.holder.note();
         true
+    }
+
+    /// Locks in a future, whose place `waits` is. No thread is noted as the holder: the task may go on
+    /// on another.
+    pub(super) fn poll_lock(&self, waits: &mut ParkedTask, context: &Context<'_>) -> Poll<()> {
+        if !waits.is_parked() && self.take() {
+            return Poll::Ready(());
+        }
+        let mut wish = (PATIENT, Place::Back);
+        loop {
+            if waits.is_parked() {
+                if ready!(waits.poll(context)) == HANDED_OFF {
+                    return Poll::Ready(());
+                }
+                wish = (IMPATIENT, Place::Front);
+            }
+            if self.take_contended() {
+                return Poll::Ready(());
+            }
+            waits.park(self.key(), wish, || self.is_contended());
+        }
+    }
+
+    /// Gives up the place of a future that is dropped.
+    pub(super) fn leave(&self, waits: &mut ParkedTask) {
+        let has_lock = match waits.leave() {
+            Left::Nothing | Left::Waiting => false,
+            Left::Woken(HANDED_OFF) => true,
+            // Nobody else was woken to try. If the lock is held, whoever holds it knows now that others
+            // may wait.
+            Left::Woken(_) => self.take_contended(),
+        };
+        if has_lock {
+            // SAFETY: the lock was handed to the future, or has just been taken.
+            unsafe { self.unlock() };
+        }
+    }
+
+    /// Takes the lock if it is free, and leaves the mark that others may wait for it.
+    fn take_contended(&self) -> bool {
+        self.state.swap(CONTENDED, Ordering::Acquire) == FREE
+    }
+
+    fn is_contended(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == CONTENDED
     }
 
     fn spin(&self) -> bool {

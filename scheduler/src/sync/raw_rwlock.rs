@@ -19,10 +19,11 @@
 //!   it wakes them: they may unlock as soon as they run.
 
 use std::mem;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use super::holder::Holder;
-use super::parking::{self, End, Kind, Patience, Place, Queue};
+use super::parking::{self, End, Kind, Left, ParkedTask, Patience, Place, Queue};
 use crate::protocol::primitive::{AtomicU32, Ordering};
 use crate::thread;
 
@@ -31,8 +32,8 @@ const WAITING: u32 = 2;
 const READER: u32 = 4;
 const MOST_READERS: u32 = u32::MAX - 2 * READER;
 
-const READS: Kind = 0;
-const WRITES: Kind = 1;
+pub(super) const READS: Kind = 0;
+pub(super) const WRITES: Kind = 1;
 
 /// As with a mutex.
 const SPINS: u32 = if cfg!(roving_loom) { 0 } else { 60 };
@@ -88,11 +89,15 @@ impl RawRwLock {
     }
 
     #[inline]
-    pub(super) fn try_write(&self) -> bool {
-        let locked = self
-            .state
+    fn take_to_write(&self) -> bool {
+        self.state
             .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok();
+            .is_ok()
+    }
+
+    #[inline]
+    pub(super) fn try_write(&self) -> bool {
+        let locked = self.take_to_write();
         if locked {
             self.writer.note();
         }
@@ -161,19 +166,11 @@ impl RawRwLock {
             if self.try_lock(kind) {
                 return true;
             }
-            let marked = self.update(Ordering::Relaxed, |state| {
-                let is_held = if kind == READS {
-                    state & (WRITER | WAITING) != 0
-                } else {
-                    state != 0
-                };
-                is_held.then_some(state | WAITING)
-            });
-            if !marked {
+            if !self.mark(kind) {
                 continue;
             }
-            let is_waiting = || self.state.load(Ordering::Relaxed) & WAITING != 0;
             let gives_up = GivesUp(self);
+            let is_waiting = || self.is_waiting();
             let end = parking::park(self.key(), (kind, Place::Back), patience, is_waiting, || ());
             match end {
                 End::Woken(_) => {
@@ -187,6 +184,66 @@ impl RawRwLock {
                 }
                 End::TimedOut => return false,
                 End::Invalid => mem::forget(gives_up),
+            }
+        }
+    }
+
+    /// Notes that somebody waits, unless the lock can be had.
+    fn mark(&self, kind: Kind) -> bool {
+        self.update(Ordering::Relaxed, |state| {
+            let is_held = if kind == READS {
+                state & (WRITER | WAITING) != 0
+            } else {
+                state != 0
+            };
+            is_held.then_some(state | WAITING)
+        })
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & WAITING != 0
+    }
+
+    /// Locks in a future, whose place `waits` is. No thread is noted as the writer: the task may go on
+    /// on another.
+    pub(super) fn poll_lock(
+        &self,
+        kind: Kind,
+        waits: &mut ParkedTask,
+        context: &Context<'_>,
+    ) -> Poll<()> {
+        loop {
+            if waits.is_parked() {
+                ready!(waits.poll(context));
+                // As in `lock_contended`.
+                self.state.load(Ordering::Acquire);
+                return Poll::Ready(());
+            }
+            let taken = match kind {
+                READS => self.try_read(),
+                _ => self.take_to_write(),
+            };
+            if taken {
+                return Poll::Ready(());
+            }
+            if self.mark(kind) {
+                waits.park(self.key(), (kind, Place::Back), || self.is_waiting());
+            }
+        }
+    }
+
+    /// Gives up the place of a future that is dropped.
+    pub(super) fn leave(&self, kind: Kind, waits: &mut ParkedTask) {
+        match waits.leave() {
+            Left::Nothing => {}
+            Left::Waiting => self.settle(),
+            Left::Woken(_) if kind == READS => {
+                // SAFETY: whoever woke the future has let it in to read.
+                unsafe { self.unlock_read() };
+            }
+            Left::Woken(_) => {
+                // SAFETY: whoever woke the future has given it the lock.
+                unsafe { self.unlock_write() };
             }
         }
     }

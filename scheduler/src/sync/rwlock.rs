@@ -36,7 +36,7 @@ use crate::thread;
 /// assert_eq!(*lock.read().unwrap(), 6);
 /// ```
 pub struct RwLock<T: ?Sized> {
-    raw: RawRwLock,
+    pub(super) raw: RawRwLock,
     poison: Flag,
     data: UnsafeCell<T>,
 }
@@ -179,7 +179,7 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     #[inline]
-    fn reading(&self) -> LockResult<RwLockReadGuard<'_, T>> {
+    pub(super) fn reading(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         self.poison.result(RwLockReadGuard {
             data: self.data(),
             raw: &self.raw,
@@ -187,7 +187,7 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     #[inline]
-    fn writing(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
+    pub(super) fn writing(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
         self.poison.result(RwLockWriteGuard {
             lock: self,
             entry: self.poison.enter(),

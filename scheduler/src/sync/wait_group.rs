@@ -44,6 +44,30 @@ impl WaitGroup {
         let clones = inner.clones.lock_sure();
         drop(inner.none_left.wait_while(clones, |clones| *clones > 0));
     }
+
+    /// Drops this clone and waits until all others are dropped: [`wait`](Self::wait) in a future, in any
+    /// executor.
+    ///
+    /// Dropping it leaves nothing behind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::sync::WaitGroup;
+    /// use roving::{block_on, thread};
+    ///
+    /// let group = WaitGroup::new();
+    /// let other = group.clone();
+    /// thread::spawn(move || drop(other));
+    /// block_on(group.wait_async());
+    /// ```
+    pub async fn wait_async(self) {
+        let inner = self.0.clone();
+        drop(self);
+        let clones = inner.clones.lock_sure_async().await;
+        let is_left = |clones: &mut usize| *clones > 0;
+        drop(inner.none_left.wait_while_async(clones, is_left).await);
+    }
 }
 
 impl Default for WaitGroup {

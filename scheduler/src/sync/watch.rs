@@ -23,6 +23,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::lock_future::sure;
 use super::{Condvar, Mutex};
 
 /// Makes a value that can be watched.
@@ -239,6 +240,60 @@ impl<T> Receiver<T> {
                 return Ok(value);
             }
             self.changed()?;
+        }
+    }
+
+    /// Waits until there is a value that has not been seen: [`changed`](Self::changed) in a future, in any
+    /// executor.
+    ///
+    /// It is cancel-safe: dropped before it is ready, nothing counts as seen.
+    ///
+    /// # Errors
+    ///
+    /// As `changed`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::sync::watch;
+    /// use roving::{block_on, thread};
+    ///
+    /// let (sender, mut receiver) = watch::channel("starting");
+    /// thread::spawn(move || sender.send("ready"));
+    /// block_on(receiver.changed_async()).unwrap();
+    /// assert_eq!(*receiver.borrow(), "ready");
+    /// ```
+    pub async fn changed_async(&mut self) -> Result<(), RecvError> {
+        let mut state = self.shared.state.lock_sure_async().await;
+        loop {
+            if state.version != self.seen {
+                self.seen = state.version;
+                return Ok(());
+            }
+            if state.senders == 0 {
+                return Err(RecvError);
+            }
+            state = sure(self.shared.changed.wait_async(state).await);
+        }
+    }
+
+    /// Waits until the value is as `is_it` says: [`wait_for`](Self::wait_for) in a future. Dropped before
+    /// it is ready, it may have seen values that were not so.
+    ///
+    /// # Errors
+    ///
+    /// The senders are gone.
+    pub async fn wait_for_async(
+        &mut self,
+        mut is_it: impl FnMut(&T) -> bool,
+    ) -> Result<Ref<T>, RecvError> {
+        loop {
+            let value = self.borrow_and_update();
+            if is_it(&value) {
+                return Ok(value);
+            }
+            drop(value);
+            self.changed_async().await?;
         }
     }
 

@@ -31,7 +31,28 @@ pub(crate) fn in_each_executor<F: Future<Output = ()> + Send + 'static>(
         .build()
         .unwrap();
     multi.block_on(async { tokio::spawn(make()).await.unwrap() });
+    on_smol(3, &make);
     on_each_mode(|| block_on(make()));
+}
+
+/// Runs it in the executor of smol, on so many OS threads.
+fn on_smol<F: Future<Output = ()> + Send + 'static>(os_threads: usize, make: impl Fn() -> F) {
+    let executor = async_executor::Executor::new();
+    let (stop, stopped) = tokio::sync::watch::channel(());
+    std::thread::scope(|scope| {
+        for _ in 0..os_threads {
+            let (executor, mut stopped) = (&executor, stopped.clone());
+            scope.spawn(move || {
+                let until = async { drop(stopped.changed().await) };
+                futures::executor::block_on(executor.run(until));
+            });
+        }
+        let tasks: Vec<_> = (0..2).map(|_| executor.spawn(make())).collect();
+        for task in tasks {
+            futures::executor::block_on(task);
+        }
+        drop(stop);
+    });
 }
 
 /// Counts how often it is woken.
