@@ -28,8 +28,8 @@ fn os_threads() -> Vec<String> {
 /// Awaits a future of `make` on each of a thousand green threads, and sees that
 /// no OS thread comes of it.
 pub(crate) fn a_thousand_await<F: Future<Output = ()>>(make: impl Fn(usize) -> F + Sync) {
-    // The first that needs tokio starts it.
-    block_on(async {}.compat());
+    // The first that needs tokio starts it. Its OS thread has its name when it runs a task.
+    block_on(async { tokio::spawn(async {}).await }.compat()).unwrap();
     let before = os_threads();
     let of_tokio = |name: &&String| name.starts_with("async-compat");
     assert_eq!(before.iter().filter(of_tokio).count(), 1, "{before:?}");
