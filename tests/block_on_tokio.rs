@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_compat::CompatExt;
 use common::{each_worker_count, message, on_each_mode, stacks_returned};
-use roving::{Builder, Group, ThreadLocals, block_on, channel, deadline, thread};
+use roving::{Builder, Group, ThreadLocals, await_, block_on, channel, deadline, greenly, thread};
 use tokio::runtime::{self, Runtime};
 use tokio_util::context::RuntimeExt;
 
@@ -155,4 +155,64 @@ fn where_thread_locals_are_shared_tokio_tells_who_stays_entered() {
     let told = message(&*refused);
     assert!(told.contains("dropped out of order"), "{told}");
     runtime.shutdown();
+}
+
+/// Time that stands still goes on when nothing else does: waits of ours do not keep it.
+#[test]
+fn the_clock_of_tokio_may_be_paused_around_blocking_code() {
+    use tokio::time::{Instant, sleep};
+
+    const LONG: Duration = Duration::from_secs(100_000);
+
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let real = std::time::Instant::now();
+    tokio.block_on(async {
+        let start = Instant::now();
+        // In code that blocks, a sleep of tokio is one of the task around it, and so is the time.
+        let now = || await_(async { Instant::now() });
+        let (sender, receiver) = roving::channel::bounded(1);
+        let sleeps = greenly(move || {
+            await_(async { sleep(LONG).await });
+            sender.send(now()).unwrap();
+            await_(async { sleep(2 * LONG).await });
+            now()
+        });
+        let receives = async {
+            let received = receiver.recv_async().await.unwrap();
+            (received, Instant::now())
+        };
+        let ticks = async {
+            sleep(LONG / 2).await;
+            assert_eq!(start.elapsed(), LONG / 2);
+        };
+        let (slept, (sent, received), ()) = tokio::join!(sleeps, receives, ticks);
+        assert_eq!(
+            [sent - start, received - start, slept - start],
+            [LONG, LONG, 3 * LONG]
+        );
+
+        // A timeout of tokio drops it, in the middle of what blocks.
+        let never = greenly(thread::park);
+        let ended = tokio::time::timeout(LONG, never).await;
+        assert!(ended.is_err());
+        assert_eq!(start.elapsed(), 4 * LONG);
+
+        tokio::time::resume();
+        tokio::time::pause();
+        tokio::time::advance(LONG).await;
+        assert!(start.elapsed() >= 5 * LONG);
+    });
+
+    // Green threads wait for futures that the executor polls.
+    let runtime = Builder::new().workers(2).build().unwrap();
+    let handle = tokio.handle();
+    let waits = handle.spawn(async { sleep(LONG).await });
+    let waits = runtime.spawn(move || block_on(waits).unwrap());
+    tokio.block_on(waits.into_future()).unwrap();
+    runtime.shutdown();
+    assert!(real.elapsed() < Duration::from_secs(300));
 }

@@ -311,6 +311,117 @@ fn one_runs_in_another_ten_deep() {
     });
 }
 
+/// Notes its level when it is dropped, and blocks for that in the ways of both sides.
+struct Level(usize, Arc<std::sync::Mutex<Vec<usize>>>);
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        thread::yield_now();
+        await_(Yields(false));
+        block_on(Yields(false));
+        self.1.lock().unwrap().push(self.0);
+    }
+}
+
+/// `bottom` on so many stacks, each inside of the one before; a value goes down and another comes up.
+fn levels<T: Send + 'static>(
+    level: usize,
+    ended: Arc<std::sync::Mutex<Vec<usize>>>,
+    bottom: impl FnOnce(usize) -> T + Send + 'static,
+) -> (usize, T) {
+    let _level = Level(level, ended.clone());
+    if level == DEEP {
+        return (0, bottom(level));
+    }
+    let inner = greenly(move || levels(level + 1, ended, bottom));
+    let (sum, value) = match level % 3 {
+        0 => await_(inner),
+        1 => block_on(inner),
+        _ => block_on(async {
+            Yields(false).await;
+            let value = inner.await;
+            Yields(false).await;
+            value
+        }),
+    };
+    thread::yield_now();
+    (sum + level, value)
+}
+
+const DEEP: usize = 10;
+
+fn innermost_first() -> Vec<usize> {
+    (1..=DEEP).rev().collect()
+}
+
+#[test]
+fn values_and_panics_go_through_ten_levels() {
+    in_each_executor(|| async {
+        let ended = Arc::default();
+        let (sum, value) = greenly({
+            let ended = Arc::clone(&ended);
+            move || {
+                levels(1, ended, |level| {
+                    thread::sleep(Duration::from_micros(10));
+                    vec![level; 3]
+                })
+            }
+        })
+        .await;
+        assert_eq!((sum, value), (45, vec![DEEP; 3]));
+        assert_eq!(*ended.lock().unwrap(), innermost_first());
+
+        let ended = Arc::default();
+        let caught = greenly({
+            let ended = Arc::clone(&ended);
+            move || {
+                let bottom = |level: usize| {
+                    thread::sleep(Duration::from_micros(10));
+                    panic::panic_any(level)
+                };
+                let levels = AssertUnwindSafe(|| levels::<()>(1, ended, bottom));
+                panic::catch_unwind(levels).unwrap_err()
+            }
+        });
+        assert_eq!(caught.await.downcast_ref(), Some(&DEEP));
+        assert_eq!(*ended.lock().unwrap(), innermost_first());
+        assert!(!std::thread::panicking());
+    });
+}
+
+#[test]
+fn dropping_the_outermost_of_ten_unwinds_them_all() {
+    in_each_executor(|| async {
+        for way in 0..3 {
+            let (ended, begun) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+            let mut outermost = Box::pin(greenly({
+                let (ended, begun) = (Arc::clone(&ended), begun.clone());
+                move || {
+                    levels(1, ended, move |_| {
+                        begun.store(true, Ordering::Release);
+                        match way {
+                            0 => thread::sleep(Duration::MAX),
+                            1 => await_(future::pending()),
+                            _ => block_on(future::pending()),
+                        }
+                    })
+                }
+            }));
+            while !begun.load(Ordering::Acquire) {
+                future::poll_fn(|context| {
+                    assert!(outermost.as_mut().poll(context).is_pending());
+                    Poll::Ready(())
+                })
+                .await;
+                Yields(false).await;
+            }
+            assert!(ended.lock().unwrap().is_empty());
+            drop(outermost);
+            assert_eq!(*ended.lock().unwrap(), innermost_first());
+        }
+    });
+}
+
 #[test]
 fn it_moves_between_os_threads_whenever_it_is_polled() {
     if !moves() {

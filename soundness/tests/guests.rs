@@ -5,6 +5,7 @@ use std::future::{self, Future};
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -146,6 +147,82 @@ fn a_guest_in_a_guest_on_a_green_thread() {
             nested(number, round % 10);
             let green = thread::spawn(move || block_on(greenly(move || nested(number, 4))));
             green.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn ten_guests_in_each_other_end_each_way_wherever_they_are() {
+    #[derive(Clone, Copy, PartialEq)]
+    enum End {
+        Value,
+        Panic,
+        /// The outermost is dropped.
+        Never,
+    }
+
+    struct Holds<'a>(&'a roving_soundness::Held<'a>, Arc<AtomicUsize>);
+
+    impl Drop for Holds<'_> {
+        fn drop(&mut self) {
+            let is_mine = || match std::thread::panicking() {
+                true => self.0.is_mine_in_a_panic(),
+                false => self.0.is_mine(),
+            };
+            is_mine();
+            suspend_guest(self.1.fetch_add(1, Ordering::SeqCst));
+            is_mine();
+        }
+    }
+
+    fn nested(number: usize, depth: usize, end: End, dropped: Arc<AtomicUsize>) -> usize {
+        holding(number + depth, |held| {
+            let _holds = Holds(held, dropped.clone());
+            suspend_guest(number + depth);
+            held.is_mine();
+            if depth == 0 {
+                match end {
+                    End::Value => return 0,
+                    End::Panic => panic::panic_any(number),
+                    End::Never => await_(future::pending()),
+                }
+            }
+            let inner = greenly(move || nested(number, depth - 1, end, dropped));
+            let sum = match depth % 2 {
+                0 => await_(inner),
+                _ => block_on(inner),
+            };
+            held.is_mine();
+            sum + depth
+        })
+    }
+
+    panic::set_hook(Box::new(|_| ()));
+    on_moving_hosts(|number| {
+        for round in 0..ROUNDS / 10 {
+            let end = [End::Value, End::Panic, End::Never][round % 3];
+            let dropped = Arc::new(AtomicUsize::new(0));
+            let counts = dropped.clone();
+            let mut outermost = Box::pin(greenly(move || nested(number, 9, end, counts)));
+            match end {
+                End::Value => assert_eq!(await_(outermost), 45),
+                End::Panic => {
+                    let caught = panic::catch_unwind(AssertUnwindSafe(|| await_(outermost)));
+                    assert_eq!(caught.unwrap_err().downcast_ref(), Some(&number));
+                }
+                End::Never => {
+                    for _ in 0..number + round {
+                        await_(future::poll_fn(|context| {
+                            assert!(outermost.as_mut().poll(context).is_pending());
+                            Poll::Ready(())
+                        }));
+                        suspend_guest(round);
+                    }
+                    drop(outermost);
+                }
+            }
+            let count = dropped.load(Ordering::SeqCst);
+            assert!(count == 10 || end == End::Never && count <= 10);
         }
     });
 }
