@@ -11,6 +11,7 @@ mod common;
 
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::{
@@ -248,19 +249,23 @@ fn results_of_calls_that_nobody_waits_for_harm_nobody() {
 #[test]
 fn a_failure_of_a_group_that_comes_too_late_may_panic() {
     on_each_mode(|| {
+        let all_run = AtomicBool::new(false);
         let failed = Group::new().run(|group| {
             for first in [true, false, false] {
                 let others = group.clone();
+                let all_run = &all_run;
                 group.spawn(move || {
                     // The others are late.
+                    let is_early = || !all_run.load(SeqCst) || others.running() == 3;
                     shield(|| {
-                        while !first && others.running() == 3 {
+                        while !first && is_early() {
                             thread::yield_now();
                         }
                     });
                     Err::<(), _>(Bomb(if first { "first" } else { "late" }))
                 });
             }
+            all_run.store(true, SeqCst);
             Ok(())
         });
         let bomb = failed.unwrap_err();
