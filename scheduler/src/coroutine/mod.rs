@@ -49,7 +49,7 @@
 //! Stacks are guarded, and come from the pool that green threads have theirs from: 256 KiB of address
 //! space, 1 MiB in debug builds, or what [`Builder::stack_size`] says. An overflow ends the process with a
 //! message that tells where the coroutine was made, on every thread that has an alternate signal stack: green
-//! threads, `main`, and those that std starts. A coroutine that has come to its end has no stack any more.
+//! threads, and where `main` is Rust's also that, and those that std starts. A coroutine that has come to its end has no stack any more.
 //!
 //! # What libraries may take for granted
 //!

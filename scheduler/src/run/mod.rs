@@ -25,6 +25,7 @@
 //! | `panic_message` | what the message of a panic says of a green thread                   |
 //! | `reclaim`   | long-parked green threads give back what they do not use of their stacks |
 //! | `overflow`  | what is said when a stack overflows                                      |
+//! | `signal_stack` | where the handler of an overflow runs                              |
 //! | `stack_use` | how much of their stacks green threads use                               |
 //! | `thread_end` | whether the current thread drops its thread-locals                      |
 //!
@@ -50,6 +51,7 @@ pub(crate) mod queue;
 pub(crate) mod reclaim;
 pub(crate) mod registry;
 pub(crate) mod shared;
+mod signal_stack;
 pub(crate) mod stack_use;
 pub(crate) mod thread_end;
 pub(crate) mod ticket;

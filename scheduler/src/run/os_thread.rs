@@ -6,6 +6,7 @@ use std::convert::identity;
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
+use crate::run::signal_stack::SignalStack;
 use crate::stack::room;
 
 /// Starts an OS thread of that name.
@@ -17,6 +18,10 @@ pub(crate) fn start(
     name: String,
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
+    let body = move || {
+        let _signal_stack = SignalStack::of_this_thread();
+        body();
+    };
     let started = room::is_left().and_then(|()| Builder::new().name(name).spawn(body));
     started.map_err(|error| {
         let threads = room::limit("ulimit -u", libc::RLIMIT_NPROC, identity);

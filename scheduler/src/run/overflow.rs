@@ -1,7 +1,7 @@
 //! What is said when a green thread or a coroutine overflows its stack.
 //!
 //! The guard below a stack turns an overflow into SIGSEGV or SIGBUS, by the kind of guard. The handler
-//! here runs on the worker's alternate stack, which std sets up for every thread it starts. If the
+//! here runs on the worker's [alternate stack](super::signal_stack). If the
 //! address lies in the guard of the green thread that this OS thread runs, and the stack pointer on its
 //! stack, it says whose stack it was and how to get a larger one, and aborts, as std does for its own
 //! threads. So it does for a coroutine, of which it knows by the [plate] of the

@@ -50,7 +50,7 @@ mod page;
 pub(crate) mod plate;
 mod pool;
 pub(crate) mod room;
-mod slab;
+pub(crate) mod slab;
 #[cfg(feature = "thread-sanitizer")]
 mod thread_sanitizer;
 pub(crate) mod tls;

@@ -107,7 +107,7 @@ fn map_with_room(bytes: usize) -> io::Result<usize> {
     Ok(start)
 }
 
-pub(super) fn map_bytes(bytes: usize) -> io::Result<usize> {
+pub(crate) fn map_bytes(bytes: usize) -> io::Result<usize> {
     let start = map_at(ptr::null_mut(), bytes, 0)?;
     page::give_access(start, bytes).inspect_err(|_| {
         // SAFETY: it has just been mapped, and nobody knows of it.
@@ -119,7 +119,7 @@ pub(super) fn map_bytes(bytes: usize) -> io::Result<usize> {
 /// # Safety
 ///
 /// That has been mapped here, and nobody uses it.
-pub(super) unsafe fn unmap(start: usize, bytes: usize) {
+pub(crate) unsafe fn unmap(start: usize, bytes: usize) {
     // SAFETY: the caller's promise.
     unsafe { libc::munmap(ptr::with_exposed_provenance_mut(start), bytes) };
 }
