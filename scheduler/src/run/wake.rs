@@ -8,7 +8,7 @@
 //! a thread, with which anything is dropped. So a [`Fired`] does it when it is dropped, and must not be
 //! dropped under a lock. Locks and channels collect theirs in a [`Woken`].
 
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -149,10 +149,16 @@ impl Drop for Fired {
 
 /// The tickets that were fired while a lock was held. Dropping this lets the threads run again, in
 /// the order in which they were woken.
+///
+/// Mostly there are none. Whether there are any is seen in place, and only then is there a call; what the
+/// compiler would generate for the enum is a call each time.
 #[derive(Default)]
-pub(crate) enum Woken {
+pub(crate) struct Woken(ManuallyDrop<Tickets>);
+
+#[derive(Default)]
+enum Tickets {
     #[default]
-    Nobody,
+    None,
     One(Fired),
     Many(Vec<Fired>),
 }
@@ -162,15 +168,35 @@ impl Woken {
     pub(crate) fn fire(&mut self, ticket: Ticket) -> bool {
         let fired = ticket.end(By::Ticket);
         let is_first = fired.is_first();
-        match self {
-            Self::Nobody => *self = Self::One(fired),
-            Self::Many(all) => all.push(fired),
-            Self::One(_) => {
-                if let Self::One(earlier) = mem::replace(self, Self::Many(Vec::new())) {
-                    *self = Self::Many(vec![earlier, fired]);
+        match &mut *self.0 {
+            Tickets::None => self.0 = ManuallyDrop::new(Tickets::One(fired)),
+            Tickets::Many(all) => all.push(fired),
+            Tickets::One(_) => {
+                if let Tickets::One(earlier) = mem::take(&mut *self.0) {
+                    self.0 = ManuallyDrop::new(Tickets::Many(vec![earlier, fired]));
                 }
             }
         }
         is_first
+    }
+
+    /// Lets the threads run again, and leaves no tickets.
+    #[inline(never)]
+    fn let_run(&mut self) {
+        match mem::take(&mut *self.0) {
+            Tickets::None => {}
+            Tickets::One(fired) => drop(fired),
+            Tickets::Many(all) => drop(all),
+        }
+    }
+}
+
+impl Drop for Woken {
+    #[inline]
+    fn drop(&mut self) {
+        // `let_run` leaves `None`, which has nothing to drop.
+        if !matches!(*self.0, Tickets::None) {
+            self.let_run();
+        }
     }
 }

@@ -269,7 +269,8 @@ impl<T> Locked<'_, T> {
         }
     }
 
-    #[inline]
+    // A hint is taken or not by what else the program does with its channels.
+    #[inline(always)]
     pub(super) fn receive(&mut self) -> Received<T> {
         if let Some(message) = self.state.pop() {
             self.refill();
@@ -429,25 +430,31 @@ impl<T> Locked<'_, T> {
     ///
     /// It stays where it is until it is out of its list, which is for whoever waits with it to see to,
     /// with a [`Leave`](super::waiter::Leave).
+    #[inline]
     pub(super) unsafe fn push_waiting(&mut self, side: Side, node: &Waiting<T>) {
         // SAFETY: it is new, and stays.
         unsafe { self.state.list(side).push_back(node) };
         // Without room, one who waits makes the operation of the other side possible.
         if node.value.role != Role::Observer && self.state.is_rendezvous() {
-            self.state.changes += 1;
-            let others = match side {
-                Side::Send => Side::Receive,
-                Side::Receive => Side::Send,
-                Side::Settle => return,
+            self.tell_observers(side);
+        }
+    }
+
+    /// Wakes who looks from the other side, to look again.
+    fn tell_observers(&mut self, side: Side) {
+        self.state.changes += 1;
+        let others = match side {
+            Side::Send => Side::Receive,
+            Side::Receive => Side::Send,
+            Side::Settle => return,
+        };
+        loop {
+            let others = self.state.list(others);
+            let Some(node) = others.take_first(|waiter| waiter.role == Role::Observer) else {
+                return;
             };
-            loop {
-                let others = self.state.list(others);
-                let Some(node) = others.take_first(|waiter| waiter.role == Role::Observer) else {
-                    return;
-                };
-                let ticket = node.value.take_ticket();
-                self.woken.fire(ticket);
-            }
+            let ticket = node.value.take_ticket();
+            self.woken.fire(ticket);
         }
     }
 }
