@@ -6,6 +6,7 @@
 
 mod bare;
 mod coroutines;
+mod futures;
 mod green;
 mod kernel;
 
@@ -63,6 +64,8 @@ const PAIR: &str = "switch pair";
 const TRANSFER: &str = "transfer";
 /// The next value of an iterator.
 const VALUE: &str = "value";
+/// Something that is begun and comes to its end.
+const CALL: &str = "call";
 /// A message to a partner and its answer.
 const ROUND_TRIP: &str = "round trip";
 
@@ -124,7 +127,7 @@ const THROUGH_OWN: &str = "green threads that yield, own";
 fn rows() -> (Vec<Row>, Vec<String>) {
     let mut left_out = Vec::new();
     let mut rows = vec![
-        Row::new("system call, the floor of the kernel", "call", || {
+        Row::new("system call, the floor of the kernel", CALL, || {
             Ok(kernel::system_call())
         }),
         Row::new("futures polled in turn, stackless", PAIR, || {
@@ -161,6 +164,23 @@ fn rows() -> (Vec<Row>, Vec<String>) {
         }
         Err(error) => left_out.push(format!("own thread-locals: {error}")),
     }
+    rows.extend([
+        Row::new("future made and polled to its end", CALL, || {
+            Ok(futures::polled())
+        }),
+        Row::new("block_on of a ready future, OS thread", CALL, || {
+            Ok(futures::blocked_on())
+        }),
+        Row::new("block_on of a ready future, green thread", CALL, || {
+            futures::blocked_on_by_a_green_thread()
+        }),
+        Row::new("greenly, begun and ended", CALL, || {
+            Ok(futures::begun_and_ended())
+        }),
+        Row::new("greenly, set aside in await_", PAIR, || {
+            Ok(futures::suspended())
+        }),
+    ]);
     let modes = [
         (
             ThreadLocals::Own,
@@ -318,7 +338,10 @@ can be suspended. A stackful coroutine saves a few registers and changes the sta
 be suspended. Roving's coroutines ask before each switch whether it may be done: that nobody resumes what
 runs, or yields in the middle of an unwinding. A transfer goes by way of whoever has entered, in two
 switches; a direct one is one, in a call whose return the processor predicts wrongly. Own thread-locals add
-the write of one register on the way in and on the way out. The scheduler adds the queue, and the question
-whether somebody else should be woken. An OS thread goes through the kernel and its scheduler; a process
-changes the address space as well.
+the write of one register on the way in and on the way out. Blocking on a future that is ready makes a
+waker, in one allocation, and buys that any code may call it. Blocking code as a future takes a stack from
+a pool and gives it back, and has thread-locals of its own where green threads have; what it awaits is
+polled by the task around it, at the cost of a poll and a switch pair. The scheduler adds the queue, and
+the question whether somebody else should be woken. An OS thread goes through the kernel and its
+scheduler; a process changes the address space as well.
 ";
