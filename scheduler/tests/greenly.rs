@@ -274,6 +274,46 @@ fn one_that_is_dropped_unwinds_and_its_destructors_may_block() {
 }
 
 #[test]
+fn nothing_interrupts_whoever_drops_one() {
+    on_each_mode(|| {
+        let begun = |dropped: &Arc<AtomicUsize>| {
+            let dropped = dropped.clone();
+            let mut waits = Box::pin(greenly(move || {
+                let _dropped = Dropped(dropped);
+                thread::park();
+            }));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(waits.as_mut().poll(&mut context).is_pending());
+            waits
+        };
+        let dropped = Arc::new(AtomicUsize::new(0));
+        // The time is over before it begins.
+        let waits = begun(&dropped);
+        let ended = deadline(Duration::ZERO, || {
+            drop(waits);
+            assert_eq!(dropped.load(Ordering::Acquire), 1);
+            thread::sleep(Duration::MAX);
+        });
+        assert!(ended.is_err());
+        // One in another, which is dropped as well.
+        let inner = begun(&dropped);
+        let count = dropped.clone();
+        let mut outer = Box::pin(greenly(move || {
+            await_(Yields(false));
+            drop(inner);
+            count.fetch_add(10, Ordering::Release);
+            thread::sleep(Duration::MAX);
+        }));
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..2 {
+            assert!(outer.as_mut().poll(&mut context).is_pending());
+        }
+        drop(outer);
+        assert_eq!(dropped.load(Ordering::Acquire), 12);
+    });
+}
+
+#[test]
 fn a_deadline_within_it_ends_what_it_waits_for() {
     in_each_executor(|| async {
         let ends = greenly(|| {

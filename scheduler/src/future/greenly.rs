@@ -29,7 +29,7 @@ use crate::stack::coroutine::Suspender;
 use crate::stack::tls::MovesWithThreadLocals;
 use crate::stack::{Class, Promise};
 use crate::thread::{self, Builder};
-use crate::wait;
+use crate::wait::{self, cancel::shield};
 
 /// Makes a future of code that blocks.
 ///
@@ -46,7 +46,7 @@ use crate::wait;
 /// one are used, which starts by itself at the first wait with a limit.
 ///
 /// Dropping the future before it has ended cancels the closure: it unwinds, and its destructors run. What
-/// blocks in them blocks the thread that drops.
+/// blocks in them blocks the thread that drops, which no cancellation and no deadline interrupts meanwhile.
 ///
 /// # Panics
 ///
@@ -196,10 +196,11 @@ impl<T> Greenly<T> {
         polled
     }
 
-    /// Lets the guest, which has run and not ended, unwind.
+    /// Lets the guest, which has run and not ended, unwind. Nothing ends that before its time: what would
+    /// interrupt the caller does so after it.
     fn unwind(&mut self) {
         self.waiter.cancel(true);
-        block_on(std::future::poll_fn(|context| self.run(context)));
+        shield(|| block_on(std::future::poll_fn(|context| self.run(context))));
     }
 }
 

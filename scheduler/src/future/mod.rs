@@ -11,6 +11,8 @@
 
 mod block_on;
 mod greenly;
+#[cfg(all(test, roving_loom))]
+mod models;
 mod ready;
 mod selectable;
 mod sleep;

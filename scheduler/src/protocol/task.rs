@@ -206,6 +206,43 @@ mod models {
     }
 
     #[test]
+    fn who_drops_one_that_waits_polls_it_to_its_end() {
+        loom::model(|| {
+            let (model, epoch) = Model::begin();
+            let outer = Counts::new();
+            let is_pending = !model.task.poll(&model.word, &outer);
+            let firer = {
+                let model = model.clone();
+                thread::spawn(move || model.fire(epoch, By::Ticket))
+            };
+            // It is cancelled, and from now on polled with another waker: by whoever drops it.
+            let cancelled = model.fire(epoch, By::Cancel);
+            let waker = Counts::new();
+            while !model.task.poll(&model.word, &waker) {
+                waker.wait_for_one();
+            }
+            // Its destructors wait too.
+            let epoch = model.word.begin(true);
+            let other = {
+                let model = model.clone();
+                thread::spawn(move || model.fire(epoch, By::Ticket))
+            };
+            loop {
+                // Whoever has ended the first wait may wake for it as late as this.
+                let earlier = waker.0.load(Ordering::Acquire);
+                if model.task.poll(&model.word, &waker) {
+                    break;
+                }
+                while waker.0.load(Ordering::Acquire) == earlier {
+                    thread::yield_now();
+                }
+            }
+            assert!(other.join().unwrap());
+            assert!(is_pending && cancelled != firer.join().unwrap());
+        });
+    }
+
+    #[test]
     fn two_who_fire_wake_once() {
         loom::model(|| {
             let (model, epoch) = Model::begin();
