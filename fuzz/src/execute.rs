@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_millis(8);
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// Address space for a green thread: the frames of an interpreter that was not optimised are large.
-const STACK: usize = 2 << 20;
+pub(crate) const STACK: usize = 2 << 20;
 
 /// A root that was started.
 enum Started {

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use fastrand::Rng;
 
 use crate::program::{
-    Action, Arm, Body, Channel, End, Fate, Micros, OBJECTS, Op, Patience, Pattern, Program, Root,
-    Selected,
+    Action, Arm, Body, Channel, End, Fate, Host, Micros, OBJECTS, Op, Patience, Pattern, Program,
+    Root, Selected,
 };
 
 /// Settings that are not left to chance.
@@ -160,7 +160,8 @@ impl Generator {
     fn op(&mut self, place: Place) -> Op {
         let is_leaf = place.depth >= 5 || place.in_once;
         match self.random.u8(..100) {
-            0..18 if !is_leaf => self.structure(place),
+            0..14 if !is_leaf => self.structure(place),
+            14..18 if !is_leaf => self.colour(place),
             18..30 if !is_leaf => self.interruption(place),
             30..36 if !place.in_once => self.about_children(),
             36..62 => self.channel(place),
@@ -218,6 +219,26 @@ impl Generator {
             },
             14 => Op::Borrow(self.body(place.within())),
             _ => Op::Inherit(self.body(place.within())),
+        }
+    }
+
+    fn colour(&mut self, place: Place) -> Op {
+        match self.random.u8(..8) {
+            0..3 => Op::AsFutures(self.body(place.within())),
+            3..6 => Op::Greenly {
+                host: match self.random.u8(..6) {
+                    0 | 1 => Host::BlockOn,
+                    2 => Host::Await,
+                    3 => Host::Moves,
+                    _ => Host::Drops(self.random.usize(..12)),
+                },
+                body: self.body(place.child()),
+            },
+            _ => Op::Coroutine {
+                resumes: self.random.usize(..8),
+                transfers: self.random.bool(),
+                body: self.body(place.within()),
+            },
         }
     }
 
@@ -380,7 +401,7 @@ impl Generator {
         let mut threads = || random.usize(1..5);
         let (some, others) = (threads(), threads());
         let rounds = random.u64(1..30);
-        match random.u8(..20) {
+        match random.u8(..23) {
             0..3 => Pattern::Pipeline {
                 capacity,
                 producers: some,
@@ -442,7 +463,11 @@ impl Generator {
                 limit: others,
                 fails: random.bool().then(|| random.usize(..8)),
             },
-            _ => Pattern::JoinAny { threads: some },
+            19 => Pattern::JoinAny { threads: some },
+            _ => Pattern::Colours {
+                members: some + others,
+                rounds,
+            },
         }
     }
 

@@ -123,6 +123,19 @@ pub(crate) enum Selected {
     Observe,
 }
 
+/// Who polls a thread in a future.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Host {
+    /// The thread that waits for it.
+    BlockOn,
+    /// The same, or, in another such future, the task around that.
+    Await,
+    /// A new OS thread each time.
+    Moves,
+    /// The thread that has it, so often; then it is dropped.
+    Drops(usize),
+}
+
 /// Threads that work together on something of their own, and always come to an end, with a result
 /// that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,6 +198,8 @@ pub(crate) enum Pattern {
     },
     /// A select takes each of the threads when it has ended.
     JoinAny { threads: usize },
+    /// Threads, tasks, threads in futures and coroutines share locks, permits and messages.
+    Colours { members: usize, rounds: u64 },
 }
 
 /// One operation.
@@ -253,6 +268,21 @@ pub(crate) enum Op {
         body: Body,
     },
     Shield(Body),
+
+    /// All that waits in the body does so in futures, which are dropped when they have had their time.
+    AsFutures(Body),
+    /// A thread in a future.
+    Greenly {
+        host: Host,
+        body: Body,
+    },
+    /// A coroutine does it, one operation after the other, and may be dropped in between.
+    Coroutine {
+        resumes: usize,
+        /// By another, that it transfers to.
+        transfers: bool,
+        body: Body,
+    },
 
     Send {
         channel: usize,
@@ -357,6 +387,9 @@ impl Op {
             | Self::RunIn { body, .. }
             | Self::Deadline { body, .. }
             | Self::Shield(body)
+            | Self::AsFutures(body)
+            | Self::Greenly { body, .. }
+            | Self::Coroutine { body, .. }
             | Self::Lock { body, .. }
             | Self::Read { body, .. }
             | Self::Write { body, .. }
@@ -381,6 +414,9 @@ impl Op {
             | Self::RunIn { body, .. }
             | Self::Deadline { body, .. }
             | Self::Shield(body)
+            | Self::AsFutures(body)
+            | Self::Greenly { body, .. }
+            | Self::Coroutine { body, .. }
             | Self::Lock { body, .. }
             | Self::Read { body, .. }
             | Self::Write { body, .. }

@@ -90,6 +90,8 @@ impl Thread<'_> {
         };
         let (message, sent) = self.message(channel, action);
         let has_sent = match patience {
+            _ if self.as_futures => Self::wait_for(patience, sender.send_async(message))
+                .is_some_and(|sent| sent.is_ok()),
             Patience::Never => sender.try_send(message).is_ok(),
             Patience::Forever => sender.send(message).is_ok(),
             Patience::For(micros) => sender
@@ -106,6 +108,9 @@ impl Thread<'_> {
             return;
         };
         let received = match patience {
+            _ if self.as_futures => {
+                Self::wait_for(patience, receiver.recv_async()).and_then(Result::ok)
+            }
             Patience::Never => receiver.try_recv().ok(),
             Patience::Forever => receiver.recv().ok(),
             Patience::For(micros) => receiver.recv_timeout(Duration::from_micros(micros)).ok(),

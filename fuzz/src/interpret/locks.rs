@@ -1,17 +1,18 @@
 //! Everything in `sync` but channels.
 
 use std::mem;
+use std::ops::Deref;
 use std::ptr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
-use roving::sync::{RwLockWriteGuard, TryLockError, TryLockResult};
+use roving::sync::{RwLockWriteGuard, TaskGuard, TryLockError, TryLockResult};
 
 use super::{Thread, limit};
 use crate::program::{Action, Body, Fate, Op, Patience};
 use crate::value::Item;
-use crate::world::{Inside, PERMITS};
+use crate::world::{Guarded, Inside, PERMITS};
 
 impl Thread<'_> {
     #[inline(never)]
@@ -48,8 +49,15 @@ impl Thread<'_> {
                 fate,
                 body,
             } => self.acquire(*semaphore, *permits, *patience, *fate, body),
+            Op::BarrierWait(barrier) if self.as_futures => {
+                let barrier = &self.world.barriers[*barrier];
+                Self::wait_for(Patience::Forever, barrier.wait_async());
+            }
             Op::BarrierWait(barrier) => {
                 self.world.barriers[*barrier].wait();
+            }
+            Op::NotifyWait { notify, patience } if self.as_futures => {
+                Self::wait_for(*patience, self.world.notifies[*notify].wait_async());
             }
             Op::NotifyWait { notify, patience } => {
                 let notify = &self.world.notifies[*notify];
@@ -74,6 +82,9 @@ impl Thread<'_> {
                     .broadcast
                     .get_or_insert_with(|| self.world.broadcast.subscribe());
                 match patience {
+                    _ if self.as_futures => {
+                        drop(Self::wait_for(*patience, receiver.recv_async()));
+                    }
                     Patience::Never => drop(receiver.try_recv()),
                     Patience::For(micros) => {
                         drop(receiver.recv_timeout(Duration::from_micros(*micros)));
@@ -87,6 +98,9 @@ impl Thread<'_> {
                     .watch
                     .get_or_insert_with(|| self.world.watch.subscribe());
                 let _ = match limit(*patience) {
+                    _ if self.as_futures => {
+                        Self::wait_for(*patience, receiver.changed_async()).is_some()
+                    }
                     Some(limit) => receiver.changed_timeout(limit).is_ok(),
                     None => receiver.changed().is_ok(),
                 };
@@ -122,16 +136,55 @@ impl Thread<'_> {
         let mutex = &world.mutexes[number];
         let address = ptr::from_ref(mutex).addr();
         let is_forgotten = mutex.is_forgotten.load(Ordering::SeqCst);
-        let locked = match self.patience_for(address, is_forgotten, patience) {
+        let patience = self.patience_for(address, is_forgotten, patience);
+        if self.as_futures {
+            if let Some(locked) = Self::wait_for(patience, mutex.lock_async()) {
+                let guard = locked.unwrap_or_else(PoisonError::into_inner);
+                self.while_written(guard, address, &mutex.is_forgotten, fate, body);
+            }
+            return;
+        }
+        let locked = match patience {
             Patience::Never => mutex.try_lock(),
             Patience::For(micros) => mutex.try_lock_for(Duration::from_micros(micros)),
             Patience::Forever => mutex.lock().map_err(TryLockError::from),
         };
-        let Some(guard) = had(locked) else { return };
-        let inside = guard.write(&world.oracle);
+        if let Some(guard) = had(locked) {
+            self.while_written(guard, address, &mutex.is_forgotten, fate, body);
+        }
+    }
+
+    /// Does what is done under a lock for writing.
+    fn while_written(
+        &mut self,
+        guard: impl Deref<Target = Guarded>,
+        address: usize,
+        is_forgotten: &AtomicBool,
+        fate: Fate,
+        body: &Body,
+    ) {
+        let inside = guard.write(&self.world.oracle);
         self.while_held(address, body);
         if fate == Fate::Forget {
-            mutex.is_forgotten.store(true, Ordering::SeqCst);
+            is_forgotten.store(true, Ordering::SeqCst);
+            mem::forget(inside);
+            mem::forget(guard);
+        }
+    }
+
+    /// The same under one for reading.
+    fn while_read(
+        &mut self,
+        guard: impl Deref<Target = Guarded>,
+        address: usize,
+        is_forgotten: &AtomicBool,
+        fate: Fate,
+        body: &Body,
+    ) {
+        let inside = guard.read(&self.world.oracle);
+        self.while_held(address, body);
+        if fate == Fate::Forget {
+            is_forgotten.store(true, Ordering::SeqCst);
             mem::forget(inside);
             mem::forget(guard);
         }
@@ -142,18 +195,21 @@ impl Thread<'_> {
         let lock = &world.locks[number];
         let address = ptr::from_ref(lock).addr();
         let is_forgotten = lock.is_forgotten.load(Ordering::SeqCst);
-        let locked = match self.patience_for(address, is_forgotten, patience) {
+        let patience = self.patience_for(address, is_forgotten, patience);
+        if self.as_futures {
+            if let Some(locked) = Self::wait_for(patience, lock.read_async()) {
+                let guard = locked.unwrap_or_else(PoisonError::into_inner);
+                self.while_read(guard, address, &lock.is_forgotten, fate, body);
+            }
+            return;
+        }
+        let locked = match patience {
             Patience::Never => lock.try_read(),
             Patience::For(micros) => lock.try_read_for(Duration::from_micros(micros)),
             Patience::Forever => lock.read().map_err(TryLockError::from),
         };
-        let Some(guard) = had(locked) else { return };
-        let inside = guard.read(&world.oracle);
-        self.while_held(address, body);
-        if fate == Fate::Forget {
-            lock.is_forgotten.store(true, Ordering::SeqCst);
-            mem::forget(inside);
-            mem::forget(guard);
+        if let Some(guard) = had(locked) {
+            self.while_read(guard, address, &lock.is_forgotten, fate, body);
         }
     }
 
@@ -169,29 +225,58 @@ impl Thread<'_> {
         let lock = &world.locks[number];
         let address = ptr::from_ref(lock).addr();
         let is_forgotten = lock.is_forgotten.load(Ordering::SeqCst);
-        let locked = match self.patience_for(address, is_forgotten, patience) {
+        let patience = self.patience_for(address, is_forgotten, patience);
+        if self.as_futures {
+            let Some(locked) = Self::wait_for(patience, lock.write_async()) else {
+                return;
+            };
+            let guard = locked.unwrap_or_else(PoisonError::into_inner);
+            if downgrade {
+                let inside = guard.write(&world.oracle);
+                self.while_held(address, body);
+                drop(inside);
+                let guard = TaskGuard::downgrade(guard);
+                let _inside = guard.read(&world.oracle);
+                roving::thread::yield_now();
+            } else {
+                self.while_written(guard, address, &lock.is_forgotten, fate, body);
+            }
+            return;
+        }
+        let locked = match patience {
             Patience::Never => lock.try_write(),
             Patience::For(micros) => lock.try_write_for(Duration::from_micros(micros)),
             Patience::Forever => lock.write().map_err(TryLockError::from),
         };
         let Some(guard) = had(locked) else { return };
-        let inside = guard.write(&world.oracle);
-        self.while_held(address, body);
         if downgrade {
+            let inside = guard.write(&world.oracle);
+            self.while_held(address, body);
             drop(inside);
             let guard = RwLockWriteGuard::downgrade(guard);
             let _inside = guard.read(&world.oracle);
             roving::thread::yield_now();
-        } else if fate == Fate::Forget {
-            lock.is_forgotten.store(true, Ordering::SeqCst);
-            mem::forget(inside);
-            mem::forget(guard);
+        } else {
+            self.while_written(guard, address, &lock.is_forgotten, fate, body);
         }
     }
 
     fn condvar(&mut self, number: usize, patience: Patience) {
         let world = self.world;
         let (mutex, condvar) = &world.condvars[number];
+        if self.as_futures {
+            let waits = async {
+                let guard = mutex
+                    .lock_async()
+                    .await
+                    .unwrap_or_else(PoisonError::into_inner);
+                let waited = condvar.wait_async(guard).await;
+                let guard = waited.unwrap_or_else(PoisonError::into_inner);
+                drop(guard.write(&world.oracle));
+            };
+            Self::wait_for(patience, waits);
+            return;
+        }
         let guard = mutex.lock().unwrap_or_else(PoisonError::into_inner);
         let guard = match limit(patience) {
             Some(limit) => {
@@ -214,6 +299,12 @@ impl Thread<'_> {
         let world = self.world;
         let semaphore = &world.semaphores[number];
         let permit = match (patience, permits) {
+            (Patience::For(_), _) if self.as_futures => {
+                Self::wait_for(patience, semaphore.semaphore.acquire_async())
+            }
+            _ if self.as_futures => {
+                Self::wait_for(patience, semaphore.semaphore.acquire_many_async(permits))
+            }
             (Patience::Forever, 1) => Some(semaphore.semaphore.acquire()),
             (Patience::Forever, _) => Some(semaphore.semaphore.acquire_many(permits)),
             (Patience::For(micros), _) => {
@@ -262,6 +353,7 @@ impl Thread<'_> {
             return;
         };
         match patience {
+            _ if self.as_futures => drop(Self::wait_for(patience, receiver)),
             Patience::Forever => drop(receiver.recv()),
             Patience::For(micros) => {
                 drop(receiver.recv_timeout(Duration::from_micros(micros)));

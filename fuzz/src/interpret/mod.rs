@@ -5,10 +5,12 @@
 //! | this one    | a thread's life, and what it knows                                     |
 //! | `structure` | children, scopes, groups, runtimes, cancellation, deadlines, panics    |
 //! | `channels`  | channels and select                                                    |
+//! | `colours`   | futures, threads in futures, coroutines                               |
 //! | `locks`     | everything else in `sync`                                              |
 //! | `patterns`  | threads that work together on something of their own                   |
 
 mod channels;
+mod colours;
 mod locks;
 mod patterns;
 mod structure;
@@ -53,6 +55,8 @@ pub(crate) struct Start {
     /// Whether it will have thread-locals of its own.
     owns: bool,
     children_own: bool,
+    /// Whether it is in a future.
+    is_guest: bool,
     closure: Closure,
 }
 
@@ -68,6 +72,7 @@ impl Start {
             inherited: None,
             owns: !green || world.owns,
             children_own: world.owns,
+            is_guest: false,
             closure: Closure(world.oracle.add_thread(kind, 0)),
         }
     }
@@ -95,6 +100,8 @@ impl Start {
             ends: self.ends,
             owns: self.owns,
             children_own: self.children_own,
+            is_guest: self.is_guest,
+            as_futures: false,
             inherited: self.inherited,
             children: Vec::new(),
             held: Vec::new(),
@@ -125,6 +132,9 @@ struct Thread<'a> {
     ends: Ends,
     owns: bool,
     children_own: bool,
+    is_guest: bool,
+    /// Whether it waits in futures.
+    as_futures: bool,
     inherited: Option<u64>,
     children: Vec<Child>,
     /// The addresses of the locks that it holds.
@@ -216,6 +226,7 @@ impl Thread<'_> {
             | Op::AwaitCancel(_)
             | Op::Deadline { .. }
             | Op::Shield(_) => self.structure(body, index, op),
+            Op::AsFutures(_) | Op::Greenly { .. } | Op::Coroutine { .. } => self.colour(op),
             Op::Send { .. }
             | Op::Receive { .. }
             | Op::ReceiveMany { .. }
@@ -252,6 +263,7 @@ impl Thread<'_> {
             inherited: self.inherited,
             owns: self.children_own,
             children_own: self.children_own,
+            is_guest: false,
             closure: Closure(oracle.add_thread(kind, self.status.op())),
         }
     }

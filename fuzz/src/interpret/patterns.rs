@@ -18,9 +18,9 @@ use crate::program::Pattern;
 use crate::world::Inside;
 
 /// What one of the threads does. It gives `None` if it cannot go on because of another.
-type Part<'a> = Box<dyn FnOnce() -> Option<u64> + Send + 'a>;
+pub(super) type Part<'a> = Box<dyn FnOnce() -> Option<u64> + Send + 'a>;
 
-fn part<'a>(run: impl FnOnce() -> Option<u64> + Send + 'a) -> Part<'a> {
+pub(super) fn part<'a>(run: impl FnOnce() -> Option<u64> + Send + 'a) -> Part<'a> {
     Box::new(run)
 }
 
@@ -110,11 +110,14 @@ impl Thread<'_> {
                 fails,
             } => self.group_map(items, limit, fails),
             Pattern::JoinAny { threads } => expect(self.join_any(threads), sum(threads as u64)),
+            Pattern::Colours { members, rounds } => {
+                expect(self.colours(members, rounds), 2 * members as u64 * rounds);
+            }
         }
     }
 
     /// Runs threads to their end. Gives the sum of what they gave, if none of them was interrupted.
-    fn crew<'a>(&self, parts: impl IntoIterator<Item = Part<'a>>) -> Option<u64> {
+    pub(super) fn crew<'a>(&self, parts: impl IntoIterator<Item = Part<'a>>) -> Option<u64> {
         let oracle = &self.world.oracle;
         let at = self.status.op();
         thread::scope(|scope| {

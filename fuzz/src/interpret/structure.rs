@@ -85,18 +85,20 @@ impl Thread<'_> {
     }
 
     /// What this thread knows of itself, to be known again when it has unwound to here.
-    fn known(&self) -> Known {
+    pub(super) fn known(&self) -> Known {
         Known {
             held: self.held.len(),
             borrows: self.borrows,
             inherited: self.inherited,
+            as_futures: self.as_futures,
         }
     }
 
-    fn is_again(&mut self, known: Known) {
+    pub(super) fn is_again(&mut self, known: Known) {
         self.held.truncate(known.held);
         self.borrows = known.borrows;
         self.inherited = known.inherited;
+        self.as_futures = known.as_futures;
     }
 
     fn catch(&mut self, swallow: bool, body: &Body) {
@@ -156,7 +158,8 @@ impl Thread<'_> {
     fn spawn(&mut self, body: &Body) {
         let start = self.start("spawned", body);
         let status = start.status();
-        let handle = if roving::is_green() {
+        // The runtime of one in a future is the global one, which does not end with the program.
+        let handle = if roving::is_green() && !self.is_guest {
             thread::spawn(move || start.live())
         } else {
             self.world.runtime.spawn(move || start.live())
@@ -297,8 +300,9 @@ impl Thread<'_> {
 }
 
 /// See [`Thread::known`].
-struct Known {
+pub(super) struct Known {
     held: usize,
     borrows: usize,
     inherited: Option<u64>,
+    as_futures: bool,
 }
