@@ -132,7 +132,7 @@ fn use_the_runtime() {
         .for_each(|thread| thread.join().unwrap());
     assert_eq!(*counter.lock().unwrap(), 200);
 
-    assert_eq!(go!(|| blocking(|| 7)).join().unwrap().unwrap(), 7);
+    assert_eq!(go!(|| blocking(|| 7)).join().unwrap(), 7);
     let late = deadline(Duration::from_millis(1), || thread::sleep(Duration::MAX));
     assert!(late.is_err());
 
@@ -255,8 +255,8 @@ fn a_green_thread_that_forks_goes_on_alone() {
 }
 
 #[test]
-fn a_helper_that_forks_goes_on_alone() {
-    in_each_process("a_helper_that_forks_goes_on_alone", || {
+fn a_call_that_forks_goes_on_alone() {
+    in_each_process("a_call_that_forks_goes_on_alone", || {
         go!(|| {
             let child = blocking(|| {
                 let child = fork();
@@ -265,7 +265,7 @@ fn a_helper_that_forks_goes_on_alone() {
                 }
                 child
             });
-            child.unwrap().unwrap().must_end_well();
+            child.unwrap().must_end_well();
         })
         .join()
         .unwrap();

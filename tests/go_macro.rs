@@ -140,7 +140,7 @@ fn the_facade_has_what_belongs_to_it() {
     let runtime = roving::Builder::new().workers(1).build().unwrap();
     let (tell, told) = mpsc::channel();
     let parked = runtime.spawn(move || {
-        let inner = roving::spawn(|| roving::blocking(|| 5).unwrap());
+        let inner = roving::spawn(|| roving::blocking(|| 5));
         tell.send(inner.join().unwrap()).unwrap();
         thread::park();
     });

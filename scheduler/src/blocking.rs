@@ -1,41 +1,29 @@
-//! Calls that block in the system, off the workers.
+//! Calls that block in the system, with the place of their worker handed over.
 //!
-//! A worker that sits in `getaddrinfo` runs no green thread. Such a call is handed to one of the
-//! runtime's helper OS threads, and the green thread parks meanwhile.
-
-use std::io;
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
-use std::thread;
-
-use parking_lot::Mutex;
-
-pub use crate::run::helpers::Kind;
+//! A worker that sits in `getaddrinfo` runs no green thread. If that takes long, it is found, and a
+//! [spare](crate::run::spares) takes its place; whoever knows before says so.
 
 use crate::run::context;
-use crate::run::helpers::Lane;
-use crate::run::panicking;
-use crate::runtime;
-use crate::stack::fp::{Environment, Saved};
-use crate::wait;
+use crate::run::worker::Worker;
 
-/// Calls `f` on a helper OS thread and waits for its result, so that the other green threads of
-/// this worker go on. On a plain OS thread it just calls `f`.
+/// Calls `f`, which may block in the system, and lets another OS thread run the other green threads
+/// meanwhile. On a plain OS thread it just calls `f`.
 ///
-/// As many calls of a runtime as [`Builder::max_blocking`](crate::Builder::max_blocking) says may be
-/// under way at once, 512 if it says nothing. Further ones wait for their turn, and the first of them
-/// prints a line on standard error. Name look-ups of `net` do not count.
+/// `f` runs where it is, on the caller's stack and with its thread-locals, and may borrow. It may do all that
+/// a green thread may, and block in Roving too: then its OS thread is free for others as ever.
 ///
-/// If the green thread is cancelled meanwhile, it unwinds, and the call ends on its own. Its result is
-/// dropped then; a panic of its destructor is printed, and harms nobody.
+/// Nothing depends on this: what blocks for longer than [some
+/// milliseconds](crate::Builder::stuck_after) is found to do so. This is for calls that are known to block: the
+/// others go on at once. It takes a fraction of a microsecond where nothing waits for the worker, else as
+/// long as it takes to wake an OS thread.
 ///
-/// A helper that has started a process does not end before that, so one that is to die with its parent
-/// (`PR_SET_PDEATHSIG`) lives as long as this process does. (The parent of what a green thread
-/// starts itself is its worker, which ends with the runtime.)
+/// Nothing ends `f` from outside: neither a cancellation nor a deadline nor the shutdown of the runtime, which
+/// waits for it. They take effect at the next wait in Roving.
 ///
-/// # Errors
-///
-/// No helper is there, and the system refuses another OS thread.
+/// As many such calls may be under way as [`Builder::max_spares`](crate::Builder::max_spares) says, 512 if it
+/// says nothing, and as there are workers beside. Beyond that `f` is called all the same, but what waits may
+/// have to wait for it; the first time, a line on standard error says so. So it is where the system refuses
+/// another OS thread.
 ///
 /// # Panics
 ///
@@ -44,79 +32,39 @@ use crate::wait;
 /// # Examples
 ///
 /// ```
-/// let sum = roving::blocking(|| (1..=10).sum::<u32>())?;
-/// assert_eq!(sum, 55);
+/// let folder = std::env::temp_dir();
+/// let files = roving::blocking(|| std::fs::read_dir(&folder))?.count();
+/// println!("{files} in {}", folder.display());
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn run<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    run_as(Kind::Call, f)
+pub fn run<T>(f: impl FnOnce() -> T) -> T {
+    let _handed_over = HandedOver::begin();
+    f()
 }
 
-/// Like [`run`], for a call of some kind: each has helpers of its own.
-///
-/// # Errors
-///
-/// As [`run`].
-///
-/// # Panics
-///
-/// As [`run`].
-pub fn run_as<T: Send + 'static>(
-    kind: Kind,
-    f: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<T> {
-    let Some(lane) = lane(kind)? else {
-        return Ok(f());
-    };
-    let wait = wait::begin();
-    let ticket = wait.ticket();
-    let result = Arc::new(Slot(Mutex::new(None)));
-    let slot = result.clone();
-    let environment = Saved::new(Environment::current());
-    lane.submit(Box::new(move || {
-        let call = || panic::catch_unwind(AssertUnwindSafe(f));
-        let outcome = environment.run_in(Environment::current(), call);
-        *slot.0.lock() = Some(outcome);
-        ticket.fire();
-    }))?;
-    wait.block(None);
-    let outcome = result.0.lock().take();
-    match outcome.expect("the helper wrote it before it fired") {
-        Ok(value) => Ok(value),
-        Err(payload) => panic::resume_unwind(payload),
-    }
+/// The place of the current thread's worker is handed over until this is dropped.
+struct HandedOver {
+    /// Whether this has done it, and no call around this one.
+    here: bool,
 }
 
-/// Has a helper call `f`, and does not wait for it. On a plain OS thread it just calls `f`.
-///
-/// # Errors
-///
-/// No helper is there, and the system refuses another OS thread; `f` has been dropped.
-pub fn hand_over(kind: Kind, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    match lane(kind)? {
-        None => f(),
-        Some(lane) => lane.submit(Box::new(move || panicking::contain(f)))?,
-    }
-    Ok(())
-}
-
-/// The helpers for the current thread; `None` on a plain OS thread, which needs none.
-fn lane(kind: Kind) -> io::Result<Option<Arc<Lane>>> {
-    if !context::is_green() {
-        return Ok(None);
-    }
-    Ok(Some(runtime::current()?.helpers.lane(kind).clone()))
-}
-
-/// The way of a result from the helper to the green thread. If that has been cancelled, the last of
-/// the two to let go drops the result, be it unwinding or be it the helper, which others need: so
-/// a panic of its destructor ends there.
-struct Slot<T>(Mutex<Option<thread::Result<T>>>);
-
-impl<T> Drop for Slot<T> {
-    fn drop(&mut self) {
-        if let Some(result) = self.0.get_mut().take() {
-            panicking::contain(|| drop(result));
+impl HandedOver {
+    fn begin() -> Self {
+        Self {
+            here: with_busy_worker(Worker::gets_stuck).unwrap_or(false),
         }
     }
+}
+
+impl Drop for HandedOver {
+    fn drop(&mut self) {
+        if self.here {
+            // It may be another worker now, if the thread has suspended meanwhile, and then is not stuck.
+            with_busy_worker(Worker::is_back);
+        }
+    }
+}
+
+fn with_busy_worker<R>(f: impl FnOnce(&Worker) -> R) -> Option<R> {
+    context::with_worker(|worker| worker.filter(|worker| worker.running().is_some()).map(f))
 }

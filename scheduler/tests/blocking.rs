@@ -1,75 +1,165 @@
-//! Calls that block in the system, off the workers.
+//! Calls that block in the system, with the place of their worker handed over.
 //!
-//! - other green threads of the worker go on meanwhile; results and panics come back
-//! - more calls than helper threads all get their turn, and hundreds are under way at once
-//! - at the bound calls wait and one line says so, and calls of other kinds go on
-//! - a shutdown does not wait for such a call
-//! - a helper does not end before a process that is to die with its parent
+//! - other green threads of the worker go on meanwhile; the call is made in place, and may borrow
+//! - results and panics come back
+//! - nested, on an OS thread, within a future, in a destructor, with a suspension in it: all as one expects
+//! - more calls than spares all get their turn, and hundreds are under way at once
+//! - at the bound one line says so; where the system has no OS thread for another one, too
+//! - a cancellation, a deadline and a shutdown wait for such a call
+//! - a spare that has nothing to do ends, but not before a process that is to die with its parent
 
 mod common;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
+use std::time::Duration;
 
 use common::{
-    WORKER_COUNTS, child, is_child, on_each_worker_count, run, runtime, stacks_returned, watchdog,
+    WORKER_COUNTS, child, is_child, on_each_mode, on_each_worker_count, run, runtime,
+    stacks_returned, uses_global_runtime, watchdog,
 };
-use roving_scheduler::blocking::Kind;
 use roving_scheduler::wait::Cancelled;
-use roving_scheduler::{Builder, Runtime, blocking, is_green, thread};
+use roving_scheduler::{Builder, Runtime, block_on, blocking, deadline, greenly, is_green, thread};
+
+/// That others of the same worker go on.
+fn others_go_on() {
+    for n in 0..100 {
+        assert_eq!(thread::spawn(move || n).join().unwrap(), n);
+        thread::sleep(Duration::from_micros(1));
+    }
+}
+
+/// With the search for those who are stuck turned off, so that it is the call which hands the place over.
+fn on_each_unwatched(test: impl Fn(&Runtime)) {
+    let _stacks = stacks_returned();
+    for workers in WORKER_COUNTS {
+        for pinned in [false, true] {
+            let _watchdog = watchdog(format_args!("with {workers} workers, pinned: {pinned}"));
+            let builder = Builder::new().workers(workers).stuck_after(Duration::ZERO);
+            let builder = match pinned {
+                true => builder.pinned_thread_locals(),
+                false => builder,
+            };
+            test(&builder.build().unwrap());
+        }
+    }
+}
 
 #[test]
 fn the_others_go_on_meanwhile() {
-    on_each_worker_count(|| {
+    on_each_unwatched(|runtime| {
         let (let_go, held) = mpsc::channel();
-        let blocks = thread::spawn(move || blocking::run(move || held.recv().unwrap()).unwrap());
-        // On one worker too, so this is where the call does not block.
-        for n in 0..100 {
-            assert_eq!(thread::spawn(move || n).join().unwrap(), n);
-        }
+        let (tell, told) = mpsc::channel();
+        let blocks = runtime.spawn(move || {
+            blocking::run(|| {
+                tell.send(()).unwrap();
+                held.recv().unwrap()
+            })
+        });
+        told.recv().unwrap();
+        runtime.run(others_go_on);
         let_go.send("go").unwrap();
         assert_eq!(blocks.join().unwrap(), "go");
     });
 }
 
 #[test]
-fn it_runs_on_an_os_thread() {
-    on_each_worker_count(|| assert!(!blocking::run(is_green).unwrap()));
-    assert_eq!(
-        blocking::run(|| std::thread::current().id()).unwrap(),
-        std::thread::current().id(),
-        "an OS thread just calls it"
-    );
+fn it_runs_in_place() {
+    on_each_mode(|| {
+        let text = String::from("borrowed");
+        let id = std::thread::current().id();
+        let borrow = blocking::run(|| {
+            assert!(is_green());
+            assert_eq!(std::thread::current().id(), id);
+            std::rc::Rc::new(&text)
+        });
+        assert_eq!(**borrow, "borrowed");
+    });
+    assert_eq!(blocking::run(|| 5), 5, "an OS thread just calls it");
 }
 
 #[test]
 fn panics_go_on_in_the_caller() {
-    on_each_worker_count(|| {
+    on_each_mode(|| {
         for n in 0..20u64 {
             let caught = panic::catch_unwind(AssertUnwindSafe(|| {
-                blocking::run(move || panic::resume_unwind(Box::new(n)))
+                blocking::run(|| panic::resume_unwind(Box::new(n)))
             }));
             assert_eq!(caught.unwrap_err().downcast_ref(), Some(&n));
-            assert_eq!(blocking::run(|| 1).unwrap(), 1);
+            assert_eq!(blocking::run(|| 1), 1);
         }
     });
 }
 
 #[test]
-fn more_calls_than_helpers_get_their_turn() {
+fn it_may_be_nested_and_suspend() {
+    on_each_unwatched(|runtime| {
+        let calls: Vec<_> = (0..50)
+            .map(|n| {
+                runtime.spawn(move || {
+                    blocking::run(|| {
+                        let inner = blocking::run(|| n);
+                        std::thread::yield_now();
+                        thread::sleep(Duration::from_micros(n));
+                        blocking::run(thread::yield_now);
+                        std::thread::sleep(Duration::from_micros(100));
+                        inner
+                    })
+                })
+            })
+            .collect();
+        for (n, call) in calls.into_iter().enumerate() {
+            assert_eq!(call.join().unwrap(), n as u64);
+        }
+        runtime.run(others_go_on);
+    });
+}
+
+#[test]
+fn within_a_future_and_in_a_destructor() {
+    struct Blocks(mpsc::Receiver<()>, Arc<AtomicUsize>);
+
+    impl Drop for Blocks {
+        fn drop(&mut self) {
+            blocking::run(|| self.0.recv()).unwrap();
+            self.1.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    uses_global_runtime();
+    assert_eq!(block_on(greenly(|| blocking::run(|| 6))), 6);
     on_each_worker_count(|| {
+        assert_eq!(block_on(greenly(|| blocking::run(|| 7))), 7);
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let (let_go, held) = mpsc::channel();
+        let blocks = Blocks(held, dropped.clone());
+        let unwinds = thread::spawn(move || {
+            let _blocks = blocks;
+            panic::resume_unwind(Box::new(()))
+        });
+        thread::spawn(move || {
+            others_go_on();
+            let_go.send(()).unwrap();
+        });
+        assert!(unwinds.join().is_err());
+        assert_eq!(dropped.load(Ordering::Acquire), 1);
+    });
+}
+
+#[test]
+fn many_calls_get_their_turn() {
+    on_each_mode(|| {
         let calls = Arc::new(AtomicUsize::new(0));
         let handles: Vec<_> = (0..200)
             .map(|n| {
                 let calls = calls.clone();
                 thread::spawn(move || {
-                    blocking::run(move || {
+                    blocking::run(|| {
                         std::thread::yield_now();
                         calls.fetch_add(1, Ordering::AcqRel);
                         n
                     })
-                    .unwrap()
                 })
             })
             .collect();
@@ -81,34 +171,13 @@ fn more_calls_than_helpers_get_their_turn() {
 }
 
 #[test]
-fn a_shutdown_does_not_wait_for_the_call() {
-    let _stacks = stacks_returned();
-    for workers in WORKER_COUNTS {
-        let _watchdog = watchdog(workers);
-        let runtime = runtime(workers);
-        let (let_go, held) = mpsc::channel::<()>();
-        let (tell, told) = mpsc::channel();
-        let blocks = runtime.spawn(move || {
-            blocking::run(move || {
-                tell.send(()).unwrap();
-                held.recv()
-            })
-        });
-        told.recv().unwrap();
-        runtime.shutdown();
-        assert!(blocks.join().unwrap_err().is::<Cancelled>());
-        let_go.send(()).unwrap();
-    }
-}
-
-#[test]
 fn hundreds_wait_for_each_other() {
-    on_each_worker_count(|| {
+    on_each_unwatched(|runtime| {
         let all = Arc::new(Barrier::new(300));
         let calls: Vec<_> = (0..300)
             .map(|_| {
                 let all = all.clone();
-                thread::spawn(move || blocking::run(move || all.wait().is_leader()).unwrap())
+                runtime.spawn(move || blocking::run(|| all.wait().is_leader()))
             })
             .collect();
         let leaders = calls.into_iter().map(|call| call.join().unwrap());
@@ -116,30 +185,67 @@ fn hundreds_wait_for_each_other() {
     });
 }
 
-/// With two calls that hold the two helpers of `runtime`, a third one and calls of the other kinds.
+#[test]
+fn what_ends_waits_waits_for_the_call() {
+    let _stacks = stacks_returned();
+    for workers in WORKER_COUNTS {
+        let _watchdog = watchdog(workers);
+        let runtime = runtime(workers);
+        let (let_go, held) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        let late = runtime.spawn({
+            let tell = tell.clone();
+            move || {
+                deadline(Duration::from_millis(1), || {
+                    blocking::run(|| std::thread::sleep(Duration::from_millis(2)));
+                    tell.send(()).unwrap();
+                    thread::park();
+                })
+            }
+        });
+        told.recv().unwrap();
+        assert!(late.join().unwrap().is_err());
+        let blocks = runtime.spawn(move || {
+            blocking::run(|| {
+                tell.send(()).unwrap();
+                held.recv().unwrap();
+            });
+            tell.send(()).unwrap();
+            thread::park();
+        });
+        told.recv().unwrap();
+        blocks.cancel();
+        let ends = std::thread::spawn(|| runtime.shutdown());
+        assert!(told.try_recv().is_err());
+        let_go.send(()).unwrap();
+        told.recv().unwrap();
+        assert!(blocks.join().unwrap_err().is::<Cancelled>());
+        ends.join().unwrap();
+    }
+}
+
+/// Calls that hold all workers and both spares of `runtime`, and some more.
 fn at_the_bound(runtime: &Runtime) {
     let (let_go, held) = mpsc::channel::<()>();
     let held = Arc::new(std::sync::Mutex::new(held));
     let (tell, told) = mpsc::channel();
-    let holds = || {
-        let (tell, held) = (tell.clone(), held.clone());
-        runtime.spawn(move || {
-            blocking::run(move || {
-                tell.send(()).unwrap();
-                let _ = held.lock().unwrap().recv();
+    let at_once = runtime.workers() + 2;
+    let calls: Vec<_> = (0..at_once + 2)
+        .map(|_| {
+            let (tell, held) = (tell.clone(), held.clone());
+            runtime.spawn(move || {
+                blocking::run(|| {
+                    tell.send(()).unwrap();
+                    let _ = held.lock().unwrap().recv();
+                });
             })
-            .unwrap();
         })
-    };
-    let holding = [holds(), holds()];
-    (0..2).for_each(|_| told.recv().unwrap());
-    let waiting = [holds(), holds()];
-    for kind in [Kind::Lookup, Kind::Close] {
-        assert_eq!(runtime.run(|| blocking::run_as(kind, || 7)).unwrap(), 7);
-    }
-    assert!(told.try_recv().is_err(), "no third call is under way");
+        .collect();
+    (0..at_once).for_each(|_| told.recv().unwrap());
+    std::thread::sleep(Duration::from_millis(30));
+    assert!(told.try_recv().is_err(), "no further call is under way");
     drop(let_go);
-    for call in holding.into_iter().chain(waiting) {
+    for call in calls {
         call.join().unwrap();
     }
 }
@@ -151,73 +257,156 @@ fn calls_beyond_the_bound_wait_and_are_told() {
     if is_child(NAME) {
         for workers in WORKER_COUNTS {
             let builder = Builder::new().workers(workers);
-            at_the_bound(&builder.clone().max_blocking(2).build().unwrap());
+            at_the_bound(&builder.clone().max_spares(2).build().unwrap());
             // The environment says so too.
             at_the_bound(&builder.build().unwrap());
         }
         return;
     }
     let mut process = child(NAME);
-    process.env("ROVING_MAX_BLOCKING", "2");
+    process.env("ROVING_MAX_SPARES", "2");
     let printed = run(process);
-    let told = printed.matches("ROVING_MAX_BLOCKING").count();
+    let told = printed.matches("ROVING_MAX_SPARES").count();
     assert_eq!(told, 2 * WORKER_COUNTS.len(), "{printed}");
 }
 
-/// How many OS threads of this process have a name.
+#[test]
+fn without_spares_it_just_calls() {
+    let _stacks = stacks_returned();
+    let _watchdog = watchdog("");
+    for workers in WORKER_COUNTS {
+        let runtime = Builder::new()
+            .workers(workers)
+            .max_spares(0)
+            .build()
+            .unwrap();
+        let calls: Vec<_> = (0..20)
+            .map(|n| runtime.spawn(move || blocking::run(|| n)))
+            .collect();
+        for (n, call) in calls.into_iter().enumerate() {
+            assert_eq!(call.join().unwrap(), n);
+        }
+    }
+}
+
+/// How many OS threads of this process have a name that begins so.
 #[cfg(target_os = "linux")]
 fn os_threads(name: &str) -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let names =
         tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
-    names.filter(|comm| comm.trim_end() == name).count()
+    names.filter(|comm| comm.starts_with(name)).count()
 }
 
 #[cfg(target_os = "linux")]
-fn wait_until_none_is_left(name: &str) {
-    while os_threads(name) > 0 {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+fn wait_until_so_many_are_left(spares: usize) {
+    while os_threads("kept-spare") > spares {
+        std::thread::sleep(Duration::from_millis(10));
     }
+    assert_eq!(os_threads("kept-spare"), spares);
+}
+
+/// An OS thread gives itself its name.
+#[cfg(target_os = "linux")]
+fn wait_until_there_are(os_threads_of_the_runtime: usize) {
+    while os_threads("kept") != os_threads_of_the_runtime {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Has as many OS threads block at once as there are `calls`.
+#[cfg(target_os = "linux")]
+fn call_at_once(runtime: &Runtime, calls: usize) {
+    let all = Arc::new(Barrier::new(calls));
+    let calls: Vec<_> = (0..calls)
+        .map(|_| {
+            let all = all.clone();
+            runtime.spawn(move || {
+                blocking::run(|| all.wait());
+            })
+        })
+        .collect();
+    calls.into_iter().for_each(|call| call.join().unwrap());
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_helper_does_not_end_before_its_child() {
-    use std::os::unix::process::CommandExt;
-    use std::process::Command;
-
-    const NAME: &str = "a_helper_does_not_end_before_its_child";
+fn spares_end_when_they_are_idle_but_for_one() {
+    const NAME: &str = "spares_end_when_they_are_idle_but_for_one";
     let _watchdog = watchdog("");
     if !is_child(NAME) {
         run(child(NAME));
         return;
     }
-    let runtime = runtime(2);
-    let mut sleeps = runtime.run(|| {
+    let builder = Builder::new().workers(2).thread_name("kept");
+    let runtime = builder.clone().build().unwrap();
+    // The workers, and one that watches.
+    wait_until_there_are(3);
+    for _ in 0..2 {
+        call_at_once(&runtime, 30);
+        assert!(os_threads("kept-spare") >= 28);
+        wait_until_so_many_are_left(1);
+    }
+    drop(runtime);
+    wait_until_so_many_are_left(0);
+    for builder in [
+        builder.clone().max_spares(0),
+        builder.stuck_after(Duration::ZERO),
+    ] {
+        let _runtime = builder.build().unwrap();
+        wait_until_there_are(2);
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(os_threads("kept"), 2);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_spare_does_not_end_before_its_child() {
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    const NAME: &str = "a_spare_does_not_end_before_its_child";
+    let _watchdog = watchdog("");
+    if !is_child(NAME) {
+        run(child(NAME));
+        return;
+    }
+    let builder = Builder::new().workers(1).thread_name("kept");
+    let runtime = builder.build().unwrap();
+    let (tell, told) = mpsc::channel();
+    // With the first in its call, the next one is on a spare.
+    let (let_go, held) = mpsc::channel::<()>();
+    let blocks = runtime.spawn(move || {
         blocking::run(|| {
-            let mut command = Command::new("sleep");
-            command.arg("1000");
-            // SAFETY: the call may be made between fork and exec.
-            unsafe {
-                command.pre_exec(|| {
-                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                    Ok(())
-                });
-            }
-            command.spawn().unwrap()
-        })
-        .unwrap()
+            tell.send(()).unwrap();
+            held.recv().unwrap();
+        });
     });
-    // One that has become idle later, and has no child, ends.
-    runtime
-        .run(|| blocking::run_as(Kind::Lookup, || ()))
-        .unwrap();
-    wait_until_none_is_left("roving-lookup");
+    told.recv().unwrap();
+    let mut sleeps = runtime.run(|| {
+        assert!(common::os_thread_name().starts_with("kept-spare"));
+        let mut command = Command::new("sleep");
+        command.arg("1000");
+        // SAFETY: the call may be made between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                Ok(())
+            });
+        }
+        blocking::run(|| command.spawn()).unwrap()
+    });
+    let_go.send(()).unwrap();
+    blocks.join().unwrap();
+    call_at_once(&runtime, 10);
+    // The one that has a child, and perhaps another one in reserve.
+    while os_threads("kept-spare") > 2 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_secs(6));
     assert_eq!(sleeps.try_wait().unwrap(), None);
-    runtime.shutdown();
-    assert_eq!(sleeps.try_wait().unwrap(), None);
-    assert_eq!(os_threads("roving-blocking"), 1);
     sleeps.kill().unwrap();
     sleeps.wait().unwrap();
-    wait_until_none_is_left("roving-blocking");
+    wait_until_so_many_are_left(1);
 }

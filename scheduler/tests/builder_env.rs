@@ -29,16 +29,29 @@ fn numbers_of_workers_that_cannot_be() {
 }
 
 #[test]
-fn numbers_of_blocking_calls_that_cannot_be() {
-    for calls in [0, 65_537, usize::MAX] {
+fn numbers_of_spares_that_cannot_be() {
+    for spares in [65_537, usize::MAX] {
         let error = Builder::new()
             .workers(1)
-            .max_blocking(calls)
+            .max_spares(spares)
             .build()
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         let message = error.to_string();
-        assert!(message.contains(&calls.to_string()), "{message}");
+        assert!(message.contains(&spares.to_string()), "{message}");
+    }
+}
+
+#[test]
+fn limits_of_runs_that_cannot_be() {
+    for micros in [1, 999, 3_600_000_001, 365 * 24 * 3_600_000_000] {
+        let time = Duration::from_micros(micros);
+        let builder = Builder::new().workers(1).stuck_after(time);
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        let message = error.to_string();
+        assert!(message.contains("stuck_after"), "{message}");
+        assert!(message.contains("1 h"), "{message}");
     }
 }
 
@@ -196,6 +209,48 @@ fn nonsense_for_workers_in_the_environment() {
             // runtime, after such failures.
             Builder::new().workers(1).build_global().unwrap();
             assert_eq!(thread::spawn(|| 4).join().unwrap(), 4);
+        },
+    );
+}
+
+#[test]
+fn a_limit_of_runs_in_the_environment() {
+    with_variable(
+        "a_limit_of_runs_in_the_environment",
+        "ROVING_STUCK_AFTER",
+        &["10ms", " 1s ", "0", "0s", "1.5 s", "3600s", "1ms"],
+        |_| assert_eq!(runtime(1).run(|| 4), 4),
+    );
+}
+
+#[test]
+fn nonsense_for_a_limit_of_runs_in_the_environment() {
+    with_variable(
+        "nonsense_for_a_limit_of_runs_in_the_environment",
+        "ROVING_STUCK_AFTER",
+        &[
+            "", "10", "soon", "-1s", "ms", "1h", "3601s", "1e99s", "nans",
+        ],
+        |value| {
+            let error = Builder::new().workers(1).build().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            let message = error.to_string();
+            assert!(message.contains("ROVING_STUCK_AFTER"), "{message}");
+            assert!(message.contains(value.trim_end_matches('s')), "{message}");
+        },
+    );
+}
+
+#[test]
+fn nonsense_for_spares_in_the_environment() {
+    with_variable(
+        "nonsense_for_spares_in_the_environment",
+        "ROVING_MAX_SPARES",
+        &["", "-1", "65537", "many"],
+        |value| {
+            let message = Builder::new().workers(1).build().unwrap_err().to_string();
+            assert!(message.contains("ROVING_MAX_SPARES"), "{message}");
+            assert!(message.contains(value), "{message}");
         },
     );
 }

@@ -5,7 +5,7 @@
 //!   have it
 //! - a panic in that of a thread-local ends the process as std does
 //! - a cancellation that ends a wait in that of a result goes on in whoever drops it
-//! - whatever they do, the worker, its helpers and the others go on
+//! - whatever they do, the worker and the others go on
 
 mod common;
 
@@ -14,11 +14,9 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use common::{
-    WORKER_COUNTS, child, is_child, message, on_each_mode, on_each_worker_count, printed, runtime,
-};
+use common::{WORKER_COUNTS, child, is_child, message, on_each_mode, printed, runtime};
 use roving_scheduler::wait::Cancelled;
-use roving_scheduler::{Group, blocking, shield, thread};
+use roving_scheduler::{Group, shield, thread};
 
 /// Panics when it is dropped.
 struct Bomb(&'static str);
@@ -211,38 +209,6 @@ fn one_who_is_cancelled_while_it_drops_a_result_unwinds() {
         thread::sleep(Duration::from_micros(300));
         drops.cancel();
         assert!(drops.join().unwrap_err().is::<Cancelled>());
-    });
-}
-
-#[test]
-fn results_of_calls_that_nobody_waits_for_harm_nobody() {
-    on_each_worker_count(|| {
-        for n in 0..40 {
-            let (begin, begun) = std::sync::mpsc::channel();
-            let (end, ended) = std::sync::mpsc::channel::<()>();
-            let calls = thread::spawn(move || {
-                blocking::run(move || {
-                    begin.send(()).unwrap();
-                    let _cancelled = ended.recv();
-                    Bomb("of a call")
-                })
-                .map(std::mem::forget)
-            });
-            while begun.try_recv().is_err() {
-                thread::yield_now();
-            }
-            calls.cancel();
-            if n % 2 == 0 {
-                // The call ends after the one who has waited for it.
-                assert!(calls.join().unwrap_err().is::<Cancelled>());
-                drop(end);
-            } else {
-                // Whichever is first.
-                drop(end);
-                let _either = calls.join();
-            }
-        }
-        assert_eq!(blocking::run(|| 1).unwrap(), 1);
     });
 }
 

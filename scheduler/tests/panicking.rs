@@ -144,7 +144,7 @@ fn a_panic_in_a_destructor_that_is_caught_there_is_over() {
 /// Ways to begin an unwinding.
 const RAISES: [fn(u8); 2] = [
     |payload| panic::panic_any(payload),
-    |payload| blocking::run(move || quiet_panic(payload)).unwrap(),
+    |payload| blocking::run(|| quiet_panic(payload)),
 ];
 
 /// One panics while another one is suspended in an unwinding, on the same worker.

@@ -192,7 +192,7 @@ fn no_unpark_is_lost() {
                 match n % 2 {
                     0 => runtime.spawn(unpark),
                     _ => runtime.spawn(move || {
-                        roving_scheduler::blocking::run(unpark).unwrap();
+                        roving_scheduler::blocking::run(unpark);
                     }),
                 }
             })

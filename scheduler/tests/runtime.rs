@@ -242,7 +242,7 @@ impl Drop for BlocksInDrop {
         thread::current().unpark();
         thread::park();
         step();
-        assert_eq!(blocking::run(|| 5).unwrap(), 5);
+        assert_eq!(blocking::run(|| 5), 5);
         step();
         assert!(Builder::new().spawn(|| ()).is_err());
         step();

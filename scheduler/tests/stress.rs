@@ -324,7 +324,7 @@ fn start_everything(runtime: &Runtime, seed: u64) {
                 0 => thread::park(),
                 1 => thread::sleep(Duration::from_micros(n)),
                 2 => thread::sleep(Duration::MAX),
-                3 => drop(blocking::run(move || n)),
+                3 => assert_eq!(blocking::run(|| n), n),
                 4 => loop {
                     thread::yield_now();
                 },

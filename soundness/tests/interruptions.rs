@@ -314,7 +314,7 @@ fn inherited_values_follow_those_that_move() {
 }
 
 #[test]
-fn helpers_that_block_in_the_system_give_the_thread_back_as_it_was() {
+fn calls_that_block_in_the_system_give_the_thread_back_as_it_was() {
     many_holding(
         || (),
         |number, held, ()| {
@@ -324,7 +324,7 @@ fn helpers_that_block_in_the_system_give_the_thread_back_as_it_was() {
                     number
                 });
                 held.is_mine();
-                assert_eq!(given.unwrap(), number);
+                assert_eq!(given, number);
             }
         },
     );

@@ -204,8 +204,7 @@ impl Thread<'_> {
             }
             Op::Blocking(micros) => {
                 let limit = Duration::from_micros(*micros);
-                // Where the system has no OS thread for it, it is left out.
-                let _ = roving::blocking(move || std::thread::sleep(limit));
+                roving::blocking(|| std::thread::sleep(limit));
             }
             Op::Panic => panic::panic_any(Payload::new(&self.world.oracle, self.status.number)),
             Op::Catch { .. }

@@ -7,7 +7,7 @@ use std::option;
 use std::slice;
 use std::vec;
 
-use roving_scheduler::blocking::{self, Kind};
+use roving_scheduler::blocking;
 
 /// What can be resolved to one or more [`SocketAddr`]s. Mirrors [`std::net::ToSocketAddrs`].
 ///
@@ -152,10 +152,7 @@ impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
 }
 
 fn look_up(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
-    let host = host.to_owned();
-    blocking::run_as(Kind::Lookup, move || {
-        std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port))
-    })?
+    blocking::run(|| std::net::ToSocketAddrs::to_socket_addrs(&(host, port)))
 }
 
 /// Calls `f` with each address until it succeeds, and gives its last error otherwise.

@@ -161,7 +161,7 @@ fn workers_sleep_and_are_woken_until_all_is_done() {
     }
     for workers in [1, 2, 8] {
         let pool = Arc::new(Pool {
-            idle: Idle::new(workers),
+            idle: Idle::new(workers, 0, false),
             parkers: (0..workers).map(|_| Parker::new()).collect(),
             queued: AtomicUsize::new(0),
             done: AtomicUsize::new(0),

@@ -49,7 +49,12 @@
 //! The same one looks after what a busy worker would run next, which nobody is woken for: it takes from
 //! the [slots](crate::protocol::slot) of the others what has been there for long. A worker empties its
 //! own before it falls asleep, so a slot that is not empty is that of a busy one, which somebody watches if
-//! anybody sleeps.
+//! anybody sleeps. And it finds who is [stuck](crate::protocol::roster), whose place a spare takes. A spare
+//! in reserve sleeps always, so there is somebody to watch also when all workers are busy.
+//!
+//! Who is stuck counts as busy no more: nobody need watch it, be it stuck for hours. What it does, it does
+//! as if it were no worker. What it wakes or spawns is queued where others look, and somebody is claimed for it;
+//! who sleeps has an eye on the timers that it has.
 //!
 //! **Nobody is woken again and again for what is gone when it comes.** What waits alone in the queues of
 //! its worker is most often taken by that worker at once: what was spawned is joined. A worker that has
@@ -67,13 +72,15 @@
 
 pub(crate) mod sleep;
 
+use std::convert::identity;
+
 use crossbeam_utils::CachePadded;
 
 use crate::protocol::primitive::{AtomicU64, AtomicUsize, Ordering, fence};
 
 const BITS: usize = u64::BITS as usize;
 
-/// See the [module](self).
+/// See the [module](self). Workers have the numbers from 0, and spares those from the number of workers.
 #[derive(Debug)]
 pub(crate) struct Idle {
     searching: CachePadded<AtomicUsize>,
@@ -82,20 +89,40 @@ pub(crate) struct Idle {
     /// 1 if somebody naps, else 0.
     napping: CachePadded<AtomicUsize>,
     asleep: Box<[CachePadded<AtomicU64>]>,
+    asleep_spares: Box<[AtomicU64]>,
+    /// Which spares take part.
+    enrolled: Box<[AtomicU64]>,
+    /// How many bits are set there.
+    enrolled_count: CachePadded<AtomicUsize>,
     workers: usize,
+    watches: bool,
+}
+
+fn words<T>(bits: usize, word: fn(AtomicU64) -> T) -> Box<[T]> {
+    (0..bits.div_ceil(BITS))
+        .map(|_| word(AtomicU64::new(0)))
+        .collect()
 }
 
 impl Idle {
-    pub(crate) fn new(workers: usize) -> Self {
+    /// For so many. If one `watches_alone`, somebody watches also where there is but one worker.
+    pub(crate) fn new(workers: usize, spares: usize, watches_alone: bool) -> Self {
         Self {
             searching: CachePadded::new(AtomicUsize::new(0)),
             watching: CachePadded::new(AtomicUsize::new(0)),
             napping: CachePadded::new(AtomicUsize::new(0)),
-            asleep: (0..workers.div_ceil(BITS))
-                .map(|_| CachePadded::new(AtomicU64::new(0)))
-                .collect(),
+            asleep: words(workers, CachePadded::new),
+            asleep_spares: words(spares, identity),
+            enrolled: words(spares, identity),
+            enrolled_count: CachePadded::new(AtomicUsize::new(0)),
             workers,
+            watches: workers > 1 || watches_alone,
         }
+    }
+
+    /// Whether anybody could take what a worker has queued for all.
+    pub(crate) fn has_others(&self) -> bool {
+        self.workers > 1 || self.enrolled_count.load(Ordering::Relaxed) > 0
     }
 
     /// A busy worker wants to search. `false` if enough others do.
@@ -169,15 +196,15 @@ impl Idle {
         self.claim_first()
     }
 
-    /// A worker that has announced sleep is about to park: whether it must watch. It
-    /// [ends](Self::end_watch) that when it is awake. `anyhow` is whether to watch though all are
-    /// asleep.
+    /// A worker that has announced sleep is about to park, and has found that others are busy, or were:
+    /// whether it must watch. It [ends](Self::end_watch) that when it is awake.
     #[must_use]
-    pub(crate) fn begin_watch(&self, anyhow: bool) -> bool {
-        let somebody_is_busy = || (0..self.workers).any(|worker| !self.is_asleep(worker));
-        self.workers > 1
-            && (anyhow || somebody_is_busy())
-            && self.watching.swap(1, Ordering::SeqCst) == 0
+    pub(crate) fn begin_watch(&self) -> bool {
+        self.watches && self.watching.swap(1, Ordering::SeqCst) == 0
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watching.load(Ordering::SeqCst) == 1
     }
 
     /// Whoever has found somebody watching until now is asleep for this worker from now on.
@@ -188,7 +215,7 @@ impl Idle {
     /// A worker that is about to announce sleep wants to nap. `false` if another one does.
     #[must_use]
     pub(crate) fn begin_nap(&self) -> bool {
-        self.workers > 1 && self.napping.swap(1, Ordering::SeqCst) == 0
+        self.has_others() && self.napping.swap(1, Ordering::SeqCst) == 0
     }
 
     /// A worker that has napped is awake. It searches, however many others do; if it was `called`, it is
@@ -205,20 +232,18 @@ impl Idle {
         self.napping.load(Ordering::SeqCst) == 1
     }
 
-    pub(crate) fn is_asleep(&self, worker: usize) -> bool {
-        let (word, bit) = self.place(worker);
-        word.load(Ordering::SeqCst) & bit != 0
-    }
-
     /// A worker that has slept is about to be busy. The caller must unpark the worker that this names,
     /// which will watch.
-    #[must_use]
-    pub(crate) fn claim_watcher(&self) -> Option<usize> {
+    pub(crate) fn claim_watcher(&self) -> Watcher {
         fence(Ordering::SeqCst);
-        if self.watching.load(Ordering::SeqCst) == 1 {
-            return None;
+        if !self.watches || self.is_watched() {
+            return Watcher::NotNeeded;
         }
-        self.claim_first()
+        let reserve = || self.claim_spare(|_| u64::MAX);
+        match self.claim_first().or_else(reserve) {
+            Some(worker) => Watcher::Claimed(worker),
+            None => Watcher::Missing,
+        }
     }
 
     fn claim_first(&self) -> Option<usize> {
@@ -235,6 +260,28 @@ impl Idle {
                 }
             }
         }
+        if self.enrolled_count.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        self.claim_spare(|index| self.enrolled[index].load(Ordering::SeqCst))
+    }
+
+    /// Claims a spare of those in the masks that `among` gives for each word.
+    fn claim_spare(&self, among: impl Fn(usize) -> u64) -> Option<usize> {
+        for (index, word) in self.asleep_spares.iter().enumerate() {
+            loop {
+                let seen = word.load(Ordering::SeqCst);
+                let seen = if seen == 0 { 0 } else { seen & among(index) };
+                if seen == 0 {
+                    break;
+                }
+                let spare = self.workers + index * BITS + seen.trailing_zeros() as usize;
+                if self.clear(spare) {
+                    self.searching.fetch_add(1, Ordering::SeqCst);
+                    return Some(spare);
+                }
+            }
+        }
         None
     }
 
@@ -244,8 +291,73 @@ impl Idle {
     }
 
     fn place(&self, worker: usize) -> (&AtomicU64, u64) {
-        (&self.asleep[worker / BITS], 1 << (worker % BITS))
+        match worker.checked_sub(self.workers) {
+            None => (&self.asleep[worker / BITS], 1 << (worker % BITS)),
+            Some(spare) => (&self.asleep_spares[spare / BITS], 1 << (spare % BITS)),
+        }
     }
+}
+
+/// Which spares take part. These are for the [`roster`](crate::protocol::roster), under its lock.
+impl Idle {
+    pub(super) fn enrol(&self, spare: usize) {
+        let (word, bit) = self.enrolled(spare);
+        word.fetch_or(bit, Ordering::SeqCst);
+        self.enrolled_count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Takes it from a spare that is awake, by itself.
+    pub(super) fn dismiss(&self, spare: usize) {
+        let (word, bit) = self.enrolled(spare);
+        word.fetch_and(!bit, Ordering::SeqCst);
+        self.enrolled_count.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Takes it from one that sleeps, if there is one.
+    pub(super) fn dismiss_sleeper(&self) -> Option<usize> {
+        for (index, word) in self.enrolled.iter().enumerate() {
+            let asleep = &self.asleep_spares[index];
+            let mut left = word.load(Ordering::SeqCst) & asleep.load(Ordering::SeqCst);
+            while left != 0 {
+                let bit = 1 << left.trailing_zeros();
+                left &= !bit;
+                word.fetch_and(!bit, Ordering::SeqCst);
+                fence(Ordering::SeqCst);
+                if asleep.load(Ordering::SeqCst) & bit != 0 {
+                    self.enrolled_count.fetch_sub(1, Ordering::SeqCst);
+                    return Some(self.workers + index * BITS + bit.trailing_zeros() as usize);
+                }
+                word.fetch_or(bit, Ordering::SeqCst);
+            }
+        }
+        None
+    }
+
+    pub(super) fn is_spare(&self, worker: usize) -> bool {
+        worker >= self.workers
+    }
+
+    pub(super) fn is_enrolled(&self, spare: usize) -> bool {
+        let (word, bit) = self.enrolled(spare);
+        word.load(Ordering::SeqCst) & bit != 0
+    }
+
+    fn enrolled(&self, spare: usize) -> (&AtomicU64, u64) {
+        let spare = spare - self.workers;
+        (&self.enrolled[spare / BITS], 1 << (spare % BITS))
+    }
+}
+
+/// Who watches when a worker that has slept gets busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Watcher {
+    /// Somebody does already, or nobody need.
+    NotNeeded,
+    /// This one, which must be unparked.
+    Claimed(usize),
+    /// Nobody: all are busy.
+    Missing,
 }
 
 #[cfg(all(test, not(roving_loom)))]
@@ -254,18 +366,18 @@ mod tests {
 
     #[test]
     fn at_most_half_search_by_choice() {
-        let idle = Idle::new(4);
+        let idle = Idle::new(4, 0, false);
         assert!(idle.start_search());
         assert!(idle.start_search());
         assert!(!idle.start_search());
         assert!(!idle.search_found());
         assert!(idle.search_found());
-        assert!(Idle::new(1).start_search());
+        assert!(Idle::new(1, 0, false).start_search());
     }
 
     #[test]
     fn a_push_claims_one_sleeper_and_none_while_somebody_searches() {
-        let idle = Idle::new(130);
+        let idle = Idle::new(130, 0, false);
         assert_eq!(idle.claim_for_work(|| false), None);
         idle.announce_sleep(3, false);
         idle.announce_sleep(129, false);
@@ -277,29 +389,27 @@ mod tests {
     }
 
     #[test]
-    fn somebody_watches_while_others_are_busy_or_were() {
-        let idle = Idle::new(3);
+    fn one_watches_if_there_are_others() {
+        let idle = Idle::new(3, 0, false);
         idle.announce_sleep(0, false);
-        assert!(idle.begin_watch(false));
-        assert_eq!(idle.claim_watcher(), None);
+        assert!(idle.begin_watch());
+        assert_eq!(idle.claim_watcher(), Watcher::NotNeeded);
         idle.announce_sleep(1, false);
-        assert!(!idle.begin_watch(false));
-        idle.announce_sleep(2, false);
-        idle.end_watch();
-        assert!(!idle.begin_watch(false));
-        assert!(idle.begin_watch(true));
+        assert!(!idle.begin_watch());
         assert!(idle.retract_sleep(0));
         idle.end_watch();
-        assert_eq!(idle.claim_watcher(), Some(1));
+        assert_eq!(idle.claim_watcher(), Watcher::Claimed(1));
+        assert_eq!(idle.claim_watcher(), Watcher::Missing);
 
-        let alone = Idle::new(1);
-        alone.announce_sleep(0, false);
-        assert!(!alone.begin_watch(true));
+        let alone = Idle::new(1, 0, false);
+        assert!(!alone.begin_watch());
+        assert_eq!(alone.claim_watcher(), Watcher::NotNeeded);
+        assert!(Idle::new(1, 1, true).begin_watch());
     }
 
     #[test]
     fn a_sleeper_is_claimed_once() {
-        let idle = Idle::new(2);
+        let idle = Idle::new(2, 0, false);
         idle.announce_sleep(1, false);
         assert!(!idle.claim(0));
         assert!(idle.claim(1));
@@ -307,6 +417,23 @@ mod tests {
         assert!(!idle.retract_sleep(1));
         idle.announce_sleep(0, false);
         assert!(idle.retract_sleep(0));
+    }
+
+    #[test]
+    fn a_spare_is_claimed_for_work_while_it_is_enrolled_and_to_watch_anyhow() {
+        const SPARE: usize = 3 + 64;
+        let idle = Idle::new(3, 100, true);
+        idle.announce_sleep(SPARE, false);
+        assert_eq!(idle.claim_any(), None);
+        idle.enrol(SPARE);
+        assert_eq!(idle.claim_any(), Some(SPARE));
+        assert_eq!(idle.dismiss_sleeper(), None);
+        idle.announce_sleep(SPARE, false);
+        assert_eq!(idle.dismiss_sleeper(), Some(SPARE));
+        assert_eq!(idle.claim_any(), None);
+        assert_eq!(idle.claim_watcher(), Watcher::Claimed(SPARE));
+        idle.announce_sleep(SPARE, false);
+        assert!(idle.claim(SPARE), "what is bound to it is its own to do");
     }
 }
 

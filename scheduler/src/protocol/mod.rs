@@ -12,6 +12,8 @@
 //! | `completion` | how those who wait for the end of a thread are told of it           |
 //! | `watchers`   | those who want to be told of one event                              |
 //! | `idle`       | who sleeps, who searches, who is woken: no lost wake-up             |
+//! | `pace`       | whether a worker gets on                                            |
+//! | `roster`     | who takes part: workers, and spares for those who are stuck         |
 //! | `nap`        | how long a worker sleeps that was woken for nothing                 |
 //! | `parker`     | how a worker sleeps                                                 |
 //! | `task`       | a waiter that is polled, and woken instead of resumed               |
@@ -30,9 +32,11 @@ mod hammer;
 pub(crate) mod idle;
 pub(crate) mod list;
 pub(crate) mod nap;
+pub(crate) mod pace;
 pub(crate) mod parker;
 pub(crate) mod primitive;
 pub(crate) mod process;
+pub(crate) mod roster;
 pub(crate) mod say;
 pub(crate) mod slot;
 pub(crate) mod spare;

@@ -1,7 +1,7 @@
 //! Which process this is.
 //!
 //! `fork` copies the memory of the process, and of its threads only the one that calls it. What the
-//! child finds there of workers, helpers and drivers is theirs of the parent: their threads do not
+//! child finds there of workers and drivers is theirs of the parent: their threads do not
 //! exist in it, a lock that one of them held stays locked, and what is registered with the system is
 //! shared with the parent. So whatever belongs to a process remembers [which](Process), and is left as
 //! it is in any other: never unlocked, woken, joined or dropped. What every process has one of is made

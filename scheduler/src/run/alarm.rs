@@ -36,7 +36,7 @@ impl Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        let ticket = self.runtime.workers[self.shard].timers.cancel(self.key);
+        let ticket = self.runtime.timers[self.shard].cancel(self.key);
         drop(ticket);
     }
 }

@@ -250,7 +250,7 @@ impl RuntimeId {
 /// The shard of the registry of `runtime` for threads that are spawned here.
 pub(crate) fn home_shard(runtime: &Shared) -> usize {
     with_worker(|worker| match worker {
-        Some(worker) if worker.shared().id == runtime.id => worker.index(),
+        Some(worker) if worker.shared().id == runtime.id => worker.shard(),
         _ => 0,
     })
 }

@@ -18,7 +18,9 @@
 //! | `wake`      | how a thread gets to run again whose wait has ended                      |
 //! | `worker`    | the loop: find work, switch to it, do what it asked for                  |
 //! | `context`   | what the current OS thread is to the runtime: all the thread-locals      |
-//! | `helpers`   | the OS threads for calls that block in the system                        |
+//! | `watch`     | who is stuck                                                            |
+//! | `spares`    | the OS threads of those who take the places of the stuck                |
+//! | `processor` | how long an OS thread has run, and whether it waits                     |
 //! | `os_thread` | how the runtime starts an OS thread                                      |
 //! | `panicking` | how deep a thread is in unwindings, and panics that may not go on        |
 //! | `panic_state` | what std knows of a thread's panics                                    |
@@ -40,20 +42,22 @@ pub(crate) mod context;
 pub mod driver;
 pub(crate) mod green;
 pub(crate) mod guest;
-pub(crate) mod helpers;
 pub(crate) mod os_thread;
 pub(crate) mod overflow;
 pub(crate) mod own_stack;
 pub(crate) mod panic_message;
 pub(crate) mod panic_state;
 pub(crate) mod panicking;
+pub(crate) mod processor;
 pub(crate) mod queue;
 pub(crate) mod reclaim;
 pub(crate) mod registry;
 pub(crate) mod shared;
 mod signal_stack;
+pub(crate) mod spares;
 pub(crate) mod stack_use;
 pub(crate) mod thread_end;
 pub(crate) mod ticket;
 pub(crate) mod wake;
+pub(crate) mod watch;
 pub(crate) mod worker;

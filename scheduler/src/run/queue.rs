@@ -91,7 +91,6 @@ impl Local {
         self.woken.push(runnable);
     }
 
-    /// Queues what only this worker may run.
     /// Gives back the room of a burst that is over. The other queues do so by themselves.
     pub(crate) fn shrink(&self) {
         let mut bound = self.bound.borrow_mut();
@@ -101,6 +100,7 @@ impl Local {
         }
     }
 
+    /// Queues what only this worker may run.
     pub(crate) fn push_bound(&self, runnable: Runnable) {
         self.bound.borrow_mut().push_back(runnable);
     }
@@ -145,6 +145,17 @@ impl Local {
             1 => woken().or_else(bound).or_else(fresh),
             _ => bound().or_else(woken).or_else(fresh),
         }
+    }
+
+    /// Only what this worker alone may run.
+    pub(crate) fn pop_bound(&self) -> Option<Runnable> {
+        self.bound.borrow_mut().pop_front()
+    }
+
+    /// Only what any worker may run, but for the LIFO slot: what has run, and then the oldest of what has not.
+    pub(crate) fn pop_unbound(&self) -> Option<Runnable> {
+        let fresh = || persist(|| self.fresh.stealer().steal());
+        self.woken.pop().or_else(fresh)
     }
 
     #[inline]

@@ -5,28 +5,35 @@ use std::io;
 use std::mem;
 use std::num::NonZeroU64;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
-use crate::protocol::idle::Idle;
+use crate::protocol::idle::{Idle, Watcher};
+use crate::protocol::pace::{Pace, Seen};
 use crate::protocol::parker::{Parker, Rouse};
 use crate::protocol::process::Process;
+use crate::protocol::roster::{Place, Roster};
 use crate::protocol::timer::{Shard, TimerKey};
 use crate::protocol::word::By;
 use crate::run::driver::Driver;
 use crate::run::green::Runnable;
-use crate::run::helpers::Helpers;
+use crate::run::processor;
 use crate::run::queue::{Inbox, Stealable};
 use crate::run::reclaim::Reclaim;
 use crate::run::registry::Registry;
+use crate::run::spares::{self, Spares};
 use crate::run::ticket::Ticket;
+use crate::run::watch::Watch;
 use crate::stack::Class;
 use crate::stack::mode::Mode;
+
+/// How long events and timers may go unattended because who should look for them is busy.
+pub(crate) const WATCH_PERIOD: Duration = Duration::from_millis(10);
 
 /// The name of a runtime, never used again in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,10 +48,48 @@ impl RuntimeId {
 
 /// What the other threads reach of a worker.
 pub(crate) struct Remote {
+    /// Written with each run.
+    pub(crate) pace: CachePadded<Pace>,
     pub(crate) stealable: Stealable,
     pub(crate) inbox: Inbox,
     pub(crate) parker: Parker,
-    pub(crate) timers: Shard<Ticket>,
+    os_thread: AtomicU32,
+}
+
+impl Remote {
+    pub(crate) fn new(stealable: Stealable) -> Self {
+        Self {
+            pace: CachePadded::new(Pace::new()),
+            stealable,
+            inbox: Inbox::default(),
+            parker: Parker::new(),
+            os_thread: AtomicU32::new(0),
+        }
+    }
+
+    /// The current OS thread is this worker.
+    pub(crate) fn begins(&self) {
+        self.os_thread
+            .store(processor::os_thread(), Ordering::Relaxed);
+        self.pace.go_on();
+    }
+
+    /// The kernel's number of the OS thread that is this worker, or was.
+    pub(crate) fn os_thread(&self) -> u32 {
+        self.os_thread.load(Ordering::Relaxed)
+    }
+}
+
+/// How a runtime is made up.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) mode: Mode,
+    pub(crate) stack_class: Class,
+    /// The name of its OS threads.
+    pub(crate) name: String,
+    pub(crate) max_spares: usize,
+    /// How long a green thread may keep its worker; `None` if for ever.
+    pub(crate) stuck_after: Option<Duration>,
 }
 
 /// See the [module](self).
@@ -55,13 +100,17 @@ pub(crate) struct Shared {
     pub(crate) mode: Mode,
     pub(crate) stack_class: Class,
     pub(crate) injector: Injector<Runnable>,
-    pub(crate) workers: Box<[CachePadded<Remote>]>,
+    pub(crate) workers: Box<[Arc<Remote>]>,
+    pub(crate) spares: Spares,
+    pub(crate) roster: Roster,
+    pub(crate) watch: Watch,
+    /// One shard a worker, which it shares with the spares that come to it when all are numbered round.
+    pub(crate) timers: Box<[CachePadded<Shard<Ticket>>]>,
     pub(crate) idle: Idle,
     /// Since when the looks at the LIFO slots are timed.
     pub(crate) start: Instant,
     pub(crate) registry: Registry,
     pub(crate) reclaim: Reclaim,
-    pub(crate) helpers: Helpers,
     driver: OnceLock<Arc<dyn Driver>>,
     /// The right to call the driver's `wait`.
     pub(crate) leader: Mutex<()>,
@@ -72,40 +121,47 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        mode: Mode,
-        stack_class: Class,
-        max_blocking: usize,
-        stealable: Vec<Stealable>,
-    ) -> Self {
+    pub(crate) fn new(plan: Plan, stealable: Vec<Stealable>) -> Self {
         let workers = stealable.len();
+        let spares = Spares::new(&plan.name, plan.max_spares);
+        let watch = Watch::new(plan.stuck_after.filter(|_| spares.bound() > 0));
         Self {
             id: RuntimeId::next(),
             process: Process::current(),
-            mode,
-            stack_class,
+            mode: plan.mode,
+            stack_class: plan.stack_class,
             injector: Injector::new(),
             workers: stealable
                 .into_iter()
-                .map(|stealable| {
-                    CachePadded::new(Remote {
-                        stealable,
-                        inbox: Inbox::default(),
-                        parker: Parker::new(),
-                        timers: Shard::new(),
-                    })
-                })
+                .map(|stealable| Arc::new(Remote::new(stealable)))
                 .collect(),
-            idle: Idle::new(workers),
+            timers: (0..workers)
+                .map(|_| CachePadded::new(Shard::new()))
+                .collect(),
+            idle: Idle::new(workers, spares.bound(), watch.is_on()),
+            spares,
+            roster: Roster::default(),
+            watch,
             start: Instant::now(),
             registry: Registry::new(workers),
             reclaim: Reclaim::default(),
-            helpers: Helpers::new(max_blocking),
             driver: OnceLock::new(),
             leader: Mutex::new(()),
             installing: Mutex::new(()),
             stopping: AtomicBool::new(false),
             awaiting_end: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The workers, and the spares that there are.
+    pub(crate) fn everybody(&self) -> impl Iterator<Item = &Arc<Remote>> {
+        self.workers.iter().chain(self.spares.iter())
+    }
+
+    pub(crate) fn remote(&self, worker: usize) -> &Arc<Remote> {
+        match worker.checked_sub(self.workers.len()) {
+            None => &self.workers[worker],
+            Some(spare) => self.spares.get(spare),
         }
     }
 
@@ -127,7 +183,7 @@ impl Shared {
 
     /// Queues what only the worker `home` may run, from outside that worker.
     pub(crate) fn push_inbox(&self, home: usize, runnable: Runnable) {
-        self.workers[home].inbox.push(runnable);
+        self.remote(home).inbox.push(runnable);
         if self.idle.claim(home) {
             self.unpark(home);
         }
@@ -140,12 +196,16 @@ impl Shared {
         time: Instant,
         ticket: Ticket,
     ) -> Option<TimerKey> {
-        let timers = &self.workers[shard].timers;
+        let timers = &self.timers[shard];
         let key = timers.arm(time, ticket)?;
         // A worker that is awake looks at its timers before it sleeps. One that sleeps does so for too
-        // long if this is the first.
-        if timers.next().is_none_or(|next| next >= time) && self.idle.claim(shard) {
-            self.unpark(shard);
+        // long if this is the first; and if it is stuck, so do all that sleep.
+        if timers.next().is_none_or(|next| next >= time) {
+            if self.idle.claim(shard) {
+                self.unpark(shard);
+            } else if self.roster.stuck() > 0 {
+                self.wake_any();
+            }
         }
         Some(key)
     }
@@ -153,8 +213,8 @@ impl Shared {
     /// Ends all waits for a time or an event, of which there are only those of futures when no green
     /// thread is left.
     pub(crate) fn end_waits(&self) {
-        for worker in &self.workers {
-            for ticket in worker.timers.take_all() {
+        for timers in &self.timers {
+            for ticket in timers.take_all() {
                 drop(ticket.end(By::Timer));
             }
         }
@@ -184,7 +244,7 @@ impl Shared {
 
     /// Unparks a worker that the caller has claimed.
     pub(crate) fn unpark(&self, worker: usize) {
-        if self.workers[worker].parker.unpark() == Rouse::WakeDriver {
+        if self.remote(worker).parker.unpark() == Rouse::WakeDriver {
             self.driver().expect("the worker is in the driver").wake();
         }
     }
@@ -196,7 +256,62 @@ impl Shared {
             true => !stealable.is_empty(),
             false => !stealable.is_lone(),
         };
-        !self.injector.is_empty() || self.workers.iter().any(|worker| counts(&worker.stealable))
+        !self.injector.is_empty() || self.everybody().any(|worker| counts(&worker.stealable))
+    }
+
+    /// The green thread that the worker runs blocks in the system from now on.
+    pub(crate) fn gets_stuck(self: &Arc<Self>, worker: usize) {
+        let place = self
+            .roster
+            .gets_stuck(&self.idle, &self.remote(worker).pace);
+        self.see_to_place(worker, place);
+    }
+
+    /// A worker is stuck if it is still in the run that was `seen`. The caller has its place if it is in
+    /// reserve.
+    pub(crate) fn is_found_stuck(self: &Arc<Self>, worker: usize, seen: Seen, caller: usize) {
+        let pace = &self.remote(worker).pace;
+        let place = self.roster.is_found_stuck(&self.idle, pace, seen, caller);
+        self.see_to_place(worker, place);
+    }
+
+    /// The green thread that the worker runs has given it back, or blocks no more.
+    pub(crate) fn is_back(self: &Arc<Self>, worker: usize) {
+        if self.roster.is_back(&self.idle, &self.remote(worker).pace) {
+            self.has_watcher();
+        }
+    }
+
+    /// Sees to it that somebody watches, now that the caller is busy.
+    pub(crate) fn has_watcher(self: &Arc<Self>) {
+        match self.idle.claim_watcher() {
+            Watcher::Claimed(worker) => self.unpark(worker),
+            Watcher::Missing if self.watch.is_on() => spares::start(self),
+            Watcher::Missing | Watcher::NotNeeded => {}
+        }
+    }
+
+    fn see_to_place(self: &Arc<Self>, worker: usize, place: Place) {
+        match place {
+            Place::Kept => {}
+            Place::Free => spares::start(self),
+            Place::Taken if self.is_somebody_wanted(worker) => self.wake_any(),
+            Place::Taken => {}
+        }
+    }
+
+    /// Whether there is anything to do for whoever has the place of a worker that is stuck, and perhaps
+    /// sleeps.
+    fn is_somebody_wanted(&self, worker: usize) -> bool {
+        // Who watches looks at these timers soon, without being told.
+        let soon = self
+            .idle
+            .is_watched()
+            .then(|| Instant::now() + WATCH_PERIOD);
+        let next_timer = self.timers[worker % self.timers.len()].next();
+        self.has_work_for_any(true)
+            || self.driver().is_some() && !self.leader.is_locked()
+            || next_timer.is_some_and(|next| soon.is_none_or(|soon| next < soon))
     }
 
     pub(crate) fn driver(&self) -> Option<&dyn Driver> {
@@ -246,8 +361,8 @@ impl Shared {
     /// Makes all workers end. No green thread is alive.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        self.helpers.close();
-        for worker in 0..self.workers.len() {
+        self.spares.close();
+        for worker in 0..self.everybody().count() {
             if self.idle.claim(worker) {
                 self.unpark(worker);
             }

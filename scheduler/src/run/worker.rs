@@ -29,7 +29,7 @@ use crate::protocol::word::{By, Commit};
 use crate::run::context;
 use crate::run::green::{Runnable, Waiter};
 use crate::run::queue::Local;
-use crate::run::shared::Shared;
+use crate::run::shared::{Remote, Shared};
 use crate::run::stack_use;
 use crate::run::ticket::Ticket;
 use crate::run::wake;
@@ -43,11 +43,15 @@ use crate::stack::{Cache, Class, Promise};
 /// something that perhaps nobody can do while it keeps this worker.
 const SPINNING: u32 = 1000;
 
-/// One worker. Everything in it is touched by its own OS thread only, be it from the loop or from
+/// One worker, or a spare. Everything in it is touched by its own OS thread only, be it from the loop or from
 /// the green thread on it.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
+    remote: Arc<Remote>,
     index: usize,
+    is_spare: bool,
+    /// That of the registry and of the timers.
+    shard: usize,
     thread_pointer: usize,
     os_thread: u32,
     /// That of the loop, which computes nothing that raises a flag.
@@ -55,41 +59,57 @@ pub(crate) struct Worker {
     local: Local,
     stacks: RefCell<Cache>,
     running: RefCell<Option<Arc<Waiter>>>,
-    /// Since it has looked around.
-    runs: Cell<u32>,
     /// How often the green thread that runs has polled in vain.
     polls: Cell<u32>,
     random: Cell<u64>,
     tickets: RefCell<Vec<Ticket>>,
     /// When the next scan for what can be given back was due, as it fell asleep.
     scan: Cell<Option<Instant>>,
+    spare: Spare,
     /// When a green thread has last kept this worker in a panic hook in vain.
     pub(crate) gave_up_in_hook: Cell<Option<Instant>>,
+}
+
+/// What only a spare needs to know of itself.
+#[derive(Default)]
+struct Spare {
+    /// How many green threads are alive that are bound to it.
+    bound: Cell<usize>,
+    /// Whether it has taken part since it last left all to others.
+    has_taken_part: Cell<bool>,
+    /// Since when it has had nothing to do.
+    idle_since: Cell<Option<Instant>>,
 }
 
 impl Worker {
     /// Makes the current OS thread's worker.
     pub(crate) fn new(shared: Arc<Shared>, index: usize, local: Local) -> Self {
         let class = shared.stack_class;
+        let workers = shared.workers.len();
+        let remote = shared.remote(index).clone();
+        remote.begins();
         Self {
             shared,
+            remote,
             index,
+            is_spare: index >= workers,
+            shard: index % workers,
             thread_pointer: tls::thread_pointer(),
             os_thread: tls::os_thread(),
             environment: Environment::current(),
             local,
             stacks: RefCell::new(Cache::new(class)),
             running: RefCell::new(None),
-            runs: Cell::new(0),
             polls: Cell::new(0),
             random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (index as u64 + 1)),
             tickets: RefCell::new(Vec::new()),
             scan: Cell::new(None),
+            spare: Spare::default(),
             gave_up_in_hook: Cell::new(None),
         }
     }
 
-    /// Runs until the runtime stops.
+    /// Runs until the runtime stops, or a spare is not needed any more.
     pub(crate) fn run(&self) {
         let guard = AbortOnUnwind;
         context::enter_worker(self, || {
@@ -106,8 +126,17 @@ impl Worker {
         &self.shared
     }
 
+    /// Its queues, for the next who sits in its place.
+    pub(crate) fn into_local(self) -> Local {
+        self.local
+    }
+
     pub(crate) fn index(&self) -> usize {
         self.index
+    }
+
+    pub(crate) fn shard(&self) -> usize {
+        self.shard
     }
 
     /// That of its OS thread.
@@ -140,11 +169,29 @@ impl Worker {
     }
 
     pub(crate) fn timers(&self) -> &Shard<Ticket> {
-        self.timers_of(self.index)
+        self.timers_of(self.shard)
     }
 
-    pub(crate) fn timers_of(&self, worker: usize) -> &Shard<Ticket> {
-        &self.shared.workers[worker].timers
+    pub(crate) fn timers_of(&self, shard: usize) -> &Shard<Ticket> {
+        &self.shared.timers[shard]
+    }
+
+    /// The green thread that runs blocks in the system from now on: another worker takes the place of this
+    /// one. `false` if that has been done.
+    pub(crate) fn gets_stuck(&self) -> bool {
+        if self.remote.pace.is_stuck() {
+            return false;
+        }
+        self.release_lifo();
+        self.shared.gets_stuck(self.index);
+        true
+    }
+
+    /// The green thread that runs blocks no more, or has given the worker back.
+    pub(crate) fn is_back(&self) {
+        if self.remote.pace.is_stuck() {
+            self.shared.is_back(self.index);
+        }
     }
 
     pub(crate) fn promise_stack(&self, class: Class) -> std::io::Result<Promise> {
@@ -158,7 +205,8 @@ impl Worker {
             return Some(runnable);
         }
         let is_fresh = runnable.green().home().is_none();
-        if is_fresh || self.running().is_none() {
+        // Nobody would look after the LIFO slot of one who is stuck.
+        if is_fresh || self.running().is_none() || self.remote.pace.is_stuck() {
             self.push_back(runnable);
         } else {
             self.push_next(runnable);
@@ -208,7 +256,7 @@ impl Worker {
 
     /// Something was queued here that others may run.
     fn wake_others(&self) {
-        if self.shared.workers.len() > 1 {
+        if self.shared.idle.has_others() {
             self.shared.wake_for_work(|| self.local.is_lone());
         }
     }
@@ -238,6 +286,7 @@ impl Worker {
             }
         };
         let resumed = started.environment.run_in(self.environment, switch);
+        self.is_back();
         let waiter = self.running.take().expect("it was put there above");
         if let Resumed::Suspended(_) = resumed {
             self.see_to_entry(&waiter);
@@ -257,7 +306,7 @@ impl Worker {
         let green = waiter.green().expect("only green threads are run");
         if green.key().is_none() {
             let registry = &self.shared.registry;
-            green.set_key(registry.enter(self.index, waiter));
+            green.set_key(registry.enter(self.shard, waiter));
             if registry.is_closed() && cfg!(panic = "unwind") {
                 waiter.cancel_running();
             }
@@ -274,6 +323,9 @@ impl Worker {
             own_stack.started().thread_pointer
         };
         green.set_home(self.index);
+        if self.is_spare && green.bound_to() == Some(self.index) {
+            self.spare.bound.update(|bound| bound + 1);
+        }
         if let (Some(pointer), Some(own)) = (pointer, tls::own()) {
             // It uses this worker's cache of the allocator from now on.
             own.lend_allocator(self.thread_pointer, pointer.get());
@@ -301,7 +353,10 @@ impl Worker {
         if let Some(key) = green.key() {
             self.shared.registry.remove(key);
         }
-        for ticket in self.shared.thread_ended(self.index) {
+        if self.is_spare && green.bound_to() == Some(self.index) {
+            self.spare.bound.update(|bound| bound - 1);
+        }
+        for ticket in self.shared.thread_ended(self.shard) {
             ticket.fire();
         }
         let of_scope = green.scope.as_ref().and_then(|scope| scope.thread_ended());

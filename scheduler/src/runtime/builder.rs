@@ -9,20 +9,24 @@ use std::time::Duration;
 
 use super::{Runtime, cpus};
 use crate::run::context;
-use crate::run::helpers;
 use crate::run::os_thread;
 use crate::run::overflow;
 use crate::run::panicking;
 use crate::run::queue::Local;
 use crate::run::reclaim;
-use crate::run::shared::Shared;
+use crate::run::shared::{Plan, Shared};
+use crate::run::spares;
 use crate::run::stack_use;
 use crate::run::worker::Worker;
 use crate::stack::mode::{Mode, ThreadLocals};
 use crate::stack::{self, Class, room, tls};
 
 const MAX_WORKERS: usize = 1024;
-const MAX_BLOCKING: usize = 1 << 16;
+const MAX_SPARES: usize = 1 << 16;
+/// How long a green thread may keep its worker where nothing else is set.
+const STUCK_AFTER: Duration = Duration::from_millis(10);
+const SHORTEST_STUCK: Duration = Duration::from_millis(1);
+const LONGEST_STUCK: Duration = Duration::from_secs(3600);
 
 /// Configures a [`Runtime`].
 ///
@@ -34,7 +38,8 @@ const MAX_BLOCKING: usize = 1 << 16;
 /// | [`stack_size`](Self::stack_size) | `ROVING_STACK_SIZE` | 256 KiB of address space; 1 MiB in debug builds |
 /// | [`thread_name`](Self::thread_name) |  | `roving` |
 /// | [`own_thread_locals`](Self::own_thread_locals), [`pinned_thread_locals`](Self::pinned_thread_locals) | `ROVING_THREAD_LOCALS` = `own` or `pinned` | own where the platform allows it, else pinned |
-/// | [`max_blocking`](Self::max_blocking) | `ROVING_MAX_BLOCKING` | 512 |
+/// | [`stuck_after`](Self::stuck_after) | `ROVING_STUCK_AFTER` = `20ms`, `1s` or `0` | 10 ms |
+/// | [`max_spares`](Self::max_spares) | `ROVING_MAX_SPARES` | 512 |
 /// | [`migrate_always`](Self::migrate_always) | `ROVING_MIGRATE_ALWAYS` = 1 | no                          |
 ///
 /// Three more variables hold for the whole process, two of them for those who look into a program:
@@ -62,7 +67,8 @@ pub struct Builder {
     thread_name: Option<String>,
     thread_locals: Option<ThreadLocals>,
     migrate_always: Option<bool>,
-    max_blocking: Option<usize>,
+    stuck_after: Option<Duration>,
+    max_spares: Option<usize>,
 }
 
 impl Builder {
@@ -136,11 +142,23 @@ impl Builder {
         self
     }
 
-    /// Sets how many calls of [`blocking`](crate::blocking::run) may be under way at once, from 1 to
-    /// 65,536: each of them takes an OS thread. As many again may look up names, and as many close
-    /// sockets that linger.
-    pub fn max_blocking(mut self, calls: usize) -> Self {
-        self.max_blocking = Some(calls);
+    /// Sets how long a green thread may keep its worker from the others, from a millisecond to an hour. If it does
+    /// so for longer, be it that it computes or that it waits in the system, in foreign code or for a lock of
+    /// `std`, a *spare* OS thread takes the place of that worker, and the others go on. Zero turns
+    /// that off: then a place is handed over by [`blocking`](crate::blocking::run) only.
+    ///
+    /// A runtime has one OS thread more than it has workers, a spare that sleeps, so that somebody is
+    /// there to find that. Without this it has none.
+    pub fn stuck_after(mut self, time: Duration) -> Self {
+        self.stuck_after = Some(time);
+        self
+    }
+
+    /// Sets how many spare OS threads there may be at most, up to 65,536: so many green threads may block in
+    /// the system or compute for long, beside as many others as there are workers. At the bound what waits may
+    /// have to wait for them, and a line on standard error says so. With 0 no place is ever handed over.
+    pub fn max_spares(mut self, spares: usize) -> Self {
+        self.max_spares = Some(spares);
         self
     }
 
@@ -159,11 +177,18 @@ impl Builder {
                 None => cpus::usable().clamp(1, MAX_WORKERS),
             },
         };
-        let max_blocking = match self.max_blocking {
-            Some(calls) => helpers_in_range("max_blocking", calls)?,
-            None => match from_environment("ROVING_MAX_BLOCKING")? {
-                Some(calls) => helpers_in_range("ROVING_MAX_BLOCKING", calls)?,
-                None => helpers::DEFAULT_BOUND,
+        let max_spares = match self.max_spares {
+            Some(spares) => spares_in_range("max_spares", spares)?,
+            None => match from_environment("ROVING_MAX_SPARES")? {
+                Some(spares) => spares_in_range("ROVING_MAX_SPARES", spares)?,
+                None => spares::DEFAULT_BOUND,
+            },
+        };
+        let stuck_after = match self.stuck_after {
+            Some(time) => limit_in_range("stuck_after", time)?,
+            None => match time_from_environment("ROVING_STUCK_AFTER")? {
+                Some(time) => limit_in_range("ROVING_STUCK_AFTER", time)?,
+                None => Some(STUCK_AFTER),
             },
         };
         let name = self.thread_name.as_deref().unwrap_or("roving");
@@ -172,8 +197,16 @@ impl Builder {
                 "the thread name {name:?} has a null byte in it"
             )));
         }
-        let (mode, class) = self.ground()?;
-        start(mode, class, max_blocking, workers, name)
+        let name = name.to_owned();
+        let (mode, stack_class) = self.ground()?;
+        let plan = Plan {
+            mode,
+            stack_class,
+            name,
+            max_spares,
+            stuck_after,
+        };
+        start(plan, workers)
     }
 
     /// What threads with stacks of their own stand on. Prepares the process for them.
@@ -239,16 +272,11 @@ impl Builder {
     }
 }
 
-fn start(
-    mode: Mode,
-    class: Class,
-    max_blocking: usize,
-    workers: usize,
-    name: &str,
-) -> io::Result<Runtime> {
+fn start(plan: Plan, workers: usize) -> io::Result<Runtime> {
     let locals: Vec<Local> = (0..workers).map(|_| Local::new()).collect();
     let stealable = locals.iter().map(Local::stealable).collect();
-    let shared = Arc::new(Shared::new(mode, class, max_blocking, stealable));
+    let name = plan.name.clone();
+    let shared = Arc::new(Shared::new(plan, stealable));
     if shared.mode.report_stacks {
         stack_use::report_at_exit(&shared);
     }
@@ -267,6 +295,9 @@ fn start(
         })?;
         runtime.add_worker(worker);
     }
+    if shared.watch.is_on() {
+        spares::start(&shared);
+    }
     Ok(runtime)
 }
 
@@ -280,12 +311,25 @@ fn in_range(what: &str, workers: usize) -> io::Result<usize> {
     }
 }
 
-fn helpers_in_range(what: &str, calls: usize) -> io::Result<usize> {
-    if (1..=MAX_BLOCKING).contains(&calls) {
-        Ok(calls)
+fn spares_in_range(what: &str, spares: usize) -> io::Result<usize> {
+    if spares <= MAX_SPARES {
+        Ok(spares)
     } else {
         Err(invalid(format!(
-            "{what} = {calls}: from 1 to {MAX_BLOCKING} calls may block at once"
+            "{what} = {spares}: a runtime has up to {MAX_SPARES} spares"
+        )))
+    }
+}
+
+/// How long a green thread may keep its worker; `None` if for ever.
+fn limit_in_range(what: &str, time: Duration) -> io::Result<Option<Duration>> {
+    if time.is_zero() {
+        Ok(None)
+    } else if (SHORTEST_STUCK..=LONGEST_STUCK).contains(&time) {
+        Ok(Some(time))
+    } else {
+        Err(invalid(format!(
+            "{what} = {time:?}: a worker is stuck after 1 ms to 1 h, or never: 0"
         )))
     }
 }
@@ -322,6 +366,20 @@ fn parsed_from_environment<T>(
             None => Err(invalid(format!("{variable}={text}: expected {expected}"))),
         },
     }
+}
+
+/// A time as `10ms`, `1.5s` or `0`.
+fn time_from_environment(variable: &str) -> io::Result<Option<Duration>> {
+    parsed_from_environment(variable, "a time as 10ms, 1.5s or 0", |text| {
+        let (number, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+            (Some(millis), _) => (millis, 0.001),
+            (None, Some(seconds)) => (seconds, 1.0),
+            (None, None) => (text, 0.0),
+        };
+        let number = number.trim_end().parse::<f64>().ok();
+        let number = number.filter(|number| unit > 0.0 || *number == 0.0)?;
+        Duration::try_from_secs_f64(number * unit).ok()
+    })
 }
 
 fn invalid(message: String) -> io::Error {

@@ -105,6 +105,7 @@ fn stop(shared: &Shared, workers: Vec<JoinHandle<()>>) {
         // A worker that panics aborts the process, so it has ended well.
         let _ = worker.join();
     }
+    shared.spares.join();
     // No worker of this runtime will do it any more.
     shared.end_waits();
     stack::cool_all();

@@ -348,7 +348,7 @@ impl fmt::Debug for Wait {
 
 /// A timer in a worker's shard that ends a wait.
 struct Timer {
-    worker: usize,
+    shard: usize,
     key: TimerKey,
 }
 
@@ -359,7 +359,7 @@ impl Timer {
             let worker = worker.expect("a green thread runs on a worker");
             let key = worker.timers().arm(deadline, ticket)?;
             Some(Self {
-                worker: worker.index(),
+                shard: worker.shard(),
                 key,
             })
         })
@@ -368,7 +368,7 @@ impl Timer {
     fn cancel(self) {
         let ticket = context::with_worker(|worker| {
             let worker = worker.expect("a green thread runs on a worker");
-            worker.timers_of(self.worker).cancel(self.key)
+            worker.timers_of(self.shard).cancel(self.key)
         });
         drop(ticket);
     }

@@ -5,6 +5,8 @@
 //! loom tells. Whatever lasts for a time ends at once, and what only saves time (a worker that watches
 //! though all are asleep) is left out.
 
+mod hand_over;
+
 use std::cell::Cell;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -12,11 +14,13 @@ use std::time::{Duration, Instant};
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
 
-use super::Idle;
 use super::sleep::{self, Idler};
+use super::{Idle, Watcher};
 use crate::protocol::nap::Naps;
+use crate::protocol::pace::Pace;
 use crate::protocol::parker::{Parker, Rouse};
 use crate::protocol::primitive::{AtomicUsize, Condvar, Mutex, Ordering};
+use crate::protocol::roster::{Place, Roster};
 use crate::protocol::slot::{self, Looker, Slot};
 
 /// What one waits for and another one says.
@@ -50,6 +54,8 @@ struct Driver {
 
 struct Model {
     idle: Idle,
+    roster: Roster,
+    paces: Vec<Pace>,
     parkers: Vec<Parker>,
     driver: Option<Driver>,
     stopping: AtomicUsize,
@@ -67,8 +73,23 @@ struct Model {
 
 impl Model {
     fn new(workers: usize) -> Self {
+        Self::with_spares(workers, 0)
+    }
+
+    /// The spares are in reserve, and awake.
+    fn with_spares(workers: usize, spares: usize) -> Self {
+        let idle = Idle::new(workers, spares, spares > 0);
+        let roster = Roster::default();
+        for spare in 0..spares {
+            assert!(!roster.join(&idle, workers + spare));
+        }
+        let paces: Vec<_> = (0..workers + spares).map(|_| Pace::new()).collect();
+        paces[workers..].iter().for_each(Pace::rest);
+        let workers = workers + spares;
         Self {
-            idle: Idle::new(workers),
+            idle,
+            roster,
+            paces,
             parkers: (0..workers).map(|_| Parker::new()).collect(),
             driver: None,
             stopping: AtomicUsize::new(0),
@@ -116,6 +137,27 @@ impl Model {
         }
     }
 
+    /// The worker runs what blocks from now on.
+    fn hands_over(&self, worker: usize) {
+        let place = self.roster.gets_stuck(&self.idle, &self.paces[worker]);
+        self.see_to_place(place);
+    }
+
+    fn see_to_place(&self, place: Place) {
+        if place == Place::Taken
+            && self.shared.load(Ordering::Acquire) > 0
+            && let Some(worker) = self.idle.claim_any()
+        {
+            self.unpark(worker);
+        }
+    }
+
+    fn is_back(&self, worker: usize) {
+        if self.paces[worker].is_stuck() {
+            self.roster.is_back(&self.idle, &self.paces[worker]);
+        }
+    }
+
     fn stop(&self) {
         self.stopping.store(1, Ordering::SeqCst);
         for worker in 0..self.parkers.len() {
@@ -131,8 +173,10 @@ impl Model {
         for count in [&idle.searching, &idle.watching, &idle.napping] {
             assert_eq!(count.load(Ordering::SeqCst), 0);
         }
-        for (worker, parker) in self.parkers.iter().enumerate() {
-            assert!(!idle.is_asleep(worker));
+        for word in &idle.asleep {
+            assert_eq!(word.load(Ordering::SeqCst), 0);
+        }
+        for parker in &self.parkers {
             assert!(parker.enter_driver(), "no unpark has come late");
         }
     }
@@ -169,6 +213,9 @@ struct Worker {
 
 impl Worker {
     fn new(model: &Arc<Model>, index: usize) -> Self {
+        if index >= model.idle.workers {
+            model.paces[index].go_on();
+        }
         Self {
             model: model.clone(),
             index,
@@ -211,6 +258,10 @@ impl Idler for Worker {
         &self.model.idle
     }
 
+    fn roster(&self) -> &Roster {
+        &self.model.roster
+    }
+
     fn index(&self) -> usize {
         self.index
     }
@@ -227,13 +278,19 @@ impl Idler for Worker {
         self.model.stopping.load(Ordering::SeqCst) == 1
     }
 
-    fn expire_timers(&self) {
+    fn may_end(&self) -> bool {
+        false
+    }
+
+    fn expire_timers(&self, _: bool) {
         if self.timer_is_due.take() {
             self.model.private[self.index].fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn find(&self, searches: bool, naps: &mut Naps) -> Option<Work> {
+    fn surrender(&self) {}
+
+    fn find(&self, takes_part: bool, searches: bool, naps: &mut Naps) -> Option<Work> {
         let model = &self.model;
         if let Some(left) = self.misses.get().checked_sub(1) {
             self.misses.set(left);
@@ -241,6 +298,9 @@ impl Idler for Worker {
         }
         if Model::take(&model.private[self.index]) {
             return Some(Work::Private);
+        }
+        if !takes_part {
+            return None;
         }
         if searches && Model::take(&model.shared) {
             return Some(Work::Shared);
@@ -263,15 +323,35 @@ impl Idler for Worker {
         false
     }
 
+    fn rests(&self) {
+        self.model.paces[self.index].rest();
+    }
+
+    fn is_not_stuck(&self) {
+        self.model.is_back(self.index);
+    }
+
+    fn somebody_is_busy(&self) -> bool {
+        self.model.paces.iter().any(|pace| pace.seen().is_some())
+    }
+
     /// A watcher has something to look after in those models only that have slots.
-    fn sleeps_until(&self, nap: Option<Duration>, watches: bool) -> Option<Instant> {
+    fn sleeps_until(&self, _: bool, nap: Option<Duration>, watches: bool) -> Option<Instant> {
         let has_timer = self.timer.take();
         self.timer_is_due.set(has_timer);
         let watches = watches && !self.model.slots.is_empty();
         (nap.is_some() || has_timer || watches).then(Instant::now)
     }
 
+    fn look_for_stuck(&self) {}
+
     fn has_slept(&self) {}
+
+    fn goes_on(&self) {
+        self.model.paces[self.index].go_on();
+    }
+
+    fn lacks_watcher(&self) {}
 
     fn may_lead(&self) -> bool {
         let driver = self.model.driver.as_ref();
@@ -416,16 +496,19 @@ fn two_pushes_wake_two_workers() {
 fn one_that_gets_busy_meets_one_that_falls_asleep() {
     loom::model(|| {
         let model = Arc::new(Model::new(2));
+        model.paces[0].rest();
         model.idle.announce_sleep(0, false);
         let falls_asleep = {
-            let model = model.clone();
+            let worker = Worker::new(&model, 1);
             thread::spawn(move || {
-                model.idle.announce_sleep(1, false);
-                model.idle.begin_watch(false)
+                worker.rests();
+                worker.idle().announce_sleep(1, false);
+                worker.somebody_is_busy() && worker.idle().begin_watch()
             })
         };
         assert!(model.idle.retract_sleep(0));
-        let claims = model.idle.claim_watcher().is_some();
+        model.paces[0].go_on();
+        let claims = matches!(model.idle.claim_watcher(), Watcher::Claimed(_));
         let watches = falls_asleep.join().unwrap();
         assert!(watches || claims);
     });

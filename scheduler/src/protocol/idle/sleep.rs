@@ -1,16 +1,22 @@
 //! What a worker does that has nothing to do: it looks for work, and sleeps until there is some.
 //!
 //! The argument is that of [`idle`](super). Here are its steps in their order, for whatever is an
-//! [`Idler`]: the workers of a runtime, and those of the models.
+//! [`Idler`]: the workers and the spares of a runtime, and those of the models.
+//!
+//! A spare in [reserve](crate::protocol::roster) does the same, but for what is for all to do: that it
+//! leaves to others. If it has been claimed all the same, be it to watch or before it was dismissed, it counts
+//! as searching, so whoever has pushed work meanwhile relies on it: it claims another one in its place, as who
+//! finds work does.
 
 use std::time::{Duration, Instant};
 
-use super::Idle;
+use super::{Idle, Watcher};
 use crate::protocol::nap::Naps;
 use crate::protocol::parker::Parker;
+use crate::protocol::roster::Roster;
 
-/// So many times in a row a worker that has nothing to do watches though all are asleep. In a model none
-/// does, so that whoever must be woken is asleep.
+/// So many times in a row a worker watches though nobody is busy. In a model none does, so that whoever must
+/// be woken is asleep.
 const WATCHES: u32 = if cfg!(roving_loom) { 0 } else { 30 };
 
 /// A worker, as its sleep needs to know it.
@@ -18,6 +24,7 @@ pub(crate) trait Idler {
     type Work;
 
     fn idle(&self) -> &Idle;
+    fn roster(&self) -> &Roster;
     fn index(&self) -> usize;
     fn parker(&self) -> &Parker;
 
@@ -26,12 +33,19 @@ pub(crate) trait Idler {
 
     fn is_stopping(&self) -> bool;
 
-    /// Lets what waits for a time that has come run again, also that of busy workers.
-    fn expire_timers(&self);
+    /// Whether it has nothing to do any more, and nobody will have anything for it.
+    fn may_end(&self) -> bool;
 
-    /// Takes what was left to it or to all, what others hold up, and if it `searches`, what waits in the
-    /// queues of the others.
-    fn find(&self, searches: bool, naps: &mut Naps) -> Option<Self::Work>;
+    /// Lets what waits for a time that has come run again: if it `takes_part`, also that of busy workers,
+    /// else that of those who are stuck.
+    fn expire_timers(&self, takes_part: bool);
+
+    /// Leaves what waits in its queues to others, who take part.
+    fn surrender(&self);
+
+    /// Takes what was left to it, and if it `takes_part` to all, what others hold up, and if it `searches`,
+    /// what waits in the queues of the others.
+    fn find(&self, takes_part: bool, searches: bool, naps: &mut Naps) -> Option<Self::Work>;
 
     /// Whether there is work that nobody else may do.
     fn sees_own_work(&self) -> bool;
@@ -43,11 +57,34 @@ pub(crate) trait Idler {
     /// Does a piece of what is left to do for those who are idle. `false` if nothing is.
     fn tidy(&self) -> bool;
 
+    /// It is about to announce that it sleeps.
+    fn rests(&self);
+
+    /// It has announced that it sleeps, so it is not stuck, if somebody has thought so.
+    fn is_not_stuck(&self);
+
+    /// Whether anybody runs a green thread and is not stuck.
+    fn somebody_is_busy(&self) -> bool;
+
     /// When it must not sleep any more.
-    fn sleeps_until(&self, nap: Option<Duration>, watches: bool) -> Option<Instant>;
+    fn sleeps_until(
+        &self,
+        takes_part: bool,
+        nap: Option<Duration>,
+        watches: bool,
+    ) -> Option<Instant>;
+
+    /// It has watched: looks who is stuck.
+    fn look_for_stuck(&self);
 
     /// It is awake again, and nobody has called it.
     fn has_slept(&self);
+
+    /// It has slept, and is about to be busy.
+    fn goes_on(&self);
+
+    /// Nobody is left who could watch. Starts another spare, if there may be one.
+    fn lacks_watcher(&self);
 
     /// Whether there is a driver, and nobody seems to wait in it.
     fn may_lead(&self) -> bool;
@@ -66,34 +103,42 @@ enum Awoken {
     ByItself,
 }
 
-/// Finds work, or sleeps until there is some. `None` when the runtime stops.
+/// Finds work, or sleeps until there is some. `None` when the runtime stops, or the worker may end.
 pub(crate) fn find_or_sleep<W: Idler>(worker: &W) -> Option<W::Work> {
     let idle = worker.idle();
-    let mut searching = idle.start_search();
+    let mut takes_part = takes_part_in(worker);
+    let mut searching = takes_part && idle.start_search();
     let mut naps = Naps::new();
-    let mut sleeps = 0;
+    let mut has_slept = false;
+    let mut quiet = 0;
     loop {
-        worker.expire_timers();
-        let found = worker.find(searching, &mut naps);
+        worker.expire_timers(takes_part);
+        if !takes_part {
+            worker.surrender();
+        }
+        let found = worker.find(takes_part, searching, &mut naps);
         if found.is_some() {
-            get_busy(worker, searching, sleeps > 0);
+            get_busy(worker, searching, has_slept);
             return found;
         }
-        if worker.tidy() {
+        if takes_part && worker.tidy() {
             continue;
         }
-        let nap = naps.next().filter(|_| idle.begin_nap());
+        let nap = naps.next().filter(|_| takes_part && idle.begin_nap());
+        worker.rests();
         idle.announce_sleep(worker.index(), searching);
-        let called = sleep(worker, nap, sleeps < WATCHES) == Awoken::Called;
-        sleeps += 1;
-        if worker.is_stopping() {
+        worker.is_not_stuck();
+        let called = sleep(worker, searching, nap, &mut quiet) == Awoken::Called;
+        has_slept = true;
+        if worker.is_stopping() || !called && nap.is_none() && worker.may_end() {
             return None;
         }
+        takes_part = takes_part_in(worker);
         searching = if nap.is_some() {
             idle.end_nap(called);
             true
         } else {
-            called || idle.start_search()
+            called || takes_part && idle.start_search()
         };
         if called {
             naps.missed();
@@ -101,25 +146,41 @@ pub(crate) fn find_or_sleep<W: Idler>(worker: &W) -> Option<W::Work> {
     }
 }
 
+fn takes_part_in<W: Idler>(worker: &W) -> bool {
+    worker.roster().takes_part(worker.idle(), worker.index())
+}
+
 /// Leaves to others what it leaves behind: to search, and if it has slept, to watch.
 fn get_busy<W: Idler>(worker: &W, searching: bool, has_slept: bool) {
     let idle = worker.idle();
-    if searching
-        && idle.search_found()
-        && worker.sees_shared_work(true)
-        && let Some(other) = idle.claim_any()
-    {
-        worker.unpark(other);
+    if searching && idle.search_found() {
+        pass_on(worker);
     }
-    if has_slept && let Some(other) = idle.claim_watcher() {
+    if has_slept {
+        worker.goes_on();
+        match idle.claim_watcher() {
+            Watcher::Claimed(other) => worker.unpark(other),
+            Watcher::Missing => worker.lacks_watcher(),
+            Watcher::NotNeeded => {}
+        }
+    }
+}
+
+/// Has another one see to the work that waits for all, if there is any. The caller has fenced.
+fn pass_on<W: Idler>(worker: &W) {
+    if worker.sees_shared_work(true)
+        && let Some(other) = worker.idle().claim_any()
+    {
         worker.unpark(other);
     }
 }
 
 /// Sleeps, having announced it, unless there is work after all.
-fn sleep<W: Idler>(worker: &W, nap: Option<Duration>, watches_anyhow: bool) -> Awoken {
+fn sleep<W: Idler>(worker: &W, searched: bool, nap: Option<Duration>, quiet: &mut u32) -> Awoken {
     let idle = worker.idle();
-    if worker.sees_own_work() || worker.sees_shared_work(!idle.somebody_naps()) {
+    let takes_part = takes_part_in(worker);
+    let sees_work = || worker.sees_shared_work(!idle.somebody_naps());
+    if worker.sees_own_work() || takes_part && sees_work() {
         if idle.retract_sleep(worker.index()) {
             idle.resume_search();
         } else {
@@ -127,31 +188,43 @@ fn sleep<W: Idler>(worker: &W, nap: Option<Duration>, watches_anyhow: bool) -> A
         }
         return Awoken::Called;
     }
+    if !takes_part && searched {
+        pass_on(worker);
+    }
     if worker.is_stopping() {
         return Awoken::ByItself;
     }
-    let watches = idle.begin_watch(watches_anyhow);
-    let until = worker.sleeps_until(nap, watches);
-    let unparked = lead(worker, until).unwrap_or_else(|| worker.parker().park(until));
+    *quiet = if worker.somebody_is_busy() {
+        0
+    } else {
+        *quiet + 1
+    };
+    let watches = *quiet <= WATCHES && idle.begin_watch();
+    let until = worker.sleeps_until(takes_part, nap, watches);
+    let unparked = lead(worker, takes_part, until).unwrap_or_else(|| worker.parker().park(until));
     if watches {
         idle.end_watch();
     }
-    if unparked {
+    let called = unparked
+        || !idle.retract_sleep(worker.index()) && {
+            worker.parker().absorb();
+            true
+        };
+    if watches {
+        worker.look_for_stuck();
+    }
+    if called {
         return Awoken::Called;
     }
-    if idle.retract_sleep(worker.index()) {
-        // Timers are due. What they let run is its own to do, and nobody need be woken for it.
-        worker.has_slept();
-        return Awoken::ByItself;
-    }
-    worker.parker().absorb();
-    Awoken::Called
+    // Timers are due. What they let run is its own to do, and nobody need be woken for it.
+    worker.has_slept();
+    Awoken::ByItself
 }
 
-/// Sleeps in the driver. `None` if there is none or another worker leads; else whether the worker was
-/// unparked.
-fn lead<W: Idler>(worker: &W, until: Option<Instant>) -> Option<bool> {
-    if !worker.may_lead() {
+/// Sleeps in the driver. `None` if there is none or another worker leads, or who sleeps does not take part;
+/// else whether the worker was unparked.
+fn lead<W: Idler>(worker: &W, takes_part: bool, until: Option<Instant>) -> Option<bool> {
+    if !takes_part || !worker.may_lead() {
         return None;
     }
     if !worker.parker().enter_driver() {

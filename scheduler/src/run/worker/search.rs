@@ -24,15 +24,19 @@ use crate::protocol::idle::Idle;
 use crate::protocol::idle::sleep::{self, Idler};
 use crate::protocol::nap::Naps;
 use crate::protocol::parker::Parker;
+use crate::protocol::roster::Roster;
 use crate::protocol::timer::Shard;
 use crate::protocol::word::By;
 use crate::run::green::{Runnable, Waiter};
+use crate::run::processor;
 use crate::run::queue::Inbox;
+use crate::run::shared::WATCH_PERIOD;
+use crate::run::spares::{self, KEEP_IDLE};
 use crate::run::ticket::Ticket;
 
 /// A busy worker looks for events, timers and injected green threads after so many runs. A prime,
 /// so that it does not keep step with the program's own periods (as in Go).
-const LOOK_AROUND: u32 = 61;
+const LOOK_AROUND: u8 = 61;
 
 /// A thief looks so often whether a green thread that waits alone is still there, each time after so
 /// many pauses of the processor: in all some microseconds.
@@ -42,14 +46,13 @@ const PAUSES_A_LOOK: u32 = 32;
 /// An idle worker keeps room for so many tickets that are to be fired.
 const TICKETS: usize = 1024;
 
-/// How long events and timers may go unattended because who should look for them is busy.
-const WATCH_PERIOD: Duration = Duration::from_millis(10);
-
 impl Worker {
     /// The next green thread that it can have without looking at the other workers.
     pub(super) fn next(&self) -> Option<Runnable> {
-        let runs = self.runs.get() + 1;
-        self.runs.set(runs);
+        let runs = self.remote.pace.runs();
+        if self.is_spare && !self.still_takes_part() {
+            return None;
+        }
         if runs >= LOOK_AROUND
             && let Some(injected) = self.look_around()
         {
@@ -63,7 +66,14 @@ impl Worker {
     }
 
     fn inbox(&self) -> &Inbox {
-        &self.shared.workers[self.index].inbox
+        &self.remote.inbox
+    }
+
+    /// Whether a spare takes part, which has just run a green thread.
+    fn still_takes_part(&self) -> bool {
+        self.spare.has_taken_part.set(true);
+        self.spare.idle_since.set(None);
+        self.shared.roster.takes_part(&self.shared.idle, self.index)
     }
 
     fn take_injected(&self) -> Option<Runnable> {
@@ -77,7 +87,7 @@ impl Worker {
     /// What a busy worker does now and then, so that nothing starves.
     #[cold]
     fn look_around(&self) -> Option<Runnable> {
-        self.runs.set(0);
+        self.remote.pace.begin_turn();
         self.serve();
         self.take_injected()
     }
@@ -129,10 +139,22 @@ impl Worker {
         sleep::find_or_sleep(self)
     }
 
+    /// The timers of those who are stuck, which everybody looks after.
+    fn timers_of_the_stuck(&self) -> impl Iterator<Item = &Shard<Ticket>> {
+        let shared = &self.shared;
+        let is_any = shared.roster.stuck() > 0;
+        let everybody = is_any.then(|| shared.everybody().enumerate());
+        let stuck = everybody
+            .into_iter()
+            .flatten()
+            .filter(|(_, worker)| worker.pace.is_stuck());
+        stuck.map(|(worker, _)| self.timers_of(worker % shared.timers.len()))
+    }
+
     /// Takes what another worker would run next and has not got to for long.
     fn take_old_lifo(&self) -> Option<Runnable> {
         let now = || self.shared.start.elapsed();
-        let mut workers = self.shared.workers.iter();
+        let mut workers = self.shared.everybody();
         workers.find_map(|worker| worker.stealable.take_old_lifo(now))
     }
 
@@ -142,6 +164,7 @@ impl Worker {
         let start = self.next_random() as usize % workers.len();
         let victims = workers[start..].iter().chain(&workers[..start]);
         victims
+            .chain(self.shared.spares.iter())
             .map(|victim| &victim.stealable)
             .filter(|stealable| stealable.len() >= least)
             .find_map(|stealable| self.local.steal_from(stealable))
@@ -154,7 +177,7 @@ impl Worker {
     /// `runnext` alone for a while for the same reason.
     fn steal_lone(&self, naps: &mut Naps) -> Option<Runnable> {
         for _ in 0..LONE_LOOKS {
-            if self.shared.workers.iter().all(|w| w.stealable.is_empty()) {
+            if self.shared.everybody().all(|w| w.stealable.is_empty()) {
                 return None;
             }
             naps.missed();
@@ -173,7 +196,7 @@ impl Worker {
     fn give_back(&self) {
         self.local.shrink();
         self.timers().shrink();
-        self.shared.registry.shrink(self.index);
+        self.shared.registry.shrink(self.shard);
         self.tickets.borrow_mut().shrink_to(TICKETS);
         if self.stacks.borrow_mut().empty() {
             self.shared.reclaim.threads_have_run();
@@ -198,12 +221,16 @@ impl Idler for Worker {
         &self.shared.idle
     }
 
+    fn roster(&self) -> &Roster {
+        &self.shared.roster
+    }
+
     fn index(&self) -> usize {
         self.index
     }
 
     fn parker(&self) -> &Parker {
-        &self.shared.workers[self.index].parker
+        &self.remote.parker
     }
 
     fn unpark(&self, worker: usize) {
@@ -214,14 +241,49 @@ impl Idler for Worker {
         self.shared.is_stopping()
     }
 
-    fn expire_timers(&self) {
-        for worker in &self.shared.workers {
-            self.expire(&worker.timers);
+    fn may_end(&self) -> bool {
+        let idle_since = self.spare.idle_since.get();
+        self.is_spare
+            && idle_since.is_some_and(|since| since.elapsed() >= KEEP_IDLE)
+            && self.spare.bound.get() == 0
+            && !processor::has_children()
+            && self.shared.roster.leave(self.index)
+    }
+
+    fn expire_timers(&self, takes_part: bool) {
+        if takes_part {
+            for timers in &self.shared.timers {
+                self.expire(timers);
+            }
+        } else {
+            // It may have slept until one of its own, and not know yet that others see to them.
+            self.expire(self.timers());
+            for timers in self.timers_of_the_stuck() {
+                self.expire(timers);
+            }
         }
     }
 
-    fn find(&self, searches: bool, naps: &mut Naps) -> Option<Runnable> {
+    fn surrender(&self) {
+        self.release_lifo();
+        while let Some(runnable) = self.local.pop_unbound() {
+            self.shared.inject(runnable);
+        }
+        // The worker that has these timers may sleep, and not know of those that were armed here.
+        if self.spare.has_taken_part.take()
+            && self.timers().next().is_some()
+            && self.shared.idle.claim(self.shard)
+        {
+            self.shared.unpark(self.shard);
+        }
+    }
+
+    fn find(&self, takes_part: bool, searches: bool, naps: &mut Naps) -> Option<Runnable> {
         self.local.take_inbox(self.inbox());
+        if !takes_part {
+            return self.local.pop_bound();
+        }
+        self.spare.has_taken_part.set(true);
         let mine = self.local.pop().or_else(|| self.take_injected());
         let stolen = || self.steal(2).or_else(|| self.steal_lone(naps));
         mine.or_else(|| searches.then(stolen)?)
@@ -240,29 +302,101 @@ impl Idler for Worker {
         let shared = &self.shared;
         let has_tidied = shared.reclaim.slice(&shared.registry, Waiter::run_again);
         if has_tidied {
+            self.remote.pace.begin_turn();
             self.poll_driver(Some(Duration::ZERO));
         }
         has_tidied
     }
 
-    fn sleeps_until(&self, nap: Option<Duration>, watches: bool) -> Option<Instant> {
-        let end_of_nap = nap.map(|nap| Instant::now() + nap);
-        self.scan.set(self.shared.reclaim.next());
-        let own = [self.timers().next(), self.scan.get(), end_of_nap];
-        let own = own.into_iter().flatten();
-        if !watches {
-            return own.min();
+    fn rests(&self) {
+        self.remote.pace.rest();
+    }
+
+    fn is_not_stuck(&self) {
+        if self.remote.pace.is_stuck() {
+            self.shared
+                .roster
+                .is_back(&self.shared.idle, &self.remote.pace);
         }
-        let is_busy = |worker: &usize| !self.shared.idle.is_asleep(*worker);
-        let busy = (0..self.shared.workers.len()).filter(is_busy);
-        let of_the_busy = busy.filter_map(|worker| self.timers_of(worker).next());
-        let a_period = Instant::now() + WATCH_PERIOD;
-        own.chain(of_the_busy).chain([a_period]).min()
+    }
+
+    fn somebody_is_busy(&self) -> bool {
+        self.shared
+            .everybody()
+            .any(|worker| worker.pace.seen().is_some())
+    }
+
+    fn sleeps_until(
+        &self,
+        takes_part: bool,
+        nap: Option<Duration>,
+        watches: bool,
+    ) -> Option<Instant> {
+        let shared = &self.shared;
+        let earliest = |times: &mut dyn Iterator<Item = Instant>| times.min();
+        let of_the_stuck = earliest(&mut self.timers_of_the_stuck().filter_map(Shard::next));
+        let look = || {
+            earliest(
+                &mut [shared.watch.next(), Some(Instant::now() + WATCH_PERIOD)]
+                    .into_iter()
+                    .flatten(),
+            )
+        };
+        let until = if takes_part {
+            let end_of_nap = nap.map(|nap| Instant::now() + nap);
+            self.scan.set(shared.reclaim.next());
+            let own = [
+                self.timers().next(),
+                self.scan.get(),
+                end_of_nap,
+                of_the_stuck,
+            ];
+            let own = own.into_iter().flatten();
+            if watches {
+                let everybody = shared.everybody().enumerate();
+                let busy = everybody.filter(|(_, worker)| worker.pace.seen().is_some());
+                let of_the_busy = busy
+                    .filter_map(|(worker, _)| self.timers_of(worker % shared.timers.len()).next());
+                own.chain(of_the_busy).chain(look()).min()
+            } else {
+                own.min()
+            }
+        } else if watches {
+            earliest(&mut of_the_stuck.into_iter().chain(shared.watch.next()))
+        } else {
+            of_the_stuck
+        };
+        if self.is_spare && shared.spares.iter().nth(1).is_some() {
+            let now = Instant::now();
+            let since = self.spare.idle_since.get();
+            // What kept it from its end then may do so for long.
+            let since = since
+                .filter(|since| *since + KEEP_IDLE > now)
+                .unwrap_or(now);
+            self.spare.idle_since.set(Some(since));
+            let end = since + KEEP_IDLE;
+            return Some(until.map_or(end, |until| until.min(end)));
+        }
+        until
+    }
+
+    fn look_for_stuck(&self) {
+        self.shared.watch.look(&self.shared, self.index);
     }
 
     fn has_slept(&self) {
         if self.scan.take().is_some_and(|scan| Instant::now() >= scan) {
             self.give_back();
+        }
+    }
+
+    fn goes_on(&self) {
+        self.remote.pace.go_on();
+    }
+
+    fn lacks_watcher(&self) {
+        if self.shared.watch.is_on() {
+            spares::start(&self.shared);
         }
     }
 

@@ -1,0 +1,210 @@
+//! The OS threads of the spares: how many there are, and when they start and end.
+//!
+//! A spare is a [worker](crate::run::worker) that takes part while another one is stuck
+//! ([`roster`](crate::protocol::roster)). The first starts with the runtime, and sleeps. Another one is started
+//! when one is wanted and none is in reserve, by whoever finds that: a worker that gets stuck, or the last
+//! sleeper that gets busy, after which nobody would find who is stuck. At the bound nobody is, and one line on
+//! standard error tells so.
+//!
+//! A spare ends when it has had nothing to do for a while, but for the last one in reserve. It does not while it
+//! has green threads that are bound to it; nor while it has children. A process that is to be told of its
+//! parent's end (`PR_SET_PDEATHSIG`) is told, or killed, when the OS thread ends that forked it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::protocol::say::say;
+use crate::run::os_thread;
+use crate::run::queue::Local;
+use crate::run::shared::{Remote, Shared};
+use crate::run::worker::Worker;
+
+/// The most spares where nothing else is set.
+pub(crate) const DEFAULT_BOUND: usize = 512;
+
+/// How long a spare stays that has nothing to do.
+pub(crate) const KEEP_IDLE: Duration = Duration::from_secs(5);
+
+/// See the [module](self).
+pub(crate) struct Spares {
+    /// The name of the runtime's OS threads.
+    name: String,
+    /// Those that have ever started. A seat is used again.
+    remotes: Box<[OnceLock<Arc<Remote>>]>,
+    /// Those from here on have not started, or have ended.
+    taken: AtomicUsize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    seats: Vec<Seat>,
+    is_starting: bool,
+    closed: bool,
+    /// That there are no more has been told.
+    told: bool,
+}
+
+/// Where a spare sits.
+struct Seat {
+    /// Its queues, while nobody sits there.
+    local: Option<Local>,
+    /// `None` if nobody does, or will in a moment.
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Spares {
+    pub(crate) fn new(name: &str, bound: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            remotes: (0..bound).map(|_| OnceLock::new()).collect(),
+            taken: AtomicUsize::new(0),
+            state: Mutex::default(),
+        }
+    }
+
+    /// How many there may be.
+    pub(crate) fn bound(&self) -> usize {
+        self.remotes.len()
+    }
+
+    /// What the other threads reach of each, in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Remote>> {
+        let taken = self.taken.load(Ordering::Acquire);
+        self.remotes[..taken]
+            .iter()
+            .map(|remote| remote.get().expect("seats are taken from the first one on"))
+    }
+
+    pub(crate) fn get(&self, spare: usize) -> &Arc<Remote> {
+        self.remotes[spare].get().expect("it has started")
+    }
+
+    /// Takes the first seat that is free.
+    fn take_seat(&self, state: &mut State) -> Option<(usize, Local)> {
+        let free = state.seats.iter().position(|seat| seat.local.is_some());
+        let spare = free.unwrap_or(state.seats.len());
+        let remote = self.remotes.get(spare)?;
+        if free.is_none() {
+            let local = Local::new();
+            let remote = remote.get_or_init(|| Arc::new(Remote::new(local.stealable())));
+            remote.pace.rest();
+            state.seats.push(Seat {
+                local: Some(local),
+                thread: None,
+            });
+        }
+        self.taken.fetch_max(spare + 1, Ordering::Release);
+        let local = state.seats[spare].local.take()?;
+        Some((spare, local))
+    }
+
+    fn leave_seat(&self, state: &mut State, spare: usize, local: Local) {
+        let seat = &mut state.seats[spare];
+        seat.local = Some(local);
+        if !state.closed {
+            drop(seat.thread.take());
+        }
+        let last = state.seats.iter().rposition(|seat| seat.local.is_none());
+        self.taken
+            .store(last.map_or(0, |last| last + 1), Ordering::Release);
+    }
+
+    /// Lets no more of them start.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+    }
+
+    /// Waits for the end of all. The workers have ended, and none may start.
+    ///
+    /// Whoever has started one has left its handle here before it ended itself.
+    pub(crate) fn join(&self) {
+        let next = || {
+            let mut state = self.state.lock();
+            state.seats.iter_mut().find_map(|seat| seat.thread.take())
+        };
+        while let Some(spare) = next() {
+            // A spare that panics aborts the process, so it has ended well.
+            let _ = spare.join();
+        }
+    }
+
+    #[cold]
+    fn tell(&self, state: &mut State, why: &str) {
+        if !std::mem::replace(&mut state.told, true) {
+            let spares = state.seats.iter().filter(|seat| seat.local.is_none());
+            say(&format!(
+                "roving: all workers and {} spares run green threads that block in the system or compute for long, \
+                 and what waits may have to wait for them: {why}\n",
+                spares.count()
+            ));
+        }
+    }
+}
+
+/// Starts another spare of `shared`, unless there is one in reserve, or will be in a moment.
+pub(crate) fn start(shared: &Arc<Shared>) {
+    let spares = &shared.spares;
+    if spares.bound() == 0 || !shared.roster.has_no_reserve() {
+        return;
+    }
+    let mut state = spares.state.lock();
+    if state.is_starting || state.closed {
+        return;
+    }
+    let Some((spare, local)) = spares.take_seat(&mut state) else {
+        let raise = "to have more spares, raise Builder::max_spares or ROVING_MAX_SPARES";
+        return spares.tell(&mut state, raise);
+    };
+    state.is_starting = true;
+    drop(state);
+    // If its thread is not started, what that would have taken along is dropped, and this is not.
+    let queues = Arc::new(Mutex::new(Some(local)));
+    let (its_queues, its_shared) = (queues.clone(), shared.clone());
+    let body = move || {
+        let local = its_queues.lock().take().expect("it is taken once");
+        work(&its_shared, spare, local);
+    };
+    let started = os_thread::start(format!("{}-spare-{spare}", spares.name), body);
+    let mut state = spares.state.lock();
+    match started {
+        Ok(thread) => state.seats[spare].thread = Some(thread),
+        Err(error) => {
+            let local = queues.lock().take().expect("no thread has started");
+            state.is_starting = false;
+            spares.leave_seat(&mut state, spare, local);
+            spares.tell(
+                &mut state,
+                &format!("the system refuses another one: {error}"),
+            );
+        }
+    }
+}
+
+/// What the OS thread of a spare does.
+fn work(shared: &Arc<Shared>, spare: usize, local: Local) {
+    let spares = &shared.spares;
+    let worker = Worker::new(shared.clone(), shared.workers.len() + spare, local);
+    let takes_part = shared.roster.join(&shared.idle, worker.index());
+    spares.state.lock().is_starting = false;
+    if takes_part {
+        shared.has_watcher();
+    }
+    worker.run();
+    let local = worker.into_local();
+    spares.leave_seat(&mut spares.state.lock(), spare, local);
+}
+
+impl fmt::Debug for Spares {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spares")
+            .field("bound", &self.bound())
+            .field("taken", &self.taken)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,145 @@
+//! Who is stuck: what a worker finds that [watches](crate::protocol::idle).
+//!
+//! It looks at the [pace](crate::protocol::pace) of those who are busy, and takes the time for which one has
+//! been in the same run. That run is too long
+//!
+//! - if it has used as much time of a processor: it computes;
+//! - if it has waited for as long, in the system or in foreign code. What waits for a processor only does not
+//!   count. Else too many OS threads would be the reason for more.
+//!
+//! Where many wait in the system, one after the other, each would hold up the rest for that long. So once one
+//! has been found whose place others can use, the next look comes sooner, and whoever then has waited from
+//! one look to the next is stuck, if work waits. As long as looks find somebody, they come sooner and sooner;
+//! as they do not, later and later, for a while after the last find not much later.
+//!
+//! A look costs half a microsecond for each worker that is busy, and some twenty for each that seems to wait
+//! for too long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::protocol::pace::Seen;
+use crate::run::processor;
+use crate::run::shared::{Remote, Shared};
+
+/// How much sooner looks come, for a while after a find, and at most.
+const SOONER: u32 = 10;
+const SOONEST: u32 = 64;
+const WHILE: Duration = Duration::from_secs(1);
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// How long a run may be; `None` if for ever.
+    limit: Option<Duration>,
+    /// The time from one look to the next, in nanoseconds.
+    interval: AtomicU64,
+    looks: Mutex<Looks>,
+}
+
+#[derive(Debug, Default)]
+struct Looks {
+    /// By the number of the worker.
+    last: Vec<Option<Look>>,
+    last_find: Option<Instant>,
+}
+
+/// A run that was under way at a look.
+#[derive(Debug)]
+struct Look {
+    run: Seen,
+    since: Instant,
+    /// The time that the worker had used by then.
+    used: Duration,
+}
+
+impl Watch {
+    pub(crate) fn new(limit: Option<Duration>) -> Self {
+        Self {
+            limit,
+            interval: AtomicU64::new(limit.map_or(u64::MAX, nanos)),
+            looks: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.limit.is_some()
+    }
+
+    /// When to look next.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.limit?;
+        let interval = Duration::from_nanos(self.interval.load(Ordering::Relaxed));
+        Some(Instant::now() + interval)
+    }
+
+    /// Looks who is stuck, and has their places taken, by the caller first.
+    pub(crate) fn look(&self, shared: &Arc<Shared>, caller: usize) {
+        let Some((limit, mut looks)) = self.limit.zip(self.looks.try_lock()) else {
+            return;
+        };
+        let now = Instant::now();
+        let interval = Duration::from_nanos(self.interval.load(Ordering::Relaxed));
+        let patience = if shared.has_work_for_any(true) {
+            interval
+        } else {
+            limit
+        };
+        let mut finds = false;
+        for (worker, remote) in shared.everybody().enumerate() {
+            if looks.last.len() <= worker {
+                looks.last.resize_with(worker + 1, || None);
+            }
+            let last = &mut looks.last[worker];
+            let run = remote.pace.seen();
+            *last = match (last.take(), run) {
+                (_, None) => None,
+                (Some(look), Some(run)) if look.run == run => {
+                    let stuck = look.is_too_long(remote, now, limit, patience);
+                    if stuck {
+                        finds = true;
+                        shared.is_found_stuck(worker, run, caller);
+                    }
+                    (!stuck).then_some(look)
+                }
+                (_, Some(run)) => Some(Look {
+                    run,
+                    since: now,
+                    used: processor::time_of(remote.os_thread()),
+                }),
+            };
+        }
+        if finds {
+            looks.last_find = Some(now);
+        }
+        let lately = looks.last_find.is_some_and(|find| now - find < WHILE);
+        let next = if finds {
+            (limit / SOONEST).max(interval / 4)
+        } else {
+            let longest = if lately { limit / SOONER } else { limit };
+            longest.min(2 * interval)
+        };
+        self.interval.store(nanos(next), Ordering::Relaxed);
+    }
+}
+
+impl Look {
+    fn is_too_long(
+        &self,
+        remote: &Remote,
+        now: Instant,
+        limit: Duration,
+        patience: Duration,
+    ) -> bool {
+        let used = processor::time_of(remote.os_thread()).saturating_sub(self.used);
+        let waited = (now - self.since).saturating_sub(used);
+        used >= limit || waited >= patience && processor::waits(remote.os_thread())
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
