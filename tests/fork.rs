@@ -17,6 +17,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ use roving::coroutine::Generator;
 use roving::net::{SocketAddr, TcpListener, TcpStream};
 use roving::sync::{Arc, Mutex};
 use roving::{
-    Builder, Greenly, Handle, block_on, blocking, channel, deadline, go, greenly, is_green, thread,
+    Builder, Greenly, Handle, ThreadLocals, block_on, blocking, channel, deadline, go, greenly,
+    is_green, thread,
 };
 
 /// Calls `test` in processes of its own, with global runtimes of each size and each kind.
@@ -108,8 +110,11 @@ impl Forked {
     }
 }
 
-/// Uses what a runtime is made of.
+/// Uses what a runtime is made of, which is of one kind in all processes.
 fn use_the_runtime() {
+    static THREAD_LOCALS: OnceLock<ThreadLocals> = OnceLock::new();
+    let thread_locals = Handle::current().unwrap().thread_locals();
+    assert_eq!(*THREAD_LOCALS.get_or_init(|| thread_locals), thread_locals);
     let (sender, receiver) = channel::bounded(1);
     let counter = Arc::new(Mutex::new(0));
     let threads: Vec<_> = (0..20)
@@ -565,6 +570,7 @@ fn guests_are_left_behind() {
 fn a_guest_that_forks_goes_on_alone() {
     in_each_process("a_guest_that_forks_goes_on_alone", || {
         let forks = || {
+            use_the_runtime();
             let child = block_on(greenly(|| {
                 let child = fork();
                 if child.is_none() {

@@ -2,6 +2,7 @@
 //!
 //! - it is known which mode a runtime is in, and why not in a better one
 //! - what other threads do meanwhile does not decide it
+//! - the C library finds the thread-locals of a green thread, and tells where they are
 //! - blocks that were given back to the system come back as new
 //! - what the C library does for all threads reaches the workers while they run green threads
 
@@ -57,6 +58,49 @@ fn a_runtime_tells_its_mode_and_why_not_a_better_one() {
 thread_local! {
     static COUNT: Cell<u32> = const { Cell::new(17) };
     static LIST: RefCell<Vec<u32>> = RefCell::new(vec![1, 2, 3]);
+}
+
+/// Where the thread-locals of each module are, from the current thread's pointer, as the C library tells it.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn modules() -> Vec<(usize, isize)> {
+    unsafe extern "C" fn visit(
+        module: *mut libc::dl_phdr_info,
+        _size: usize,
+        found: *mut libc::c_void,
+    ) -> libc::c_int {
+        // SAFETY: dl_iterate_phdr passes a module, and what it was given; the word at the thread pointer is
+        // the pointer.
+        let (module, found, pointer) = unsafe {
+            let pointer: usize;
+            std::arch::asm!("mov {}, fs:0", out(reg) pointer);
+            (&*module, &mut *found.cast::<Vec<_>>(), pointer)
+        };
+        if module.dlpi_tls_modid != 0 {
+            let offset = module.dlpi_tls_data.addr().wrapping_sub(pointer);
+            found.push((module.dlpi_tls_modid, offset.cast_signed()));
+        }
+        0
+    }
+    let mut found = Vec::new();
+    // SAFETY: `visit` takes what it is given here.
+    unsafe { libc::dl_iterate_phdr(Some(visit), ptr::from_mut(&mut found).cast()) };
+    found
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn the_c_library_tells_where_thread_locals_of_modules_are() {
+    let _stacks = stacks_returned();
+    let Some(runtime) = own_runtime(2) else {
+        return;
+    };
+    let of_os_thread = std::thread::spawn(modules).join().unwrap();
+    assert!(!of_os_thread.is_empty());
+    // The first look changes nothing that the second one could see.
+    assert_eq!(
+        runtime.run(|| (modules(), modules())),
+        (of_os_thread.clone(), of_os_thread)
+    );
 }
 
 #[test]

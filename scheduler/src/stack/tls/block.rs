@@ -216,12 +216,14 @@ impl Block {
     }
 }
 
-/// Makes the vector through which a thread finds the thread-locals of the modules: with what was
-/// loaded at the start of the program, which lies in the block. The C library adds the rest when it
-/// is needed.
+/// Makes the vector through which a thread finds the thread-locals of the modules. It is a new thread's, which the model's is
+/// still: of the same generation, that is, with all modules that there were when the model was made, of which those with
+/// static thread-locals have them in the block. The C library adds the rest when it is needed.
 fn new_vector(own: &Own, thread_pointer: usize) -> usize {
     let distance = thread_pointer.wrapping_sub(own.models[0]);
-    let elements = own.modules + 2;
+    // The C library does not look at the last one when it asks for no memory.
+    let length = own.modules + 1;
+    let elements = length + 2;
     // SAFETY: a plain allocation. The C library reallocates it when it is too short.
     let memory = unsafe { libc::calloc(elements, 16) };
     assert!(
@@ -229,11 +231,13 @@ fn new_vector(own: &Own, thread_pointer: usize) -> usize {
         "no memory for the thread-locals of a green thread"
     );
     let vector = memory.expose_provenance() + 16;
-    word(vector, -16).store(own.modules, Ordering::Relaxed);
+    word(vector, -16).store(length, Ordering::Relaxed);
     let model = word(own.models[0], pointer::DTV).load(Ordering::Relaxed);
+    let generation = word(model, 0).load(Ordering::Relaxed);
+    word(vector, 0).store(generation, Ordering::Relaxed);
     for module in 1..=own.modules.cast_signed() {
         let mut locals = word(model, module * 16).load(Ordering::Relaxed);
-        if locals != UNALLOCATED {
+        if locals != UNALLOCATED && locals != 0 {
             locals = locals.wrapping_add(distance);
         }
         word(vector, module * 16).store(locals, Ordering::Relaxed);

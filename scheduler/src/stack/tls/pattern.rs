@@ -66,7 +66,7 @@ pub(crate) struct Own {
     /// `pthread.stackblock`, which `pthread.stackblock_size` follows.
     pub(super) stack_bounds: isize,
     pub(super) surplus: Surplus,
-    /// The highest id of the modules that had static thread-locals when the models were made.
+    /// The highest id of the modules that there were when the models were made.
     pub(super) modules: usize,
     /// The words of `struct pthread` that a thread may change, with what they are for a new one.
     pub(super) changeable: Box<[(isize, usize)]>,
@@ -123,7 +123,7 @@ impl Own {
             random,
             stack_bounds,
             surplus: Surplus::watch(&layout, [first, models.second], &modules),
-            modules: modules.last().copied().unwrap_or(0),
+            modules: models.vector().next_back().map_or(0, |(module, _)| module),
             allocator,
             keys_used,
             layout,
@@ -356,22 +356,28 @@ impl Models {
 
     /// The modules that have static thread-locals, in the vector of a model.
     fn static_modules(&self, layout: &Layout) -> Result<Vec<usize>, Refusal> {
+        let is_in_block = |start: usize| {
+            let offset = start.wrapping_sub(self.first).cast_signed();
+            layout.locals.contains(&offset)
+        };
+        let allocated = self.vector().filter(|&(_, start)| start != UNALLOCATED);
+        allocated
+            .map(|(module, start)| is_in_block(start).then_some(module))
+            .collect::<Option<_>>()
+            .ok_or_else(|| {
+                "the C library finds the thread-locals of a thread in an unknown way".into()
+            })
+    }
+
+    /// The ids of the modules in the vector of a model, with where their thread-locals are.
+    fn vector(&self) -> impl DoubleEndedIterator<Item = (usize, usize)> {
         const MOST: usize = 1 << 20;
         let vector = word(self.first, pointer::DTV).load(Ordering::Relaxed);
-        let element = |index: isize| word(vector, index * 16).load(Ordering::Relaxed);
+        let element = move |index: isize| word(vector, index * 16).load(Ordering::Relaxed);
         let length = element(-1).min(MOST).cast_signed();
-        let modules: Vec<isize> = (1..=length)
-            .filter(|&module| element(module) != UNALLOCATED && element(module) != 0)
-            .collect();
-        let are_in_block = modules.iter().all(|&module| {
-            let start = element(module).wrapping_sub(self.first).cast_signed();
-            layout.locals.contains(&start)
-        });
-        if are_in_block {
-            Ok(modules.into_iter().map(isize::unsigned_abs).collect())
-        } else {
-            Err("the C library finds the thread-locals of a thread in an unknown way".into())
-        }
+        (1..=length)
+            .map(move |module| (module.unsigned_abs(), element(module)))
+            .filter(|&(_, start)| start != 0)
     }
 
     /// Finds the words of the C library that a thread's first `malloc` writes. None if another allocator
