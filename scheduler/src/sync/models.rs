@@ -12,7 +12,7 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::{Condvar, Mutex, Notify, Once, RwLock};
-use crate::block_on;
+use crate::future::block_on;
 use crate::protocol::word::By;
 use crate::run::context;
 use crate::run::green::Waiter;
