@@ -95,7 +95,8 @@ examples:             ## every example, run to its end
 	@for example in $(EXAMPLES); do \
 		echo "== $$example"; timeout 300 target/release/examples/$$example || exit 1; \
 	done
-	$(CARGO) build --release --locked -p roving-example-bookshop
+	$(CARGO) build --release --locked -p roving-example-axum -p roving-example-bookshop
+	@echo "== axum"; timeout 300 target/release/roving-example-axum
 	@echo "== bookshop"; timeout 300 target/release/roving-example-bookshop || \
 		{ [ $$? = 77 ] && echo bookshop >>$(NOT_RUN); }
 

@@ -3,6 +3,9 @@
 //! With these and an [`Async`](crate::io::Async) connection, servers and clients of hyper run on green threads, one for each
 //! connection and, with HTTP/2, one for each request. Their services may block as any code on a green thread
 //! may: that holds up nothing but the connection, or the request.
+//!
+//! With HTTP/1 the body of a request comes while the connection's future is polled. A service that awaits it lets that
+//! happen; one that blocks until it has come, by [`block_on`] for example, waits for ever.
 
 use std::future::Future;
 use std::pin::Pin;
