@@ -3,8 +3,8 @@
 
 use super::{Mutex, TcpListener, TcpStream, mpsc, thread};
 use common::{
-    ASLEEP, CAPACITY, CONTENDERS, LEAF, NEIGHBOURS, Notes, OPEN, PAUSE, Protocol, Responder,
-    SENDERS, Wakes, absent, each, percentiles,
+    ASLEEP, CAPACITY, CONTENDERS, LEAF, NEIGHBOURS, Notes, OPEN, PAUSE, Responder, SENDERS, Wakes,
+    absent, each, percentiles,
 };
 use serde_json::Value;
 use std::io::{self, Read, Write};
@@ -303,7 +303,7 @@ fn slow_neighbour(count: usize) -> Value {
 }
 
 /// Accepts connections, a thread for each, until the process ends.
-pub fn serve(listener: &TcpListener, protocol: Protocol) {
+pub fn serve(listener: &TcpListener, serve_connection: fn(TcpStream) -> io::Result<()>) {
     loop {
         let Ok((stream, _)) = listener.accept() else {
             thread::sleep(PAUSE);
@@ -312,10 +312,9 @@ pub fn serve(listener: &TcpListener, protocol: Protocol) {
         let connection = thread::Builder::new().spawn(move || {
             OPEN.fetch_add(1, Ordering::Relaxed);
             // A peer that resets its connection ends it as one that closes it does.
-            let _ = stream.set_nodelay(true).and_then(|()| match protocol {
-                Protocol::Echo => echo(stream),
-                Protocol::Http => http(stream),
-            });
+            let _ = stream
+                .set_nodelay(true)
+                .and_then(|()| serve_connection(stream));
             OPEN.fetch_sub(1, Ordering::Relaxed);
         });
         if connection.is_err() {
@@ -324,7 +323,7 @@ pub fn serve(listener: &TcpListener, protocol: Protocol) {
     }
 }
 
-fn echo(mut stream: TcpStream) -> io::Result<()> {
+pub fn echo(mut stream: TcpStream) -> io::Result<()> {
     let mut buffer = [0; common::BUFFER];
     loop {
         match stream.read(&mut buffer)? {
@@ -334,7 +333,7 @@ fn echo(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-fn http(mut stream: TcpStream) -> io::Result<()> {
+pub fn http(mut stream: TcpStream) -> io::Result<()> {
     let mut responder = Responder::new();
     loop {
         let got = stream.read(responder.space())?;

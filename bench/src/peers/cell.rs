@@ -2,7 +2,6 @@
 
 use super::programs::{Class, Program};
 use super::rows::{Row, What};
-use crate::clock::cpu_time;
 use crate::connections::interrupt::Interrupt;
 use crate::connections::plan::Bounds;
 use crate::connections::run;
@@ -10,7 +9,7 @@ use crate::connections::task::{Foreign, Task};
 use crate::process::{self, Cpus};
 use crate::server::ServerKind;
 use crate::{limits, machine, system};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -214,9 +213,8 @@ fn measure_echo(
 /// What the client reports at its end.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct WireReport {
-    /// In the whole run, for the CPU time of a request.
-    pub(super) requests: u64,
     pub(super) per_second: f64,
+    pub(super) cpu_us: f64,
     pub(super) p50_us: f64,
     pub(super) p99_us: f64,
 }
@@ -250,26 +248,22 @@ fn measure_wire(
         "wire".into(),
         mode.into(),
         address.to_string(),
+        server.0.id().to_string(),
         connections.to_string(),
         seconds.to_string(),
     ])?;
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     client_cpus.bind(&mut command);
-    let before = cpu_time(server.0.id()).context("the server is gone")?;
     let client = command.spawn()?.wait_with_output()?;
-    let Some(after) = cpu_time(server.0.id()) else {
-        bail!("the server is gone");
-    };
     ensure!(
         client.status.success(),
         "the client ended with {}",
         client.status
     );
     let report: WireReport = serde_json::from_slice(&client.stdout)?;
-    let used = after.saturating_sub(before).as_secs_f64() * 1e6;
     Ok(Measured::Figures(BTreeMap::from([
         ("per_second".to_owned(), report.per_second),
-        ("cpu_us".to_owned(), used / report.requests as f64),
+        ("cpu_us".to_owned(), report.cpu_us),
         ("p50_us".to_owned(), report.p50_us),
         ("p99_us".to_owned(), report.p99_us),
     ])))

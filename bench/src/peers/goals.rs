@@ -133,6 +133,12 @@ const ECHOES: [&str; 7] = [
     "echo, 100,000 connections, 1 % active",
 ];
 
+const AXUMS: [&str; 3] = [
+    "axum, 64 connections",
+    "axum, 1,000 connections",
+    "axum, 9,000 connections",
+];
+
 /// All goals of which the figures are there.
 pub(super) fn goals(rows: &[RowResults], programs: &[Program]) -> Vec<Goal> {
     let mut figures = Figures {
@@ -143,6 +149,7 @@ pub(super) fn goals(rows: &[RowResults], programs: &[Program]) -> Vec<Goal> {
     let f = &mut figures;
     let is_floor = |class| class == Class::Floor;
     let is_stackful = |class| class == Class::Stackful;
+    let is_stackless = |class| class == Class::Stackless;
 
     for row in &ECHOES[1..4] {
         let rate = f.of("roving", row, "per_second");
@@ -177,6 +184,10 @@ pub(super) fn goals(rows: &[RowResults], programs: &[Program]) -> Vec<Goal> {
     for row in ECHOES {
         f.at_most("roving", row, "cpu_us", 1.0, "every peer", Class::is_peer);
         f.at_most("roving", row, "cpu_us", 1.08, "the floor", is_floor);
+    }
+    for row in AXUMS {
+        f.at_most("roving", row, "cpu_us", 1.0, "tokio", is_stackless);
+        f.at_most("roving", row, "p99_us", 1.0, "tokio", is_stackless);
     }
     let short_rate = f.of("roving", "short connections", "per_second");
     let best = f.extreme("short connections", "per_second", Class::is_peer, |a, b| {
@@ -233,7 +244,7 @@ pub(super) fn goals(rows: &[RowResults], programs: &[Program]) -> Vec<Goal> {
         "p99_us",
         0.5,
         "tokio",
-        |class| class == Class::Stackless,
+        is_stackless,
     );
     for row in ["100,000 sleep", "1,000,000 sleep"] {
         let bytes = f.of("roving", row, "bytes");

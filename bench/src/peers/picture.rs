@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use std::path::Path;
 
 /// Rows and figures, with titles.
-const PANELS: [(&str, &str, &str); 12] = [
+const PANELS: [(&str, &str, &str); 15] = [
     ("spawn and join, 1 worker", "ns", "spawn and join, ns"),
     ("yield, 1,000 threads", "ns", "yield among 1,000, ns"),
     ("ping-pong, 2 workers", "ns", "ping-pong on two workers, ns"),
@@ -48,13 +48,28 @@ const PANELS: [(&str, &str, &str); 12] = [
         "per_second",
         "HTTP requests a second",
     ),
+    (
+        "axum, 64 connections",
+        "cpu_us",
+        "axum, 64: CPU us a request",
+    ),
+    (
+        "axum, 1,000 connections",
+        "cpu_us",
+        "axum, 1,000: CPU us a request",
+    ),
+    ("axum, 9,000 connections", "p99_us", "axum, 9,000: p99, us"),
 ];
-const SIZE: (u32, u32) = (1200, 1000);
+const COLUMNS: usize = 3;
+const SIZE: (u32, u32) = (1200, 1250);
 
 pub(super) fn draw(results: &Results, path: &Path) -> Result<()> {
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
-    for (panel, area) in PANELS.iter().zip(root.split_evenly((4, 3))) {
+    for (panel, area) in PANELS
+        .iter()
+        .zip(root.split_evenly((PANELS.len() / COLUMNS, COLUMNS)))
+    {
         draw_panel(results, panel, &area).map_err(|error| anyhow!("{error}"))?;
     }
     root.present()?;

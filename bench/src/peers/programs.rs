@@ -55,27 +55,44 @@ pub(super) fn build() -> Result<Vec<Program>> {
         directory.display()
     );
     let lock = fs::read_to_string(directory.join("Cargo.lock"))?;
-    let program = |name, package: &str, executable: &str, environment, class| Program {
+    let versions_of = |packages: &[&str]| {
+        let versions = packages.iter();
+        let versions = versions.map(|package| format!("{package} {}", version_in(&lock, package)));
+        versions.collect::<Vec<_>>().join(", ")
+    };
+    let program = |name, packages: &[&str], executable: &str, environment, class| Program {
         name,
-        version: format!("{package} {}", version_in(&lock, package)),
+        version: versions_of(packages),
         path: directory.join("target/release").join(executable),
         environment,
         class,
     };
     let shared: &'static [(&str, &str)] = &[("ROVING_PEER_MODE", "shared")];
     let mut programs = vec![
-        program("roving", "roving", "roving-peer", &[], Class::Roving),
+        program(
+            "roving",
+            &["roving", "axum", "hyper"],
+            "roving-peer",
+            &[],
+            Class::Roving,
+        ),
         program(
             "roving-shared",
-            "roving",
+            &["roving"],
             "roving-peer",
             shared,
             Class::Roving,
         ),
-        program("tokio", "tokio", "tokio-peer", &[], Class::Stackless),
-        program("may", "may", "may-peer", &[], Class::Stackful),
-        program("threads", "roving", "threads-peer", &[], Class::OsThreads),
-        program("floor", "corosensei", "floor-peer", &[], Class::Floor),
+        program(
+            "tokio",
+            &["tokio", "axum", "hyper"],
+            "tokio-peer",
+            &[],
+            Class::Stackless,
+        ),
+        program("may", &["may"], "may-peer", &[], Class::Stackful),
+        program("threads", &[], "threads-peer", &[], Class::OsThreads),
+        program("floor", &["corosensei"], "floor-peer", &[], Class::Floor),
     ];
     for program in &mut programs {
         if program.class == Class::OsThreads {

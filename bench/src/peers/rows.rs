@@ -140,6 +140,22 @@ impl Row {
         }
     }
 
+    /// So many connections to axum's servers, which send a request each, and the next when it is answered.
+    fn axum(name: &str, connections: usize, seconds: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            what: What::Wire {
+                mode: "http",
+                protocol: "axum",
+                connections,
+                seconds,
+            },
+            figures: WIRE,
+            once: false,
+            only_for: &["roving", "tokio"],
+        }
+    }
+
     fn once(mut self) -> Self {
         self.once = true;
         self
@@ -342,6 +358,10 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
         Row::wire("pipelined, 4 streams", "stream", "echo", 4),
         Row::wire("short connections", "short", "echo", 16),
         Row::wire("HTTP/1.1, 64 connections", "http", "http", 64),
+        Row::axum("axum, 64 connections", 64, seconds),
+        Row::axum("axum, 1,000 connections", 1_000, 2 * seconds),
+        // A connection gets its turn a few times a second.
+        Row::axum("axum, 9,000 connections", 9_000, 4 * seconds),
     ]);
     const GROWING: &[&str] = &["roving", "tokio", "go", "may"];
     let counts: &[usize] = if quick {

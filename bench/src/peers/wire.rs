@@ -8,6 +8,7 @@
 //! - `http`: each connection sends a request, and the next when it is answered.
 
 use super::cell::WireReport;
+use crate::clock::cpu_time;
 use crate::latency::Latencies;
 use crate::process;
 use anyhow::{Context, Result, bail, ensure};
@@ -26,7 +27,9 @@ const WINDOW: usize = 16 << 10;
 const REQUEST: usize = 64;
 /// The period of the bytes that are sent. Not a divisor of any length here.
 const PERIOD: usize = 251;
+/// How long it warms up, or as many times that as it takes until every connection has had an answer.
 const WARM_UP: Duration = Duration::from_millis(300);
+const MOST_WARM_UPS: usize = 100;
 const HTTP_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: wire\r\n\r\n";
 const HTTP_BODY: &[u8] = b"Hello, world!";
 
@@ -35,6 +38,8 @@ const HTTP_BODY: &[u8] = b"Hello, world!";
 pub(crate) struct Options {
     mode: Mode,
     server: SocketAddr,
+    /// Identifier of the server's process
+    process: u32,
     connections: usize,
     seconds: u64,
 }
@@ -50,6 +55,8 @@ enum Mode {
 struct Connection {
     socket: TcpStream,
     begun: Instant,
+    /// Whether it, or one before it in its slot, has had an answer.
+    is_warm: bool,
     /// Bytes of a stream, or of what is under way, that were sent and received.
     sent: usize,
     received: usize,
@@ -84,8 +91,8 @@ struct Client {
     latencies: Latencies,
     /// Whether the window has begun.
     counts: bool,
+    /// Requests that were answered in it.
     requests: u64,
-    counted: u64,
 }
 
 /// Runs a client.
@@ -100,7 +107,6 @@ pub(crate) fn run(options: Options) -> Result<()> {
         latencies: Latencies::new(),
         counts: false,
         requests: 0,
-        counted: 0,
         options,
     };
     for index in 0..client.options.connections {
@@ -108,14 +114,17 @@ pub(crate) fn run(options: Options) -> Result<()> {
         client.connections.push(connection);
     }
     let window = Duration::from_secs(client.options.seconds);
-    client.go_on_for(WARM_UP)?;
+    client.warm_up()?;
     client.counts = true;
     let begun = Instant::now();
+    let used_before = client.cpu_time_of_server()?;
     client.go_on_for(window)?;
+    let used = client.cpu_time_of_server()?.saturating_sub(used_before);
     let quantile = |quantile| client.latencies.microseconds_at(quantile);
+    let requests = client.requests as f64;
     let report = WireReport {
-        requests: client.requests,
-        per_second: client.counted as f64 / begun.elapsed().as_secs_f64(),
+        per_second: requests / begun.elapsed().as_secs_f64(),
+        cpu_us: used.as_secs_f64() * 1e6 / requests,
         p50_us: quantile(0.5).context("nothing was answered")?,
         p99_us: quantile(0.99).context("nothing was answered")?,
     };
@@ -141,12 +150,27 @@ impl Client {
         let mut connection = Connection {
             socket,
             begun,
+            is_warm: false,
             sent: 0,
             received: 0,
             answer: Vec::new(),
         };
         connection.send(self.options.mode, &self.pattern)?;
         Ok(connection)
+    }
+
+    fn warm_up(&mut self) -> Result<()> {
+        for _ in 0..MOST_WARM_UPS {
+            self.go_on_for(WARM_UP)?;
+            if self.connections.iter().all(|connection| connection.is_warm) {
+                return Ok(());
+            }
+        }
+        bail!("the server leaves connections without an answer");
+    }
+
+    fn cpu_time_of_server(&self) -> Result<Duration> {
+        cpu_time(self.options.process).context("the server is gone")
     }
 
     fn go_on_for(&mut self, time: Duration) -> Result<()> {
@@ -196,7 +220,10 @@ impl Client {
                 if received + got == REQUEST {
                     self.answered(index, 1, true);
                     if self.options.mode == Mode::Short {
-                        self.connections[index] = self.open(index)?;
+                        self.connections[index] = Connection {
+                            is_warm: true,
+                            ..self.open(index)?
+                        };
                     } else {
                         let connection = &mut self.connections[index];
                         connection.received = 0;
@@ -218,14 +245,14 @@ impl Client {
 
     /// So many requests were answered, by the last of which what was begun is complete or not.
     fn answered(&mut self, index: usize, requests: u64, is_complete: bool) {
-        self.requests += requests;
         if self.counts {
-            self.counted += requests;
+            self.requests += requests;
         }
         if is_complete {
-            let begun = &mut self.connections[index].begun;
+            let connection = &mut self.connections[index];
+            connection.is_warm = true;
             let now = Instant::now();
-            let took = now - std::mem::replace(begun, now);
+            let took = now - std::mem::replace(&mut connection.begun, now);
             if self.counts {
                 self.latencies.add(took.as_nanos() as u64, 1);
             }

@@ -33,10 +33,12 @@ pub const BUFFER: usize = 4096;
 pub enum Protocol {
     Echo,
     Http,
+    /// HTTP by axum.
+    Axum,
 }
 
 /// A program: what it works at, and how it serves. `serve` does not return before the address has
-/// been told by [`listening`].
+/// been told by [`listening`], or that there is no such server by [`serves_no`].
 pub fn main(
     work: impl FnOnce(&str, usize, usize) -> Value,
     serve: impl FnOnce(Protocol, usize),
@@ -57,6 +59,7 @@ pub fn main(
             let protocol = match protocol {
                 "echo" => Protocol::Echo,
                 "http" => Protocol::Http,
+                "axum" => Protocol::Axum,
                 _ => panic!("no such protocol"),
             };
             serve(protocol, workers.parse().expect("a number"));
@@ -64,7 +67,9 @@ pub fn main(
             ExitCode::SUCCESS
         }
         _ => {
-            eprintln!("usage: PROGRAM run WORK COUNT WORKERS | PROGRAM serve echo|http WORKERS");
+            eprintln!(
+                "usage: PROGRAM run WORK COUNT WORKERS | PROGRAM serve echo|http|axum WORKERS"
+            );
             ExitCode::from(2)
         }
     }
@@ -86,6 +91,11 @@ pub static OPEN: AtomicU64 = AtomicU64::new(0);
 /// Tells where the server listens.
 pub fn listening(address: SocketAddr) {
     say(&json!({ "Listening": address }));
+}
+
+/// Tells that the peer has no server for a protocol.
+pub fn serves_no(protocol: Protocol) {
+    say(&absent(&format!("it has no server for {protocol:?}")));
 }
 
 fn answer_until_stdin_ends() {

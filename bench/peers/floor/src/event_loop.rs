@@ -25,13 +25,18 @@ enum Kind {
 struct EventLoop {
     epoll: RawFd,
     listener: TcpListener,
-    protocol: Protocol,
+    new_kind: fn() -> Kind,
     /// By descriptor.
     connections: Vec<Option<Connection>>,
 }
 
 /// Serves on an OS thread of its own.
 pub fn start(protocol: Protocol) {
+    let new_kind = match protocol {
+        Protocol::Echo => || Kind::Echo(Box::new([0; BUFFER])),
+        Protocol::Http => || Kind::Http(Responder::new()),
+        Protocol::Axum => return common::serves_no(protocol),
+    };
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     // SAFETY: no pointers.
     unsafe { libc::listen(listener.as_raw_fd(), 4096) };
@@ -42,7 +47,7 @@ pub fn start(protocol: Protocol) {
     let mut event_loop = EventLoop {
         epoll,
         listener,
-        protocol,
+        new_kind,
         connections: Vec::new(),
     };
     event_loop.register(
@@ -102,10 +107,7 @@ impl EventLoop {
             self.connections[descriptor] = Some(Connection {
                 stream,
                 unsent: Vec::new(),
-                kind: match self.protocol {
-                    Protocol::Echo => Kind::Echo(Box::new([0; BUFFER])),
-                    Protocol::Http => Kind::Http(Responder::new()),
-                },
+                kind: (self.new_kind)(),
             });
             OPEN.fetch_add(1, Ordering::Relaxed);
         }

@@ -64,11 +64,16 @@ fn run(name: &str, count: usize, workers: usize) -> Value {
 }
 
 fn serve(protocol: Protocol, workers: usize) {
+    let serve_connection = match protocol {
+        Protocol::Echo => work::echo,
+        Protocol::Http => work::http,
+        Protocol::Axum => return common::serves_no(protocol),
+    };
     configure(workers);
     may::go!(move || {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         common::listening(listener.local_addr().expect("it is bound"));
-        may::go!(move || work::serve(&listener, protocol));
+        may::go!(move || work::serve(&listener, serve_connection));
     })
     .join()
     .expect("it does not panic");

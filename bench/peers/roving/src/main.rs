@@ -1,10 +1,12 @@
 //! Roving's green threads.
 
 use common::Protocol;
+use roving::io::Async;
 use roving::net::{TcpListener, TcpStream};
 use roving::sync::{Mutex, mpsc};
-use roving::{Builder, Runtime, thread};
+use roving::{Builder, Runtime, block_on, thread};
 use serde_json::Value;
+use std::io;
 use std::process::ExitCode;
 
 #[path = "../../blocking/work.rs"]
@@ -34,11 +36,20 @@ fn run(name: &str, count: usize, workers: usize) -> Value {
 }
 
 fn serve(protocol: Protocol, workers: usize) {
+    let serve_connection = match protocol {
+        Protocol::Echo => work::echo,
+        Protocol::Http => work::http,
+        Protocol::Axum => serve_axum,
+    };
     let runtime = runtime(workers);
     runtime.run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         common::listening(listener.local_addr().expect("it is bound"));
-        thread::spawn(move || work::serve(&listener, protocol));
+        thread::spawn(move || work::serve(&listener, serve_connection));
     });
     std::mem::forget(runtime);
+}
+
+fn serve_axum(stream: TcpStream) -> io::Result<()> {
+    block_on(web::serve_connection(Async::from(stream))).map_err(io::Error::other)
 }

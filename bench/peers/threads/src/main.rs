@@ -28,7 +28,12 @@ fn run(name: &str, count: usize, _workers: usize) -> Value {
 }
 
 fn serve(protocol: Protocol, _workers: usize) {
+    let serve_connection = match protocol {
+        Protocol::Echo => work::echo,
+        Protocol::Http => work::http,
+        Protocol::Axum => return common::serves_no(protocol),
+    };
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     common::listening(listener.local_addr().expect("it is bound"));
-    thread::spawn(move || work::serve(&listener, protocol));
+    thread::spawn(move || work::serve(&listener, serve_connection));
 }

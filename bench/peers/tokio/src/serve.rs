@@ -1,6 +1,7 @@
 //! The servers: a task for each connection.
 
 use common::{BUFFER, OPEN, PAUSE, Protocol, Responder};
+use hyper_util::rt::TokioIo;
 use std::io;
 use std::sync::atomic::Ordering;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,6 +33,7 @@ async fn connection(stream: TcpStream, protocol: Protocol) -> io::Result<()> {
     match protocol {
         Protocol::Echo => echo(stream).await,
         Protocol::Http => http(stream).await,
+        Protocol::Axum => axum(stream).await,
     }
 }
 
@@ -54,4 +56,9 @@ async fn http(mut stream: TcpStream) -> io::Result<()> {
             _ => return Ok(()),
         }
     }
+}
+
+async fn axum(stream: TcpStream) -> io::Result<()> {
+    let served = web::serve_connection(TokioIo::new(stream)).await;
+    served.map_err(io::Error::other)
 }
