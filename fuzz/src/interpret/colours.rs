@@ -100,7 +100,7 @@ impl Thread<'_> {
     fn greenly(&mut self, host: Host, body: &Body) {
         let mut start = self.start("in a future", body);
         start.owns = guests_move();
-        start.is_guest = true;
+        start.is_of_guest = true;
         start.inherited = None;
         // What it spawns is in the runtime of whoever polls it, or in the global one.
         start.children_own = false;

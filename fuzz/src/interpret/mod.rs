@@ -55,8 +55,9 @@ pub(crate) struct Start {
     /// Whether it will have thread-locals of its own.
     owns: bool,
     children_own: bool,
-    /// Whether it is in a future.
-    is_guest: bool,
+    /// Whether it is in a future, or comes from one: then its runtime may be the global one, which does not
+    /// end with the program.
+    is_of_guest: bool,
     closure: Closure,
 }
 
@@ -72,7 +73,7 @@ impl Start {
             inherited: None,
             owns: !green || world.owns,
             children_own: world.owns,
-            is_guest: false,
+            is_of_guest: false,
             closure: Closure(world.oracle.add_thread(kind, 0)),
         }
     }
@@ -100,7 +101,7 @@ impl Start {
             ends: self.ends,
             owns: self.owns,
             children_own: self.children_own,
-            is_guest: self.is_guest,
+            is_of_guest: self.is_of_guest,
             as_futures: false,
             inherited: self.inherited,
             children: Vec::new(),
@@ -132,7 +133,7 @@ struct Thread<'a> {
     ends: Ends,
     owns: bool,
     children_own: bool,
-    is_guest: bool,
+    is_of_guest: bool,
     /// Whether it waits in futures.
     as_futures: bool,
     inherited: Option<u64>,
@@ -262,7 +263,7 @@ impl Thread<'_> {
             inherited: self.inherited,
             owns: self.children_own,
             children_own: self.children_own,
-            is_guest: false,
+            is_of_guest: self.is_of_guest,
             closure: Closure(oracle.add_thread(kind, self.status.op())),
         }
     }

@@ -156,12 +156,13 @@ impl Thread<'_> {
     }
 
     fn spawn(&mut self, body: &Body) {
-        let start = self.start("spawned", body);
+        let mut start = self.start("spawned", body);
         let status = start.status();
-        // The runtime of one in a future is the global one, which does not end with the program.
-        let handle = if roving::is_green() && !self.is_guest {
+        let handle = if roving::is_green() && !self.is_of_guest {
             thread::spawn(move || start.live())
         } else {
+            start.owns = self.world.owns;
+            start.children_own = self.world.owns;
             self.world.runtime.spawn(move || start.live())
         };
         self.children.push(Child { handle, status });
