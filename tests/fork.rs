@@ -270,7 +270,10 @@ fn a_call_that_forks_goes_on_alone() {
                 }
                 child
             });
-            child.unwrap().must_end_well();
+            match child {
+                Some(child) => child.must_end_well(),
+                None => abort_on_panic(use_the_runtime),
+            }
         })
         .join()
         .unwrap();
