@@ -1,7 +1,7 @@
 //! Calls that block in the system, with the place of their worker handed over.
 //!
 //! A worker that sits in `getaddrinfo` runs no green thread. If that takes long, it is found, and a
-//! [spare](crate::run::spares) takes its place; whoever knows before says so.
+//! spare OS thread takes its place; whoever knows before says so.
 
 use crate::run::context;
 use crate::run::worker::Worker;
