@@ -12,7 +12,7 @@ use roving_scheduler::channel::{
 };
 use roving_scheduler::thread::JoinHandle;
 use roving_scheduler::wait::Cancelled;
-use roving_scheduler::{CancelToken, deadline, select, select_biased, thread};
+use roving_scheduler::{CancelToken, block_on, deadline, select, select_biased, thread};
 
 #[test]
 fn smoke() {
@@ -393,6 +393,41 @@ fn room_that_is_promised_and_forgotten_is_full() {
             assert_eq!(tries.join().unwrap(), Err(TrySendError::Full(2)));
         });
         assert_eq!(receiver.try_recv(), Ok(1));
+    });
+}
+
+/// Room that was promised is free again if its message finds somebody who waits: whoever waits for room
+/// gets it, though nobody receives any more.
+#[test]
+fn room_that_was_promised_and_not_used_is_given_on() {
+    let ways: [fn(&Sender<u32>); 4] = [
+        |sender| sender.send(2).unwrap(),
+        |sender| select! { send(sender, 2) -> sent => sent.unwrap() },
+        |sender| {
+            let mut select = Select::new();
+            select.send(sender);
+            select.ready();
+            sender.send(2).unwrap();
+        },
+        |sender| block_on(sender.send_async(2)).unwrap(),
+    ];
+    on_each_worker_count(|| {
+        for way in ways {
+            let (sender, receiver) = bounded(1);
+            let mut select = Select::new();
+            select.send(&sender);
+            let operation = select.select();
+            thread::scope(|scope| {
+                let sends = scope.spawn(|| way(&sender));
+                (0..3).for_each(|_| thread::yield_now());
+                let receives = scope.spawn(|| receiver.recv().unwrap());
+                (0..3).for_each(|_| thread::yield_now());
+                operation.send(&sender, 1).unwrap();
+                sends.join().unwrap();
+                // Which is first depends on who came first.
+                assert_eq!(receives.join().unwrap() + receiver.try_recv().unwrap(), 3);
+            });
+        }
     });
 }
 

@@ -137,6 +137,28 @@ fn a_meeting_is_between_two() {
     });
 }
 
+/// The room of a promise whose message somebody has waited for is the next sender's.
+#[test]
+fn room_that_was_promised_and_not_used_is_given_on() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let (sender, receiver) = bounded(1);
+        let (other_sender, other_receiver) = (sender.clone(), receiver.clone());
+        let receives = thread::spawn(move || other_receiver.recv());
+        let promises = thread::spawn(move || {
+            let mut select = Select::new_biased();
+            select.send(&sender);
+            select.select().send(&sender, 1).unwrap();
+        });
+        other_sender.send(2).unwrap();
+        promises.join().unwrap();
+        let mut got = [receives.join().unwrap(), receiver.recv()].map(Result::unwrap);
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+    });
+}
+
 /// What is not found because of a promise is known only when it is settled.
 #[test]
 fn full_and_then_empty_is_never_seen() {

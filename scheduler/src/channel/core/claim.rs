@@ -135,6 +135,8 @@ impl<T> Chan<T> {
             return Err(message);
         }
         locked.deliver(message);
+        // If one who waits has it, the room is another's.
+        locked.refill();
         Ok(())
     }
 
