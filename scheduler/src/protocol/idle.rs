@@ -200,7 +200,12 @@ impl Idle {
     /// whether it must watch. It [ends](Self::end_watch) that when it is awake.
     #[must_use]
     pub(crate) fn begin_watch(&self) -> bool {
-        self.watches && self.watching.swap(1, Ordering::SeqCst) == 0
+        self.lacks_watcher() && self.watching.swap(1, Ordering::SeqCst) == 0
+    }
+
+    /// Whether somebody should watch who sleeps, and nobody does.
+    pub(crate) fn lacks_watcher(&self) -> bool {
+        self.watches && !self.is_watched()
     }
 
     pub(crate) fn is_watched(&self) -> bool {
@@ -236,7 +241,7 @@ impl Idle {
     /// which will watch.
     pub(crate) fn claim_watcher(&self) -> Watcher {
         fence(Ordering::SeqCst);
-        if !self.watches || self.is_watched() {
+        if !self.lacks_watcher() {
             return Watcher::NotNeeded;
         }
         let reserve = || self.claim_spare(|_| u64::MAX);

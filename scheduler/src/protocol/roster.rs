@@ -160,12 +160,14 @@ impl Roster {
 
     /// Whether a worker takes part: the caller, which is awake, or has announced that it sleeps and not parked
     /// since. One that is one too many is in reserve then.
+    #[inline]
     pub(crate) fn takes_part(&self, idle: &Idle, worker: usize) -> bool {
-        if !idle.is_spare(worker) {
-            return true;
-        }
+        !idle.is_spare(worker) || self.spare_takes_part(idle, worker)
+    }
+
+    fn spare_takes_part(&self, idle: &Idle, spare: usize) -> bool {
         fence(Ordering::SeqCst);
-        idle.is_enrolled(worker) && !self.retire(idle, worker)
+        idle.is_enrolled(spare) && !self.retire(idle, spare)
     }
 
     /// `true` if more are enrolled than are stuck; `spare`, which is, then is in reserve.

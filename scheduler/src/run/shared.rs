@@ -256,7 +256,9 @@ impl Shared {
             true => !stealable.is_empty(),
             false => !stealable.is_lone(),
         };
-        !self.injector.is_empty() || self.everybody().any(|worker| counts(&worker.stealable))
+        !self.injector.is_empty()
+            || self.workers.iter().any(|worker| counts(&worker.stealable))
+            || self.spares.iter().any(|spare| counts(&spare.stealable))
     }
 
     /// The green thread that the worker runs blocks in the system from now on.

@@ -9,8 +9,8 @@
 //!
 //! Where many wait in the system, one after the other, each would hold up the rest for that long. So once one
 //! has been found whose place others can use, the next look comes sooner, and whoever then has waited from
-//! one look to the next is stuck, if work waits. As long as looks find somebody, they come sooner and sooner;
-//! as they do not, later and later, for a while after the last find not much later.
+//! one look to the next is stuck, if work waits. As long as every other look finds somebody, they come sooner and
+//! sooner; as they do not, later and later, for a while after the last find not much later.
 //!
 //! A look costs half a microsecond for each worker that is busy, and some twenty for each that seems to wait
 //! for too long.
@@ -45,6 +45,8 @@ struct Looks {
     /// By the number of the worker.
     last: Vec<Option<Look>>,
     last_find: Option<Instant>,
+    /// How many looks in a row have found nobody.
+    vain: u32,
 }
 
 /// A run that was under way at a look.
@@ -115,9 +117,13 @@ impl Watch {
         if finds {
             looks.last_find = Some(now);
         }
+        looks.vain = if finds { 0 } else { looks.vain + 1 };
         let lately = looks.last_find.is_some_and(|find| now - find < WHILE);
         let next = if finds {
             (limit / SOONEST).max(interval / 4)
+        } else if looks.vain == 1 {
+            // Whoever has come to a place that was handed over has only just been seen.
+            interval
         } else {
             let longest = if lately { limit / SOONER } else { limit };
             longest.min(2 * interval)

@@ -194,12 +194,7 @@ fn sleep<W: Idler>(worker: &W, searched: bool, nap: Option<Duration>, quiet: &mu
     if worker.is_stopping() {
         return Awoken::ByItself;
     }
-    *quiet = if worker.somebody_is_busy() {
-        0
-    } else {
-        *quiet + 1
-    };
-    let watches = *quiet <= WATCHES && idle.begin_watch();
+    let watches = idle.lacks_watcher() && is_to_watch(worker, quiet) && idle.begin_watch();
     let until = worker.sleeps_until(takes_part, nap, watches);
     let unparked = lead(worker, takes_part, until).unwrap_or_else(|| worker.parker().park(until));
     if watches {
@@ -219,6 +214,16 @@ fn sleep<W: Idler>(worker: &W, searched: bool, nap: Option<Duration>, quiet: &mu
     // Timers are due. What they let run is its own to do, and nobody need be woken for it.
     worker.has_slept();
     Awoken::ByItself
+}
+
+/// Whether others are busy, or were a short while ago.
+fn is_to_watch<W: Idler>(worker: &W, quiet: &mut u32) -> bool {
+    *quiet = if worker.somebody_is_busy() {
+        0
+    } else {
+        *quiet + 1
+    };
+    *quiet <= WATCHES
 }
 
 /// Sleeps in the driver. `None` if there is none or another worker leads, or who sleeps does not take part;

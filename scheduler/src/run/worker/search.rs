@@ -17,6 +17,7 @@
 //! documentation promises.
 
 use std::hint;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Worker, die};
@@ -30,7 +31,7 @@ use crate::protocol::word::By;
 use crate::run::green::{Runnable, Waiter};
 use crate::run::processor;
 use crate::run::queue::Inbox;
-use crate::run::shared::WATCH_PERIOD;
+use crate::run::shared::{Remote, WATCH_PERIOD};
 use crate::run::spares::{self, KEEP_IDLE};
 use crate::run::ticket::Ticket;
 
@@ -139,23 +140,48 @@ impl Worker {
         sleep::find_or_sleep(self)
     }
 
+    /// When a watcher must look: who is stuck, and if it takes part, for those who are busy.
+    fn watches_until(&self, takes_part: bool) -> Option<Instant> {
+        let shared = &self.shared;
+        let look = shared.watch.next();
+        if !takes_part {
+            return look;
+        }
+        let everybody = shared.everybody().enumerate();
+        let busy = everybody.filter(|(_, worker)| worker.pace.seen().is_some());
+        let timers = busy.map(|(worker, _)| self.timers_of(worker % shared.timers.len()));
+        let a_period = Instant::now() + WATCH_PERIOD;
+        timers
+            .filter_map(Shard::next)
+            .chain(look)
+            .chain([a_period])
+            .min()
+    }
+
+    /// How long a spare that has nothing to do sleeps at most, to see whether it may end.
+    fn stays_until(&self) -> Instant {
+        let now = Instant::now();
+        let since = self.spare.idle_since.get();
+        // What kept it from its end then may do so for long.
+        let since = since.filter(|since| *since + KEEP_IDLE > now);
+        let since = since.unwrap_or(now);
+        self.spare.idle_since.set(Some(since));
+        since + KEEP_IDLE
+    }
+
     /// The timers of those who are stuck, which everybody looks after.
     fn timers_of_the_stuck(&self) -> impl Iterator<Item = &Shard<Ticket>> {
-        let shared = &self.shared;
-        let is_any = shared.roster.stuck() > 0;
-        let everybody = is_any.then(|| shared.everybody().enumerate());
-        let stuck = everybody
-            .into_iter()
-            .flatten()
-            .filter(|(_, worker)| worker.pace.is_stuck());
-        stuck.map(|(worker, _)| self.timers_of(worker % shared.timers.len()))
+        let everybody = self.shared.everybody().enumerate();
+        let stuck = everybody.filter(|(_, worker)| worker.pace.is_stuck());
+        stuck.map(|(worker, _)| self.timers_of(worker % self.shared.timers.len()))
     }
 
     /// Takes what another worker would run next and has not got to for long.
     fn take_old_lifo(&self) -> Option<Runnable> {
         let now = || self.shared.start.elapsed();
-        let mut workers = self.shared.everybody();
-        workers.find_map(|worker| worker.stealable.take_old_lifo(now))
+        let take = |worker: &Arc<Remote>| worker.stealable.take_old_lifo(now);
+        let from_workers = self.shared.workers.iter().find_map(take);
+        from_workers.or_else(|| self.shared.spares.iter().find_map(take))
     }
 
     /// Steals from some worker that has so many to steal, or more.
@@ -333,49 +359,25 @@ impl Idler for Worker {
         watches: bool,
     ) -> Option<Instant> {
         let shared = &self.shared;
-        let earliest = |times: &mut dyn Iterator<Item = Instant>| times.min();
-        let of_the_stuck = earliest(&mut self.timers_of_the_stuck().filter_map(Shard::next));
-        let look = || {
-            earliest(
-                &mut [shared.watch.next(), Some(Instant::now() + WATCH_PERIOD)]
-                    .into_iter()
-                    .flatten(),
-            )
-        };
-        let until = if takes_part {
+        let mut until = None;
+        if takes_part {
             let end_of_nap = nap.map(|nap| Instant::now() + nap);
             self.scan.set(shared.reclaim.next());
-            let own = [
-                self.timers().next(),
-                self.scan.get(),
-                end_of_nap,
-                of_the_stuck,
-            ];
-            let own = own.into_iter().flatten();
-            if watches {
-                let everybody = shared.everybody().enumerate();
-                let busy = everybody.filter(|(_, worker)| worker.pace.seen().is_some());
-                let of_the_busy = busy
-                    .filter_map(|(worker, _)| self.timers_of(worker % shared.timers.len()).next());
-                own.chain(of_the_busy).chain(look()).min()
-            } else {
-                own.min()
-            }
-        } else if watches {
-            earliest(&mut of_the_stuck.into_iter().chain(shared.watch.next()))
-        } else {
-            of_the_stuck
-        };
+            let own = [self.timers().next(), self.scan.get(), end_of_nap];
+            until = own.into_iter().flatten().min();
+        }
+        if shared.roster.stuck() > 0 {
+            let of_the_stuck = self.timers_of_the_stuck().filter_map(Shard::next);
+            until = until.into_iter().chain(of_the_stuck).min();
+        }
+        if watches {
+            until = until
+                .into_iter()
+                .chain(self.watches_until(takes_part))
+                .min();
+        }
         if self.is_spare && shared.spares.iter().nth(1).is_some() {
-            let now = Instant::now();
-            let since = self.spare.idle_since.get();
-            // What kept it from its end then may do so for long.
-            let since = since
-                .filter(|since| *since + KEEP_IDLE > now)
-                .unwrap_or(now);
-            self.spare.idle_since.set(Some(since));
-            let end = since + KEEP_IDLE;
-            return Some(until.map_or(end, |until| until.min(end)));
+            until = until.into_iter().chain([self.stays_until()]).min();
         }
         until
     }
