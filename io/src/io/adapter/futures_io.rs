@@ -1,6 +1,6 @@
 //! The traits of `futures`.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSliceMut};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -29,31 +29,7 @@ macro_rules! implement {
             }
         }
 
-        impl<T: ByteStream> AsyncWrite for $Lends {
-            fn poll_write(
-                mut self: Pin<&mut Self>,
-                context: &mut Context<'_>,
-                buf: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                self.for_write(|stream, pending| stream.poll_write(pending, context, buf))
-            }
-
-            fn poll_write_vectored(
-                mut self: Pin<&mut Self>,
-                context: &mut Context<'_>,
-                bufs: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                self.for_write(|stream, pending| stream.poll_write_vectored(pending, context, bufs))
-            }
-
-            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(Ok(()))
-            }
-
-            fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(self.stream.close())
-            }
-        }
+        implement_write!(AsyncWrite for $Lends, poll_close);
     };
 }
 

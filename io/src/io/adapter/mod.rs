@@ -1,5 +1,40 @@
 //! [`Async`]: a stream that is polled by the traits of others.
 
+/// Implements a trait for writing, which is the same for all but for the names of its methods.
+macro_rules! implement_write {
+    ($Write:ident for $Lends:ty, $close:ident $(, $is_write_vectored:ident)?) => {
+        impl<T: ByteStream> $Write for $Lends {
+            fn poll_write(
+                mut self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                self.for_write(|stream, pending| stream.poll_write(pending, context, buf))
+            }
+
+            fn poll_write_vectored(
+                mut self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                bufs: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.for_write(|stream, pending| stream.poll_write_vectored(pending, context, bufs))
+            }
+
+            $(fn $is_write_vectored(&self) -> bool {
+                true
+            })?
+
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn $close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(self.stream.close())
+            }
+        }
+    };
+}
+
 #[cfg(feature = "futures-io")]
 mod futures_io;
 #[cfg(feature = "hyper")]
