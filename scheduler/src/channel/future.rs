@@ -19,7 +19,6 @@ use super::timer::Clock;
 use super::{Receiver, Sender};
 use crate::run::alarm::Alarm;
 use crate::runtime;
-use crate::wait::Ticket;
 use crate::wait::polled::Polled;
 
 /// Receives a message: see [`Receiver::recv_async`].
@@ -129,7 +128,8 @@ impl<'a, T> RecvFuture<'a, T> {
                             None => continue,
                         },
                         Some(false) => {
-                            self.alarm = ticket.and_then(|ticket| alarm(until, ticket));
+                            self.alarm = ticket
+                                .and_then(|ticket| Alarm::set(runtime::current(), until, ticket));
                             self.state = Receiving::Meets(key, until);
                             continue;
                         }
@@ -158,18 +158,11 @@ impl<'a, T> RecvFuture<'a, T> {
             }
             self.alarm = clock
                 .next()
-                .and_then(|next| alarm(next, self.polled.begin()));
+                .and_then(|next| Alarm::set(runtime::current(), next, self.polled.begin()));
             if self.alarm.is_none() {
                 return Poll::Pending;
             }
         }
-    }
-}
-
-fn alarm(time: Instant, ticket: Ticket) -> Option<Alarm> {
-    match runtime::current() {
-        Ok(runtime) => Alarm::set(runtime, time, ticket),
-        Err(error) => panic!("cannot wait for a time: {error}"),
     }
 }
 

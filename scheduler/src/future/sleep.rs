@@ -79,11 +79,7 @@ impl Future for Sleep {
                 return Poll::Ready(());
             }
             if this.alarm.is_none() {
-                let runtime = match runtime::current() {
-                    Ok(runtime) => runtime,
-                    Err(error) => panic!("cannot wait for a time: {error}"),
-                };
-                this.alarm = Alarm::set(runtime, until, this.polled.begin());
+                this.alarm = Alarm::set(runtime::current(), until, this.polled.begin());
                 if this.alarm.is_none() {
                     return Poll::Pending;
                 }

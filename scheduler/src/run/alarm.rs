@@ -3,6 +3,7 @@
 //! What is polled has no worker to look at its timers, so it has them with a worker of some runtime,
 //! which is woken if the timer is its next.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,7 +24,16 @@ pub(crate) struct Alarm {
 
 impl Alarm {
     /// Sets a timer of `runtime`. `None` if the time will never come.
-    pub(crate) fn set(runtime: Arc<Shared>, time: Instant, ticket: Ticket) -> Option<Self> {
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no runtime, and says why.
+    pub(crate) fn set(
+        runtime: io::Result<Arc<Shared>>,
+        time: Instant,
+        ticket: Ticket,
+    ) -> Option<Self> {
+        let runtime = runtime.unwrap_or_else(|error| panic!("cannot wait for a time: {error}"));
         let shard = context::home_shard(&runtime);
         let key = runtime.arm_timer(shard, time, ticket)?;
         Some(Self {

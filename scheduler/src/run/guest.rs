@@ -96,10 +96,7 @@ impl Guest {
     ///
     /// Panics if there is no runtime that could have it.
     pub(crate) fn alarm(&self, time: Instant, ticket: Ticket) -> Option<Alarm> {
-        match (self.timers)() {
-            Ok(runtime) => Alarm::set(runtime, time, ticket),
-            Err(error) => panic!("cannot wait for a time: {error}"),
-        }
+        Alarm::set((self.timers)(), time, ticket)
     }
 
     /// Lets whoever runs it call `question`, each time it is polled, until `wait` returns.
