@@ -19,7 +19,7 @@ use crate::run::spares;
 use crate::run::stack_use;
 use crate::run::worker::Worker;
 use crate::stack::mode::{Mode, ThreadLocals};
-use crate::stack::{self, Class, room, tls};
+use crate::stack::{self, Class, Guards, room, tls};
 
 const MAX_WORKERS: usize = 1024;
 const MAX_SPARES: usize = 1 << 16;
@@ -229,7 +229,9 @@ impl Builder {
             ThreadLocals::Pinned | ThreadLocals::Shared => None,
         };
         let class = Class::of(stack_size, own)?;
-        stack::begin_guards_where_asked()?;
+        if let Some(guards) = guards_from_environment()? {
+            stack::begin_with_guards(guards);
+        }
         if let Some(period) = reclaim_period_from_environment()? {
             reclaim::set_period(period);
         }
@@ -339,6 +341,15 @@ fn thread_locals_from_environment() -> io::Result<Option<ThreadLocals>> {
         "own" => Some(ThreadLocals::Own),
         "pinned" => Some(ThreadLocals::Pinned),
         _ => None,
+    })
+}
+
+fn guards_from_environment() -> io::Result<Option<Guards>> {
+    let names: Vec<_> = Guards::LADDER.iter().map(|guards| guards.name()).collect();
+    let expected = format!("one of {}", names.join(", "));
+    parsed_from_environment("ROVING_STACK_GUARDS", &expected, |text| {
+        let mut kinds = Guards::LADDER.iter().copied();
+        kinds.find(|guards| guards.name() == text)
     })
 }
 

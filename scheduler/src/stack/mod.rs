@@ -60,7 +60,7 @@ pub(crate) use self::bounds::Bounds;
 pub(crate) use self::cache::Cache;
 pub(crate) use self::class::{Class, DEFAULT_SIZE, MIN_SIZE};
 pub(crate) use self::cooling::{Cooling, cool_all};
-pub(crate) use self::guard::begin_where_asked as begin_guards_where_asked;
+pub(crate) use self::guard::begin_with as begin_with_guards;
 pub use self::guard::{Guards, NoGuards};
 pub use self::numbers::{Stacks, stacks};
 pub(crate) use self::pool::{Promise, Stack};

@@ -38,7 +38,7 @@ pub enum Guards {
 
 impl Guards {
     /// In the order in which they are tried.
-    pub(super) const LADDER: &[Self] = if cfg!(target_os = "linux") {
+    pub(crate) const LADDER: &[Self] = if cfg!(target_os = "linux") {
         &[
             Self::Madvise,
             Self::Poison,
@@ -56,7 +56,7 @@ impl Guards {
         rung.unwrap_or(0)
     }
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Madvise => "madvise",
             Self::Poison => "poison",

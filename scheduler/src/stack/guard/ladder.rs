@@ -9,7 +9,6 @@
 //!
 //! All of this is in atomics, so that a forked child finds it as it was, and no lock of its parent's.
 
-use std::env;
 use std::io;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
@@ -20,8 +19,6 @@ use super::{Slots, mappings};
 use crate::stack::page::page;
 
 const RUNGS: usize = Guards::LADDER.len();
-
-const VARIABLE: &str = "ROVING_STACK_GUARDS";
 
 /// Where to begin.
 static BEGIN: AtomicUsize = AtomicUsize::new(0);
@@ -35,32 +32,9 @@ const NONE: u8 = u8::MAX;
 /// How many guards there are in this process.
 static GUARDS: AtomicUsize = AtomicUsize::new(0);
 
-/// Begins with the kind that the environment names, if it does.
-///
-/// # Errors
-///
-/// What it names is no kind of guards.
-pub(crate) fn begin_where_asked() -> io::Result<()> {
-    let invalid = |message| io::Error::new(io::ErrorKind::InvalidInput, message);
-    let text = match env::var(VARIABLE) {
-        Err(env::VarError::NotPresent) => return Ok(()),
-        Err(error) => return Err(invalid(format!("{VARIABLE}: {error}"))),
-        Ok(text) => text,
-    };
-    let names = Guards::LADDER.iter().map(|guards| guards.name());
-    match names.clone().position(|name| name == text.trim()) {
-        Some(rung) => {
-            BEGIN.store(rung, Ordering::Relaxed);
-            Ok(())
-        }
-        None => {
-            let names: Vec<_> = names.collect();
-            let names = names.join(", ");
-            Err(invalid(format!(
-                "{VARIABLE}={text}: expected one of {names}"
-            )))
-        }
-    }
+/// Begins with a kind: those before it are not tried.
+pub(crate) fn begin_with(guards: Guards) {
+    BEGIN.store(guards.rung(), Ordering::Relaxed);
 }
 
 /// Guards some of `slots`, the first ones, and gives how many.

@@ -48,7 +48,7 @@ mod why;
 mod write_protect;
 
 pub use self::kind::Guards;
-pub(crate) use self::ladder::{begin_where_asked, look_after};
+pub(crate) use self::ladder::{begin_with, look_after};
 pub(super) use self::ladder::{in_use, install, limit, refused};
 pub use self::why::NoGuards;
 
