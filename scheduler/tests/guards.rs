@@ -207,70 +207,66 @@ fn may_lock() -> bool {
     }
 }
 
+/// In children of its own, one with each kind of guards, calls `test`, which overflows a stack at its end.
+fn where_memory_can_be_locked(name: &str, test: impl FnOnce()) {
+    let _watchdog = watchdog("");
+    if is_child(name) {
+        test();
+    } else if may_lock() {
+        with_each_kind_of_guards(|| child(name)).for_each(|child| drop(overflows(child)));
+    } else {
+        println!("not tested: this process may not lock its memory");
+    }
+}
+
 #[test]
 fn memory_that_is_locked_is_guarded_and_not_filled() {
-    let name = "memory_that_is_locked_is_guarded_and_not_filled";
-    let _watchdog = watchdog("");
-    if !is_child(name) {
-        if may_lock() {
-            with_each_kind_of_guards(|| child(name)).for_each(|child| drop(overflows(child)));
-        } else {
-            println!("not tested: this process may not lock its memory");
+    where_memory_can_be_locked("memory_that_is_locked_is_guarded_and_not_filled", || {
+        lock_all(libc::MCL_FUTURE);
+        let runtime = runtime(2);
+        let before = resident();
+        runtime.run(|| {
+            let parked = parked();
+            let taken = resident().saturating_sub(before);
+            assert!(taken < PARKED * (64 << 10), "{taken} bytes are resident");
+            parked.iter().for_each(|handle| handle.thread().unpark());
+            parked.into_iter().for_each(|handle| handle.join().unwrap());
+        });
+        let stacks = stacks();
+        assert_ne!(stacks.guards, Some(Guards::Madvise));
+        let advice = |refused: &&roving_scheduler::NoGuards| refused.guards() == Guards::Madvise;
+        if let Some(refused) = stacks.refused.iter().find(advice) {
+            assert!(refused.to_string().contains("locked") || refused.raw_os_error().is_some());
         }
-        return;
-    }
-    lock_all(libc::MCL_FUTURE);
-    let runtime = runtime(2);
-    let before = resident();
-    runtime.run(|| {
-        let parked = parked();
-        let taken = resident().saturating_sub(before);
-        assert!(taken < PARKED * (64 << 10), "{taken} bytes are resident");
-        parked.iter().for_each(|handle| handle.thread().unpark());
-        parked.into_iter().for_each(|handle| handle.join().unwrap());
+        runtime.run(|| overflow(black_box(0)));
     });
-    let stacks = stacks();
-    assert_ne!(stacks.guards, Some(Guards::Madvise));
-    let advice = |refused: &&roving_scheduler::NoGuards| refused.guards() == Guards::Madvise;
-    if let Some(refused) = stacks.refused.iter().find(advice) {
-        assert!(refused.to_string().contains("locked") || refused.raw_os_error().is_some());
-    }
-    runtime.run(|| overflow(black_box(0)));
 }
 
 #[test]
 fn memory_may_be_locked_later() {
-    let name = "memory_may_be_locked_later";
-    let _watchdog = watchdog("");
-    if !is_child(name) {
-        if may_lock() {
-            with_each_kind_of_guards(|| child(name)).for_each(|child| drop(overflows(child)));
-        } else {
-            println!("not tested: this process may not lock its memory");
-        }
-        return;
-    }
-    // Small, since those of which the mapping is there are filled: that is what is asked for.
-    let builder = RuntimeBuilder::new().workers(2).stack_size(16 << 10);
-    let runtime = builder.build().unwrap();
-    runtime.run(|| {
-        let first = parked();
-        lock_all(libc::MCL_CURRENT | libc::MCL_FUTURE);
-        let before = resident();
-        let second = parked();
-        let third = parked();
-        let taken = resident().saturating_sub(before);
-        assert!(
-            taken < 2 * PARKED * (32 << 10),
-            "{taken} bytes are resident"
-        );
-        for handle in first.into_iter().chain(second).chain(third) {
-            handle.thread().unpark();
-            handle.join().unwrap();
-        }
+    where_memory_can_be_locked("memory_may_be_locked_later", || {
+        // Small, since those of which the mapping is there are filled: that is what is asked for.
+        let builder = RuntimeBuilder::new().workers(2).stack_size(16 << 10);
+        let runtime = builder.build().unwrap();
+        runtime.run(|| {
+            let first = parked();
+            lock_all(libc::MCL_CURRENT | libc::MCL_FUTURE);
+            let before = resident();
+            let second = parked();
+            let third = parked();
+            let taken = resident().saturating_sub(before);
+            assert!(
+                taken < 2 * PARKED * (32 << 10),
+                "{taken} bytes are resident"
+            );
+            for handle in first.into_iter().chain(second).chain(third) {
+                handle.thread().unpark();
+                handle.join().unwrap();
+            }
+        });
+        let fresh = Builder::new().stack_size(32 << 10);
+        let _ = runtime.run(|| fresh.spawn(|| overflow(black_box(0))).unwrap().join());
     });
-    let fresh = Builder::new().stack_size(32 << 10);
-    let _ = runtime.run(|| fresh.spawn(|| overflow(black_box(0))).unwrap().join());
 }
 
 /// The error names the limit, and the process goes on.
