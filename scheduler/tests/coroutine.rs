@@ -11,47 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use common::{child, is_child, message, on_each_mode, printed, run, stacks_returned, watchdog};
+use common::drops::{Dropped, OnDrop};
+use common::{
+    child, everywhere, is_child, on_each_mode, panics, printed, run, stacks_returned, watchdog,
+};
 use roving_scheduler::coroutine::{self, Builder, Coroutine, Generator, State, Yielder};
 use roving_scheduler::{
     CancelToken, await_, deadline, greenly, local, shield, stacks, sync, thread,
 };
-
-/// Runs `test` on an OS thread and on green threads of each mode, with 1, 2 and 8 workers.
-fn everywhere(test: impl Fn() + Send + Sync) {
-    let _stacks = stacks_returned();
-    {
-        let _watchdog = watchdog("on an OS thread");
-        test();
-    }
-    on_each_mode(test);
-}
-
-/// What the panic of `f` says.
-fn panics<T>(f: impl FnOnce() -> T) -> String {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(_) => panic!("it does not panic"),
-        Err(payload) => message(&*payload),
-    }
-}
-
-/// Counts its drops.
-struct Dropped<'a>(&'a Cell<u32>);
-
-impl Drop for Dropped<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() + 1);
-    }
-}
-
-/// Calls its function when it is dropped.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
 
 #[test]
 fn values_go_both_ways() {

@@ -3,37 +3,12 @@
 mod common;
 
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use common::{message, on_each_mode, stacks_returned, watchdog};
+use common::drops::Dropped;
+use common::{everywhere, panics};
 use roving_scheduler::coroutine::{self, Builder, Coroutine, Next, Peer, State};
 use roving_scheduler::thread;
-
-fn everywhere(test: impl Fn() + Send + Sync) {
-    let _stacks = stacks_returned();
-    {
-        let _watchdog = watchdog("on an OS thread");
-        test();
-    }
-    on_each_mode(test);
-}
-
-fn panics<T>(f: impl FnOnce() -> T) -> String {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(_) => panic!("it does not panic"),
-        Err(payload) => message(&*payload),
-    }
-}
-
-/// Counts its drops.
-struct Dropped<'a>(&'a Cell<u32>);
-
-impl Drop for Dropped<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() + 1);
-    }
-}
 
 #[test]
 fn control_goes_where_it_is_sent_with_values_of_each_ones_type() {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use common::drops::OnDrop;
 use common::{on_each_worker_count, on_every_kind, on_pinned_threads};
 use roving_scheduler::wait::{self, Cancelled};
 use roving_scheduler::{
@@ -24,15 +25,6 @@ const LONGER: Duration = Duration::from_millis(2);
 
 fn forever() {
     thread::sleep(Duration::MAX);
-}
-
-/// Runs its closure when it is dropped.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
 }
 
 /// Ways to begin an unwinding.

@@ -13,17 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use common::drops::OnDrop;
 use common::{each_worker_count, is_child, on_each_worker_count, run, runtime, watchdog};
 use roving_scheduler::{blocking, thread};
-
-/// Calls its closure when it is dropped.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
 
 /// Panics without the panic hook, whose output would be long.
 fn quiet_panic(payload: impl Any + Send) -> ! {

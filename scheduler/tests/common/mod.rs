@@ -9,11 +9,13 @@
 // Each file of tests is a program of its own, and uses a part of this.
 #![allow(dead_code)]
 
+pub(crate) mod drops;
 pub(crate) mod not_tested;
 
 use std::env;
 use std::fmt::Display;
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -70,6 +72,16 @@ pub(crate) fn on_each_worker_count(test: impl Fn() + Send + Sync) {
 pub(crate) fn on_each_mode(test: impl Fn() + Send + Sync) {
     on_each_worker_count(&test);
     on_pinned_threads(test);
+}
+
+/// The same, and on an OS thread, which does not use the global runtime.
+pub(crate) fn everywhere(test: impl Fn() + Send + Sync) {
+    let _stacks = stacks_returned();
+    {
+        let _watchdog = watchdog("on an OS thread");
+        test();
+    }
+    on_each_mode(test);
 }
 
 /// Runs `test` on a green thread of a runtime of each size, whose green threads are pinned.
@@ -278,6 +290,14 @@ pub(crate) fn on_every_kind(test: impl Fn() + Send + Sync) {
         test();
     }
     on_each_worker_count(test);
+}
+
+/// What the panic of `f` says.
+pub(crate) fn panics<T>(f: impl FnOnce() -> T) -> String {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(_) => panic!("it does not panic"),
+        Err(payload) => message(&*payload),
+    }
 }
 
 /// Gives a panic's message.
