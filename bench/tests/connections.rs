@@ -30,16 +30,44 @@ fn shown(output: &Output) -> String {
     )
 }
 
-/// Runs the benchmark to a good end, and returns the results and the picture.
-fn results(arguments: &[&str]) -> (Value, String) {
+/// The benchmark under a limit, as `ulimit` takes it.
+fn bench_within(limit: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg(format!("ulimit {limit} && exec \"$0\" connections \"$@\""))
+        .arg(env!("CARGO_BIN_EXE_roving-bench"))
+        // The allocator may take some address space for each thread, or not: not.
+        .env("MALLOC_ARENA_MAX", "1");
+    command
+}
+
+/// What a run that ended well has left.
+struct Run {
+    said: String,
+    results: Value,
+    picture: String,
+}
+
+/// Runs the benchmark to a good end.
+fn run(mut command: Command, arguments: &[&str]) -> Run {
     let directory = tempfile::tempdir().unwrap();
-    let mut command = bench();
     files(&mut command, directory.path());
     let output = command.args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", shown(&output));
-    let json = std::fs::read_to_string(directory.path().join("out.json")).unwrap();
-    let svg = std::fs::read_to_string(directory.path().join("out.svg")).unwrap();
-    (serde_json::from_str(&json).unwrap(), svg)
+    let said = shown(&output);
+    assert!(output.status.success(), "{said}");
+    let file = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+    Run {
+        said,
+        results: serde_json::from_str(&file("out.json")).unwrap(),
+        picture: file("out.svg"),
+    }
+}
+
+/// Runs the benchmark to a good end, and returns the results and the picture.
+fn results(arguments: &[&str]) -> (Value, String) {
+    let run = run(bench(), arguments);
+    (run.results, run.picture)
 }
 
 /// Checks what holds for every row of a run that met no limit.
@@ -164,34 +192,19 @@ fn some_active_connections_are_enough() {
 
 #[test]
 fn few_descriptors_take_more_processes() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut command = Command::new("sh");
-    command
-        .args([
-            "-c",
-            "ulimit -n 150 && exec \"$0\" connections \"$@\"",
-            env!("CARGO_BIN_EXE_roving-bench"),
-        ])
-        .args([
+    let run = run(
+        bench_within("-n 150"),
+        &[
             "--connections",
             "300",
             "--seconds",
             "1",
             "--servers",
             "threads",
-        ]);
-    files(&mut command, directory.path());
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", shown(&output));
-    assert!(
-        shown(&output).contains("150 descriptors"),
-        "{}",
-        shown(&output)
+        ],
     );
-    let results: Value =
-        serde_json::from_str(&std::fs::read_to_string(directory.path().join("out.json")).unwrap())
-            .unwrap();
-    let rows = rows_of(&results, "threads");
+    assert!(run.said.contains("150 descriptors"), "{}", run.said);
+    let rows = rows_of(&run.results, "threads");
     rows.iter().copied().for_each(check_row);
     let last = rows.last().unwrap();
     assert_eq!(
@@ -205,18 +218,11 @@ fn few_descriptors_take_more_processes() {
 
 #[test]
 fn a_limit_that_stops_a_server_is_told_and_all_are_compared_below_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut command = Command::new("sh");
     // Kibibytes of address space: enough to start, and for some hundreds of threads with stacks of
-    // a mebibyte. The allocator may take some of it for each thread, or not: not.
-    command
-        .env("MALLOC_ARENA_MAX", "1")
-        .args([
-            "-c",
-            "ulimit -v 400000 && exec \"$0\" connections \"$@\"",
-            env!("CARGO_BIN_EXE_roving-bench"),
-        ])
-        .args([
+    // a mebibyte.
+    let run = run(
+        bench_within("-v 400000"),
+        &[
             "--connections",
             "900",
             "--seconds",
@@ -225,14 +231,9 @@ fn a_limit_that_stops_a_server_is_told_and_all_are_compared_below_it() {
             "threads",
             "--thread-stack-size",
             "1048576",
-        ]);
-    files(&mut command, directory.path());
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", shown(&output));
-    let results: Value =
-        serde_json::from_str(&std::fs::read_to_string(directory.path().join("out.json")).unwrap())
-            .unwrap();
-    let rows = rows_of(&results, "threads");
+        ],
+    );
+    let rows = rows_of(&run.results, "threads");
     let number = |row: &Value, field: &str| row[field].as_u64().unwrap();
     let stopped = rows
         .iter()
@@ -252,11 +253,7 @@ fn a_limit_that_stops_a_server_is_told_and_all_are_compared_below_it() {
         stopped["requests_per_second"].is_null() && stopped["latency_us"].is_null(),
         "{stopped:#}"
     );
-    assert!(
-        shown(&output).contains("threads: stopped at"),
-        "{}",
-        shown(&output)
-    );
+    assert!(run.said.contains("threads: stopped at"), "{}", run.said);
     // The largest number that was held is below what was reached, and clean.
     let held = rows
         .iter()
@@ -266,29 +263,27 @@ fn a_limit_that_stops_a_server_is_told_and_all_are_compared_below_it() {
     assert!(
         number(held, "connections") <= number(stopped, "established"),
         "{}",
-        shown(&output)
+        run.said
     );
     check_row(held);
 }
 
 #[test]
 fn a_limit_that_the_server_names_is_told_as_it_says() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut command = Command::new("sh");
     // As above; the green threads' stacks are what there is no room for.
-    command
-        .env("MALLOC_ARENA_MAX", "1")
-        .args([
-            "-c",
-            "ulimit -v 800000 && exec \"$0\" connections \"$@\"",
-            env!("CARGO_BIN_EXE_roving-bench"),
-        ])
-        .args(["--connections", "900", "--seconds", "1"])
-        .args(["--servers", "roving", "--stack-size", "1048576"]);
-    files(&mut command, directory.path());
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", shown(&output));
-    let said = shown(&output);
+    let Run { said, .. } = run(
+        bench_within("-v 800000"),
+        &[
+            "--connections",
+            "900",
+            "--seconds",
+            "1",
+            "--servers",
+            "roving",
+            "--stack-size",
+            "1048576",
+        ],
+    );
     let conclusion = said
         .lines()
         .find(|line| line.starts_with("roving: stopped at"));
