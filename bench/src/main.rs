@@ -22,6 +22,7 @@ mod server;
 mod switch;
 mod sync;
 mod system;
+mod table;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

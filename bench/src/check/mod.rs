@@ -14,8 +14,9 @@
 mod paths;
 
 use crate::connections::progress::grouped;
+use crate::table;
 use anyhow::{Context, Result, bail, ensure};
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use comfy_table::CellAlignment;
 use indicatif::{ProgressBar, ProgressStyle};
 use roving::Builder;
 use serde::{Deserialize, Serialize};
@@ -135,14 +136,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .map(|text| serde_json::from_str(&text))
         .transpose()
         .with_context(|| format!("cannot read {}", options.baseline.display()))?;
-    let mut table = Table::new();
-    let rule = LineStyle::none().fill('─').junction('─');
-    table.load_style(
-        TableStyle::new()
-            .top_border(rule)
-            .header_separator(rule)
-            .bottom_border(rule),
-    );
+    let mut table = table::ruled();
     table.set_header(["", "baseline", "now", "ratio", ""]);
     let mut worse = Vec::new();
     let mut is_better = false;

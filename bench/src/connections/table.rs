@@ -6,7 +6,8 @@ use super::progress::grouped;
 use super::results::{Results, Row};
 use crate::machine::Machine;
 use crate::server::ServerKind;
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use crate::table;
+use comfy_table::{CellAlignment, Table};
 use std::fmt::Write;
 
 /// CPU time of other programs, in percent of a core, from which on a measurement is called
@@ -146,16 +147,8 @@ fn serving(rows: &[Row]) -> Table {
 }
 
 fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    let rule = LineStyle::none().fill('─').junction('─');
-    table
-        .load_style(
-            TableStyle::new()
-                .top_border(rule)
-                .header_separator(rule)
-                .bottom_border(rule),
-        )
-        .set_header(header.iter().copied());
+    let mut table = table::ruled();
+    table.set_header(header.iter().copied());
     table
 }
 

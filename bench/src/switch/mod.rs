@@ -12,8 +12,9 @@ mod kernel;
 
 use crate::limits;
 use crate::machine::Machine;
+use crate::table;
 use anyhow::{Context, Result};
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use comfy_table::CellAlignment;
 use indicatif::{ProgressBar, ProgressStyle};
 use roving::ThreadLocals;
 use serde::Serialize;
@@ -277,14 +278,7 @@ fn results(rounds: u32, rows: &[Row], measured: Vec<Vec<f64>>) -> Result<Results
 }
 
 fn print(results: &Results, left_out: &[String]) -> Result<()> {
-    let mut table = Table::new();
-    let rule = LineStyle::none().fill('─').junction('─');
-    table.load_style(
-        TableStyle::new()
-            .top_border(rule)
-            .header_separator(rule)
-            .bottom_border(rule),
-    );
+    let mut table = table::ruled();
     table.set_header(["what", "ns", "least", "most", "of one", "times bare"]);
     for row in &results.rows {
         table.add_row([

@@ -12,9 +12,10 @@ mod work;
 
 use crate::limits;
 use crate::machine::Machine;
+use crate::table;
 use ::roving::Builder;
 use anyhow::{Context, Result, bail};
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use comfy_table::CellAlignment;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::env;
@@ -289,14 +290,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
 }
 
 fn print(results: &Results) -> Result<()> {
-    let mut table = Table::new();
-    let rule = LineStyle::none().fill('─').junction('─');
-    table.load_style(
-        TableStyle::new()
-            .top_border(rule)
-            .header_separator(rule)
-            .bottom_border(rule),
-    );
+    let mut table = table::ruled();
     let header = ["ns", "of one"].into_iter().chain(PEERS);
     table.set_header(header.chain(["of the best other"]));
     for row in &results.rows {
