@@ -148,6 +148,18 @@ fn default_stack_holds(bytes: usize) {
     .unwrap();
 }
 
+/// What is said by a runtime that is refused, and by a thread that would start the global one.
+fn refusals() -> [String; 2] {
+    let errors = [
+        Builder::new().workers(1).build().unwrap_err(),
+        ThreadBuilder::new().spawn(|| ()).unwrap_err(),
+    ];
+    errors.map(|error| {
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        error.to_string()
+    })
+}
+
 /// Runs the test `name` in a child with `variable` set to each of `values`; the child calls `check`
 /// with the value.
 fn with_variable(name: &str, variable: &str, values: &[&str], check: impl FnOnce(&str)) {
@@ -272,12 +284,7 @@ fn nonsense_for_a_stack_size_in_the_environment() {
         "ROVING_STACK_SIZE",
         &["64k", "-5", "", "1e6", "99999999999999999999999"],
         |value| {
-            for error in [
-                Builder::new().workers(1).build().unwrap_err(),
-                ThreadBuilder::new().spawn(|| ()).unwrap_err(),
-            ] {
-                assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-                let message = error.to_string();
+            for message in refusals() {
                 assert!(message.contains("ROVING_STACK_SIZE"), "{message}");
                 assert!(message.contains(value), "{message}");
             }
@@ -311,12 +318,7 @@ fn nonsense_for_guards_in_the_environment() {
         "ROVING_STACK_GUARDS",
         &["", "none", "Memfd", "madvise poison"],
         |value| {
-            for error in [
-                Builder::new().workers(1).build().unwrap_err(),
-                ThreadBuilder::new().spawn(|| ()).unwrap_err(),
-            ] {
-                assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-                let message = error.to_string();
+            for message in refusals() {
                 assert!(message.contains("ROVING_STACK_GUARDS"), "{message}");
                 assert!(message.contains(&format!("={value}:")), "{message}");
                 assert!(message.contains("mprotect"), "{message}");
@@ -348,12 +350,7 @@ fn nonsense_for_a_period_of_reclaim_in_the_environment() {
         "ROVING_RECLAIM_SECONDS",
         &["", "never", "-1", "5s", "inf", "NaN", "1e20"],
         |value| {
-            for error in [
-                Builder::new().workers(1).build().unwrap_err(),
-                ThreadBuilder::new().spawn(|| ()).unwrap_err(),
-            ] {
-                assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-                let message = error.to_string();
+            for message in refusals() {
                 assert!(message.contains("ROVING_RECLAIM_SECONDS"), "{message}");
                 assert!(message.contains(&format!("={value}:")), "{message}");
             }
