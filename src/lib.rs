@@ -4,9 +4,9 @@
 pub use roving_io::hyper;
 pub use roving_io::{io, net, os};
 pub use roving_scheduler::{
-    Builder, CancelToken, DeadlineElapsed, Greenly, Group, Guards, Handle, Members, NoGuards,
+    Builder, CancelToken, DeadlineElapsed, Dump, Greenly, Group, Guards, Handle, Members, NoGuards,
     NoOwnThreadLocals, Runtime, RuntimeId, ShutdownTimedOut, Stacks, ThreadLocals, await_,
-    block_on, channel, coroutine, deadline, deadline_at, greenly, is_green, local, select,
+    block_on, channel, coroutine, deadline, deadline_at, dump, greenly, is_green, local, select,
     select_biased, shield, stacks, sync, thread, time,
 };
 
@@ -24,6 +24,8 @@ pub mod platforms {}
 pub mod porting {}
 #[doc = include_str!("../docs/soundness.md")]
 pub mod soundness {}
+#[doc = include_str!("../docs/watching.md")]
+pub mod watching {}
 
 /// Spawns a green thread: `go!(|| ...)`.
 ///

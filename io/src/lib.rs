@@ -48,3 +48,4 @@ mod readiness;
 mod ready;
 mod settings;
 mod source;
+mod why;

@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use roving_scheduler::wait::{self, Interrupt, Outcome, Ticket};
+use roving_scheduler::wait::{self, Interrupt, Outcome, Ticket, Why};
 
 use crate::event::{Event, Key};
 
@@ -151,11 +151,13 @@ impl Registration {
     /// # Errors
     ///
     /// The thread was cancelled, or a deadline that it is subject to came.
+    #[track_caller]
     pub(crate) fn wait(
         &self,
         direction: Direction,
         seen: Tick,
         deadline: Option<Instant>,
+        why: &dyn Why,
     ) -> io::Result<Woken> {
         let side = self.side(direction);
         let mut waiters = side.waiters.lock();
@@ -164,7 +166,7 @@ impl Registration {
             let stale = waiters.push(wait.ticket());
             drop(waiters);
             drop(stale);
-            let outcome = wait.try_block(deadline);
+            let outcome = wait.why(why).try_block(deadline);
             if outcome != Ok(Outcome::Fired) {
                 let stale = side.waiters.lock().take_stale();
                 drop(stale);

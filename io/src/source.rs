@@ -33,6 +33,7 @@ use crate::close::close;
 use crate::driver::Driver;
 use crate::error::{while_trying, would_block};
 use crate::readiness::{Direction, Glance, Registration, Tick, Woken};
+use crate::why::Operation;
 
 /// How many operations on one descriptor come between two that let others run first. Divides the
 /// range of the counter.
@@ -143,6 +144,7 @@ impl Source {
     /// `Other` if the thread is interrupted; and the driver's, if it cannot be made or does not
     /// take another descriptor.
     #[inline]
+    #[track_caller]
     pub(crate) fn operate<T>(
         &self,
         direction: Direction,
@@ -180,14 +182,16 @@ impl Source {
                 None => wait_alone(self.fd(), direction, deadline)?,
                 Some(runtime) => {
                     let mine = self.registration(runtime)?;
+                    let fd = self.fd();
+                    let why = Operation { direction, fd };
                     match looked {
                         Some((registration, glance)) if Arc::ptr_eq(registration, &mine) => {
-                            mine.wait(direction, glance.tick, deadline)?
+                            mine.wait(direction, glance.tick, deadline, &why)?
                         }
                         // The try was made without a look at this registration. If it has had an
                         // edge, try again with one.
                         _ => {
-                            let woken = mine.wait(direction, Tick::START, deadline)?;
+                            let woken = mine.wait(direction, Tick::START, deadline, &why)?;
                             other = Some(mine);
                             woken
                         }

@@ -245,6 +245,7 @@ impl<T, E> Shared<T, E> {
     }
 
     /// Blocks until `look` gives something. It is asked again whenever a member has ended.
+    #[track_caller]
     fn wait_until<R>(&self, mut look: impl FnMut(&mut State<T, E>) -> Option<R>) -> R {
         loop {
             if let Some(found) = look(&mut self.state.lock()) {
@@ -256,7 +257,7 @@ impl<T, E> Shared<T, E> {
             if let Some(found) = look(&mut self.state.lock()) {
                 return found;
             }
-            wait.block(None);
+            wait.why(&"the end of a member of a group").block(None);
         }
     }
 
@@ -344,6 +345,7 @@ where
     ///
     /// Unwinds to the group's end if that is cancelled while this blocks.
     #[allow(clippy::should_implement_trait)]
+    #[track_caller]
     pub fn next(&self) -> Option<T> {
         self.shared.wait_until(State::next)
     }

@@ -63,6 +63,7 @@ pub use run::context::is_green;
 pub use run::driver;
 pub use run::shared::RuntimeId;
 pub use runtime::builder::Builder;
+pub use runtime::dump::{Dump, dump};
 pub use runtime::{Handle, Runtime, ShutdownTimedOut};
 pub use stack::mode::{NoOwnThreadLocals, ThreadLocals};
 pub use stack::{Guards, NoGuards, Stacks, stacks};

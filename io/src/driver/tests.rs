@@ -300,7 +300,13 @@ fn all_who_wait_for_a_direction_are_told() {
 
     let woken = thread::scope(|scope| {
         let readers: Vec<_> = (0..3)
-            .map(|_| scope.spawn(|| registration.wait(Direction::Read, read_tick, None).unwrap()))
+            .map(|_| {
+                scope.spawn(|| {
+                    registration
+                        .wait(Direction::Read, read_tick, None, &"a test")
+                        .unwrap()
+                })
+            })
             .collect();
         far.write_all(b"x").unwrap();
         while readers.iter().any(|reader| !reader.is_finished()) {
@@ -330,7 +336,11 @@ fn an_event_hands_out_the_tickets_once() {
 
     let seen = registration.glance(Direction::Read).tick;
     thread::scope(|scope| {
-        let reader = scope.spawn(|| registration.wait(Direction::Read, seen, None).unwrap());
+        let reader = scope.spawn(|| {
+            registration
+                .wait(Direction::Read, seen, None, &"a test")
+                .unwrap()
+        });
         far.write_all(b"x").unwrap();
         let mut ready = Vec::new();
         while ready.is_empty() && !reader.is_finished() {
@@ -357,7 +367,7 @@ fn a_wait_that_times_out_leaves_no_ticket() {
     let registration = driver.register(near.as_fd()).unwrap();
     let seen = registration.glance(Direction::Read).tick;
     let woken = registration
-        .wait(Direction::Read, seen, Some(Instant::now()))
+        .wait(Direction::Read, seen, Some(Instant::now()), &"a test")
         .unwrap();
     assert_eq!(woken, Woken::TimedOut);
     far.write_all(b"x").unwrap();
@@ -507,7 +517,7 @@ fn no_edge_is_lost() {
             }
             let deadline = Instant::now() + LONG;
             let woken = registration
-                .wait(Direction::Read, glance.tick, Some(deadline))
+                .wait(Direction::Read, glance.tick, Some(deadline), &"a test")
                 .unwrap();
             assert_ne!(woken, Woken::TimedOut, "after {read} bytes");
         }

@@ -56,6 +56,7 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// There is none, and the senders are gone.
+    #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.receive(Patience::Forever).map_err(|_| RecvError)
     }
@@ -77,6 +78,7 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// The time was over, or there is no message and the senders are gone.
+    #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         self.receive_within(Instant::now().checked_add(timeout))
     }
@@ -86,6 +88,7 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// The time was over, or there is no message and the senders are gone.
+    #[track_caller]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
         self.receive_within(Some(deadline))
     }
@@ -98,6 +101,7 @@ impl<T> Receiver<T> {
             })
     }
 
+    #[track_caller]
     fn receive(&self, patience: Patience) -> Result<T, NotReceived> {
         match &self.source {
             Source::Chan(chan) => chan.receive(patience),
@@ -161,15 +165,21 @@ impl<T> Receiver<T> {
     }
 }
 
+/// Why one waits for what comes of itself, or does not.
+const NEVER: &str = "recv on a channel that never has a message";
+const TIME: &str = "recv on a channel of times";
+
+#[track_caller]
 fn receive_nothing<T>(patience: Patience) -> Result<T, NotReceived> {
     match patience {
         Patience::None => return Err(NotReceived::Empty),
-        Patience::Until(deadline) => wait::begin().block_timed(deadline),
-        Patience::Forever => wait::begin().block(None),
+        Patience::Until(deadline) => wait::begin().why(&NEVER).block_timed(deadline),
+        Patience::Forever => wait::begin().why(&NEVER).block(None),
     };
     Err(NotReceived::TimedOut)
 }
 
+#[track_caller]
 fn receive_time<T>(clock: &dyn Clock<T>, patience: Patience) -> Result<T, NotReceived> {
     loop {
         if let Some(time) = clock.take() {
@@ -182,7 +192,7 @@ fn receive_time<T>(clock: &dyn Clock<T>, patience: Patience) -> Result<T, NotRec
                 return Err(NotReceived::Empty);
             }
             Patience::Until(Some(deadline)) if next.is_none_or(|next| deadline < next) => {
-                wait::begin().block_timed(Some(deadline));
+                wait::begin().why(&TIME).block_timed(Some(deadline));
                 // The last message may have come with the deadline.
                 return match clock.take() {
                     Some(time) => Ok(clock.message(time)),
@@ -191,7 +201,7 @@ fn receive_time<T>(clock: &dyn Clock<T>, patience: Patience) -> Result<T, NotRec
             }
             _ => match next {
                 Some(next) => thread::sleep_until(next),
-                None => drop(wait::begin().block(None)),
+                None => drop(wait::begin().why(&NEVER).block(None)),
             },
         }
     }
@@ -243,6 +253,7 @@ pub struct IntoIter<T> {
 impl<T> Iterator for Iter<'_, T> {
     type Item = T;
 
+    #[track_caller]
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()
     }
@@ -261,6 +272,7 @@ impl<T> Iterator for TryIter<'_, T> {
 impl<T> Iterator for IntoIter<T> {
     type Item = T;
 
+    #[track_caller]
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()
     }

@@ -28,6 +28,7 @@ impl<T> Sender<T> {
     /// # Errors
     ///
     /// The receivers are gone.
+    #[track_caller]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         self.chan
             .send(message, Patience::Forever)
@@ -53,6 +54,7 @@ impl<T> Sender<T> {
     /// # Errors
     ///
     /// The time was over, or the receivers are gone.
+    #[track_caller]
     pub fn send_timeout(&self, message: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
         self.send_within(message, Instant::now().checked_add(timeout))
     }
@@ -62,6 +64,7 @@ impl<T> Sender<T> {
     /// # Errors
     ///
     /// The time was over, or the receivers are gone.
+    #[track_caller]
     pub fn send_deadline(&self, message: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
         self.send_within(message, Some(deadline))
     }

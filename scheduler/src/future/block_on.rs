@@ -49,6 +49,7 @@ use crate::wait;
 /// let on_a_green_thread = go!(|| block_on(async { "green" }));
 /// assert_eq!(on_a_green_thread.join().unwrap(), "green");
 /// ```
+#[track_caller]
 pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
     let mut future = pin!(future.into_future());
     let signal = Arc::new(Signal::of_current());
@@ -77,11 +78,12 @@ impl Signal {
     }
 
     /// Blocks the thread, which is the current one, until it has been woken since it was last.
+    #[track_caller]
     fn wait(&self) {
         let wait = wait::begin();
         let epoch = wait.epoch();
         if self.token.wait_for(epoch) {
-            match wait.try_block(None) {
+            match wait.why(&"block_on of a future").try_block(None) {
                 Ok(_) => self.token.take(),
                 Err(interrupt) => {
                     self.token.give_up(epoch);

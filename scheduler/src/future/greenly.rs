@@ -317,7 +317,7 @@ where
     };
     let wait = wait::begin();
     // SAFETY: this is the guest.
-    let outcome = unsafe { guest.ask(&mut question, || wait.try_block(None)) };
+    let outcome = unsafe { guest.ask(&mut question, || wait.why(&"a future").try_block(None)) };
     match (output, outcome) {
         (Some(Ok(value)), _) => value,
         (Some(Err(payload)), _) => panic::resume_unwind(payload),

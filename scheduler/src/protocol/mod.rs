@@ -18,6 +18,7 @@
 //! | `parker`     | how a worker sleeps                                                 |
 //! | `task`       | a waiter that is polled, and woken instead of resumed               |
 //! | `slot`       | what a worker runs next, unless that waits too long                 |
+//! | `shown`      | what one thread uses, and others may look at                        |
 //! | `timer`      | deadlines, in shards                                                |
 //! | `spare`      | memory that was used in a burst goes back                           |
 //! | `list`       | a list of nodes that lie on the stacks of those who wait            |
@@ -38,6 +39,7 @@ pub(crate) mod primitive;
 pub(crate) mod process;
 pub(crate) mod roster;
 pub(crate) mod say;
+pub(crate) mod shown;
 pub(crate) mod slot;
 pub(crate) mod spare;
 pub(crate) mod task;

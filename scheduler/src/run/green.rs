@@ -32,6 +32,7 @@ use crate::run::ambient::Ambient;
 use crate::run::guest::Guest;
 use crate::run::own_stack::OwnStack;
 use crate::run::panic_state;
+use crate::run::reason::Given;
 use crate::run::registry;
 use crate::run::shared::Shared;
 use crate::run::ticket::Ticket;
@@ -42,6 +43,9 @@ pub(crate) struct Waiter {
     pub(crate) word: WaitWord,
     pub(crate) token: Token,
     pub(crate) ambient: Ambient,
+    pub(crate) reason: Given,
+    /// When it was switched out last, in [ticks](crate::run::ticks).
+    pub(crate) since: AtomicU64,
     /// Given at the first question; 0 before that.
     id: AtomicU64,
     name: Option<Box<str>>,
@@ -68,6 +72,8 @@ impl Waiter {
             word: WaitWord::new(),
             token: Token::new(),
             ambient: Ambient::default(),
+            reason: Given::new(),
+            since: AtomicU64::new(0),
             id: AtomicU64::new(0),
             name,
             kind,

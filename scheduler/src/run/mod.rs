@@ -11,6 +11,9 @@
 //! | `alarm`     | timers of what is polled                                                 |
 //! | `ambient`   | what the blocking calls of a thread are subject to                       |
 //! | `ticket`    | the right to end a wait                                                  |
+//! | `reason`    | why a thread waits                                                       |
+//! | `hold`      | a parked thread, held for a moment                                       |
+//! | `ticks`     | for how long                                                             |
 //! | `queue`     | where runnable green threads are                                         |
 //! | `registry`  | how many green threads are alive, and which of them have suspended       |
 //! | `driver`    | the seam to IO                                                           |
@@ -42,6 +45,7 @@ pub(crate) mod context;
 pub mod driver;
 pub(crate) mod green;
 pub(crate) mod guest;
+pub(crate) mod hold;
 pub(crate) mod os_thread;
 pub(crate) mod overflow;
 pub(crate) mod own_stack;
@@ -50,6 +54,7 @@ pub(crate) mod panic_state;
 pub(crate) mod panicking;
 pub(crate) mod processor;
 pub(crate) mod queue;
+pub(crate) mod reason;
 pub(crate) mod reclaim;
 pub(crate) mod registry;
 pub(crate) mod shared;
@@ -58,6 +63,7 @@ pub(crate) mod spares;
 pub(crate) mod stack_use;
 pub(crate) mod thread_end;
 pub(crate) mod ticket;
+pub(crate) mod ticks;
 pub(crate) mod wake;
 pub(crate) mod watch;
 pub(crate) mod worker;

@@ -5,8 +5,7 @@
 //! What lies below the stack pointer of a suspended thread is dead, but its pages stay: a thread
 //! that was deep in its stack once would pay for it as long as it is parked. So a worker that has
 //! nothing else to do looks through the green threads. One that it finds parked in the same wait as
-//! a period before is *held* ([`WaitWord::hold`](crate::protocol::word::WaitWord::hold)), which gives the
-//! worker its stack; the dead pages are given back to the system; and it is committed to its wait
+//! a period before is [held](crate::run::hold), which gives the worker its stack; the dead pages are given back to the system; and it is committed to its wait
 //! again. If the wait has ended meanwhile, it is queued. One that parks often is never held, and so
 //! pays nothing. One that has parked on a stack that is not its own keeps all of its own.
 //!
@@ -20,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::protocol::word::Commit;
 use crate::run::green::{Green, Waiter};
+use crate::run::hold::Held;
 use crate::run::registry::{Cursor, Registry};
 use crate::stack::Cooling;
 
@@ -85,9 +84,8 @@ impl Reclaim {
         }
     }
 
-    /// Does a slice of a scan if one is due. `true` if there is more to do at once. A thread whose wait has
-    /// ended meanwhile is `woken`.
-    pub(crate) fn slice(&self, registry: &Registry, woken: fn(&Arc<Waiter>)) -> bool {
+    /// Does a slice of a scan if one is due. `true` if there is more to do at once.
+    pub(crate) fn slice(&self, registry: &Registry) -> bool {
         if self.next().is_none_or(|next| Instant::now() < next) {
             return false;
         }
@@ -97,7 +95,7 @@ impl Reclaim {
         if !scan.is_cooling {
             let (threads, cursor) = registry.some_from(scan.cursor, SLICE);
             for waiter in &threads {
-                scan.again |= visit(waiter, woken);
+                scan.again |= visit(waiter);
             }
             scan.cursor = cursor.unwrap_or_default();
             if cursor.is_some() {
@@ -121,7 +119,7 @@ impl Reclaim {
 }
 
 /// Looks at one green thread. `true` if it is in a wait that was not known.
-fn visit(waiter: &Arc<Waiter>, woken: fn(&Arc<Waiter>)) -> bool {
+fn visit(waiter: &Arc<Waiter>) -> bool {
     let (Some(green), Some(epoch)) = (waiter.green(), waiter.word.parked()) else {
         return false;
     };
@@ -134,12 +132,9 @@ fn visit(waiter: &Arc<Waiter>, woken: fn(&Arc<Waiter>)) -> bool {
         }
         _ => green.scanned.store(done, Ordering::Relaxed),
     }
-    if waiter.word.hold(epoch) {
-        // SAFETY: the thread is held: it has suspended, and nobody else may run it.
-        unsafe { green.own_stack.started().coroutine.give_back_unused() };
-        if waiter.word.commit() == Commit::Ended {
-            woken(waiter);
-        }
+    if let Some(held) = Held::take(waiter, epoch) {
+        // SAFETY: it has suspended, and is held.
+        unsafe { held.coroutine().give_back_unused() };
     }
     false
 }

@@ -18,10 +18,11 @@ use crate::protocol::pace::{Pace, Seen};
 use crate::protocol::parker::{Parker, Rouse};
 use crate::protocol::process::Process;
 use crate::protocol::roster::{Place, Roster};
+use crate::protocol::shown::{Onlookers, Shown};
 use crate::protocol::timer::{Shard, TimerKey};
 use crate::protocol::word::By;
 use crate::run::driver::Driver;
-use crate::run::green::Runnable;
+use crate::run::green::{Runnable, Waiter};
 use crate::run::processor;
 use crate::run::queue::{Inbox, Stealable};
 use crate::run::reclaim::Reclaim;
@@ -50,6 +51,8 @@ impl RuntimeId {
 pub(crate) struct Remote {
     /// Written with each run.
     pub(crate) pace: CachePadded<Pace>,
+    /// The same.
+    pub(crate) running: CachePadded<Running>,
     pub(crate) stealable: Stealable,
     pub(crate) inbox: Inbox,
     pub(crate) parker: Parker,
@@ -60,6 +63,7 @@ impl Remote {
     pub(crate) fn new(stealable: Stealable) -> Self {
         Self {
             pace: CachePadded::new(Pace::new()),
+            running: CachePadded::new(Running::new()),
             stealable,
             inbox: Inbox::default(),
             parker: Parker::new(),
@@ -77,6 +81,23 @@ impl Remote {
     /// The kernel's number of the OS thread that is this worker, or was.
     pub(crate) fn os_thread(&self) -> u32 {
         self.os_thread.load(Ordering::Relaxed)
+    }
+}
+
+/// What a worker runs, and since when, for those who ask.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) thread: Shown<Waiter>,
+    /// When it has switched last, in [ticks](crate::run::ticks).
+    pub(crate) since: AtomicU64,
+}
+
+impl Running {
+    fn new() -> Self {
+        Self {
+            thread: Shown::new(),
+            since: AtomicU64::new(0),
+        }
     }
 }
 
@@ -107,6 +128,8 @@ pub(crate) struct Shared {
     /// One shard a worker, which it shares with the spares that come to it when all are numbered round.
     pub(crate) timers: Box<[CachePadded<Shard<Ticket>>]>,
     pub(crate) idle: Idle,
+    /// Those who look at what workers run.
+    pub(crate) onlookers: Onlookers,
     /// Since when the looks at the LIFO slots are timed.
     pub(crate) start: Instant,
     pub(crate) registry: Registry,
@@ -142,6 +165,7 @@ impl Shared {
             spares,
             roster: Roster::default(),
             watch,
+            onlookers: Onlookers::new(),
             start: Instant::now(),
             registry: Registry::new(workers),
             reclaim: Reclaim::default(),

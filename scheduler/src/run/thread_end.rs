@@ -9,14 +9,13 @@
 //! looks at its calls twice, while it runs and in such a destructor.
 
 use std::cell::RefCell;
-use std::ffi::{c_int, c_void};
-use std::ptr;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use parking_lot::Mutex;
 
 use crate::run::context;
+use crate::stack::frames;
 
 /// Whether the current thread drops its thread-locals, or nobody knows.
 pub(crate) fn may_have_begun() -> bool {
@@ -44,29 +43,11 @@ type Function = usize;
 /// What the current thread is in, from the inside to the outside.
 #[inline(never)]
 fn functions() -> Vec<Function> {
-    unsafe extern "C" {
-        fn _Unwind_Backtrace(
-            visit: extern "C" fn(*mut c_void, *mut c_void) -> c_int,
-            data: *mut c_void,
-        ) -> c_int;
-        fn _Unwind_GetIP(frame: *mut c_void) -> usize;
-        fn _Unwind_FindEnclosingFunction(address: *mut c_void) -> *mut c_void;
-    }
-
-    extern "C" fn visit(frame: *mut c_void, found: *mut c_void) -> c_int {
-        // SAFETY: the frame is for this call, and `found` what was given below. What is returned to may
-        // be the next function already if the one that has called does not return.
-        unsafe {
-            let called_from = _Unwind_GetIP(frame).wrapping_sub(1);
-            let function = _Unwind_FindEnclosingFunction(ptr::without_provenance_mut(called_from));
-            (*found.cast::<Vec<Function>>()).push(function.addr());
-        }
-        0
-    }
-
     let mut found = Vec::new();
-    // SAFETY: the unwinder, which std is linked with, calls `visit` for each frame.
-    unsafe { _Unwind_Backtrace(visit, ptr::from_mut(&mut found).cast()) };
+    frames::each(|frame| {
+        found.push(frames::function_of(frame));
+        true
+    });
     found
 }
 

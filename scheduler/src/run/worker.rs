@@ -20,7 +20,9 @@ mod search;
 
 use std::cell::{Cell, RefCell};
 use std::process;
+use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::protocol::say::say;
@@ -32,6 +34,7 @@ use crate::run::queue::Local;
 use crate::run::shared::{Remote, Shared};
 use crate::run::stack_use;
 use crate::run::ticket::Ticket;
+use crate::run::ticks;
 use crate::run::wake;
 use crate::stack::coroutine::{Resumed, Suspend};
 use crate::stack::fp::Environment;
@@ -112,6 +115,10 @@ impl Worker {
     /// Runs until the runtime stops, or a spare is not needed any more.
     pub(crate) fn run(&self) {
         let guard = AbortOnUnwind;
+        self.remote
+            .running
+            .since
+            .store(ticks::now(), Ordering::Relaxed);
         context::enter_worker(self, || {
             while !self.shared.is_stopping()
                 && let Some(runnable) = self.next().or_else(|| self.find_or_sleep())
@@ -276,6 +283,8 @@ impl Worker {
         // SAFETY: it has been started when it arrived.
         let started = unsafe { green.own_stack.started() };
         self.polls.set(0);
+        // SAFETY: the last `Arc` of a thread goes when it has been buried.
+        unsafe { self.remote.running.thread.show(running) };
         // SAFETY: the runnable was the right to run it.
         let resume = || unsafe { started.coroutine.resume() };
         let switch = || match started.thread_pointer {
@@ -288,6 +297,11 @@ impl Worker {
         let resumed = started.environment.run_in(self.environment, switch);
         self.is_back();
         let waiter = self.running.take().expect("it was put there above");
+        let now = ticks::now();
+        waiter.since.store(now, Ordering::Relaxed);
+        self.remote.running.since.store(now, Ordering::Relaxed);
+        // SAFETY: it shows nothing.
+        unsafe { self.remote.running.thread.show(ptr::null()) };
         if let Resumed::Suspended(_) = resumed {
             self.see_to_entry(&waiter);
         }
@@ -360,6 +374,7 @@ impl Worker {
             ticket.fire();
         }
         let of_scope = green.scope.as_ref().and_then(|scope| scope.thread_ended());
+        self.shared.onlookers.see_off();
         let told = green.completion.complete();
         let waiting = [told.joiner, of_scope].into_iter().flatten();
         for ticket in waiting.chain(told.watchers) {

@@ -3,10 +3,12 @@
 
 use std::env;
 use std::io;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dump::{self, signal};
 use super::{Runtime, cpus};
 use crate::run::context;
 use crate::run::os_thread;
@@ -17,6 +19,7 @@ use crate::run::reclaim;
 use crate::run::shared::{Plan, Shared};
 use crate::run::spares;
 use crate::run::stack_use;
+use crate::run::ticks;
 use crate::run::worker::Worker;
 use crate::stack::mode::{Mode, ThreadLocals};
 use crate::stack::{self, Class, Guards, room, tls};
@@ -40,6 +43,7 @@ const LONGEST_STUCK: Duration = Duration::from_secs(3600);
 /// | [`own_thread_locals`](Self::own_thread_locals), [`pinned_thread_locals`](Self::pinned_thread_locals) | `ROVING_THREAD_LOCALS` = `own` or `pinned` | own where the platform allows it, else pinned |
 /// | [`stuck_after`](Self::stuck_after) | `ROVING_STUCK_AFTER` = `20ms`, `1s` or `0` | 10 ms |
 /// | [`max_spares`](Self::max_spares) | `ROVING_MAX_SPARES` | 512 |
+/// | [`dump_on_signal`](Self::dump_on_signal) | `ROVING_DUMP` = `quit` or a file | no |
 /// | [`migrate_always`](Self::migrate_always) | `ROVING_MIGRATE_ALWAYS` = 1 | no                          |
 ///
 /// Three more variables hold for the whole process, two of them for those who look into a program:
@@ -69,6 +73,7 @@ pub struct Builder {
     migrate_always: Option<bool>,
     stuck_after: Option<Duration>,
     max_spares: Option<usize>,
+    dump_to: Option<signal::Target>,
 }
 
 impl Builder {
@@ -162,6 +167,21 @@ impl Builder {
         self
     }
 
+    /// Prints a [`dump`](crate::dump) whenever the process gets the signal SIGQUIT, as Ctrl-\ and
+    /// `kill -QUIT` send it, and goes on: to a file, to the end of which it is added, or with `None` to
+    /// standard error. Without this the signal ends the process.
+    ///
+    /// It holds for the whole process, and the first runtime that asks for it decides. It takes an OS thread,
+    /// which sleeps. A handler of the signal that was there before is called too. If the file cannot be written
+    /// to, that is said on standard error, where the dump goes then.
+    pub fn dump_on_signal(mut self, file: Option<PathBuf>) -> Self {
+        self.dump_to = Some(match file {
+            Some(file) => signal::Target::File(file),
+            None => signal::Target::StandardError,
+        });
+        self
+    }
+
     /// Starts a runtime of its own.
     ///
     /// # Errors
@@ -199,6 +219,9 @@ impl Builder {
         }
         let name = name.to_owned();
         let (mode, stack_class) = self.ground()?;
+        if let Some(target) = self.dump_to.or_else(dumps_from_environment) {
+            signal::watch(target)?;
+        }
         let plan = Plan {
             mode,
             stack_class,
@@ -237,6 +260,7 @@ impl Builder {
         }
         overflow::install_handler();
         panicking::prepare();
+        ticks::begin();
         Ok((mode, class))
     }
 
@@ -282,6 +306,7 @@ fn start(plan: Plan, workers: usize) -> io::Result<Runtime> {
     if shared.mode.report_stacks {
         stack_use::report_at_exit(&shared);
     }
+    dump::enter(&shared);
     let mut runtime = Runtime::new(shared.clone());
     for (index, local) in locals.into_iter().enumerate() {
         let shared = shared.clone();
@@ -333,6 +358,14 @@ fn limit_in_range(what: &str, time: Duration) -> io::Result<Option<Duration>> {
         Err(invalid(format!(
             "{what} = {time:?}: a worker is stuck after 1 ms to 1 h, or never: 0"
         )))
+    }
+}
+
+fn dumps_from_environment() -> Option<signal::Target> {
+    match env::var_os("ROVING_DUMP")? {
+        unset if unset.is_empty() => None,
+        quit if quit == "quit" => Some(signal::Target::StandardError),
+        file => Some(signal::Target::File(file.into())),
     }
 }
 

@@ -6,6 +6,8 @@
 //! | `cpus`     | how many CPUs there are for it                                  |
 //! | `handle`   | references to a runtime                                         |
 //! | `global`   | the one that starts by itself                                   |
+//! | `state`    | what a thread does at a moment                                  |
+//! | `dump/`    | what all green threads do                                       |
 //! | `shutdown` | the end of a runtime                                            |
 //!
 //! It may use the floors below: `wait`, `run`, `stack` and `protocol`. It knows green threads as what
@@ -13,9 +15,11 @@
 
 pub(crate) mod builder;
 mod cpus;
+pub(crate) mod dump;
 mod global;
 mod handle;
 mod shutdown;
+pub(crate) mod state;
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};

@@ -4,6 +4,7 @@
 //! its own: that of a coroutine of its own, one that was made for a deep recursion. Whoever reasons
 //! about its stack asks here whether the stack pointer is on it, and otherwise leaves the stack alone.
 
+use std::ops::Range;
 use std::ptr;
 
 use super::guard;
@@ -26,6 +27,11 @@ impl Bounds {
     /// Whether `address` is in the part that may be used.
     pub(super) fn holds(&self, address: usize) -> bool {
         (self.lowest..self.base).contains(&address)
+    }
+
+    /// The part that may be used.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.lowest..self.base
     }
 
     /// Whether a fault at `address` is an overflow of this stack, `stack_pointer` being that of whoever

@@ -6,6 +6,15 @@
 //! suspension in it, so destructors could not block. A green thread that must end early unwinds
 //! itself (see [`wait`](crate::wait)).
 //!
+//! # Visits
+//!
+//! A suspended coroutine can be [visited](Coroutine::visit): it is resumed with the order to call
+//! something, on a stack of the visitor's, and to suspend again where it was. What is called finds the frames
+//! of the coroutine below its own. It is not the coroutine that runs then: the thread pointer, the
+//! floating-point environment and all the runtime knows of the current thread are the visitor's. Of the
+//! coroutine's stack hardly more is used than for suspending, and where even that may not be there, it is not
+//! visited.
+//!
 //! # Why a coroutine may be sent
 //!
 //! corosensei's coroutines are not `Send`, because values on the stack need not be. Here, two
@@ -25,15 +34,18 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
+use std::hint;
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::ptr::NonNull;
 
+use corosensei::stack::DefaultStack;
 use corosensei::{CoroutineResult, Yielder};
 
 use crate::protocol::process::Process;
 #[cfg(feature = "thread-sanitizer")]
 use crate::stack::thread_sanitizer;
-use crate::stack::{Bounds, Stack, tls};
+use crate::stack::{Bounds, Stack, frames, tls};
 
 /// What a coroutine does.
 pub(crate) type Body = Box<dyn FnOnce(Suspender) + Send>;
@@ -47,7 +59,23 @@ pub(crate) enum Suspend {
     Waiting,
 }
 
+/// What a coroutine is resumed for: to go on, or for a visit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Order(NonNull<Visit<'static>>);
+
+impl Order {
+    /// No visit has this address.
+    const GO_ON: Self = Self(NonNull::dangling());
+}
+
+/// What a visitor does, and the stack that it has brought along.
+struct Visit<'a> {
+    stack: &'a mut DefaultStack,
+    call: &'a mut dyn FnMut(),
+}
+
 /// What a coroutine hands over when it suspends.
+#[derive(Clone, Copy)]
 struct Suspended {
     why: Suspend,
     /// An address in the frame of [`Suspender::suspend`].
@@ -66,6 +94,9 @@ const BELOW_NOTED: usize = if cfg!(any(
     1024
 };
 
+/// A visit uses so much of a stack at most below what suspending does.
+const ROOM_FOR_VISITS: usize = BELOW_NOTED / 2;
+
 /// What `resume` came back with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -77,7 +108,7 @@ pub(crate) enum Resumed {
 /// See the [module](self). Dropping one that has not been taken apart leaks its stack with all that
 /// lies on it.
 pub(crate) struct Coroutine {
-    inner: UnsafeCell<ManuallyDrop<corosensei::Coroutine<(), Suspended, (), Stack>>>,
+    inner: UnsafeCell<ManuallyDrop<corosensei::Coroutine<Order, Suspended, (), Stack>>>,
     stack: Bounds,
     /// Where it has suspended last.
     suspended_at: Cell<usize>,
@@ -96,9 +127,9 @@ impl Coroutine {
     pub(crate) fn new(stack: Stack, body: Body) -> Self {
         let bounds = stack.bounds();
         let owns_thread_locals = stack.thread_pointer().is_some();
-        let main = move |yielder: &Yielder<(), Suspended>, ()| {
+        let main = move |yielder: &Yielder<Order, Suspended>, _: Order| {
             let home = Process::current();
-            body(Suspender(NonNull::from(yielder)));
+            begin(body, Suspender(NonNull::from(yielder)));
             // A destructor may have forked, and in the child there is nobody to switch back to.
             home.end_child();
             // The body is gone, and nothing of it will be freed under this thread's pointer.
@@ -128,8 +159,16 @@ impl Coroutine {
     ///
     /// The caller holds the right to run it (see [`word`](crate::protocol::word)), and it has not returned.
     pub(crate) unsafe fn resume(&self) -> Resumed {
+        // SAFETY: the caller's promise.
+        unsafe { self.switch(Order::GO_ON) }
+    }
+
+    /// # Safety
+    ///
+    /// As [`resume`](Self::resume).
+    unsafe fn switch(&self, order: Order) -> Resumed {
         // SAFETY: the right to run is exclusive, and it excludes `into_stack`.
-        match unsafe { &mut *self.inner.get() }.resume(()) {
+        match unsafe { &mut *self.inner.get() }.resume(order) {
             CoroutineResult::Yield(Suspended { why, at }) => {
                 self.suspended_at.set(at);
                 Resumed::Suspended(why)
@@ -143,6 +182,26 @@ impl Coroutine {
                 Resumed::Returned
             }
         }
+    }
+
+    /// Whether there is room for a visit. On a stack that is not its own nobody knows how much there is; a
+    /// visit takes some ten bytes more there than suspending did.
+    pub(crate) fn has_room_for_visits(&self) -> bool {
+        let at = self.suspended_at.get();
+        !self.stack.holds(at) || self.stack.holds(at - BELOW_NOTED - ROOM_FOR_VISITS)
+    }
+
+    /// Calls `call` on `stack`, above the frames of the coroutine. It must not unwind.
+    ///
+    /// # Safety
+    ///
+    /// It has suspended, and the caller holds the right to run it.
+    pub(crate) unsafe fn visit(&self, stack: &mut DefaultStack, call: &mut dyn FnMut()) {
+        let mut visit = Visit { stack, call };
+        let order = Order(NonNull::from(&mut visit).cast());
+        // SAFETY: the caller's promise; the coroutine suspends again before this frame ends.
+        let resumed = unsafe { self.switch(order) };
+        debug_assert_ne!(resumed, Resumed::Returned, "it suspends again");
     }
 
     /// Gives what it does not use of its stack back to the system.
@@ -179,9 +238,30 @@ impl fmt::Debug for Coroutine {
     }
 }
 
+/// Has a frame of its own, so that whoever walks a stack knows where a thread begins.
+#[inline(never)]
+fn begin(body: Body, suspender: Suspender) {
+    body(suspender);
+    hint::black_box(());
+}
+
+/// Of the frames that a visitor finds, those of what the coroutine does: between how it suspends and how it
+/// begins, as far as these are found.
+pub(crate) fn frames_of_body(frames: &[usize]) -> Range<usize> {
+    let suspends = Suspender::suspend as unsafe fn(Suspender, Suspend) as *const ();
+    let begins = begin as fn(Body, Suspender) as *const ();
+    let at = |function: *const ()| {
+        let is_it = |frame: &usize| frames::function_of(*frame) == function.addr();
+        frames.iter().position(is_it)
+    };
+    let first = at(suspends).map_or(0, |at| at + 1);
+    let end = at(begins).unwrap_or(frames.len()).max(first);
+    first..end
+}
+
 /// A running coroutine's way back to whoever resumed it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Suspender(NonNull<Yielder<(), Suspended>>);
+pub(crate) struct Suspender(NonNull<Yielder<Order, Suspended>>);
 
 impl Suspender {
     pub(crate) fn to_raw(self) -> *mut () {
@@ -207,8 +287,31 @@ impl Suspender {
         let here = 0_u8;
         let at = (&raw const here).addr();
         // SAFETY: the yielder lives at the base of the coroutine's stack while the coroutine runs.
-        unsafe { self.0.as_ref() }.suspend(Suspended { why, at });
+        let yielder = unsafe { self.0.as_ref() };
+        let suspended = Suspended { why, at };
+        loop {
+            let order = yielder.suspend(suspended);
+            if order == Order::GO_ON {
+                return;
+            }
+            // SAFETY: whoever has ordered it waits for the suspension that follows.
+            unsafe { receive(order) };
+        }
     }
+}
+
+/// Receives a visitor. Nothing here uses a thread-local: the thread pointer is the visitor's.
+///
+/// # Safety
+///
+/// The visit is there.
+#[cold]
+#[inline(never)]
+unsafe fn receive(Order(visit): Order) {
+    let mut visit = visit.cast::<Visit<'_>>();
+    // SAFETY: the caller's promise; the visitor has lent it to this coroutine alone.
+    let Visit { stack, call } = unsafe { visit.as_mut() };
+    corosensei::on_stack(&mut **stack, call);
 }
 
 #[cfg(all(test, not(roving_loom)))]
@@ -235,6 +338,39 @@ mod tests {
         assert!(coroutine.stack.holds(at));
         let lowest = coroutine.stack.base - StackUsage::of(coroutine.stack).high_water;
         assert!(at - lowest < BELOW_NOTED / 2, "{} bytes", at - lowest);
+    }
+
+    /// How much of the coroutine's own stack was used.
+    fn used(coroutine: &Coroutine) -> usize {
+        StackUsage::of(coroutine.stack).high_water
+    }
+
+    #[test]
+    fn a_visitor_finds_the_frames_and_leaves_all_as_it_was() {
+        #[inline(never)]
+        fn in_a_function_of_its_own(own: Suspender) {
+            // SAFETY: on the coroutine itself.
+            unsafe { own.suspend(Suspend::Yielded) };
+            std::hint::black_box(());
+        }
+        let coroutine = suspended(1 << 20, in_a_function_of_its_own);
+        let (at, before) = (coroutine.suspended_at.get(), used(&coroutine));
+        let mut stack = DefaultStack::new(1 << 20).unwrap();
+        for _ in 0..3 {
+            let mut found = String::new();
+            let mut call = || found = std::backtrace::Backtrace::force_capture().to_string();
+            // SAFETY: it has suspended, and is this test's.
+            unsafe { coroutine.visit(&mut stack, &mut call) };
+            assert!(found.contains("in_a_function_of_its_own"), "{found}");
+            assert_eq!(coroutine.suspended_at.get(), at);
+        }
+        println!(
+            "{before} bytes were used, and {} after the visits",
+            used(&coroutine)
+        );
+        assert!(used(&coroutine) - before <= ROOM_FOR_VISITS);
+        // SAFETY: as above.
+        assert_eq!(unsafe { coroutine.resume() }, Resumed::Returned);
     }
 
     #[test]

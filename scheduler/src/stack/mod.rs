@@ -17,6 +17,7 @@
 //! | `numbers`   | how many stacks there are, and how they are guarded                          |
 //! | `usage`     | how much of a stack has been used                                            |
 //! | `coroutine` | what a green thread runs as, by the coroutine library                         |
+//! | `frames`    | the functions that whoever asks is in                                        |
 //! | `fiber`     | coroutines that are no threads, by the same                                  |
 //! | `plate`     | whose stack an address is on, for those who know nothing else                |
 //! | `mode`      | whose thread-locals a green thread uses                                      |
@@ -40,6 +41,7 @@ mod cooling;
 pub(crate) mod coroutine;
 pub(crate) mod fiber;
 pub(crate) mod fp;
+pub(crate) mod frames;
 mod guard;
 pub(crate) mod mode;
 #[cfg(all(test, not(roving_loom)))]

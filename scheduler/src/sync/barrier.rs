@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::condvar::Of;
 use super::lock_future::sure;
 use super::{Condvar, Mutex};
 
@@ -55,7 +56,7 @@ impl Barrier {
                 come: 0,
                 generation: 0,
             }),
-            complete: Condvar::new(),
+            complete: Condvar::of(Of::Barrier),
             threads: n,
         }
     }
@@ -69,12 +70,13 @@ impl Barrier {
                 come: 0,
                 generation: 0,
             }),
-            complete: Condvar::new(),
+            complete: Condvar::of(Of::Barrier),
             threads: n,
         }
     }
 
     /// Blocks until all threads have come. The barrier can be used again then.
+    #[track_caller]
     pub fn wait(&self) -> BarrierWaitResult {
         let mut state = self.state.lock_sure();
         let Some(mut leaves) = self.come(&mut state) else {

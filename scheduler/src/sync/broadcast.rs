@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::condvar::Of;
 use super::lock_future::sure;
 use super::{Condvar, Mutex};
 
@@ -42,7 +43,7 @@ pub fn channel<T: Clone>(capacity: usize) -> (Sender<T>, Receiver<T>) {
             senders: 1,
             receivers: 1,
         }),
-        changed: Condvar::new(),
+        changed: Condvar::of(Of::Broadcast),
     });
     let receiver = Receiver {
         shared: shared.clone(),
@@ -176,6 +177,7 @@ impl<T: Clone> Receiver<T> {
     /// # Errors
     ///
     /// The senders are gone, or messages were missed.
+    #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
         let mut state = self.shared.state.lock_sure();
         loop {
@@ -244,6 +246,7 @@ impl<T: Clone> Receiver<T> {
     /// # Errors
     ///
     /// As [`try_recv`](Self::try_recv).
+    #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, TryRecvError> {
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.shared.state.lock_sure();

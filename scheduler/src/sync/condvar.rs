@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::parking::{self, End, Left, ParkedTask, Patience, Place};
 use super::{MutexGuard, TaskGuard};
 use crate::protocol::primitive::{AtomicU32, Ordering};
+use crate::wait::Why;
 
 /// A condition variable, as [`std::sync::Condvar`], for [`Mutex`](super::Mutex).
 ///
@@ -40,6 +41,18 @@ use crate::protocol::primitive::{AtomicU32, Ordering};
 pub struct Condvar {
     /// How many wait.
     waiting: AtomicU32,
+    /// What it is a part of.
+    of: Of,
+}
+
+/// What a condition variable is a part of.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Of {
+    Itself,
+    Barrier,
+    Broadcast,
+    Watch,
+    WaitGroup,
 }
 
 impl UnwindSafe for Condvar {}
@@ -60,16 +73,28 @@ impl Condvar {
     /// Makes a condition variable.
     #[cfg(not(roving_loom))]
     pub const fn new() -> Self {
+        Self::of(Of::Itself)
+    }
+
+    #[cfg(not(roving_loom))]
+    pub(super) const fn of(of: Of) -> Self {
         Self {
             waiting: AtomicU32::new(0),
+            of,
         }
     }
 
     /// Makes a condition variable.
     #[cfg(roving_loom)]
     pub fn new() -> Self {
+        Self::of(Of::Itself)
+    }
+
+    #[cfg(roving_loom)]
+    pub(super) fn of(of: Of) -> Self {
         Self {
             waiting: AtomicU32::new(0),
+            of,
         }
     }
 
@@ -78,6 +103,7 @@ impl Condvar {
     /// # Errors
     ///
     /// The mutex is poisoned; the error has the guard.
+    #[track_caller]
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
         self.wait_with(guard, Patience::Forever).0
     }
@@ -87,6 +113,7 @@ impl Condvar {
     /// # Errors
     ///
     /// As [`wait`](Self::wait).
+    #[track_caller]
     pub fn wait_while<'a, T, F>(
         &self,
         mut guard: MutexGuard<'a, T>,
@@ -106,6 +133,7 @@ impl Condvar {
     /// # Errors
     ///
     /// As [`wait`](Self::wait).
+    #[track_caller]
     pub fn wait_timeout<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -125,6 +153,7 @@ impl Condvar {
     ///
     /// As [`wait`](Self::wait).
     #[deprecated(note = "replaced by `Condvar::wait_timeout`, as in std")]
+    #[track_caller]
     pub fn wait_timeout_ms<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -144,6 +173,7 @@ impl Condvar {
     /// # Errors
     ///
     /// As [`wait`](Self::wait).
+    #[track_caller]
     pub fn wait_timeout_while<'a, T, F>(
         &self,
         mut guard: MutexGuard<'a, T>,
@@ -241,6 +271,7 @@ impl Condvar {
         (&raw const *self).addr()
     }
 
+    #[track_caller]
     fn wait_with<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -259,7 +290,7 @@ impl Condvar {
             // SAFETY: the guard was the lock.
             unsafe { mutex.raw.unlock() };
         };
-        let end = parking::park(self.key(), (0, Place::Back), patience, enter, release);
+        let end = parking::park(self, self.key(), (0, Place::Back), patience, enter, release);
         counted.notified = matches!(end, End::Woken(_));
         drop(counted);
         let timed_out = WaitTimeoutResult(end == End::TimedOut);
@@ -289,6 +320,19 @@ impl Condvar {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
             }
         });
+    }
+}
+
+impl Why for Condvar {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.of {
+            Of::Itself => "notification of Condvar",
+            Of::Barrier => "the others at Barrier",
+            Of::Broadcast => "message of broadcast channel",
+            Of::Watch => "change of watch channel",
+            Of::WaitGroup => "the end of WaitGroup",
+        };
+        write!(f, "{what} at {:#x}", self.key())
     }
 }
 

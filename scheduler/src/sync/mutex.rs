@@ -1,5 +1,6 @@
 //! [`Mutex`], std's face on [`raw_mutex`](super::raw_mutex).
 
+use std::any;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -110,7 +111,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
-        self.raw.lock();
+        self.raw.lock(any::type_name::<T>());
         self.locked()
     }
 
@@ -120,6 +121,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// [`WouldBlock`](TryLockError::WouldBlock) if it is locked;
     /// [`Poisoned`](TryLockError::Poisoned) as with [`lock`](Self::lock).
+    #[track_caller]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         if self.raw.try_lock() {
             Ok(self.locked()?)
@@ -147,6 +149,7 @@ impl<T: ?Sized> Mutex<T> {
     /// drop(held);
     /// assert!(mutex.try_lock_for(Duration::from_millis(1)).is_ok());
     /// ```
+    #[track_caller]
     pub fn try_lock_for(&self, timeout: Duration) -> TryLockResult<MutexGuard<'_, T>> {
         self.lock_within(Instant::now().checked_add(timeout))
     }
@@ -156,12 +159,14 @@ impl<T: ?Sized> Mutex<T> {
     /// # Errors
     ///
     /// As [`try_lock`](Self::try_lock).
+    #[track_caller]
     pub fn try_lock_until(&self, deadline: Instant) -> TryLockResult<MutexGuard<'_, T>> {
         self.lock_within(Some(deadline))
     }
 
+    #[track_caller]
     fn lock_within(&self, deadline: Option<Instant>) -> TryLockResult<MutexGuard<'_, T>> {
-        if self.raw.lock_until(deadline) {
+        if self.raw.lock_until(any::type_name::<T>(), deadline) {
             Ok(self.locked()?)
         } else {
             Err(TryLockError::WouldBlock)
@@ -170,14 +175,16 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Locks a mutex of ours, which is held for a moment at a time: nothing interrupts it, and it
     /// is never left in a bad state.
+    #[track_caller]
     pub(super) fn lock_sure(&self) -> MutexGuard<'_, T> {
         self.lock_uninterruptible()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Locks the mutex, whatever would interrupt that.
+    #[track_caller]
     pub(super) fn lock_uninterruptible(&self) -> LockResult<MutexGuard<'_, T>> {
-        self.raw.lock_uninterruptible();
+        self.raw.lock_uninterruptible(any::type_name::<T>());
         self.locked()
     }
 

@@ -12,7 +12,7 @@ use crate::protocol::list::{List, Node};
 use crate::protocol::primitive::Mutex;
 use crate::run::wake::Woken;
 use crate::wait::polled::Polled;
-use crate::wait::{self, Outcome, Ticket, Wait};
+use crate::wait::{self, Outcome, Ticket, Wait, Why};
 
 /// Lets a thread tell another that something has happened, without data.
 ///
@@ -121,11 +121,13 @@ impl Notify {
     }
 
     /// Blocks the current thread until it is notified, or takes the permit.
+    #[track_caller]
     pub fn wait(&self) {
         self.wait_with(|wait| wait.block(None));
     }
 
     /// Like [`wait`](Self::wait), for no longer than `timeout`. `true` if it was notified.
+    #[track_caller]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         self.wait_with(|wait| wait.block_timed(deadline))
@@ -170,7 +172,8 @@ impl Notify {
         taken
     }
 
-    fn wait_with(&self, block: impl FnOnce(Wait) -> Outcome) -> bool {
+    #[track_caller]
+    fn wait_with(&self, block: impl FnOnce(Wait<'_>) -> Outcome) -> bool {
         let wait = wait::begin();
         let node = Waiting::node(wait.ticket());
         // SAFETY: `Leaves` takes it out before this frame ends, unless it was notified.
@@ -181,11 +184,17 @@ impl Notify {
             notify: self,
             node: &node,
         };
-        let outcome = block(wait);
+        let outcome = block(wait.why(self));
         if outcome == Outcome::Fired {
             mem::forget(leaves);
         }
         outcome == Outcome::Fired
+    }
+}
+
+impl Why for Notify {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "notification of Notify at {self:p}")
     }
 }
 

@@ -13,6 +13,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use super::holder::Holder;
 use super::parking::{self, Patience, Place};
 use crate::protocol::primitive::{AtomicU32, Ordering};
+use crate::wait::{self, Why};
 
 const INCOMPLETE: u32 = 0;
 const POISONED: u32 = 1;
@@ -168,6 +169,7 @@ impl Once {
         }
     }
 
+    #[track_caller]
     fn run(&self, poisoned: bool, f: &mut dyn FnMut(&OnceState)) {
         self.runner.note();
         let mut end = EndOfRun {
@@ -209,15 +211,31 @@ impl Once {
         }
     }
 
+    #[track_caller]
     fn park_while(&self, state: u32) {
         let is_so = || self.state.load(Ordering::Relaxed) == state;
         parking::park(
+            &RunOf(self),
             self.key(),
             (0, Place::Back),
             Patience::Forever,
             is_so,
             || (),
         );
+    }
+}
+
+/// Why one waits who is parked.
+struct RunOf<'a>(&'a Once);
+
+impl Why for RunOf<'_> {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the closure of Once at {:#x}", self.0.key())
+    }
+
+    fn holder(&self) -> Option<wait::Holder> {
+        let runs = matches!(self.0.state.load(Ordering::Relaxed), RUNNING | QUEUED);
+        runs.then(|| self.0.runner.get())?
     }
 }
 

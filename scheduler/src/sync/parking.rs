@@ -27,7 +27,7 @@ use crate::protocol::primitive::Mutex;
 use crate::protocol::process::Process;
 use crate::run::wake::Woken;
 use crate::wait::polled::Polled;
-use crate::wait::{self, Interrupt, Outcome, Ticket};
+use crate::wait::{self, Interrupt, Outcome, Ticket, Why};
 
 /// For what one waits: the meaning is the primitive's.
 pub(super) type Kind = u8;
@@ -85,14 +85,16 @@ pub(super) enum End {
 /// # Panics
 ///
 /// Unwinds if the thread is interrupted.
+#[track_caller]
 pub(super) fn park(
+    why: &dyn Why,
     key: usize,
     (kind, place): (Kind, Place),
     patience: Patience,
     validate: impl FnOnce() -> bool,
     then: impl FnOnce(),
 ) -> End {
-    match try_park(key, (kind, place), patience, validate, then) {
+    match try_park(why, key, (kind, place), patience, validate, then) {
         Ok(end) => end,
         // Somebody who can tell of a timeout does so.
         Err(interrupt) if matches!(patience, Patience::Until(_)) && interrupt.is_told_timeout() => {
@@ -102,7 +104,9 @@ pub(super) fn park(
     }
 }
 
+#[track_caller]
 fn try_park(
+    why: &dyn Why,
     key: usize,
     (kind, place): (Kind, Place),
     patience: Patience,
@@ -134,7 +138,7 @@ fn try_park(
         Patience::Until(deadline) => deadline,
         _ => None,
     };
-    match wait.try_block(deadline)? {
+    match wait.why(why).try_block(deadline)? {
         Outcome::Fired => {
             mem::forget(leave);
             Ok(End::Woken(node.value.grant.get()))

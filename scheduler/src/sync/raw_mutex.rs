@@ -16,12 +16,14 @@
 //! `CONTENDED` says that somebody may be parked. Whoever parks sets it before, and looks again
 //! under the lock of the waiting list, under which `unlock` leaves the state.
 
+use std::fmt;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use super::holder::Holder;
 use super::parking::{self, End, Grant, Kind, Left, ParkedTask, Patience, Place};
 use crate::protocol::primitive::{AtomicU32, Ordering};
+use crate::wait::{self, Why};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -69,6 +71,7 @@ impl RawMutex {
     }
 
     #[inline]
+    #[track_caller]
     pub(super) fn try_lock(&self) -> bool {
         let locked = self.take();
         if locked {
@@ -79,21 +82,23 @@ impl RawMutex {
 
     #[inline]
     #[track_caller]
-    pub(super) fn lock(&self) {
+    pub(super) fn lock(&self, of: &'static str) {
         if !self.try_lock() {
-            self.lock_contended(Patience::Forever);
+            self.lock_contended(of, Patience::Forever);
         }
     }
 
     /// `false` if the deadline came first.
-    pub(super) fn lock_until(&self, deadline: Option<Instant>) -> bool {
-        self.try_lock() || self.lock_contended(Patience::Until(deadline))
+    #[track_caller]
+    pub(super) fn lock_until(&self, of: &'static str, deadline: Option<Instant>) -> bool {
+        self.try_lock() || self.lock_contended(of, Patience::Until(deadline))
     }
 
     /// Locks, whatever would interrupt it.
-    pub(super) fn lock_uninterruptible(&self) {
+    #[track_caller]
+    pub(super) fn lock_uninterruptible(&self, of: &'static str) {
         if !self.try_lock() {
-            self.lock_contended(Patience::Uninterruptible);
+            self.lock_contended(of, Patience::Uninterruptible);
         }
     }
 
@@ -103,7 +108,7 @@ impl RawMutex {
 
     #[cold]
     #[track_caller]
-    fn lock_contended(&self, patience: Patience) -> bool {
+    fn lock_contended(&self, of: &'static str, patience: Patience) -> bool {
         if patience == Patience::Forever {
             self.holder.panic_if_me("holds the lock");
         }
@@ -111,10 +116,18 @@ impl RawMutex {
             self.holder.note();
             return true;
         }
+        let why = LockOf { mutex: self, of };
         let mut wish = (PATIENT, Place::Back);
         // Whoever has waited leaves the mark, as it cannot know whether others do.
         while !self.take_contended() {
-            match parking::park(self.key(), wish, patience, || self.is_contended(), || ()) {
+            match parking::park(
+                &why,
+                self.key(),
+                wish,
+                patience,
+                || self.is_contended(),
+                || (),
+            ) {
                 End::Woken(HANDED_OFF) => break,
                 End::Woken(_) => wish = (IMPATIENT, Place::Front),
                 End::TimedOut => return false,
@@ -129,17 +142,20 @@ impl RawMutex {
     /// on another.
     pub(super) fn poll_lock(&self, waits: &mut ParkedTask, context: &Context<'_>) -> Poll<()> {
         if !waits.is_parked() && self.take() {
+            self.holder.note_task();
             return Poll::Ready(());
         }
         let mut wish = (PATIENT, Place::Back);
         loop {
             if waits.is_parked() {
                 if ready!(waits.poll(context)) == HANDED_OFF {
+                    self.holder.note_task();
                     return Poll::Ready(());
                 }
                 wish = (IMPATIENT, Place::Front);
             }
             if self.take_contended() {
+                self.holder.note_task();
                 return Poll::Ready(());
             }
             waits.park(self.key(), wish, || self.is_contended());
@@ -170,6 +186,7 @@ impl RawMutex {
         self.state.load(Ordering::Relaxed) == CONTENDED
     }
 
+    #[track_caller]
     fn spin(&self) -> bool {
         for _ in 0..SPINS {
             match self.state.load(Ordering::Relaxed) {
@@ -212,5 +229,23 @@ impl RawMutex {
             self.state.swap(FREE, Ordering::Release);
             parked.wake_one(|_| true, TRY_AGAIN);
         });
+    }
+}
+
+/// Why one waits who is parked.
+struct LockOf<'a> {
+    mutex: &'a RawMutex,
+    /// What the mutex is called.
+    of: &'static str,
+}
+
+impl Why for LockOf<'_> {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "lock of Mutex<{}> at {:#x}", self.of, self.mutex.key())
+    }
+
+    fn holder(&self) -> Option<wait::Holder> {
+        let is_held = self.mutex.state.load(Ordering::Relaxed) != FREE;
+        is_held.then(|| self.mutex.holder.get())?
     }
 }

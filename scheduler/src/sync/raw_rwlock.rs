@@ -18,6 +18,7 @@
 //! - While it is set only the one who hands over adds readers or a writer, under that lock, before
 //!   it wakes them: they may unlock as soon as they run.
 
+use std::fmt;
 use std::mem;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -26,6 +27,7 @@ use super::holder::Holder;
 use super::parking::{self, End, Kind, Left, ParkedTask, Patience, Place, Queue};
 use crate::protocol::primitive::{AtomicU32, Ordering};
 use crate::thread;
+use crate::wait::{self, Why};
 
 const WRITER: u32 = 1;
 const WAITING: u32 = 2;
@@ -96,6 +98,7 @@ impl RawRwLock {
     }
 
     #[inline]
+    #[track_caller]
     pub(super) fn try_write(&self) -> bool {
         let locked = self.take_to_write();
         if locked {
@@ -106,30 +109,30 @@ impl RawRwLock {
 
     #[inline]
     #[track_caller]
-    pub(super) fn read(&self) {
+    pub(super) fn read(&self, of: &'static str) {
         if !self.try_read() {
-            self.lock_contended(READS, Patience::Forever);
+            self.lock_contended(of, READS, Patience::Forever);
         }
     }
 
     #[inline]
     #[track_caller]
-    pub(super) fn write(&self) {
+    pub(super) fn write(&self, of: &'static str) {
         if !self.try_write() {
-            self.lock_contended(WRITES, Patience::Forever);
+            self.lock_contended(of, WRITES, Patience::Forever);
         }
     }
 
     #[track_caller]
-    pub(super) fn read_until(&self, deadline: Option<Instant>) -> bool {
+    pub(super) fn read_until(&self, of: &'static str, deadline: Option<Instant>) -> bool {
         let patience = Patience::Until(deadline);
-        self.try_read() || self.lock_contended(READS, patience)
+        self.try_read() || self.lock_contended(of, READS, patience)
     }
 
     #[track_caller]
-    pub(super) fn write_until(&self, deadline: Option<Instant>) -> bool {
+    pub(super) fn write_until(&self, of: &'static str, deadline: Option<Instant>) -> bool {
         let patience = Patience::Until(deadline);
-        self.try_write() || self.lock_contended(WRITES, patience)
+        self.try_write() || self.lock_contended(of, WRITES, patience)
     }
 
     #[track_caller]
@@ -143,7 +146,7 @@ impl RawRwLock {
 
     #[cold]
     #[track_caller]
-    fn lock_contended(&self, kind: Kind, patience: Patience) -> bool {
+    fn lock_contended(&self, of: &'static str, kind: Kind, patience: Patience) -> bool {
         if patience == Patience::Forever {
             self.writer.panic_if_me("holds the lock for writing");
         }
@@ -170,8 +173,14 @@ impl RawRwLock {
                 continue;
             }
             let gives_up = GivesUp(self);
+            let why = LockOf {
+                lock: self,
+                kind,
+                of,
+            };
             let is_waiting = || self.is_waiting();
-            let end = parking::park(self.key(), (kind, Place::Back), patience, is_waiting, || ());
+            let wish = (kind, Place::Back);
+            let end = parking::park(&why, self.key(), wish, patience, is_waiting, || ());
             match end {
                 End::Woken(_) => {
                     mem::forget(gives_up);
@@ -217,6 +226,7 @@ impl RawRwLock {
                 ready!(waits.poll(context));
                 // As in `lock_contended`.
                 self.state.load(Ordering::Acquire);
+                self.note_task(kind);
                 return Poll::Ready(());
             }
             let taken = match kind {
@@ -224,11 +234,18 @@ impl RawRwLock {
                 _ => self.take_to_write(),
             };
             if taken {
+                self.note_task(kind);
                 return Poll::Ready(());
             }
             if self.mark(kind) {
                 waits.park(self.key(), (kind, Place::Back), || self.is_waiting());
             }
+        }
+    }
+
+    fn note_task(&self, kind: Kind) {
+        if kind == WRITES {
+            self.writer.note_task();
         }
     }
 
@@ -367,5 +384,31 @@ struct GivesUp<'a>(&'a RawRwLock);
 impl Drop for GivesUp<'_> {
     fn drop(&mut self) {
         self.0.settle();
+    }
+}
+
+/// Why one waits who is parked.
+struct LockOf<'a> {
+    lock: &'a RawRwLock,
+    kind: Kind,
+    /// What the lock is called.
+    of: &'static str,
+}
+
+impl Why for LockOf<'_> {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.kind == READS { "read" } else { "write" };
+        let (of, key) = (self.of, self.lock.key());
+        write!(f, "{what} lock of RwLock<{of}> at {key:#x}")?;
+        match (self.lock.state.load(Ordering::Relaxed) & !WAITING) / READER {
+            0 => Ok(()),
+            1 => f.write_str(", which one reads"),
+            readers => write!(f, ", which {readers} read"),
+        }
+    }
+
+    fn holder(&self) -> Option<wait::Holder> {
+        let is_written = self.lock.state.load(Ordering::Relaxed) & WRITER != 0;
+        is_written.then(|| self.lock.writer.get())?
     }
 }

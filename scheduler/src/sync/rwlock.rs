@@ -1,5 +1,6 @@
 //! [`RwLock`], std's face on [`raw_rwlock`](super::raw_rwlock).
 
+use std::any;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -95,7 +96,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
-        self.raw.read();
+        self.raw.read(any::type_name::<T>());
         self.reading()
     }
 
@@ -122,7 +123,10 @@ impl<T: ?Sized> RwLock<T> {
     /// As [`try_read`](Self::try_read).
     #[track_caller]
     pub fn try_read_for(&self, timeout: Duration) -> TryLockResult<RwLockReadGuard<'_, T>> {
-        if self.raw.read_until(Instant::now().checked_add(timeout)) {
+        if self
+            .raw
+            .read_until(any::type_name::<T>(), Instant::now().checked_add(timeout))
+        {
             Ok(self.reading()?)
         } else {
             Err(TryLockError::WouldBlock)
@@ -142,7 +146,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
-        self.raw.write();
+        self.raw.write(any::type_name::<T>());
         self.writing()
     }
 
@@ -152,6 +156,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// [`WouldBlock`](TryLockError::WouldBlock) if it is locked;
     /// [`Poisoned`](TryLockError::Poisoned) as with [`write`](Self::write).
+    #[track_caller]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
         if self.raw.try_write() {
             Ok(self.writing()?)
@@ -166,8 +171,12 @@ impl<T: ?Sized> RwLock<T> {
     /// # Errors
     ///
     /// As [`try_write`](Self::try_write).
+    #[track_caller]
     pub fn try_write_for(&self, timeout: Duration) -> TryLockResult<RwLockWriteGuard<'_, T>> {
-        if self.raw.write_until(Instant::now().checked_add(timeout)) {
+        if self
+            .raw
+            .write_until(any::type_name::<T>(), Instant::now().checked_add(timeout))
+        {
             Ok(self.writing()?)
         } else {
             Err(TryLockError::WouldBlock)

@@ -16,7 +16,7 @@ use crate::protocol::list::{List, Node};
 use crate::protocol::primitive::Mutex;
 use crate::run::wake::Woken;
 use crate::wait::polled::Polled;
-use crate::wait::{self, Outcome, Ticket, Wait};
+use crate::wait::{self, Outcome, Ticket, Wait, Why};
 
 /// A number of permits: a limit on how many threads do something at once.
 ///
@@ -83,11 +83,13 @@ impl Semaphore {
     }
 
     /// Takes a permit, blocking the current thread until there is one for it.
+    #[track_caller]
     pub fn acquire(&self) -> SemaphorePermit<'_> {
         self.acquire_many(1)
     }
 
     /// Takes a number of permits at once, blocking the current thread until there are so many.
+    #[track_caller]
     pub fn acquire_many(&self, permits: usize) -> SemaphorePermit<'_> {
         let taken = self.take(permits, |wait| wait.block(None));
         assert!(taken, "it waits for as long as it takes");
@@ -136,6 +138,7 @@ impl Semaphore {
     }
 
     /// Takes a permit, waiting for no longer than `timeout`.
+    #[track_caller]
     pub fn try_acquire_for(&self, timeout: Duration) -> Option<SemaphorePermit<'_>> {
         let deadline = Instant::now().checked_add(timeout);
         let taken = self.take(1, |wait| wait.block_timed(deadline));
@@ -207,7 +210,8 @@ impl Semaphore {
         can
     }
 
-    fn take(&self, permits: usize, block: impl FnOnce(Wait) -> Outcome) -> bool {
+    #[track_caller]
+    fn take(&self, permits: usize, block: impl FnOnce(Wait<'_>) -> Outcome) -> bool {
         if self.try_take(permits) {
             return true;
         }
@@ -221,7 +225,8 @@ impl Semaphore {
             semaphore: self,
             node: &node,
         };
-        let outcome = block(wait);
+        let why = PermitsOf(self, permits);
+        let outcome = block(wait.why(&why));
         if outcome == Outcome::Fired {
             mem::forget(leaves);
         }
@@ -247,6 +252,20 @@ impl State {
                 self.permits -= permits;
             }
         }
+    }
+}
+
+/// Why one waits.
+struct PermitsOf<'a>(&'a Semaphore, usize);
+
+impl Why for PermitsOf<'_> {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(semaphore, permits) = self;
+        write!(
+            f,
+            "permits of Semaphore at {:p}: {permits} wanted",
+            *semaphore
+        )
     }
 }
 

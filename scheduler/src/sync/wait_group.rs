@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::condvar::Of;
 use super::{Condvar, Mutex};
 
 /// Lets a thread wait until others are done, as `crossbeam_utils::sync::WaitGroup`: each has a
@@ -33,11 +34,12 @@ impl WaitGroup {
     pub fn new() -> Self {
         Self(Arc::new(Inner {
             clones: Mutex::new(1),
-            none_left: Condvar::new(),
+            none_left: Condvar::of(Of::WaitGroup),
         }))
     }
 
     /// Drops this clone and blocks until all others are dropped.
+    #[track_caller]
     pub fn wait(self) {
         let inner = self.0.clone();
         drop(self);

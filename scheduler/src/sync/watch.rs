@@ -23,6 +23,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::condvar::Of;
 use super::lock_future::sure;
 use super::{Condvar, Mutex};
 
@@ -35,7 +36,7 @@ pub fn channel<T>(init: T) -> (Sender<T>, Receiver<T>) {
             senders: 1,
             receivers: 1,
         }),
-        changed: Condvar::new(),
+        changed: Condvar::of(Of::Watch),
     });
     let receiver = Receiver {
         shared: shared.clone(),
@@ -215,6 +216,7 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// There is none, and the senders are gone.
+    #[track_caller]
     pub fn changed(&mut self) -> Result<(), RecvError> {
         self.wait(None).map_err(|_| RecvError)
     }
@@ -224,6 +226,7 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// The time was over, or the senders are gone.
+    #[track_caller]
     pub fn changed_timeout(&mut self, timeout: Duration) -> Result<(), RecvTimeoutError> {
         self.wait(Some(Instant::now().checked_add(timeout)))
     }
@@ -233,6 +236,7 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// The senders are gone.
+    #[track_caller]
     pub fn wait_for(&mut self, mut is_it: impl FnMut(&T) -> bool) -> Result<Ref<T>, RecvError> {
         loop {
             let value = self.borrow_and_update();
@@ -298,6 +302,7 @@ impl<T> Receiver<T> {
     }
 
     /// The outer `None` waits for as long as it takes, the inner too, but it can tell of a timeout.
+    #[track_caller]
     fn wait(&mut self, deadline: Option<Option<Instant>>) -> Result<(), RecvTimeoutError> {
         let mut state = self.shared.state.lock_sure();
         loop {

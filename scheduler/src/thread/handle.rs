@@ -13,10 +13,10 @@ use super::scope::ScopeData;
 use super::{Result, Thread};
 use crate::protocol::completion::Completion;
 use crate::run::context;
-use crate::run::green::Green;
+use crate::run::green::{Green, Waiter};
 use crate::run::panicking;
 use crate::wait::selectable::{Registration, Selectable};
-use crate::wait::{self, Interrupt, Ticket, Wait};
+use crate::wait::{self, Interrupt, Ticket, Why};
 
 /// Where a thread leaves its result: it has the slot until it has ended, and then whoever joins it.
 ///
@@ -138,7 +138,7 @@ impl<T> JoinHandle<T> {
     /// that this one was forked from.
     #[track_caller]
     pub fn join(self) -> Result<T> {
-        if let Err(interrupt) = self.wait_for_end(wait::begin) {
+        if let Err(interrupt) = self.wait_for_end(false) {
             interrupt.unwind();
         }
         self.take()
@@ -148,28 +148,33 @@ impl<T> JoinHandle<T> {
     /// has ended. What interrupts the caller meanwhile cancels the thread, and is given too.
     #[track_caller]
     pub(super) fn join_lent(self) -> (Result<T>, Option<Interrupt>) {
-        let interrupted = self.wait_for_end(wait::begin).err();
+        let interrupted = self.wait_for_end(false).err();
         if interrupted.is_some() {
             self.cancel();
-            let masked = self.wait_for_end(wait::begin_masked);
+            let masked = self.wait_for_end(true);
             debug_assert_eq!(masked, Ok(()), "nothing interrupts a masked wait");
         }
         (self.take(), interrupted)
     }
 
-    /// Waits for the thread to end, unless something interrupts that. For one who has taken the handle.
+    /// Waits for the thread to end, unless something interrupts that or the wait is `masked`. For one who has
+    /// taken the handle.
     #[track_caller]
-    fn wait_for_end(&self, begin: fn() -> Wait) -> std::result::Result<(), Interrupt> {
+    fn wait_for_end(&self, masked: bool) -> std::result::Result<(), Interrupt> {
         let completion = self.completion();
         while !completion.is_done() {
             self.check_joinable();
-            let wait = begin();
+            let wait = if masked {
+                wait::begin_masked()
+            } else {
+                wait::begin()
+            };
             let _retract = Retract(completion);
             // SAFETY: this is the only joiner: a thread has one handle, which cannot be cloned, and
             // the callers of this private function have taken it. What was left in an earlier round
             // has been taken back.
             if unsafe { completion.join(wait.ticket()) } {
-                wait.try_block(None)?;
+                wait.why(&EndOf(self.thread.waiter())).try_block(None)?;
             }
         }
         Ok(())
@@ -249,6 +254,16 @@ impl<T> Selectable for JoinHandle<T> {
         let completion = self.completion();
         let key = completion.watch(ticket);
         Ok(key.map(|key| Registration::new(move || completion.unwatch(&key))))
+    }
+}
+
+/// Why one waits who joins.
+struct EndOf<'a>(&'a Waiter);
+
+impl Why for EndOf<'_> {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "join of thread {}", self.0.id())?;
+        self.0.name().map_or(Ok(()), |name| write!(f, " {name:?}"))
     }
 }
 

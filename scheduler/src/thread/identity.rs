@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use super::State;
 use crate::run::context;
 use crate::run::green::Waiter;
 
@@ -38,6 +39,31 @@ impl Thread {
     /// The number of this thread, which no other thread of this process has or will have.
     pub fn id(&self) -> ThreadId {
         ThreadId(NonZeroU64::new(self.0.id()).expect("numbers start at 1"))
+    }
+
+    /// What this thread does at this moment: whether it runs, waits to be run, or waits, and then for what.
+    ///
+    /// It is told of a green thread. Of a plain OS thread, and of what a [`greenly`](crate::greenly) runs, it
+    /// is known only whether it waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::thread::{self, State};
+    /// use std::time::Duration;
+    ///
+    /// let sleeps = thread::spawn(|| thread::sleep(Duration::MAX));
+    /// let parked = loop {
+    ///     match sleeps.thread().state() {
+    ///         State::Parked(parked) => break parked,
+    ///         _ => thread::yield_now(),
+    ///     }
+    /// };
+    /// assert_eq!(parked.why(), "sleep");
+    /// sleeps.cancel();
+    /// ```
+    pub fn state(&self) -> State {
+        State::of(&self.0)
     }
 
     /// The name of this thread, if it has one.

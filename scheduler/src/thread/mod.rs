@@ -52,6 +52,7 @@ use crate::stack::coroutine::Suspend;
 use crate::wait;
 
 pub use crate::run::stack_use::stack_usage;
+pub use crate::runtime::state::{Parked, State};
 pub use crate::stack::usage::StackUsage;
 pub use handle::JoinHandle;
 pub use identity::{Thread, ThreadId, current};
@@ -127,9 +128,12 @@ pub(crate) fn share_woken() {
 /// thread::sleep(Duration::from_millis(2));
 /// assert!(start.elapsed() >= Duration::from_millis(2));
 /// ```
+#[track_caller]
 pub fn sleep(duration: Duration) {
     if !duration.is_zero() {
-        wait::begin().block(Instant::now().checked_add(duration));
+        wait::begin()
+            .why(&"sleep")
+            .block(Instant::now().checked_add(duration));
     }
 }
 
@@ -145,9 +149,10 @@ pub fn sleep(duration: Duration) {
 /// thread::sleep_until(deadline);
 /// assert!(Instant::now() >= deadline);
 /// ```
+#[track_caller]
 pub fn sleep_until(deadline: Instant) {
     if deadline > Instant::now() {
-        wait::begin().block(Some(deadline));
+        wait::begin().why(&"sleep").block(Some(deadline));
     }
 }
 

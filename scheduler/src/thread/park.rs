@@ -26,20 +26,23 @@ use crate::wait;
 /// waiting.thread().unpark();
 /// waiting.join().unwrap();
 /// ```
+#[track_caller]
 pub fn park() {
     park_until(None);
 }
 
 /// Like [`park`], but for no longer than `timeout`.
+#[track_caller]
 pub fn park_timeout(timeout: Duration) {
     park_until(Instant::now().checked_add(timeout));
 }
 
+#[track_caller]
 fn park_until(deadline: Option<Instant>) {
     let wait = wait::begin();
     let (current, epoch) = (wait.waiter().clone(), wait.epoch());
     if current.token.wait_for(epoch) {
-        match wait.try_block(deadline) {
+        match wait.why(&"park").try_block(deadline) {
             Ok(_) => current.token.take(),
             Err(interrupt) => {
                 current.token.give_up(epoch);

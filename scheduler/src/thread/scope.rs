@@ -33,7 +33,7 @@ use crate::run::green::Enclosing;
 use crate::wait::ambient::Inheritance;
 use crate::wait::cancel::Token;
 use crate::wait::selectable::{Registration, Selectable};
-use crate::wait::{self, Interrupt, Ticket};
+use crate::wait::{self, Interrupt, Ticket, Why};
 
 /// What a scope and its threads share.
 ///
@@ -90,6 +90,7 @@ impl ScopeData {
     }
 
     /// Blocks until no thread is left in this process. Gives what interrupted that: then they have been cancelled.
+    #[track_caller]
     fn wait_for_all(&self) -> Option<Interrupt> {
         let mut interrupted = None;
         while self.process.is_current() && self.running.load(Ordering::Acquire) > 0 {
@@ -103,12 +104,22 @@ impl ScopeData {
             if self.running.load(Ordering::Acquire) == 0 {
                 break;
             }
-            if let Err(interrupt) = wait.try_block(None) {
+            if let Err(interrupt) = wait.why(&EndOf(self)).try_block(None) {
                 self.token.cancel();
                 interrupted = Some(interrupt);
             }
         }
         interrupted
+    }
+}
+
+/// Why a scope waits at its end.
+struct EndOf<'a>(&'a ScopeData);
+
+impl Why for EndOf<'_> {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let running = self.0.running.load(Ordering::Relaxed);
+        write!(f, "end of a scope with {running} threads")
     }
 }
 

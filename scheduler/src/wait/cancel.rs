@@ -170,13 +170,14 @@ impl CancelToken {
     }
 
     /// Blocks until the token is cancelled.
+    #[track_caller]
     pub fn wait(&self) {
         loop {
             let wait = wait::begin();
             let Some(_registration) = self.0.watch(wait.ticket()) else {
                 return;
             };
-            wait.block(None);
+            wait.why(&"a cancellation").block(None);
         }
     }
 

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const WHILE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_micros(200);
 
-impl Wait {
+impl Wait<'_> {
     /// Waits in the panic hook. `true` if the wait has ended.
     #[cold]
     pub(super) fn block_in_hook(&self, deadline: Option<Instant>) -> bool {

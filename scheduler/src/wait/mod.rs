@@ -70,6 +70,7 @@ pub(crate) mod selectable;
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -83,11 +84,17 @@ use crate::run::context;
 use crate::run::green::{Kind, Waiter};
 use crate::run::guest::Guest;
 use crate::run::panicking;
+#[doc(hidden)]
+pub use crate::run::reason::Holder;
+use crate::run::reason::Reason;
+pub use crate::run::reason::Why;
 pub use crate::run::ticket::Ticket;
 use crate::stack::coroutine::Suspend;
 
 /// Begins a wait of the current thread, green or not.
-pub fn begin() -> Wait {
+#[inline]
+#[track_caller]
+pub fn begin() -> Wait<'static> {
     if cfg!(panic = "abort") {
         begin_masked()
     } else {
@@ -97,7 +104,9 @@ pub fn begin() -> Wait {
 
 /// Begins a wait for an operation that can give an error when it is interrupted: one that ends with
 /// [`Wait::try_block`] and [`Interrupt::into_error`].
-pub fn begin_interruptible() -> Wait {
+#[inline]
+#[track_caller]
+pub fn begin_interruptible() -> Wait<'static> {
     let waiter = context::current();
     let masked = !is_interruptible(&waiter);
     open(waiter, masked)
@@ -114,16 +123,21 @@ pub(crate) fn is_interruptible(current: &Waiter) -> bool {
 }
 
 /// Begins a wait that nothing interrupts.
-pub(crate) fn begin_masked() -> Wait {
+#[track_caller]
+pub(crate) fn begin_masked() -> Wait<'static> {
     open(context::current(), true)
 }
 
-fn open(waiter: Arc<Waiter>, masked: bool) -> Wait {
+#[inline]
+#[track_caller]
+fn open(waiter: Arc<Waiter>, masked: bool) -> Wait<'static> {
     let epoch = waiter.word.begin(masked);
     Wait {
         waiter,
         epoch,
         masked,
+        why: &"a wait",
+        place: Location::caller(),
         this_thread: PhantomData,
     }
 }
@@ -156,10 +170,12 @@ pub fn may_be_interrupted() -> bool {
 }
 
 /// An open wait. Dropping it abandons the wait; its tickets are worthless then.
-pub struct Wait {
+pub struct Wait<'a> {
     waiter: Arc<Waiter>,
     epoch: Epoch,
     masked: bool,
+    why: &'a (dyn Why + 'a),
+    place: &'static Location<'static>,
     /// Only the thread that waits may end up in `block`.
     this_thread: PhantomData<*const ()>,
 }
@@ -173,7 +189,30 @@ pub enum Outcome {
     TimedOut,
 }
 
-impl Wait {
+impl<'a> Wait<'a> {
+    /// Says what is waited for, to whoever asks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving_scheduler::wait;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let tea = "tea, which takes its time";
+    /// let soon = Instant::now() + Duration::from_millis(1);
+    /// assert_eq!(wait::begin().why(&tea).block(Some(soon)), wait::Outcome::TimedOut);
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn why<'b>(self, why: &'b (dyn Why + 'b)) -> Wait<'b>
+    where
+        'a: 'b,
+    {
+        let mut wait: Wait<'b> = self;
+        wait.why = why;
+        wait
+    }
+
     /// Makes a ticket that ends this wait. There may be many.
     pub fn ticket(&self) -> Ticket {
         Ticket::new(self.waiter.clone(), self.epoch)
@@ -278,6 +317,12 @@ impl Wait {
             !self.is_overtaken(),
             "cannot block in a wait inside of which another was begun"
         );
+        let reason = Reason {
+            why: self.why,
+            place: self.place,
+            deadline,
+        };
+        self.waiter.reason.set(&reason);
         match &self.waiter.kind {
             Kind::Green(_) => self.block_green(deadline),
             Kind::Os(parker) => self.block_os(parker, deadline),
@@ -330,7 +375,7 @@ impl Wait {
     }
 }
 
-impl Drop for Wait {
+impl Drop for Wait<'_> {
     fn drop(&mut self) {
         if !self.is_overtaken() {
             self.waiter.word.finish();
@@ -338,7 +383,7 @@ impl Drop for Wait {
     }
 }
 
-impl fmt::Debug for Wait {
+impl fmt::Debug for Wait<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wait")
             .field("thread", &self.waiter)

@@ -167,6 +167,7 @@ impl TcpListener {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let fd = self.as_fd();
         self.settings.prepare_listener(fd)?;

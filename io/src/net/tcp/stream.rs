@@ -94,6 +94,7 @@ impl TcpStream {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<Self> {
         first_of(addr, |address| {
             Self::connect_within(&address, || Ok(Patience::Forever))
@@ -120,6 +121,7 @@ impl TcpStream {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<Self> {
         let patience = || match Instant::now().checked_add(timeout) {
             _ if timeout.is_zero() => Err(zero_timeout()),
@@ -134,6 +136,7 @@ impl TcpStream {
         })
     }
 
+    #[track_caller]
     fn connect_within(
         address: &SocketAddr,
         patience: impl Fn() -> io::Result<Patience>,
@@ -381,6 +384,7 @@ impl TcpStream {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         self.source.operate(
@@ -522,6 +526,7 @@ impl TcpStream {
     }
 
     /// Reads once, with a call of `receive` that has room for `room` bytes.
+    #[track_caller]
     fn read_with(
         &self,
         room: usize,
@@ -540,6 +545,7 @@ impl TcpStream {
     /// Writes `total` bytes with calls of `transmit`, which is told how many have been written so
     /// far. Gives the number of bytes written if there are any, since an error comes again with
     /// the next write.
+    #[track_caller]
     fn write_with(
         &self,
         total: usize,
@@ -648,10 +654,12 @@ impl Raw for TcpStream {
 }
 
 impl Read for &TcpStream {
+    #[track_caller]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read_with(buf.len(), || self.try_read(&mut *buf))
     }
 
+    #[track_caller]
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let most = bufs.len().min(MOST_BUFFERS);
         let bufs = &mut bufs[..most];
@@ -661,10 +669,12 @@ impl Read for &TcpStream {
 }
 
 impl Write for &TcpStream {
+    #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.write_with(buf.len(), |sent| self.try_write(&buf[sent..]))
     }
 
+    #[track_caller]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let bufs = &bufs[..bufs.len().min(MOST_BUFFERS)];
         let total = bufs.iter().map(|buf| buf.len()).sum();
@@ -693,20 +703,24 @@ fn skip<'a>(bufs: &'a [IoSlice<'_>], mut bytes: usize) -> Vec<IoSlice<'a>> {
 }
 
 impl Read for TcpStream {
+    #[track_caller]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         (&*self).read(buf)
     }
 
+    #[track_caller]
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         (&*self).read_vectored(bufs)
     }
 }
 
 impl Write for TcpStream {
+    #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         (&*self).write(buf)
     }
 
+    #[track_caller]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         (&*self).write_vectored(bufs)
     }

@@ -72,7 +72,9 @@ impl<T> Chan<T> {
         unsafe { locked.push_waiting(Side::Settle, &node) };
         drop(locked);
         let waiting = self.leave_with(&node, Side::Settle);
-        let outcome = wait.try_block(Some(Instant::now() + GRACE));
+        let outcome = wait
+            .why(&"a select that was told of room")
+            .try_block(Some(Instant::now() + GRACE));
         drop(waiting);
         if outcome == Ok(Outcome::TimedOut) {
             self.lock().state.give_up_settling();
@@ -99,7 +101,11 @@ impl<T> Chan<T> {
                 return come == Some(true);
             };
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + GRACE);
-            if wait.try_block(Some(deadline)) != Ok(Outcome::Fired) {
+            if wait
+                .why(&"a select that was told of a receiver")
+                .try_block(Some(deadline))
+                != Ok(Outcome::Fired)
+            {
                 let message = self.lock().leave_meeting(key);
                 debug_assert!(message.is_none(), "a message comes with a ticket");
                 return false;

@@ -66,7 +66,7 @@ use crate::protocol::primitive::Mutex;
 use crate::run::panicking;
 use crate::run::wake::Woken;
 use crate::thread;
-use crate::wait::{self, Outcome, Wait};
+use crate::wait::{self, Outcome, Wait, Why};
 
 pub(super) use self::claim::Impossible;
 pub(super) use self::promise::{Claim, Key};
@@ -147,6 +147,7 @@ impl<T> Chan<T> {
         }
     }
 
+    #[track_caller]
     pub(super) fn send(&self, mut message: T, patience: Patience) -> Result<(), (T, NotSent)> {
         let mut timed_out = false;
         loop {
@@ -199,6 +200,7 @@ impl<T> Chan<T> {
     }
 
     #[inline]
+    #[track_caller]
     pub(super) fn receive(&self, patience: Patience) -> Result<T, NotReceived> {
         loop {
             let mut locked = self.lock();
@@ -240,8 +242,14 @@ impl<T> Chan<T> {
     }
 
     /// Blocks with a node in a list. When this returns or unwinds, the node is in no list.
-    fn block(&self, wait: Wait, node: &Waiting<T>, side: Side, patience: Patience) -> Outcome {
+    fn block(&self, wait: Wait<'_>, node: &Waiting<T>, side: Side, patience: Patience) -> Outcome {
         let leave = self.leave_with(node, side);
+        let why = OtherSide {
+            waits: side,
+            senders: &self.senders,
+            receivers: &self.receivers,
+        };
+        let wait = wait.why(&why);
         let outcome = match patience {
             Patience::Until(deadline) => wait.block_timed(deadline),
             Patience::None | Patience::Forever => wait.block(None),
@@ -298,6 +306,25 @@ impl<T> Chan<T> {
             drop(locked);
             drop_each(unreceived);
         }
+    }
+}
+
+/// Why one waits, and for whom.
+struct OtherSide<'a> {
+    waits: Side,
+    senders: &'a AtomicUsize,
+    receivers: &'a AtomicUsize,
+}
+
+impl Why for OtherSide<'_> {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (operation, count, others) = match self.waits {
+            Side::Send => ("send", self.receivers, "receiver"),
+            Side::Receive | Side::Settle => ("recv", self.senders, "sender"),
+        };
+        let count = count.load(Ordering::Relaxed);
+        let plural = if count == 1 { "" } else { "s" };
+        write!(f, "{operation} on a channel with {count} {others}{plural}")
     }
 }
 

@@ -28,6 +28,7 @@
 //!   no such moment in some rounds goes by the ticket alone.
 
 use std::cell::Cell;
+use std::fmt;
 use std::mem;
 use std::time::Instant;
 
@@ -35,7 +36,7 @@ use super::Select;
 use super::operation::{Arm, Claimed, Operation, Unready};
 use crate::channel::core::{Impossible, Role};
 use crate::thread;
-use crate::wait;
+use crate::wait::{self, Why};
 
 /// So many rounds in a row a select goes on at once, if something that is not ready may be.
 const ROUNDS: u32 = 16;
@@ -242,9 +243,11 @@ impl<'a> Select<'a> {
     }
 
     /// Step 4: `true` if the time is over.
-    fn block(&self, wait: wait::Wait, limit: Limit) -> bool {
+    fn block(&self, wait: wait::Wait<'_>, limit: Limit) -> bool {
         let dues = self.arms.iter().map(|arm| arm.handle.operation().due());
         let due = dues.flatten().min();
+        let why = ArmsOf(self.arms.len());
+        let wait = wait.why(&why);
         let outcome = match limit {
             Limit::Until(Some(deadline)) if due.is_none_or(|due| deadline <= due) => {
                 wait.block_timed(Some(deadline))
@@ -256,6 +259,15 @@ impl<'a> Select<'a> {
             }
         };
         outcome == wait::Outcome::TimedOut
+    }
+}
+
+/// Why one waits.
+struct ArmsOf(usize);
+
+impl Why for ArmsOf {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "select over {} operations", self.0)
     }
 }
 

@@ -18,6 +18,7 @@
 
 use std::hint;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Worker, die};
@@ -28,12 +29,13 @@ use crate::protocol::parker::Parker;
 use crate::protocol::roster::Roster;
 use crate::protocol::timer::Shard;
 use crate::protocol::word::By;
-use crate::run::green::{Runnable, Waiter};
+use crate::run::green::Runnable;
 use crate::run::processor;
 use crate::run::queue::Inbox;
 use crate::run::shared::{Remote, WATCH_PERIOD};
 use crate::run::spares::{self, KEEP_IDLE};
 use crate::run::ticket::Ticket;
+use crate::run::ticks;
 
 /// A busy worker looks for events, timers and injected green threads after so many runs. A prime,
 /// so that it does not keep step with the program's own periods (as in Go).
@@ -137,7 +139,12 @@ impl Worker {
     /// Finds work elsewhere, or sleeps until there is some. `None` when the runtime stops.
     pub(super) fn find_or_sleep(&self) -> Option<Runnable> {
         self.shared.reclaim.threads_have_run();
-        sleep::find_or_sleep(self)
+        let found = sleep::find_or_sleep(self);
+        self.remote
+            .running
+            .since
+            .store(ticks::now(), Ordering::Relaxed);
+        found
     }
 
     /// When a watcher must look: who is stuck, and if it takes part, for those who are busy.
@@ -326,7 +333,7 @@ impl Idler for Worker {
 
     fn tidy(&self) -> bool {
         let shared = &self.shared;
-        let has_tidied = shared.reclaim.slice(&shared.registry, Waiter::run_again);
+        let has_tidied = shared.reclaim.slice(&shared.registry);
         if has_tidied {
             self.remote.pace.begin_turn();
             self.poll_driver(Some(Duration::ZERO));

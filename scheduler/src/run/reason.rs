@@ -1,0 +1,93 @@
+//! Why a thread waits.
+//!
+//! Who blocks describes it by a value on its own stack, a [`Why`], and nothing is made of that unless
+//! somebody asks: the wait costs a store. Whoever asks [holds](crate::run::hold) the parked thread, so that
+//! it cannot go on and the value is there.
+//!
+//! # Invariant
+//!
+//! **While a green thread is parked, its [`Given`] leads to the reason of the very wait that it is parked
+//! in**, which lies in a frame of the thread below which it has suspended. It is set when a wait
+//! is about to suspend, and nothing but that wait's end leaves the frame; and no wait ends while its thread
+//! is parked or held.
+
+use std::fmt;
+use std::panic::Location;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::time::Instant;
+
+/// What a thread waits for, for people.
+///
+/// It is asked on another thread than the one that waits, which cannot go on meanwhile: it must not
+/// block, and takes no lock that somebody holds who may have to wait for a thread.
+pub trait Why: Sync {
+    /// Writes it, as `recv on a channel with 3 senders`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the formatter.
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+
+    /// Who has what is waited for, if that is known.
+    #[doc(hidden)]
+    fn holder(&self) -> Option<Holder> {
+        None
+    }
+}
+
+/// What needs no more than a word.
+impl Why for &'static str {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+/// Who has a lock.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// An address on the stack that it has taken it on. That is its own, if it is a green thread and was not
+    /// on another at that time; if it has ended since, another thread may have the stack.
+    pub(crate) stack: usize,
+    /// Where it has taken the lock.
+    pub(crate) place: &'static Location<'static>,
+}
+
+/// Why a thread waits, from where, and until when.
+#[derive(Clone, Copy)]
+pub(crate) struct Reason<'a> {
+    pub(crate) why: &'a (dyn Why + 'a),
+    pub(crate) place: &'static Location<'static>,
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// The reason that a thread has given last. See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Given(AtomicPtr<Reason<'static>>);
+
+impl Given {
+    pub(crate) fn new() -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    /// Called by the thread in a wait that is about to suspend. The caller's frame keeps the reason until
+    /// the wait has ended.
+    #[inline]
+    pub(crate) fn set(&self, reason: &Reason<'_>) {
+        let reason: *const Reason<'_> = reason;
+        // Relaxed: the commit of the wait publishes it.
+        self.0.store(
+            reason.cast::<Reason<'static>>().cast_mut(),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// # Safety
+    ///
+    /// The thread is green and held, for as long as what this gives is used.
+    pub(crate) unsafe fn get(&self) -> Reason<'_> {
+        // SAFETY: the module's invariant.
+        unsafe { *self.0.load(Ordering::Relaxed) }
+    }
+}

@@ -1,0 +1,80 @@
+//! For how long: a clock that is cheap enough to be read whenever a green thread is switched out.
+//!
+//! It is the processor's counter, which takes an instruction where the system's clock takes dozens. How fast
+//! it goes is found out when somebody asks, from what both have shown since [`begin`]. If a machine's
+//! counter stops, or jumps, what is told is wrong for once, and never more than the age of the process.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+static BEGIN: OnceLock<(Instant, u64)> = OnceLock::new();
+
+/// Begins to compare the two clocks.
+pub(crate) fn begin() {
+    BEGIN.get_or_init(|| (Instant::now(), now()));
+}
+
+/// The counter.
+#[inline]
+pub(crate) fn now() -> u64 {
+    counter::read()
+}
+
+/// How long ago the counter was at `ticks`; `None` for 0, which is never.
+pub(crate) fn elapsed_since(ticks: u64) -> Option<Duration> {
+    let (begin, at_begin) = BEGIN.get()?;
+    let (age, at_end) = (begin.elapsed(), now());
+    let passed = at_end.saturating_sub(*at_begin).max(1);
+    let ago = at_end.saturating_sub(ticks).min(passed);
+    (ticks != 0).then(|| age.mul_f64(ago as f64 / passed as f64))
+}
+
+#[cfg(target_arch = "x86_64")]
+mod counter {
+    #[inline]
+    pub(super) fn read() -> u64 {
+        // SAFETY: reads the counter.
+        unsafe { std::arch::x86_64::_rdtsc() }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod counter {
+    #[inline]
+    pub(super) fn read() -> u64 {
+        let ticks: u64;
+        // SAFETY: reads the counter.
+        unsafe {
+            std::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags));
+        }
+        ticks
+    }
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod counter {
+    /// Nobody knows.
+    pub(super) fn read() -> u64 {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    fn what_is_told_is_about_right() {
+        begin();
+        let (start, ticks) = (Instant::now(), now());
+        std::thread::sleep(Duration::from_millis(50));
+        let told = elapsed_since(ticks).unwrap();
+        let passed = start.elapsed();
+        assert!(
+            told <= passed * 2 && told >= Duration::from_millis(25),
+            "{told:?}"
+        );
+        assert_eq!(elapsed_since(0), None);
+    }
+}

@@ -1,0 +1,339 @@
+//! How a dump is taken.
+//!
+//! The green threads that have suspended are in the registry, which is looked through in slices. One that is
+//! parked is held, asked why it waits, and [visited](crate::stack::coroutine): its stack is walked. What
+//! else is in the registry runs, or waits to be run. Those that run are shown by their workers; what is left
+//! of all that are alive waits to begin.
+//!
+//! Whoever takes a dump does so on a stack that was made for it, since a green thread may have little of its own.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{self, AssertUnwindSafe, Location};
+use std::process;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use corosensei::stack::DefaultStack;
+use parking_lot::Mutex;
+
+use super::frames::{self, Addresses, Named};
+use super::{Dump, Group, HeldBy, Kind, Thread, Worker};
+use crate::protocol::process::PerProcess;
+use crate::run::green::Waiter;
+use crate::run::hold::Held;
+use crate::run::reason::Holder;
+use crate::run::registry::Cursor;
+use crate::run::shared::Shared;
+use crate::run::ticks;
+use crate::runtime::state::Parked;
+
+/// How many groups a dump has, and how many threads are told of in each.
+const MOST_GROUPS: usize = 500;
+const EXAMPLES: usize = 5;
+
+/// Threads that are looked at in one go.
+const SLICE: usize = 256;
+
+const STACK: usize = 1 << 20;
+
+/// The runtimes of this process, those that are gone too.
+static RUNTIMES: PerProcess<Mutex<Vec<Weak<Shared>>>> = PerProcess::new();
+static ONE_AT_A_TIME: PerProcess<Mutex<()>> = PerProcess::new();
+
+/// A runtime has started.
+pub(in crate::runtime) fn enter(runtime: &Arc<Shared>) {
+    let mut runtimes = RUNTIMES.get_or_make(Mutex::default).lock();
+    runtimes.retain(|runtime| runtime.strong_count() > 0);
+    runtimes.push(Arc::downgrade(runtime));
+}
+
+/// All green threads of this process.
+pub(super) fn everything() -> Dump {
+    let _one = ONE_AT_A_TIME.get_or_make(Mutex::default).lock();
+    let (Ok(own), Ok(of_visits)) = (DefaultStack::new(STACK), DefaultStack::new(STACK)) else {
+        // Without memory for stacks, those of others are not walked.
+        return Collector::new(None).collect();
+    };
+    corosensei::on_stack(own, || Collector::new(Some(of_visits)).collect())
+}
+
+struct Collector {
+    /// What visits are made on.
+    stack: Option<DefaultStack>,
+    addresses: Vec<usize>,
+    known: HashMap<Doing, usize>,
+    groups: Vec<Collected>,
+    workers: Vec<Worker>,
+    counts: Counts,
+    left_out: usize,
+}
+
+#[derive(Default)]
+struct Counts {
+    alive: usize,
+    running: usize,
+    runnable: usize,
+    parked: usize,
+}
+
+/// What threads of a group have in common.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Doing {
+    Runnable(&'static Location<'static>),
+    Parked(Addresses),
+    /// Nobody knows where.
+    Waits(&'static Location<'static>, &'static str),
+}
+
+struct Collected {
+    group: Group,
+    named: Option<Named>,
+    /// For each thread in it, who has what it waits for.
+    holders: Vec<Option<Holder>>,
+}
+
+impl Collector {
+    fn new(stack: Option<DefaultStack>) -> Self {
+        Self {
+            stack,
+            addresses: Vec::with_capacity(frames::MOST_FRAMES),
+            known: HashMap::new(),
+            groups: Vec::new(),
+            workers: Vec::new(),
+            counts: Counts::default(),
+            left_out: 0,
+        }
+    }
+
+    fn collect(mut self) -> Dump {
+        let runtimes: Vec<_> = match RUNTIMES.get() {
+            Some(runtimes) => runtimes.lock().iter().filter_map(Weak::upgrade).collect(),
+            None => Vec::new(),
+        };
+        for (number, runtime) in runtimes.iter().enumerate() {
+            self.look_at(number, runtime);
+        }
+        self.name_holders(&runtimes);
+        self.groups
+            .sort_by_key(|collected| usize::MAX - collected.group.count);
+        let name = |mut collected: Collected| {
+            let named = collected.named.as_ref();
+            collected.group.stack = named.map_or(Vec::new(), Named::frames);
+            collected.group
+        };
+        Dump {
+            alive: self.counts.alive,
+            running: self.counts.running,
+            runnable: self.counts.runnable,
+            parked: self.counts.parked,
+            workers: self.workers,
+            groups: self.groups.into_iter().map(name).collect(),
+            left_out: self.left_out,
+        }
+    }
+
+    fn look_at(&mut self, number: usize, runtime: &Arc<Shared>) {
+        let mut running = Vec::new();
+        for (index, worker) in runtime.everybody().enumerate() {
+            let thread = runtime.onlookers.look(&worker.running.thread);
+            let since = worker.running.since.load(Ordering::Relaxed);
+            self.workers.push(Worker {
+                runtime: number,
+                worker: index,
+                runs: thread.as_ref().map(|thread| Thread {
+                    seconds: ticks::elapsed_since(since).map(|time| time.as_secs_f64()),
+                    ..Thread::of(thread)
+                }),
+            });
+            running.extend(thread);
+        }
+        let (mut entered, mut runs) = (0, running.len());
+        let mut cursor = Some(Cursor::default());
+        while let Some(from) = cursor {
+            let (threads, next) = runtime.registry.some_from(from, SLICE);
+            for waiter in &threads {
+                entered += 1;
+                if self.visit(waiter) {
+                    // One that ran, and has parked since.
+                    runs -= usize::from(running.iter().any(|other| Arc::ptr_eq(other, waiter)));
+                } else if !running.iter().any(|other| Arc::ptr_eq(other, waiter)) {
+                    self.counts.runnable += 1;
+                    let doing = Doing::Runnable(site(waiter));
+                    self.add(doing, waiter, None, None);
+                }
+            }
+            cursor = next;
+        }
+        let unseen = running.iter().filter(|thread| {
+            let green = thread.green().expect("workers run green threads");
+            green.key().is_none()
+        });
+        let known = entered + unseen.count();
+        let alive = runtime.registry.len().max(known);
+        self.counts.alive += alive;
+        self.counts.running += runs;
+        self.counts.runnable += alive - known;
+    }
+
+    /// `true` if the thread is parked, and has been told of.
+    fn visit(&mut self, waiter: &Arc<Waiter>) -> bool {
+        let Some(epoch) = waiter.word.parked() else {
+            return false;
+        };
+        let Some(held) = Held::take(waiter, epoch) else {
+            return false;
+        };
+        let parked = Parked::of(&held);
+        let coroutine = held.coroutine();
+        let mut named = None;
+        let doing = match &mut self.stack {
+            None => Doing::Waits(site(waiter), "there is no memory to walk its stack"),
+            Some(_) if !coroutine.has_room_for_visits() => {
+                Doing::Waits(site(waiter), "its stack is nearly full, and is left alone")
+            }
+            Some(stack) => {
+                let (addresses, known) = (&mut self.addresses, &self.known);
+                let mut doing = None;
+                let mut walk = || {
+                    Addresses::here(addresses);
+                    let found = Doing::Parked(Addresses::of(addresses));
+                    if !known.contains_key(&found) && known.len() < MOST_GROUPS {
+                        named = Some(Named::here(addresses));
+                    }
+                    doing = Some(found);
+                };
+                let mut walk = || {
+                    // The frames above are not this one's to unwind.
+                    if panic::catch_unwind(AssertUnwindSafe(&mut walk)).is_err() {
+                        process::abort();
+                    }
+                };
+                // SAFETY: it is held.
+                unsafe { coroutine.visit(stack, &mut walk) };
+                doing.expect("the visit was made")
+            }
+        };
+        drop(held);
+        self.counts.parked += 1;
+        self.add(doing, waiter, Some(parked), named);
+        true
+    }
+
+    fn add(
+        &mut self,
+        doing: Doing,
+        waiter: &Arc<Waiter>,
+        parked: Option<Parked>,
+        named: Option<Named>,
+    ) {
+        let place = match self.known.get(&doing) {
+            Some(place) => *place,
+            None if self.groups.len() == MOST_GROUPS => {
+                self.left_out += 1;
+                return;
+            }
+            None => {
+                let no_stack = match doing {
+                    Doing::Waits(_, why) => Some(why),
+                    Doing::Runnable(_) | Doing::Parked(_) => None,
+                };
+                self.groups.push(Collected {
+                    group: Group {
+                        count: 0,
+                        state: if parked.is_some() {
+                            Kind::Parked
+                        } else {
+                            Kind::Runnable
+                        },
+                        stack: Vec::new(),
+                        no_stack,
+                        threads: Vec::new(),
+                    },
+                    named,
+                    holders: Vec::new(),
+                });
+                self.known.insert(doing, self.groups.len() - 1);
+                self.groups.len() - 1
+            }
+        };
+        let Collected { group, holders, .. } = &mut self.groups[place];
+        group.count += 1;
+        if group.threads.len() < EXAMPLES {
+            holders.push(parked.as_ref().and_then(|parked| parked.holder));
+            group.threads.push(Thread {
+                why: parked.as_ref().map(|parked| parked.why.clone()),
+                waits_at: parked
+                    .as_ref()
+                    .and_then(|parked| Some(parked.place?.to_string())),
+                seconds: parked
+                    .as_ref()
+                    .and_then(|parked| Some(parked.elapsed?.as_secs_f64())),
+                seconds_left: parked
+                    .as_ref()
+                    .and_then(|parked| Some(parked.left?.as_secs_f64())),
+                ..Thread::of(waiter)
+            });
+        }
+    }
+
+    /// Finds out who the holders are, of whom only an address on the stack is known.
+    fn name_holders(&mut self, runtimes: &[Arc<Shared>]) {
+        let holders = self.groups.iter().flat_map(|group| &group.holders);
+        let stacks = holders.flatten().map(|holder| (holder.stack, None));
+        let mut wanted: BTreeMap<usize, Option<Arc<Waiter>>> = stacks.collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let mut find = |waiter: &Arc<Waiter>| {
+            let own_stack = waiter.own_stack().expect("green threads have stacks");
+            // SAFETY: it is in the registry, or runs.
+            let stack = unsafe { own_stack.started() }.coroutine.stack();
+            for (_, found) in wanted.range_mut(stack.range()) {
+                *found = Some(waiter.clone());
+            }
+        };
+        for runtime in runtimes {
+            for worker in runtime.everybody() {
+                let running = runtime.onlookers.look(&worker.running.thread);
+                running.iter().for_each(&mut find);
+            }
+            let mut cursor = Some(Cursor::default());
+            while let Some(from) = cursor {
+                let (threads, next) = runtime.registry.some_from(from, SLICE);
+                threads.iter().for_each(&mut find);
+                cursor = next;
+            }
+        }
+        for Collected { group, holders, .. } in &mut self.groups {
+            for (thread, holder) in group.threads.iter_mut().zip(holders) {
+                thread.held_by = holder.map(|holder| {
+                    let found = wanted.get(&holder.stack).and_then(Option::as_ref);
+                    HeldBy {
+                        id: found.map(|waiter| waiter.id()),
+                        name: found.and_then(|waiter| waiter.name().map(str::to_owned)),
+                        taken_at: holder.place.to_string(),
+                    }
+                });
+            }
+        }
+    }
+}
+
+fn site(waiter: &Waiter) -> &'static Location<'static> {
+    waiter.own_stack().expect("green threads have stacks").site
+}
+
+impl Thread {
+    fn of(waiter: &Arc<Waiter>) -> Self {
+        Self {
+            id: waiter.id(),
+            name: waiter.name().map(str::to_owned),
+            spawned_at: site(waiter).to_string(),
+            why: None,
+            waits_at: None,
+            seconds: None,
+            seconds_left: None,
+            held_by: None,
+        }
+    }
+}

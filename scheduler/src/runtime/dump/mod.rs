@@ -1,0 +1,288 @@
+//! What all green threads do: [`dump`].
+//!
+//! | file      | what it is                                              |
+//! |-----------|---------------------------------------------------------|
+//! | this one  | the dump, and how people read it                        |
+//! | `collect` | how it is taken                                         |
+//! | `frames`  | stacks as people read them                              |
+//! | `signal`  | a dump whenever a signal comes                          |
+//!
+//! # What it costs, and what it does to the program
+//!
+//! Nothing, until it is taken. Then each parked thread is [held](crate::run::hold) for as long as it takes to walk its
+//! stack, some microseconds, and is where it was afterwards. Locks of the runtime are held for moments in
+//! which nothing can block: those of the registry while some hundred references are copied. So a dump can be
+//! taken whatever the program does, also if all workers are stuck.
+
+mod collect;
+mod frames;
+pub(crate) mod signal;
+
+use std::fmt;
+use std::time::Duration;
+
+pub(super) use collect::enter;
+use frames::Frame;
+
+/// The green threads of this process, and what they do: see [`dump`].
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Dump {
+    /// How many green threads are alive.
+    pub(super) alive: usize,
+    pub(super) running: usize,
+    pub(super) runnable: usize,
+    pub(super) parked: usize,
+    pub(super) workers: Vec<Worker>,
+    pub(super) groups: Vec<Group>,
+    /// How many threads are in no group, since there were too many groups.
+    pub(super) left_out: usize,
+}
+
+/// A worker.
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub(super) struct Worker {
+    /// The number of its runtime, from 0.
+    runtime: usize,
+    worker: usize,
+    /// What it runs; `None` if it looks for work, or sleeps.
+    runs: Option<Thread>,
+}
+
+/// Threads that do the same.
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub(super) struct Group {
+    count: usize,
+    state: Kind,
+    /// From the inside to the outside. Empty if it is not known.
+    stack: Vec<Frame>,
+    /// Why there is no stack, if there is none.
+    no_stack: Option<&'static str>,
+    /// Some of them, those first that were found first.
+    threads: Vec<Thread>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+pub(super) enum Kind {
+    Runnable,
+    Parked,
+}
+
+/// One thread.
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub(super) struct Thread {
+    id: u64,
+    name: Option<String>,
+    spawned_at: String,
+    /// What it waits for.
+    why: Option<String>,
+    waits_at: Option<String>,
+    seconds: Option<f64>,
+    /// Until its wait ends by itself.
+    seconds_left: Option<f64>,
+    held_by: Option<HeldBy>,
+}
+
+/// Who has what a thread waits for.
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub(super) struct HeldBy {
+    /// Its number, if it is a green thread that is alive.
+    id: Option<u64>,
+    name: Option<String>,
+    taken_at: String,
+}
+
+/// Takes a look at all green threads of this process: what each does, why it waits and for how long, where it
+/// was spawned, and its stack.
+///
+/// Threads that do the same are told of together, with a few of them as examples, so a dump of a million
+/// threads is not longer than one of a hundred. What it gives can be printed, and with the feature `serde`
+/// be serialized.
+///
+/// It may be taken anywhere and at any time, and changes nothing in what the program does. The stacks are
+/// those of parked threads. Of one that runs it is told on which worker, for how long, and where it was
+/// spawned; one that waits to be run, or has not begun, is counted by where it was spawned. What is inside of a
+/// [`greenly`](crate::greenly) belongs to whoever polls it, and is not told of.
+///
+/// # Examples
+///
+/// ```
+/// use roving::{go, thread};
+///
+/// let parked = go!(name = "forgotten", thread::park);
+/// thread::sleep(std::time::Duration::from_millis(50));
+/// let dump = roving::dump().to_string();
+/// assert!(dump.contains("\"forgotten\""), "{dump}");
+/// assert!(dump.contains("park"), "{dump}");
+/// parked.thread().unpark();
+/// parked.join().unwrap();
+/// ```
+pub fn dump() -> Dump {
+    collect::everything()
+}
+
+impl Dump {
+    /// How many green threads are alive.
+    pub fn green_threads(&self) -> usize {
+        self.alive
+    }
+
+    /// How many of them run, wait to be run, and wait for something.
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
+    /// How many of them wait to be run, those included that have not begun.
+    pub fn runnable(&self) -> usize {
+        self.runnable
+    }
+
+    /// How many of them wait for something.
+    pub fn parked(&self) -> usize {
+        self.parked
+    }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// A time as people read it.
+fn time(seconds: f64) -> impl fmt::Display {
+    let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    let whole = time.as_secs();
+    fmt::from_fn(move |f| match whole {
+        0..60 => write!(f, "{time:.1?}"),
+        60..3600 => write!(f, "{} min {} s", whole / 60, whole % 60),
+        3600..86400 => write!(f, "{} h {} min", whole / 3600, whole / 60 % 60),
+        _ => write!(f, "{} days", whole / 86400),
+    })
+}
+
+impl fmt::Display for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            alive,
+            running,
+            runnable,
+            parked,
+            ..
+        } = self;
+        writeln!(
+            f,
+            "{alive} green thread{}: {running} running, {runnable} runnable, {parked} parked",
+            plural(*alive)
+        )?;
+        let many = self.workers.iter().any(|worker| worker.runtime > 0);
+        let mut idle = 0;
+        for worker in &self.workers {
+            match &worker.runs {
+                Some(thread) => worker.write(thread, f, many)?,
+                None => idle += 1,
+            }
+        }
+        if idle > 0 {
+            let run = if idle == 1 { "runs" } else { "run" };
+            writeln!(f, "{idle} worker{} {run} nothing", plural(idle))?;
+        }
+        for group in &self.groups {
+            write!(f, "\n{group}")?;
+        }
+        if self.left_out > 0 {
+            writeln!(f, "\nand {} threads with other stacks", self.left_out)?;
+        }
+        Ok(())
+    }
+}
+
+impl Worker {
+    fn write(&self, runs: &Thread, f: &mut fmt::Formatter<'_>, with_runtime: bool) -> fmt::Result {
+        if with_runtime {
+            write!(f, "runtime {} ", self.runtime)?;
+        }
+        write!(f, "worker {} runs {runs}", self.worker)?;
+        if let Some(seconds) = runs.seconds {
+            write!(f, ", for {}", time(seconds))?;
+        }
+        writeln!(f, ", spawned at {}", runs.spawned_at)
+    }
+}
+
+impl fmt::Display for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "thread {}", self.id)?;
+        let name = |name| write!(f, " {name:?}");
+        self.name.as_ref().map_or(Ok(()), name)
+    }
+}
+
+impl Thread {
+    /// What it waits for.
+    fn write_why(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        if let Some(seconds) = self.seconds {
+            write!(f, ", for {}", time(seconds))?;
+        }
+        if let Some(why) = &self.why {
+            write!(f, ": {why}")?;
+        }
+        if let Some(holder) = &self.held_by {
+            write!(f, ", {holder}")?;
+        }
+        if let Some(left) = self.seconds_left {
+            write!(f, ", {} left", time(left))?;
+        }
+        match &self.waits_at {
+            Some(place) => writeln!(f, ", at {place}"),
+            None => writeln!(f),
+        }
+    }
+}
+
+impl fmt::Display for HeldBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(id) = self.id {
+            write!(f, "held by thread {id}")?;
+            if let Some(name) = &self.name {
+                write!(f, " {name:?}")?;
+            }
+            f.write_str(", ")?;
+        }
+        write!(f, "taken at {}", self.taken_at)
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            Kind::Runnable => "runnable",
+            Kind::Parked => "parked",
+        };
+        let first = self.threads.first();
+        let site = first.map_or("", |thread| &thread.spawned_at);
+        writeln!(
+            f,
+            "{} thread{} {state}, spawned at {site}",
+            self.count,
+            plural(self.count)
+        )?;
+        for thread in &self.threads {
+            f.write_str("  ")?;
+            thread.write_why(f)?;
+        }
+        let more = self.count - self.threads.len();
+        if more > 0 {
+            writeln!(f, "  and {more} more")?;
+        }
+        for frame in &self.stack {
+            writeln!(f, "    {frame}")?;
+        }
+        self.no_stack.map_or(Ok(()), |why| writeln!(f, "    {why}"))
+    }
+}

@@ -1,0 +1,163 @@
+//! A dump whenever SIGQUIT comes, as Ctrl-\ and `kill -QUIT` send it.
+//!
+//! The handler writes a byte to a pipe, which may be done in a handler, and an OS thread that waits
+//! for it takes the dump. So it comes also if all workers are stuck. A handler that was there before is called
+//! too; where there was none the signal would have ended the process, and does not any more.
+
+use std::fs::OpenOptions;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::protocol::process::PerProcess;
+use crate::protocol::say::say;
+use crate::run::os_thread;
+
+/// Where dumps go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::runtime) enum Target {
+    StandardError,
+    File(PathBuf),
+}
+
+/// Where the handler writes to.
+static BELL: PerProcess<PipeWriter> = PerProcess::new();
+static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
+
+/// Takes dumps from now on, if nobody does in this process.
+pub(in crate::runtime) fn watch(target: Target) -> io::Result<()> {
+    if BELL.get().is_some() {
+        return Ok(());
+    }
+    let target = target.checked();
+    let (reader, writer) = io::pipe()?;
+    // SAFETY: it sets a flag of a descriptor that is there.
+    unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+    if BELL.set(writer).is_err() {
+        return Ok(());
+    }
+    os_thread::start("roving-dump".to_owned(), move || serve(reader, &target))?;
+    PREVIOUS.get_or_init(install);
+    Ok(())
+}
+
+fn serve(mut bell: PipeReader, target: &Target) {
+    let mut rings = [0; 64];
+    loop {
+        match bell.read(&mut rings) {
+            Ok(0) => return,
+            Ok(_) => target.write(&super::dump().to_string()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+impl Target {
+    /// This one if it can be written to. Else that is said, and standard error is taken instead.
+    fn checked(self) -> Self {
+        match &self {
+            Self::StandardError => self,
+            Self::File(path) => match append(path, "") {
+                Ok(()) => self,
+                Err(error) => {
+                    complain(path, &error);
+                    Self::StandardError
+                }
+            },
+        }
+    }
+
+    fn write(&self, text: &str) {
+        match self {
+            Self::StandardError => say(text),
+            Self::File(path) => {
+                if let Err(error) = append(path, &format!("{text}\n")) {
+                    complain(path, &error);
+                    say(text);
+                }
+            }
+        }
+    }
+}
+
+fn append(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+fn complain(path: &Path, error: &io::Error) {
+    let path = path.display();
+    say(&format!(
+        "roving: dumps cannot be written to {path} and go to standard error: {error}\n"
+    ));
+}
+
+/// Where the current thread has its `errno`.
+fn errno() -> *mut libc::c_int {
+    // SAFETY: they ask for nothing.
+    unsafe {
+        #[cfg(target_os = "linux")]
+        return libc::__errno_location();
+        #[cfg(any(target_os = "macos", target_os = "ios", target_os = "freebsd"))]
+        return libc::__error();
+        #[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
+        return libc::__errno();
+    }
+}
+
+fn install() -> libc::sigaction {
+    let mut previous = MaybeUninit::zeroed();
+    // SAFETY: zeroes are a valid `sigaction`; `handle` has the signature that SA_SIGINFO asks for.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handle as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+        libc::sigemptyset(&mut action.sa_mask);
+        libc::sigaction(libc::SIGQUIT, &action, previous.as_mut_ptr());
+        previous.assume_init()
+    }
+}
+
+/// Only what may be done in a handler: it leaves `errno` as it was.
+extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let bell = BELL.get();
+    if let Some(bell) = bell {
+        // SAFETY: it writes a byte, and does not block: if the pipe is full there will be a dump anyhow. What
+        // is interrupted finds its `errno` as it was.
+        unsafe {
+            let errno = errno();
+            let before = *errno;
+            libc::write(bell.as_raw_fd(), [1_u8].as_ptr().cast(), 1);
+            *errno = before;
+        }
+    }
+    let Some(previous) = PREVIOUS.get() else {
+        return;
+    };
+    match previous.sa_sigaction {
+        libc::SIG_IGN => {}
+        // A forked child that takes no dumps ends, as it would without us.
+        libc::SIG_DFL if bell.is_none() => {
+            // SAFETY: both may be called in a handler; it is delivered when this one returns.
+            unsafe {
+                libc::signal(signal, libc::SIG_DFL);
+                libc::raise(signal);
+            }
+        }
+        libc::SIG_DFL => {}
+        address if previous.sa_flags & libc::SA_SIGINFO != 0 => {
+            type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+            // SAFETY: with SA_SIGINFO the address is that of a function of this type.
+            let handler: Handler = unsafe { std::mem::transmute(address) };
+            handler(signal, info, context);
+        }
+        address => {
+            // SAFETY: without SA_SIGINFO the address is that of a function of this type.
+            let handler: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(address) };
+            handler(signal);
+        }
+    }
+}
