@@ -4,13 +4,15 @@
 //! spare OS thread takes its place; whoever knows before says so.
 
 use crate::run::context;
+use crate::run::own_stack::OwnStack;
 use crate::run::worker::Worker;
 
 /// Calls `f`, which may block in the system, and lets another OS thread run the other green threads
 /// meanwhile. On a plain OS thread it just calls `f`.
 ///
 /// `f` runs where it is, on the caller's stack and with its thread-locals, and may borrow. It may do all that
-/// a green thread may, and block in Roving too: then its OS thread is free for others as ever.
+/// a green thread may, and block in Roving too: then its OS thread is free for others as ever, and the one on which it
+/// goes on is handed over in turn.
 ///
 /// Nothing depends on this: what blocks for longer than [some
 /// milliseconds](crate::Builder::stuck_after) is found to do so. This is for calls that are known to block: the
@@ -38,33 +40,37 @@ use crate::run::worker::Worker;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn run<T>(f: impl FnOnce() -> T) -> T {
-    let _handed_over = HandedOver::begin();
+    let _call = Call::begin();
     f()
 }
 
-/// The place of the current thread's worker is handed over until this is dropped.
-struct HandedOver {
-    /// Whether this has done it, and no call around this one.
-    here: bool,
-}
+/// While there is one, the place of whatever worker runs the current thread is handed over.
+///
+/// It is the thread that has begun and not the worker: if it suspends meanwhile, it may go on with another
+/// worker, whose place is then handed over when it does.
+struct Call;
 
-impl HandedOver {
+impl Call {
     fn begin() -> Self {
-        Self {
-            here: with_busy_worker(Worker::gets_stuck).unwrap_or(false),
-        }
+        with_own_stack(OwnStack::begin_call);
+        context::with_busy_worker(Worker::gets_stuck);
+        Self
     }
 }
 
-impl Drop for HandedOver {
+impl Drop for Call {
     fn drop(&mut self) {
-        if self.here {
-            // It may be another worker now, if the thread has suspended meanwhile, and then is not stuck.
-            with_busy_worker(Worker::is_back);
+        let is_last = with_own_stack(|own_stack| {
+            own_stack.end_call();
+            !own_stack.is_calling()
+        });
+        if is_last == Some(true) {
+            context::with_busy_worker(Worker::call_has_ended);
         }
     }
 }
 
-fn with_busy_worker<R>(f: impl FnOnce(&Worker) -> R) -> Option<R> {
-    context::with_worker(|worker| worker.filter(|worker| worker.running().is_some()).map(f))
+/// Lends the stack of the current green thread or guest, if this is one.
+fn with_own_stack<R>(f: impl FnOnce(&OwnStack) -> R) -> Option<R> {
+    context::with_running(|waiter| waiter.own_stack().map(f)).flatten()
 }

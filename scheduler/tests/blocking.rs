@@ -20,7 +20,9 @@ use common::{
     stacks_returned, uses_global_runtime, watchdog,
 };
 use roving_scheduler::wait::Cancelled;
-use roving_scheduler::{Builder, Runtime, block_on, blocking, deadline, greenly, is_green, thread};
+use roving_scheduler::{
+    Builder, Runtime, ThreadLocals, block_on, blocking, deadline, greenly, is_green, thread,
+};
 
 /// That others of the same worker go on.
 fn others_go_on() {
@@ -114,6 +116,45 @@ fn it_may_be_nested_and_suspend() {
         }
         runtime.run(others_go_on);
     });
+}
+
+#[test]
+fn one_that_has_suspended_blocks_only_itself() {
+    let suspends: [fn(); 3] = [
+        || thread::sleep(Duration::from_micros(1)),
+        || blocking::run(thread::yield_now),
+        || block_on(greenly(|| blocking::run(thread::yield_now))),
+    ];
+    for suspend in suspends {
+        on_each_unwatched(|runtime| {
+            // One that is pinned may have another one's worker, and waits for it then.
+            let calls = match runtime.thread_locals() {
+                ThreadLocals::Own => runtime.workers(),
+                _ => 1,
+            };
+            let calls: Vec<_> = (0..calls)
+                .map(|_| {
+                    let (let_go, held) = mpsc::channel();
+                    let (tell, told) = mpsc::channel();
+                    let call = runtime.spawn(move || {
+                        blocking::run(|| {
+                            suspend();
+                            tell.send(()).unwrap();
+                            held.recv().unwrap()
+                        })
+                    });
+                    (call, told, let_go)
+                })
+                .collect();
+            calls.iter().for_each(|(_, told, _)| told.recv().unwrap());
+            runtime.run(others_go_on);
+            for (call, _, let_go) in calls {
+                let_go.send("go").unwrap();
+                assert_eq!(call.join().unwrap(), "go");
+            }
+            runtime.run(others_go_on);
+        });
+    }
 }
 
 #[test]

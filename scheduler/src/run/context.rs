@@ -192,6 +192,12 @@ pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
     f(unsafe { worker().as_ref() })
 }
 
+/// Lends the worker that runs the current green thread, or below the current guest, if there is one. `f` must
+/// not suspend.
+pub(crate) fn with_busy_worker<R>(f: impl FnOnce(&Worker) -> R) -> Option<R> {
+    with_worker(|worker| worker.filter(|worker| worker.running().is_some()).map(f))
+}
+
 /// The thread pointer of this OS thread, if it is a worker or runs a guest. Safe in a signal handler, which
 /// may run under a green thread's pointer or a guest's, and so early that this has another worker
 /// still.

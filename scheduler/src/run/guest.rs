@@ -33,6 +33,7 @@ use crate::run::green::Waiter;
 use crate::run::own_stack::OwnStack;
 use crate::run::shared::Shared;
 use crate::run::ticket::Ticket;
+use crate::run::worker::Worker;
 use crate::stack::Promise;
 use crate::stack::coroutine::{Resumed, Suspend};
 use crate::stack::fp::Environment;
@@ -190,5 +191,13 @@ unsafe fn resume(waiter: &Arc<Waiter>, guest: &Guest) -> Resumed {
     let resume = || unsafe { started.coroutine.resume() };
     // SAFETY: the right to run it is the right to its thread-locals.
     let switch = || unsafe { context::run_guest(waiter, started.thread_pointer, resume) };
-    started.environment.run_in(Environment::current(), switch)
+    let is_calling = || guest.own_stack.is_calling();
+    if is_calling() {
+        context::with_busy_worker(Worker::gets_stuck);
+    }
+    let resumed = started.environment.run_in(Environment::current(), switch);
+    if is_calling() {
+        context::with_busy_worker(Worker::call_has_ended);
+    }
+    resumed
 }

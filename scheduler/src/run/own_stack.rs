@@ -5,7 +5,7 @@ use std::cell::UnsafeCell;
 use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use crate::stack::coroutine::{Body, Coroutine, Suspender};
 use crate::stack::fp::{Environment, Saved};
@@ -18,6 +18,8 @@ pub(crate) struct OwnStack {
     stage: UnsafeCell<Stage>,
     suspender: AtomicPtr<()>,
     ending: AtomicBool,
+    /// How many calls that block in the system it is in, one within the other.
+    calls: AtomicU32,
 }
 
 /// How far it has come. It changes once, by whoever has the right to run it.
@@ -48,6 +50,7 @@ impl OwnStack {
             stage: UnsafeCell::new(Stage::Fresh(Some((body, stack, Environment::current())))),
             suspender: AtomicPtr::new(ptr::null_mut()),
             ending: AtomicBool::new(false),
+            calls: AtomicU32::new(0),
         }
     }
 
@@ -94,6 +97,21 @@ impl OwnStack {
 
     pub(crate) fn set_ending(&self) {
         self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is in a call that blocks in the system.
+    #[inline]
+    pub(crate) fn is_calling(&self) -> bool {
+        self.calls.load(Ordering::Relaxed) > 0
+    }
+
+    /// For the thread itself, as is [`end_call`](Self::end_call).
+    pub(crate) fn begin_call(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end_call(&self) {
+        self.calls.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn suspender(&self) -> Suspender {

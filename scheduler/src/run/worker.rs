@@ -184,18 +184,26 @@ impl Worker {
     }
 
     /// The green thread that runs blocks in the system from now on: another worker takes the place of this
-    /// one. `false` if that has been done.
-    pub(crate) fn gets_stuck(&self) -> bool {
-        if self.remote.pace.is_stuck() {
-            return false;
+    /// one, if that has not been done.
+    #[cold]
+    pub(crate) fn gets_stuck(&self) {
+        if !self.remote.pace.is_stuck() {
+            self.release_lifo();
+            self.shared.gets_stuck(self.index);
         }
-        self.release_lifo();
-        self.shared.gets_stuck(self.index);
-        true
+    }
+
+    /// A call that blocks in the system has ended on this worker. If it was the last of the green thread that
+    /// runs, that blocks no more.
+    pub(crate) fn call_has_ended(&self) {
+        let running = self.running().and_then(Waiter::own_stack);
+        if running.is_some_and(|own_stack| !own_stack.is_calling()) {
+            self.is_back();
+        }
     }
 
     /// The green thread that runs blocks no more, or has given the worker back.
-    pub(crate) fn is_back(&self) {
+    fn is_back(&self) {
         if self.remote.pace.is_stuck() {
             self.shared.is_back(self.index);
         }
@@ -285,6 +293,9 @@ impl Worker {
         self.polls.set(0);
         // SAFETY: the last `Arc` of a thread goes when it has been buried.
         unsafe { self.remote.running.thread.show(running) };
+        if green.own_stack.is_calling() {
+            self.gets_stuck();
+        }
         // SAFETY: the runnable was the right to run it.
         let resume = || unsafe { started.coroutine.resume() };
         let switch = || match started.thread_pointer {
