@@ -241,7 +241,7 @@ fn nonsense_for_a_limit_of_runs_in_the_environment() {
         "nonsense_for_a_limit_of_runs_in_the_environment",
         "ROVING_STUCK_AFTER",
         &[
-            "", "10", "soon", "-1s", "ms", "1h", "3601s", "1e99s", "nans",
+            "", "10", "soon", "-1s", "ms", "1h", "3601s", "1e99s", "1e-30s", "nans",
         ],
         |value| {
             let error = Builder::new().workers(1).build().unwrap_err();

@@ -422,7 +422,8 @@ fn time_from_environment(variable: &str) -> io::Result<Option<Duration>> {
         };
         let number = number.trim_end().parse::<f64>().ok();
         let number = number.filter(|number| unit > 0.0 || *number == 0.0)?;
-        Duration::try_from_secs_f64(number * unit).ok()
+        let time = Duration::try_from_secs_f64(number * unit).ok();
+        time.filter(|time| !time.is_zero() || number == 0.0)
     })
 }
 
