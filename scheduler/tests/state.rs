@@ -199,26 +199,32 @@ fn running_runnable_and_ended_threads_say_so() {
 fn to_ask_changes_nothing() {
     each_worker_count(|runtime| {
         let (sender, receiver) = bounded::<u32>(0);
-        let sends = runtime.spawn(move || (0..2000).try_for_each(|n| sender.send(n)).unwrap());
+        let (begin, begun) = bounded(1);
+        let sends = runtime.spawn(move || {
+            begun.recv().unwrap();
+            (0..2000).try_for_each(|n| sender.send(n)).unwrap();
+        });
         let receives = runtime.spawn(move || receiver.iter().map(u64::from).sum::<u64>());
         let threads = [sends.thread().clone(), receives.thread().clone()];
         let done = Arc::new(AtomicBool::new(false));
         let seen = done.clone();
         let asks = std::thread::spawn(move || {
-            let mut asked = 0_u64;
-            while !seen.load(Ordering::Acquire) {
+            let ask = || {
                 for thread in &threads {
                     let _ = thread.state().to_string();
-                    asked += 1;
                 }
+            };
+            ask();
+            begin.send(()).unwrap();
+            while !seen.load(Ordering::Acquire) {
+                ask();
             }
-            asked
         });
         beside_some_that_yield(runtime, || {
             sends.join().unwrap();
             assert_eq!(receives.join().unwrap(), 1999 * 1000);
         });
         done.store(true, Ordering::Release);
-        assert!(asks.join().unwrap() > 0);
+        asks.join().unwrap();
     });
 }
