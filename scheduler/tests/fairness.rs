@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use common::{
     beside_one_that_computes, beside_some_that_yield, compute_until, each_plural_worker_count,
-    each_worker_count, runtime, stacks_returned, watchdog,
+    each_worker_count, lone_worker, stacks_returned, watchdog,
 };
 use roving_scheduler::channel::unbounded;
 use roving_scheduler::thread::{self, JoinHandle};
@@ -313,7 +313,7 @@ fn what_has_begun_goes_on_before_all_have_begun() {
     const THREADS: i64 = 1000;
     let _stacks = stacks_returned();
     let _watchdog = watchdog("with one worker");
-    let runtime = runtime(1);
+    let runtime = lone_worker();
     let (begun, most) = runtime.run(|| {
         let (begun, most) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
         let threads: Vec<_> = (0..THREADS)

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::{each_worker_count, on_each_worker_count, runtime, stacks_returned, watchdog};
+use common::{
+    each_worker_count, lone_worker, on_each_worker_count, runtime, stacks_returned, watchdog,
+};
 use roving_scheduler::thread::{self, Builder};
 use roving_scheduler::wait::Cancelled;
 
@@ -40,7 +42,7 @@ fn nobody_wakes_too_early() {
 fn on_one_worker_sleepers_wake_in_the_order_of_their_deadlines() {
     let _stacks = stacks_returned();
     let _watchdog = watchdog("");
-    let runtime = runtime(1);
+    let runtime = lone_worker();
     let mut lead = Duration::from_millis(20);
     // Again, if not all slept before the first deadline came.
     while !runtime.run(|| wake_in_order(Instant::now() + lead)) {

@@ -41,6 +41,12 @@ pub(crate) fn runtime(workers: usize) -> Runtime {
     runtime
 }
 
+/// A runtime of one worker for which no spare stands in, so that nobody else takes a thread or a timer from it.
+pub(crate) fn lone_worker() -> Runtime {
+    let builder = Builder::new().workers(1).stuck_after(Duration::ZERO);
+    builder.build().unwrap()
+}
+
 /// Runs `test` on a runtime of each size, which must then end without a green thread that is alive.
 pub(crate) fn each_worker_count(test: impl Fn(&Runtime)) {
     each_of_worker_counts(&WORKER_COUNTS, test);
