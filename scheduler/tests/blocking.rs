@@ -159,12 +159,20 @@ fn one_that_has_suspended_blocks_only_itself() {
 
 #[test]
 fn within_a_future_and_in_a_destructor() {
-    struct Blocks(mpsc::Receiver<()>, Arc<AtomicUsize>);
+    struct Blocks(Arc<AtomicUsize>);
 
     impl Drop for Blocks {
         fn drop(&mut self) {
-            blocking::run(|| self.0.recv()).unwrap();
-            self.1.fetch_add(1, Ordering::AcqRel);
+            let (let_go, held) = mpsc::channel();
+            blocking::run(|| {
+                // Begun in the call, so that it is not pinned to this worker.
+                thread::spawn(move || {
+                    others_go_on();
+                    let_go.send(()).unwrap();
+                });
+                held.recv().unwrap();
+            });
+            self.0.fetch_add(1, Ordering::AcqRel);
         }
     }
 
@@ -173,15 +181,10 @@ fn within_a_future_and_in_a_destructor() {
     on_each_worker_count(|| {
         assert_eq!(block_on(greenly(|| blocking::run(|| 7))), 7);
         let dropped = Arc::new(AtomicUsize::new(0));
-        let (let_go, held) = mpsc::channel();
-        let blocks = Blocks(held, dropped.clone());
+        let blocks = Blocks(dropped.clone());
         let unwinds = thread::spawn(move || {
             let _blocks = blocks;
             panic::resume_unwind(Box::new(()))
-        });
-        thread::spawn(move || {
-            others_go_on();
-            let_go.send(()).unwrap();
         });
         assert!(unwinds.join().is_err());
         assert_eq!(dropped.load(Ordering::Acquire), 1);
