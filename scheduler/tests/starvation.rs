@@ -222,8 +222,13 @@ fn all_print_and_one_sleeps_over_the_lock_of_the_output() {
     if !is_child(NAME) {
         let _watchdog = watchdog("");
         let printed = run(child(NAME));
-        let lines = printed.lines().filter(|line| line.starts_with("printer "));
-        assert!(lines.count() >= 20 * WORKER_COUNTS.len());
+        let count = |begin| {
+            printed
+                .lines()
+                .filter(|line| line.starts_with(begin))
+                .count()
+        };
+        assert_eq!(count("printer "), 20 * count("all have printed"));
         return;
     }
     on_each_runtime_that_moves(|runtime| {
@@ -239,6 +244,7 @@ fn all_print_and_one_sleeps_over_the_lock_of_the_output() {
         printers
             .into_iter()
             .for_each(|prints| prints.join().unwrap());
+        println!("\nall have printed");
     });
 }
 
