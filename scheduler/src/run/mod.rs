@@ -30,6 +30,7 @@
 //! | `panic_message` | what the message of a panic says of a green thread                   |
 //! | `reclaim`   | long-parked green threads give back what they do not use of their stacks |
 //! | `overflow`  | what is said when a stack overflows                                      |
+//! | `signal_handler` | handlers of signals, and those that were there before them             |
 //! | `signal_stack` | where the handler of an overflow runs                              |
 //! | `stack_use` | how much of their stacks green threads use                               |
 //! | `thread_end` | whether the current thread drops its thread-locals                      |
@@ -58,6 +59,7 @@ pub(crate) mod reason;
 pub(crate) mod reclaim;
 pub(crate) mod registry;
 pub(crate) mod shared;
+pub(crate) mod signal_handler;
 mod signal_stack;
 pub(crate) mod spares;
 pub(crate) mod stack_use;

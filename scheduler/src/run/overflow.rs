@@ -13,7 +13,6 @@
 //! buffer on its stack, and calls `write` and `abort`.
 
 use std::fmt::{self, Write};
-use std::mem::MaybeUninit;
 use std::panic::Location;
 use std::ptr;
 use std::sync::OnceLock;
@@ -22,14 +21,15 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use crate::run::context;
 use crate::run::green::Waiter;
 use crate::run::own_stack::OwnStack;
+use crate::run::signal_handler::{self, Left, Previous};
 use crate::stack::plate;
 
-struct Previous {
-    segv: libc::sigaction,
-    bus: libc::sigaction,
+struct Handlers {
+    segv: Previous,
+    bus: Previous,
 }
 
-static PREVIOUS: OnceLock<Previous> = OnceLock::new();
+static PREVIOUS: OnceLock<Handlers> = OnceLock::new();
 
 /// In a forked child, the green thread that has forked it and goes on there, on its stack, as a plain OS
 /// thread. The process ends with it.
@@ -37,33 +37,10 @@ static FORKED: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
 
 /// Installs the handler, once for the process.
 pub(crate) fn install_handler() {
-    PREVIOUS.get_or_init(|| {
-        // The previous handlers must be known before ours can run.
-        let previous = Previous {
-            segv: current_action(libc::SIGSEGV),
-            bus: current_action(libc::SIGBUS),
-        };
-        // SAFETY: zeroes are a valid `sigaction`; `handle` has the signature that SA_SIGINFO asks
-        // for.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = handle as *const () as usize;
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-            libc::sigemptyset(&mut action.sa_mask);
-            libc::sigaction(libc::SIGSEGV, &action, ptr::null_mut());
-            libc::sigaction(libc::SIGBUS, &action, ptr::null_mut());
-        }
-        previous
+    PREVIOUS.get_or_init(|| Handlers {
+        segv: signal_handler::install(libc::SIGSEGV, handle, 0),
+        bus: signal_handler::install(libc::SIGBUS, handle, 0),
     });
-}
-
-fn current_action(signal: libc::c_int) -> libc::sigaction {
-    let mut action = MaybeUninit::zeroed();
-    // SAFETY: asks for the action without changing it; a zeroed one is valid if that fails.
-    unsafe {
-        libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
-        action.assume_init()
-    }
 }
 
 /// In a forked child, within `fork`: watches over the stack of the green thread that has forked it, whose
@@ -148,30 +125,16 @@ fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::
         libc::SIGSEGV => &previous.segv,
         _ => &previous.bus,
     });
-    match previous {
-        Some(action)
-            if action.sa_sigaction != libc::SIG_DFL && action.sa_sigaction != libc::SIG_IGN =>
-        {
-            if action.sa_flags & libc::SA_SIGINFO != 0 {
-                type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
-                // SAFETY: with SA_SIGINFO the address is that of a function of this type.
-                let handler: Handler = unsafe { std::mem::transmute(action.sa_sigaction) };
-                handler(signal, info, context);
-            } else {
-                // SAFETY: without SA_SIGINFO the address is that of a function of this type.
-                let handler: extern "C" fn(libc::c_int) =
-                    unsafe { std::mem::transmute(action.sa_sigaction) };
-                handler(signal);
-            }
-        }
-        _ => {
-            // The instruction faults again after the return, and then the system does its default.
-            // SAFETY: zeroes with SIG_DFL are a valid action; sigaction may be called in a handler.
-            unsafe {
-                let mut default: libc::sigaction = std::mem::zeroed();
-                default.sa_sigaction = libc::SIG_DFL;
-                libc::sigaction(signal, &default, ptr::null_mut());
-            }
+    let left = previous.map_or(Left::Default, |previous| {
+        previous.call(signal, info, context)
+    });
+    if left != Left::Nothing {
+        // The instruction faults again after the return, and then the system does its default.
+        // SAFETY: zeroes with SIG_DFL are a valid action; sigaction may be called in a handler.
+        unsafe {
+            let mut default: libc::sigaction = std::mem::zeroed();
+            default.sa_sigaction = libc::SIG_DFL;
+            libc::sigaction(signal, &default, ptr::null_mut());
         }
     }
 }

@@ -6,7 +6,6 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -14,6 +13,7 @@ use std::sync::OnceLock;
 use crate::protocol::process::PerProcess;
 use crate::protocol::say::say;
 use crate::run::os_thread;
+use crate::run::signal_handler::{self, Left, Previous};
 
 /// Where dumps go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(in crate::runtime) enum Target {
 
 /// Where the handler writes to.
 static BELL: PerProcess<PipeWriter> = PerProcess::new();
-static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
+static PREVIOUS: OnceLock<Previous> = OnceLock::new();
 
 /// Takes dumps from now on, if nobody does in this process.
 pub(in crate::runtime) fn watch(target: Target) -> io::Result<()> {
@@ -39,7 +39,7 @@ pub(in crate::runtime) fn watch(target: Target) -> io::Result<()> {
         return Ok(());
     }
     os_thread::start("roving-dump".to_owned(), move || serve(reader, &target))?;
-    PREVIOUS.get_or_init(install);
+    PREVIOUS.get_or_init(|| signal_handler::install(libc::SIGQUIT, handle, libc::SA_RESTART));
     Ok(())
 }
 
@@ -108,19 +108,6 @@ fn errno() -> *mut libc::c_int {
     }
 }
 
-fn install() -> libc::sigaction {
-    let mut previous = MaybeUninit::zeroed();
-    // SAFETY: zeroes are a valid `sigaction`; `handle` has the signature that SA_SIGINFO asks for.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = handle as *const () as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-        libc::sigemptyset(&mut action.sa_mask);
-        libc::sigaction(libc::SIGQUIT, &action, previous.as_mut_ptr());
-        previous.assume_init()
-    }
-}
-
 /// Only what may be done in a handler: it leaves `errno` as it was.
 extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let bell = BELL.get();
@@ -137,27 +124,12 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     let Some(previous) = PREVIOUS.get() else {
         return;
     };
-    match previous.sa_sigaction {
-        libc::SIG_IGN => {}
-        // A forked child that takes no dumps ends, as it would without us.
-        libc::SIG_DFL if bell.is_none() => {
-            // SAFETY: both may be called in a handler; it is delivered when this one returns.
-            unsafe {
-                libc::signal(signal, libc::SIG_DFL);
-                libc::raise(signal);
-            }
-        }
-        libc::SIG_DFL => {}
-        address if previous.sa_flags & libc::SA_SIGINFO != 0 => {
-            type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
-            // SAFETY: with SA_SIGINFO the address is that of a function of this type.
-            let handler: Handler = unsafe { std::mem::transmute(address) };
-            handler(signal, info, context);
-        }
-        address => {
-            // SAFETY: without SA_SIGINFO the address is that of a function of this type.
-            let handler: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(address) };
-            handler(signal);
+    // A forked child that takes no dumps ends, as it would without us.
+    if previous.call(signal, info, context) == Left::Default && bell.is_none() {
+        // SAFETY: both may be called in a handler; it is delivered when this one returns.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+            libc::raise(signal);
         }
     }
 }
