@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The kernel's number of an OS thread; 0 where there is none.
+/// The kernel's number of the current OS thread; 0 where there is none. Safe in a signal handler.
 pub(crate) fn os_thread() -> u32 {
     #[cfg(target_os = "linux")]
     {

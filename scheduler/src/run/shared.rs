@@ -29,6 +29,7 @@ use crate::run::reclaim::Reclaim;
 use crate::run::registry::Registry;
 use crate::run::spares::{self, Spares};
 use crate::run::ticket::Ticket;
+use crate::run::ticks;
 use crate::run::watch::Watch;
 use crate::stack::Class;
 use crate::stack::mode::Mode;
@@ -88,7 +89,7 @@ impl Remote {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) thread: Shown<Waiter>,
-    /// When it has switched last, in [ticks](crate::run::ticks).
+    /// When it has switched last, in [ticks].
     pub(crate) since: AtomicU64,
 }
 
@@ -98,6 +99,14 @@ impl Running {
             thread: Shown::new(),
             since: AtomicU64::new(0),
         }
+    }
+
+    /// The worker switches to a green thread, or back. Gives the ticks.
+    #[inline]
+    pub(crate) fn switches(&self) -> u64 {
+        let now = ticks::now();
+        self.since.store(now, Ordering::Relaxed);
+        now
     }
 }
 

@@ -30,11 +30,11 @@ use crate::protocol::timer::Shard;
 use crate::protocol::word::{By, Commit};
 use crate::run::context;
 use crate::run::green::{Runnable, Waiter};
+use crate::run::processor;
 use crate::run::queue::Local;
 use crate::run::shared::{Remote, Shared};
 use crate::run::stack_use;
 use crate::run::ticket::Ticket;
-use crate::run::ticks;
 use crate::run::wake;
 use crate::stack::coroutine::{Resumed, Suspend};
 use crate::stack::fp::Environment;
@@ -56,7 +56,6 @@ pub(crate) struct Worker {
     /// That of the registry and of the timers.
     shard: usize,
     thread_pointer: usize,
-    os_thread: u32,
     /// That of the loop, which computes nothing that raises a flag.
     environment: Environment,
     local: Local,
@@ -98,7 +97,6 @@ impl Worker {
             is_spare: index >= workers,
             shard: index % workers,
             thread_pointer: tls::thread_pointer(),
-            os_thread: tls::os_thread(),
             environment: Environment::current(),
             local,
             stacks: RefCell::new(Cache::new(class)),
@@ -115,10 +113,7 @@ impl Worker {
     /// Runs until the runtime stops, or a spare is not needed any more.
     pub(crate) fn run(&self) {
         let guard = AbortOnUnwind;
-        self.remote
-            .running
-            .since
-            .store(ticks::now(), Ordering::Relaxed);
+        self.remote.running.switches();
         context::enter_worker(self, || {
             while !self.shared.is_stopping()
                 && let Some(runnable) = self.next().or_else(|| self.find_or_sleep())
@@ -153,7 +148,7 @@ impl Worker {
 
     /// The same, if that is the current OS thread.
     pub(crate) fn thread_pointer_here(&self) -> Option<usize> {
-        (tls::os_thread() == self.os_thread).then_some(self.thread_pointer)
+        (processor::os_thread() == self.remote.os_thread()).then_some(self.thread_pointer)
     }
 
     /// The green thread that this worker runs, for those on its stack or in a signal handler above it.
@@ -308,9 +303,8 @@ impl Worker {
         let resumed = started.environment.run_in(self.environment, switch);
         self.is_back();
         let waiter = self.running.take().expect("it was put there above");
-        let now = ticks::now();
+        let now = self.remote.running.switches();
         waiter.since.store(now, Ordering::Relaxed);
-        self.remote.running.since.store(now, Ordering::Relaxed);
         // SAFETY: it shows nothing.
         unsafe { self.remote.running.thread.show(ptr::null()) };
         if let Resumed::Suspended(_) = resumed {

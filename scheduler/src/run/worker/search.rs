@@ -18,7 +18,6 @@
 
 use std::hint;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Worker, die};
@@ -35,7 +34,6 @@ use crate::run::queue::Inbox;
 use crate::run::shared::{Remote, WATCH_PERIOD};
 use crate::run::spares::{self, KEEP_IDLE};
 use crate::run::ticket::Ticket;
-use crate::run::ticks;
 
 /// A busy worker looks for events, timers and injected green threads after so many runs. A prime,
 /// so that it does not keep step with the program's own periods (as in Go).
@@ -140,10 +138,7 @@ impl Worker {
     pub(super) fn find_or_sleep(&self) -> Option<Runnable> {
         self.shared.reclaim.threads_have_run();
         let found = sleep::find_or_sleep(self);
-        self.remote
-            .running
-            .since
-            .store(ticks::now(), Ordering::Relaxed);
+        self.remote.running.switches();
         found
     }
 

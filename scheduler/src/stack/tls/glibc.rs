@@ -23,9 +23,3 @@ pub(crate) use pointer::{current as thread_pointer, load as load_thread_pointer}
 
 /// That what has started can go on on another OS thread, since its thread-locals go along.
 pub(crate) struct MovesWithThreadLocals;
-
-/// The kernel's number of the current OS thread. Safe in a signal handler.
-pub(crate) fn os_thread() -> u32 {
-    // SAFETY: it has no preconditions.
-    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
-}

@@ -63,10 +63,6 @@ pub(crate) unsafe fn forget(blocks: &[Block]) -> bool {
 
 pub(crate) unsafe fn end_thread() {}
 
-pub(crate) fn os_thread() -> u32 {
-    0
-}
-
 pub(crate) fn thread_pointer() -> usize {
     0
 }
