@@ -67,9 +67,7 @@ struct Taken<T>(Arc<Mutex<T>>);
 impl<T: Clone> Taken<T> {
     fn copy(self) -> T {
         match Arc::try_unwrap(self.0) {
-            Ok(last) => last
-                .into_inner()
-                .unwrap_or_else(|poisoned| poisoned.into_inner()),
+            Ok(last) => sure(last.into_inner()),
             Err(shared) => {
                 let message = shared.lock_sure();
                 message.clone()
@@ -181,19 +179,11 @@ impl<T: Clone> Receiver<T> {
     pub fn recv(&self) -> Result<T, RecvError> {
         let mut state = self.shared.state.lock_sure();
         loop {
-            match self.take(&state) {
-                Ok(taken) => {
-                    drop(state);
-                    return Ok(taken.copy());
-                }
-                Err(TryRecvError::Closed) => return Err(RecvError::Closed),
-                Err(TryRecvError::Lagged(missed)) => return Err(RecvError::Lagged(missed)),
-                Err(TryRecvError::Empty) => {}
+            if let Some(taken) = self.take_next(&state) {
+                drop(state);
+                return taken.map(Taken::copy);
             }
-            state = match self.shared.changed.wait(state) {
-                Ok(state) => state,
-                Err(poisoned) => poisoned.into_inner(),
-            };
+            state = sure(self.shared.changed.wait(state));
         }
     }
 
@@ -218,14 +208,9 @@ impl<T: Clone> Receiver<T> {
     pub async fn recv_async(&self) -> Result<T, RecvError> {
         let mut state = self.shared.state.lock_sure_async().await;
         loop {
-            match self.take(&state) {
-                Ok(taken) => {
-                    drop(state);
-                    return Ok(taken.copy());
-                }
-                Err(TryRecvError::Closed) => return Err(RecvError::Closed),
-                Err(TryRecvError::Lagged(missed)) => return Err(RecvError::Lagged(missed)),
-                Err(TryRecvError::Empty) => {}
+            if let Some(taken) = self.take_next(&state) {
+                drop(state);
+                return taken.map(Taken::copy);
             }
             state = sure(self.shared.changed.wait_async(state).await);
         }
@@ -261,16 +246,23 @@ impl<T: Clone> Receiver<T> {
             let left = deadline.map_or(Duration::MAX, |deadline| {
                 deadline.saturating_duration_since(Instant::now())
             });
-            let (again, result) = match self.shared.changed.wait_timeout(state, left) {
-                Ok(waited) => waited,
-                Err(poisoned) => poisoned.into_inner(),
-            };
+            let (again, result) = sure(self.shared.changed.wait_timeout(state, left));
             if result.timed_out() {
                 let taken = self.take(&again);
                 drop(again);
                 return taken.map(Taken::copy);
             }
             state = again;
+        }
+    }
+
+    /// Takes the next message; `None` if it is to be waited for.
+    fn take_next(&self, state: &State<T>) -> Option<Result<Taken<T>, RecvError>> {
+        match self.take(state) {
+            Ok(taken) => Some(Ok(taken)),
+            Err(TryRecvError::Closed) => Some(Err(RecvError::Closed)),
+            Err(TryRecvError::Lagged(missed)) => Some(Err(RecvError::Lagged(missed))),
+            Err(TryRecvError::Empty) => None,
         }
     }
 

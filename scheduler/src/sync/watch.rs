@@ -52,6 +52,20 @@ struct State<T> {
     receivers: usize,
 }
 
+impl<T> State<T> {
+    /// What there is for who has `seen` the version that was the last then; `None` if that is to be waited for.
+    fn news(&self, seen: &mut u64) -> Option<Result<(), RecvError>> {
+        if self.version != *seen {
+            *seen = self.version;
+            Some(Ok(()))
+        } else if self.senders == 0 {
+            Some(Err(RecvError))
+        } else {
+            None
+        }
+    }
+}
+
 struct Shared<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
@@ -270,12 +284,8 @@ impl<T> Receiver<T> {
     pub async fn changed_async(&mut self) -> Result<(), RecvError> {
         let mut state = self.shared.state.lock_sure_async().await;
         loop {
-            if state.version != self.seen {
-                self.seen = state.version;
-                return Ok(());
-            }
-            if state.senders == 0 {
-                return Err(RecvError);
+            if let Some(news) = state.news(&mut self.seen) {
+                return news;
             }
             state = sure(self.shared.changed.wait_async(state).await);
         }
@@ -306,27 +316,17 @@ impl<T> Receiver<T> {
     fn wait(&mut self, deadline: Option<Option<Instant>>) -> Result<(), RecvTimeoutError> {
         let mut state = self.shared.state.lock_sure();
         loop {
-            if state.version != self.seen {
-                self.seen = state.version;
-                return Ok(());
-            }
-            if state.senders == 0 {
-                return Err(RecvTimeoutError::Closed);
+            if let Some(news) = state.news(&mut self.seen) {
+                return news.map_err(|RecvError| RecvTimeoutError::Closed);
             }
             let changed = &self.shared.changed;
             state = match deadline {
-                None => match changed.wait(state) {
-                    Ok(state) => state,
-                    Err(poisoned) => poisoned.into_inner(),
-                },
+                None => sure(changed.wait(state)),
                 Some(deadline) => {
                     let left = deadline.map_or(Duration::MAX, |deadline| {
                         deadline.saturating_duration_since(Instant::now())
                     });
-                    let (state, result) = match changed.wait_timeout(state, left) {
-                        Ok(waited) => waited,
-                        Err(poisoned) => poisoned.into_inner(),
-                    };
+                    let (state, result) = sure(changed.wait_timeout(state, left));
                     if result.timed_out() && state.version == self.seen {
                         return Err(RecvTimeoutError::Timeout);
                     }
