@@ -153,10 +153,11 @@ impl Collector {
             let (threads, next) = runtime.registry.some_from(from, SLICE);
             for waiter in &threads {
                 entered += 1;
+                let ran = running.iter().any(|other| Arc::ptr_eq(other, waiter));
                 if self.visit(waiter) {
                     // One that ran, and has parked since.
-                    runs -= usize::from(running.iter().any(|other| Arc::ptr_eq(other, waiter)));
-                } else if !running.iter().any(|other| Arc::ptr_eq(other, waiter)) {
+                    runs -= usize::from(ran);
+                } else if !ran {
                     self.counts.runnable += 1;
                     let doing = Doing::Runnable(site(waiter));
                     self.add(doing, waiter, None, None);
