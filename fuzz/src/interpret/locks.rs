@@ -10,6 +10,7 @@ use std::time::Duration;
 use roving::sync::{RwLockWriteGuard, TaskGuard, TryLockError, TryLockResult};
 
 use super::{Thread, limit};
+use crate::oracle::Oracle;
 use crate::program::{Action, Body, Fate, Op, Patience};
 use crate::value::Item;
 use crate::world::{Guarded, Inside, PERMITS};
@@ -140,7 +141,14 @@ impl Thread<'_> {
         if self.as_futures {
             if let Some(locked) = Self::wait_for(patience, mutex.lock_async()) {
                 let guard = locked.unwrap_or_else(PoisonError::into_inner);
-                self.while_written(guard, address, &mutex.is_forgotten, fate, body);
+                self.while_locked(
+                    guard,
+                    Guarded::write,
+                    address,
+                    &mutex.is_forgotten,
+                    fate,
+                    body,
+                );
             }
             return;
         }
@@ -150,38 +158,28 @@ impl Thread<'_> {
             Patience::Forever => mutex.lock().map_err(TryLockError::from),
         };
         if let Some(guard) = had(locked) {
-            self.while_written(guard, address, &mutex.is_forgotten, fate, body);
+            self.while_locked(
+                guard,
+                Guarded::write,
+                address,
+                &mutex.is_forgotten,
+                fate,
+                body,
+            );
         }
     }
 
-    /// Does what is done under a lock for writing.
-    fn while_written(
+    /// Does what is done under a lock, for which its data is `enter`ed.
+    fn while_locked(
         &mut self,
         guard: impl Deref<Target = Guarded>,
+        enter: for<'a> fn(&'a Guarded, &Oracle) -> Inside<'a>,
         address: usize,
         is_forgotten: &AtomicBool,
         fate: Fate,
         body: &Body,
     ) {
-        let inside = guard.write(&self.world.oracle);
-        self.while_held(address, body);
-        if fate == Fate::Forget {
-            is_forgotten.store(true, Ordering::SeqCst);
-            mem::forget(inside);
-            mem::forget(guard);
-        }
-    }
-
-    /// The same under one for reading.
-    fn while_read(
-        &mut self,
-        guard: impl Deref<Target = Guarded>,
-        address: usize,
-        is_forgotten: &AtomicBool,
-        fate: Fate,
-        body: &Body,
-    ) {
-        let inside = guard.read(&self.world.oracle);
+        let inside = enter(&guard, &self.world.oracle);
         self.while_held(address, body);
         if fate == Fate::Forget {
             is_forgotten.store(true, Ordering::SeqCst);
@@ -199,7 +197,14 @@ impl Thread<'_> {
         if self.as_futures {
             if let Some(locked) = Self::wait_for(patience, lock.read_async()) {
                 let guard = locked.unwrap_or_else(PoisonError::into_inner);
-                self.while_read(guard, address, &lock.is_forgotten, fate, body);
+                self.while_locked(
+                    guard,
+                    Guarded::read,
+                    address,
+                    &lock.is_forgotten,
+                    fate,
+                    body,
+                );
             }
             return;
         }
@@ -209,7 +214,14 @@ impl Thread<'_> {
             Patience::Forever => lock.read().map_err(TryLockError::from),
         };
         if let Some(guard) = had(locked) {
-            self.while_read(guard, address, &lock.is_forgotten, fate, body);
+            self.while_locked(
+                guard,
+                Guarded::read,
+                address,
+                &lock.is_forgotten,
+                fate,
+                body,
+            );
         }
     }
 
@@ -239,7 +251,14 @@ impl Thread<'_> {
                 let _inside = guard.read(&world.oracle);
                 roving::thread::yield_now();
             } else {
-                self.while_written(guard, address, &lock.is_forgotten, fate, body);
+                self.while_locked(
+                    guard,
+                    Guarded::write,
+                    address,
+                    &lock.is_forgotten,
+                    fate,
+                    body,
+                );
             }
             return;
         }
@@ -257,7 +276,14 @@ impl Thread<'_> {
             let _inside = guard.read(&world.oracle);
             roving::thread::yield_now();
         } else {
-            self.while_written(guard, address, &lock.is_forgotten, fate, body);
+            self.while_locked(
+                guard,
+                Guarded::write,
+                address,
+                &lock.is_forgotten,
+                fate,
+                body,
+            );
         }
     }
 
