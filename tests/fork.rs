@@ -6,9 +6,11 @@
 //! - coroutines of the thread that forks go on there
 //! - what is left behind in the parent is told: its runtimes, its green threads, its scopes, what `greenly` has made
 //! - an overflow is told there too, whatever guards the stack
+//! - nothing there looks at the stack of the worker, which is the C library's to give to others
 
 mod common;
 
+use std::backtrace::Backtrace;
 use std::future::Future;
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -17,14 +19,14 @@ use std::os::unix::process::ExitStatusExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::process::{Command, ExitStatus};
-use std::sync::OnceLock;
+use std::sync::{Barrier, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use common::{
     WORKER_COUNTS, child, is_child, message, run, runtime, watchdog, with_each_kind_of_guards,
 };
-use roving::coroutine::Generator;
+use roving::coroutine::{Generator, Yielder};
 use roving::net::{SocketAddr, TcpListener, TcpStream};
 use roving::sync::{Arc, Mutex};
 use roving::{
@@ -506,6 +508,101 @@ fn an_overflow_in_the_child_is_told() {
         forks(test).unwrap();
     }
     in_fork(move || drop(forks(overflows))).must_abort();
+}
+
+/// What the caller's stack is made of, while other OS threads have all the memory that the C library keeps
+/// for their stacks, and have written to it.
+fn frames_while_stacks_are_reused() -> String {
+    fn writes(depth: u32) -> u8 {
+        let frame = black_box([0x51_u8; 4096]);
+        let below = if depth > 0 { writes(depth - 1) } else { 0 };
+        black_box(frame)[0] ^ below
+    }
+    const OTHERS: usize = 24;
+    let barrier = Barrier::new(OTHERS + 1);
+    std::thread::scope(|scope| {
+        for _ in 0..OTHERS {
+            scope.spawn(|| {
+                black_box(writes(100));
+                barrier.wait();
+                barrier.wait();
+            });
+        }
+        barrier.wait();
+        let frames = Backtrace::force_capture().to_string();
+        barrier.wait();
+        frames
+    })
+}
+
+#[test]
+fn the_stack_of_the_child_ends_where_its_thread_began() {
+    in_each_process("the_stack_of_the_child_ends_where_its_thread_began", || {
+        let forks = || {
+            in_fork(|| {
+                let frames = frames_while_stacks_are_reused();
+                assert!(
+                    frames.contains("frames_while_stacks_are_reused"),
+                    "{frames}"
+                );
+                let goes_on = ["::worker::", "block_on"]
+                    .iter()
+                    .any(|caller| frames.contains(caller));
+                assert!(!goes_on, "{frames}");
+            })
+            .must_end_well();
+        };
+        let in_guest = move || block_on(greenly(forks));
+        go!(forks).join().unwrap();
+        in_guest();
+        go!(in_guest).join().unwrap();
+        std::thread::spawn(in_guest).join().unwrap();
+        let in_coroutine =
+            move || Generator::new(move |_: &Yielder<(), ()>| forks()).for_each(drop);
+        go!(in_coroutine).join().unwrap();
+    });
+}
+
+#[test]
+fn what_its_worker_shares_with_the_system_is_not_the_childs() {
+    in_each_process(
+        "what_its_worker_shares_with_the_system_is_not_the_childs",
+        || {
+            // Later than the runtime's, and more stacks than the C library keeps: the child unmaps the oldest.
+            const OTHERS: usize = 64;
+            let (begun, stop) = (Barrier::new(OTHERS + 2), Barrier::new(OTHERS + 1));
+            go!(|| ()).join().unwrap();
+            let forks = || {
+                let child = in_fork(|| {
+                    for _ in 0..3 {
+                        std::thread::spawn(|| ()).join().unwrap();
+                        // When it has been away, the system writes down where it is.
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                });
+                child.status()
+            };
+            let in_guest = move || block_on(greenly(forks));
+            std::thread::scope(|scope| {
+                let host = scope.spawn(|| {
+                    begun.wait();
+                    in_guest()
+                });
+                for _ in 0..OTHERS {
+                    scope.spawn(|| {
+                        begun.wait();
+                        stop.wait();
+                    });
+                }
+                begun.wait();
+                let ends = [host.join(), go!(forks).join(), go!(in_guest).join()];
+                stop.wait();
+                for end in ends {
+                    assert!(end.as_ref().is_ok_and(ExitStatus::success), "{end:?}");
+                }
+            });
+        },
+    );
 }
 
 #[test]

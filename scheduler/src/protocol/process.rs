@@ -111,6 +111,12 @@ impl<T> PerProcess<T> {
         made.process.is_current().then_some(&made.value)
     }
 
+    /// The value that this process has made, or has a copy of: within `fork`, that of its parent.
+    pub(crate) fn get_or_inherited(&self) -> Option<&'static T> {
+        // SAFETY: as in `get`.
+        unsafe { self.0.load(Ordering::Acquire).as_ref() }.map(|made| &made.value)
+    }
+
     /// Gives this process its value. If it has one, gives `value` back.
     pub(crate) fn set(&self, value: T) -> Result<&'static T, T> {
         let process = Process::current();

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::protocol::parker::Parker;
 use crate::protocol::{primitive, process};
 use crate::run::green::{Kind, Waiter};
+use crate::run::guest::Guest;
 use crate::run::overflow;
 use crate::run::panic_state;
 use crate::run::shared::{RuntimeId, Shared};
@@ -51,10 +52,22 @@ fn os_waiter() -> Arc<Waiter> {
 }
 
 /// Lets a forked child know that it is one. A green thread that forks goes on in the child on its
-/// stack and with its thread-locals, but as a plain OS thread: there is no worker below it any more.
+/// stack and with its thread-locals, but as a plain OS thread: there is no worker below it any more. With
+/// thread-locals of its own it is, to the C library, not the OS thread that forked, whose stack goes to others
+/// then.
 pub(crate) fn watch_forks() {
     extern "C" fn in_child() {
-        with_running(overflow::watch_in_child);
+        with_running(|waiter| {
+            let of_guest = waiter.guest().and_then(Guest::os_thread_pointer);
+            let of_worker = || with_worker(|worker| worker.map(Worker::thread_pointer));
+            if let Some(pointer) = of_guest.or_else(of_worker) {
+                tls::leave_os_thread(pointer);
+            }
+            if let Some(own_stack) = waiter.own_stack() {
+                own_stack.cut_off_in_child();
+                overflow::watch_in_child(waiter, own_stack);
+            }
+        });
         set_running(ptr::null());
         set_worker(ptr::null());
     }

@@ -45,15 +45,13 @@ pub(crate) fn install_handler() {
 
 /// In a forked child, within `fork`: watches over the stack of the green thread that has forked it, whose
 /// worker is not there any more.
-pub(crate) fn watch_in_child(waiter: &Waiter) {
-    if let Some(own_stack) = waiter.own_stack() {
-        // SAFETY: whoever runs it has started it before.
-        unsafe { own_stack.started() }
-            .coroutine
-            .stack()
-            .guard_in_child();
-        FORKED.store(ptr::from_ref(waiter).cast_mut(), Ordering::Relaxed);
-    }
+pub(crate) fn watch_in_child(waiter: &Waiter, own_stack: &OwnStack) {
+    // SAFETY: whoever runs it has started it before.
+    unsafe { own_stack.started() }
+        .coroutine
+        .stack()
+        .guard_in_child();
+    FORKED.store(ptr::from_ref(waiter).cast_mut(), Ordering::Relaxed);
 }
 
 extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {

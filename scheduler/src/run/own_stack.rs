@@ -120,6 +120,17 @@ impl OwnStack {
         unsafe { Suspender::from_raw(self.suspender.load(Ordering::Relaxed)) }
     }
 
+    /// In a forked child, where it goes on alone: [cuts it off](Suspender::cut_off).
+    pub(crate) fn cut_off_in_child(&self) {
+        let suspender = self.suspender.load(Ordering::Relaxed);
+        // A signal's handler may have forked before the thread did anything.
+        if !suspender.is_null() {
+            // SAFETY: set from a suspender. There is nobody to go back to, so it does not suspend, and the
+            // process ends before it returns.
+            unsafe { Suspender::from_raw(suspender).cut_off() };
+        }
+    }
+
     pub(crate) fn set_suspender(&self, suspender: Suspender) {
         self.suspender.store(suspender.to_raw(), Ordering::Relaxed);
     }

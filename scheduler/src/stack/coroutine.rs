@@ -15,6 +15,13 @@
 //! coroutine's stack hardly more is used than for suspending, and where even that may not be there, it is not
 //! visited.
 //!
+//! # The root
+//!
+//! Who walks a stack, as a backtrace does, goes on from the root of a coroutine to the stack of whoever resumed
+//! it: the library notes that one's top at the root, where the [`Yielder`] is. In a forked child it is the stack
+//! of an OS thread that is not there any more, and the C library gives it to others. The coroutine that goes on
+//! there is [cut off](Suspender::cut_off) from it.
+//!
 //! # Why a coroutine may be sent
 //!
 //! corosensei's coroutines are not `Send`, because values on the stack need not be. Here, two
@@ -259,6 +266,10 @@ pub(crate) fn frames_of_body(frames: &[usize]) -> Range<usize> {
     first..end
 }
 
+/// What is saved at the top of a stack on which nothing is: the address that it goes on at, and with it the end
+/// of every walk, is 0. No processor has so many registers saved there.
+static NO_CALLER: [usize; 16] = [0; 16];
+
 /// A running coroutine's way back to whoever resumed it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Suspender(NonNull<Yielder<Order, Suspended>>);
@@ -297,6 +308,21 @@ impl Suspender {
             // SAFETY: whoever has ordered it waits for the suspension that follows.
             unsafe { receive(order) };
         }
+    }
+
+    /// Ends the stack of its thread at the root of the coroutine, for whoever walks it.
+    ///
+    /// # Safety
+    ///
+    /// Called on the coroutine that this belongs to, which suspends and returns no more.
+    pub(crate) unsafe fn cut_off(self) {
+        const {
+            assert!(size_of::<Yielder<Order, Suspended>>() == size_of::<usize>());
+        }
+        let top = (&raw const NO_CALLER).expose_provenance();
+        // SAFETY: the yielder lives at the base of the coroutine's stack, and is a cell with the top of the other
+        // stack and nothing else, which only suspending and returning use beside who walks the stack.
+        unsafe { self.0.cast::<Cell<usize>>().as_ref() }.set(top);
     }
 }
 

@@ -93,6 +93,16 @@ pub(crate) fn find(own_pointer: OwnPointer) -> Result<&'static Own, &'static NoO
     found.as_ref()
 }
 
+/// In a forked child, within `fork`: what goes on is not the OS thread with this pointer, if that is not loaded.
+/// Then the kernel shares nothing with it any more: its memory is the C library's, for other threads.
+pub(crate) fn leave_os_thread(thread_pointer: usize) {
+    if self::thread_pointer() != thread_pointer
+        && let Some(Ok(own)) = OWN.get_or_inherited()
+    {
+        own.unregister_in_child(thread_pointer);
+    }
+}
+
 /// What has been [found](find), if green threads can have their own thread-locals.
 pub(crate) fn own() -> Option<&'static Own> {
     OWN.get()?.as_ref().ok()

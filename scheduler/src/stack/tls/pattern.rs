@@ -154,6 +154,11 @@ impl Own {
         self.pthread_image[(offset - self.layout.pthread.start).unsigned_abs() / 8]
     }
 
+    /// In a forked child: the kernel writes no more to what it shares with the OS thread of this pointer, which has forked.
+    pub(crate) fn unregister_in_child(&self, thread_pointer: usize) {
+        self.layout.rseq.unregister(thread_pointer);
+    }
+
     /// Lets the thread of the block `to` use the allocator's cache of the thread of the block
     /// `from`, which is the OS thread that is about to run it.
     pub(crate) fn lend_allocator(&self, from: usize, to: usize) {

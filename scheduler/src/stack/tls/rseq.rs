@@ -4,8 +4,13 @@
 //! registered, and reached by the worker's thread pointer alone. That of a block is nobody's: what is in it must say so, for
 //! `sched_getcpu` to ask the kernel and for an allocator that keeps something a processor to do without. So it is written
 //! once, and is neither compared with another thread's nor copied from one.
+//!
+//! A child that a green thread forks inherits the registration of its worker, but the worker's memory is given to
+//! other threads there, or back to the system, in which case the kernel ends the process as soon as it writes. So the
+//! child takes the registration back.
 
 use std::ops::Range;
+use std::ptr;
 use std::sync::atomic::Ordering;
 
 use super::libc_layout::{Refusal, contains, usize_of};
@@ -15,6 +20,12 @@ use super::pattern::word;
 const LEAST: usize = 32;
 /// The word with `cpu_id_start`, which is 0, and `cpu_id`, which is -2: registration has failed.
 const UNREGISTERED: usize = (-2_i32 as u32 as usize) << 32;
+
+/// What the C library has registered it with.
+#[cfg(target_arch = "x86_64")]
+const SIGNATURE: u32 = 0x5305_3053;
+#[cfg(target_arch = "aarch64")]
+const SIGNATURE: u32 = 0xd428_bc00;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -45,6 +56,19 @@ impl Rseq {
             "the C library has {bytes} bytes for restartable sequences at {start} from the thread pointer, which is not within a thread's block"
         )
         .into())
+    }
+
+    /// In a forked child: takes back that the current OS thread has registered the area of this thread pointer. If it
+    /// has not, nothing happens.
+    pub(super) fn unregister(&self, thread_pointer: usize) {
+        const UNREGISTER: libc::c_int = 1;
+        let area =
+            ptr::without_provenance::<()>(thread_pointer.wrapping_add_signed(self.area.start));
+        // SAFETY: the kernel takes the three that it was given to register, and writes to the area, which is there
+        // still, what it was before.
+        unsafe {
+            libc::syscall(libc::SYS_rseq, area, self.area.len(), UNREGISTER, SIGNATURE);
+        }
     }
 
     /// Tells whoever asks under this thread pointer that the area is not registered.

@@ -23,6 +23,10 @@ impl Own {
         match *self {}
     }
 
+    pub(crate) fn unregister_in_child(&self, _thread_pointer: usize) {
+        match *self {}
+    }
+
     pub(crate) fn lend_allocator(&self, _from: usize, _to: usize) {
         match *self {}
     }
