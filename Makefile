@@ -54,7 +54,7 @@ shared:               ## the tests with green threads that share thread-locals a
 		timeout 1200 $(CARGO) test --locked -p roving-scheduler -p roving --tests
 
 soundness:            ## what safe code may rely on, with every suspension resumed on another OS thread
-	timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness
+	timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --tests
 
 kernels:              ## stacks, limits and 100,000 connections on Debian's kernels 6.1 and 6.12, in virtual machines; with qemu
 	machines/kernels
@@ -67,7 +67,7 @@ stress:               ## the stress tests, in release
 
 loom:                 ## the wait, idle and join protocols under the model checker
 	LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg roving_loom" CARGO_TARGET_DIR=target/loom \
-		timeout 1200 $(CARGO) test --release --locked -p roving-scheduler --lib
+		timeout 1200 $(CARGO) test --profile loom --locked -p roving-scheduler --lib
 
 # Each program of tests is run, and only run, with what containers refuse, on any kernel. Whether guards are as they are
 # there on older kernels decides much, so that is tried too.

@@ -132,7 +132,7 @@ fn the_lock_of_standard_output_is_the_green_threads_own() {
     }
     let output = Command::new(std::env::current_exe().unwrap())
         .args([
-            "the_lock_of_standard_output_is_the_green_threads_own",
+            "standard_library::the_lock_of_standard_output_is_the_green_threads_own",
             "--exact",
             "--nocapture",
         ])
