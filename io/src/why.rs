@@ -30,6 +30,13 @@ impl Why for Operation<'_> {
             (Direction::Write, None, _) => write!(f, "write on descriptor {}", self.fd.as_raw_fd()),
         }
     }
+
+    fn in_short(&self) -> &'static str {
+        match self.direction {
+            Direction::Read => "read",
+            Direction::Write => "write",
+        }
+    }
 }
 
 /// An address as std writes it, if it is one of the internet.

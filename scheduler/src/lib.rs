@@ -64,6 +64,7 @@ pub use run::driver;
 pub use run::shared::RuntimeId;
 pub use runtime::builder::Builder;
 pub use runtime::dump::{Dump, dump};
+pub use runtime::record::{Record, record};
 pub use runtime::{Handle, Runtime, ShutdownTimedOut};
 pub use stack::mode::{NoOwnThreadLocals, ThreadLocals};
 pub use stack::{Guards, NoGuards, Stacks, stacks};

@@ -56,6 +56,47 @@ fn limits_of_runs_that_cannot_be() {
 }
 
 #[test]
+fn numbers_of_events_that_cannot_be() {
+    for events in [(1 << 20) + 1, usize::MAX] {
+        let builder = Builder::new().workers(1).record(events);
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        let message = error.to_string();
+        assert!(message.contains(&events.to_string()), "{message}");
+        assert!(message.contains("1048576"), "{message}");
+    }
+}
+
+#[test]
+fn what_is_no_number_of_events_is_told_and_nothing_is_recorded() {
+    const NAME: &str = "what_is_no_number_of_events_is_told_and_nothing_is_recorded";
+    if is_child(NAME) {
+        let runtime = Builder::new().workers(1).build().unwrap();
+        runtime.run(thread::yield_now);
+        let is_recorded = !roving_scheduler::record().is_empty();
+        println!("recorded: {is_recorded}");
+        return;
+    }
+    for nonsense in ["many", "-1", "", "1048577", "1e3"] {
+        let mut with = child(NAME);
+        with.env("ROVING_RECORD", nonsense);
+        let printed = run(with);
+        assert!(printed.contains("recorded: false"), "{printed}");
+        let told = printed.lines().filter(|line| line.starts_with("roving: "));
+        assert_eq!(told.count(), 1, "{printed}");
+        assert!(printed.contains("ROVING_RECORD"), "{printed}");
+    }
+    for (number, is_recorded) in [("0", false), ("8", true)] {
+        let mut with = child(NAME);
+        with.env("ROVING_RECORD", number);
+        let printed = run(with);
+        let told = format!("recorded: {is_recorded}");
+        assert!(printed.contains(&told), "{printed}");
+        assert!(!printed.contains("roving: "), "{printed}");
+    }
+}
+
+#[test]
 fn stack_sizes_that_cannot_be() {
     let error = Builder::new()
         .workers(1)

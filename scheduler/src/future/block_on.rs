@@ -104,7 +104,7 @@ impl Wake for Signal {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(epoch) = self.token.unpark()
-            && self.waiter.word.fire(epoch, By::Ticket) == Fire::Parked
+            && self.waiter.fire(epoch, By::Ticket) == Fire::Parked
         {
             self.waiter.run_again();
         }

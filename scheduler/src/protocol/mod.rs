@@ -19,6 +19,7 @@
 //! | `task`       | a waiter that is polled, and woken instead of resumed               |
 //! | `slot`       | what a worker runs next, unless that waits too long                 |
 //! | `shown`      | what one thread uses, and others may look at                        |
+//! | `ring`       | the last of what several threads write down                         |
 //! | `timer`      | deadlines, in shards                                                |
 //! | `spare`      | memory that was used in a burst goes back                           |
 //! | `list`       | a list of nodes that lie on the stacks of those who wait            |
@@ -37,6 +38,7 @@ pub(crate) mod pace;
 pub(crate) mod parker;
 pub(crate) mod primitive;
 pub(crate) mod process;
+pub(crate) mod ring;
 pub(crate) mod roster;
 pub(crate) mod say;
 pub(crate) mod shown;

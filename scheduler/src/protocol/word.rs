@@ -78,6 +78,11 @@ impl Epoch {
         self.0 | 0b10
     }
 
+    /// How many waits have begun before this one, and this one.
+    pub(crate) fn number(self) -> u64 {
+        self.0 / EPOCH_UNIT
+    }
+
     pub(crate) fn from_token(token: u64) -> Option<Self> {
         (token & 0b10 != 0).then_some(Self(token & EPOCH))
     }

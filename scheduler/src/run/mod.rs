@@ -14,6 +14,8 @@
 //! | `reason`    | why a thread waits                                                       |
 //! | `hold`      | a parked thread, held for a moment                                       |
 //! | `ticks`     | for how long                                                             |
+//! | `event`     | what happens, told where it happens                                      |
+//! | `recorder`  | the last events of each worker                                           |
 //! | `queue`     | where runnable green threads are                                         |
 //! | `registry`  | how many green threads are alive, and which of them have suspended       |
 //! | `driver`    | the seam to IO                                                           |
@@ -44,6 +46,7 @@ pub(crate) mod alarm;
 pub(crate) mod ambient;
 pub(crate) mod context;
 pub mod driver;
+pub(crate) mod event;
 pub(crate) mod green;
 pub(crate) mod guest;
 pub(crate) mod hold;
@@ -57,6 +60,7 @@ pub(crate) mod processor;
 pub(crate) mod queue;
 pub(crate) mod reason;
 pub(crate) mod reclaim;
+pub(crate) mod recorder;
 pub(crate) mod registry;
 pub(crate) mod shared;
 pub(crate) mod signal_handler;

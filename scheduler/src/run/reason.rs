@@ -29,6 +29,13 @@ pub trait Why: Sync {
     /// Those of the formatter.
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 
+    /// The same in a few words that do not depend on what is waited for, as `recv`: for
+    /// [records](crate::record()). It is asked on the thread itself, when it is about to wait, and begins
+    /// no wait.
+    fn in_short(&self) -> &'static str {
+        "a wait"
+    }
+
     /// Who has what is waited for, if that is known.
     #[doc(hidden)]
     fn holder(&self) -> Option<Holder> {
@@ -40,6 +47,10 @@ pub trait Why: Sync {
 impl Why for &'static str {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self)
+    }
+
+    fn in_short(&self) -> &'static str {
+        self
     }
 }
 

@@ -22,10 +22,12 @@ use crate::protocol::shown::{Onlookers, Shown};
 use crate::protocol::timer::{Shard, TimerKey};
 use crate::protocol::word::By;
 use crate::run::driver::Driver;
+use crate::run::event::Event;
 use crate::run::green::{Runnable, Waiter};
 use crate::run::processor;
 use crate::run::queue::{Inbox, Stealable};
 use crate::run::reclaim::Reclaim;
+use crate::run::recorder::Recorder;
 use crate::run::registry::Registry;
 use crate::run::spares::{self, Spares};
 use crate::run::ticket::Ticket;
@@ -120,6 +122,8 @@ pub(crate) struct Plan {
     pub(crate) max_spares: usize,
     /// How long a green thread may keep its worker; `None` if for ever.
     pub(crate) stuck_after: Option<Duration>,
+    /// How many events of each worker are recorded.
+    pub(crate) record: Option<usize>,
 }
 
 /// See the [module](self).
@@ -129,6 +133,7 @@ pub(crate) struct Shared {
     pub(crate) process: Process,
     pub(crate) mode: Mode,
     pub(crate) stack_class: Class,
+    pub(crate) recorder: Option<Recorder>,
     pub(crate) injector: Injector<Runnable>,
     pub(crate) workers: Box<[Arc<Remote>]>,
     pub(crate) spares: Spares,
@@ -156,12 +161,16 @@ impl Shared {
     pub(crate) fn new(plan: Plan, stealable: Vec<Stealable>) -> Self {
         let workers = stealable.len();
         let spares = Spares::new(&plan.name, plan.max_spares);
+        let recorder = plan
+            .record
+            .map(|events| Recorder::new(events, workers + spares.bound()));
         let watch = Watch::new(plan.stuck_after.filter(|_| spares.bound() > 0));
         Self {
             id: RuntimeId::next(),
             process: Process::current(),
             mode: plan.mode,
             stack_class: plan.stack_class,
+            recorder,
             injector: Injector::new(),
             workers: stealable
                 .into_iter()
@@ -312,6 +321,7 @@ impl Shared {
 
     /// The green thread that the worker runs has given it back, or blocks no more.
     pub(crate) fn is_back(self: &Arc<Self>, worker: usize) {
+        self.note(|| Event::IsBack(worker));
         if self.roster.is_back(&self.idle, &self.remote(worker).pace) {
             self.has_watcher();
         }
@@ -327,6 +337,9 @@ impl Shared {
     }
 
     fn see_to_place(self: &Arc<Self>, worker: usize, place: Place) {
+        if place != Place::Kept {
+            self.note(|| Event::HandedOver(worker));
+        }
         match place {
             Place::Kept => {}
             Place::Free => spares::start(self),

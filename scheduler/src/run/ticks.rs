@@ -29,6 +29,14 @@ pub(crate) fn elapsed_since(ticks: u64) -> Option<Duration> {
     (ticks != 0).then(|| age.mul_f64(ago as f64 / passed as f64))
 }
 
+/// What turns the counter into the time since [`begin`]: later for more ticks, whoever has read them.
+pub(crate) fn scale() -> impl Fn(u64) -> Duration {
+    let (begin, at_begin) = *BEGIN.get_or_init(|| (Instant::now(), now()));
+    let passed = now().saturating_sub(at_begin).max(1);
+    let a_tick = begin.elapsed().as_secs_f64() / passed as f64;
+    move |ticks| Duration::from_secs_f64(ticks.saturating_sub(at_begin) as f64 * a_tick)
+}
+
 #[cfg(target_arch = "x86_64")]
 mod counter {
     #[inline]

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::protocol::parker::Rouse;
-use crate::protocol::word::{By, Fire};
+use crate::protocol::word::{By, Epoch, Fire};
 use crate::run::ambient::FrameId;
 use crate::run::context;
+use crate::run::event::Event;
 use crate::run::green::{Kind, Runnable, Waiter};
 use crate::run::guest::Guest;
 use crate::run::panicking;
@@ -37,9 +38,24 @@ impl Waiter {
     /// Makes the token of this thread available.
     pub(crate) fn unpark(self: &Arc<Self>) {
         if let Some(epoch) = self.token.unpark()
-            && self.word.fire(epoch, By::Ticket) == Fire::Parked
+            && self.fire(epoch, By::Ticket) == Fire::Parked
         {
             self.run_again();
+        }
+    }
+
+    /// Ends the wait `epoch`, if it has not ended.
+    pub(crate) fn fire(&self, epoch: Epoch, by: By) -> Fire {
+        let fire = self.word.fire(epoch, by);
+        if fire != Fire::Lost {
+            self.note_woken(|| epoch, by);
+        }
+        fire
+    }
+
+    fn note_woken(&self, epoch: impl FnOnce() -> Epoch, by: By) {
+        if let Kind::Green(green) = &self.kind {
+            green.runtime.note(|| Event::Woken(self, epoch(), by));
         }
     }
 
@@ -47,15 +63,21 @@ impl Waiter {
     /// `must_unwind`, else by an error where there is one to give.
     pub(crate) fn cancel(self: &Arc<Self>, must_unwind: bool) {
         if self.ambient.cancel_thread(&self.word, must_unwind) == Fire::Parked {
-            self.run_again();
+            self.is_cancelled();
         }
     }
 
     /// Cancels what runs in the frame `id`, which is there.
     pub(crate) fn cancel_frame(self: &Arc<Self>, id: FrameId) {
         if self.ambient.cancel_frame(&self.word, id) == Fire::Parked {
-            self.run_again();
+            self.is_cancelled();
         }
+    }
+
+    /// The wait in which this was parked has been ended by a cancellation.
+    fn is_cancelled(self: &Arc<Self>) {
+        self.note_woken(|| self.word.current(), By::Cancel);
+        self.run_again();
     }
 
     /// Ends the wait that this has begun, on behalf of whoever has the right to run it.
@@ -99,7 +121,7 @@ impl Ticket {
 
     /// Ends the wait. Its thread runs again when what this gives is dropped.
     pub(crate) fn end(self, by: By) -> Fired {
-        let fire = self.waiter.word.fire(self.epoch, by);
+        let fire = self.waiter.fire(self.epoch, by);
         Fired::new(self.waiter, fire)
     }
 }

@@ -29,6 +29,7 @@ use crate::protocol::say::say;
 use crate::protocol::timer::Shard;
 use crate::protocol::word::{By, Commit};
 use crate::run::context;
+use crate::run::event::{Event, Ran};
 use crate::run::green::{Runnable, Waiter};
 use crate::run::processor;
 use crate::run::queue::Local;
@@ -90,6 +91,9 @@ impl Worker {
         let workers = shared.workers.len();
         let remote = shared.remote(index).clone();
         remote.begins();
+        if let Some(recorder) = &shared.recorder {
+            recorder.worker_begins(index);
+        }
         Self {
             shared,
             remote,
@@ -288,6 +292,8 @@ impl Worker {
         self.polls.set(0);
         // SAFETY: the last `Arc` of a thread goes when it has been buried.
         unsafe { self.remote.running.thread.show(running) };
+        self.shared
+            .note(|| Event::Runs(self.running().expect("it was put there above")));
         if green.own_stack.is_calling() {
             self.gets_stuck();
         }
@@ -311,12 +317,21 @@ impl Worker {
             self.see_to_entry(&waiter);
         }
         match resumed {
-            Resumed::Suspended(Suspend::Yielded) => self.push_back(Runnable(waiter)),
-            Resumed::Suspended(Suspend::Waiting) => match waiter.word.commit() {
-                Commit::Parked => {}
-                Commit::Ended => self.push_next(Runnable(waiter)),
-            },
-            Resumed::Returned => self.bury(&waiter),
+            Resumed::Suspended(Suspend::Yielded) => {
+                self.shared.note(|| Event::Ran(&waiter, Ran::Yields));
+                self.push_back(Runnable(waiter));
+            }
+            Resumed::Suspended(Suspend::Waiting) => {
+                self.shared.note(|| Event::Ran(&waiter, Ran::Waits));
+                match waiter.word.commit() {
+                    Commit::Parked => {}
+                    Commit::Ended => self.push_next(Runnable(waiter)),
+                }
+            }
+            Resumed::Returned => {
+                self.bury(&waiter);
+                self.shared.note(|| Event::Ran(&waiter, Ran::Ends));
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::dump::{self, signal};
 use super::{Runtime, cpus};
+use crate::protocol::say::say;
 use crate::run::context;
 use crate::run::os_thread;
 use crate::run::overflow;
@@ -29,6 +30,8 @@ const MAX_SPARES: usize = 1 << 16;
 /// How long a green thread may keep its worker where nothing else is set.
 const STUCK_AFTER: Duration = Duration::from_millis(10);
 const SHORTEST_STUCK: Duration = Duration::from_millis(1);
+/// The most events of a worker that are kept: 64 MiB.
+const MAX_RECORD: usize = 1 << 20;
 const LONGEST_STUCK: Duration = Duration::from_secs(3600);
 
 /// Configures a [`Runtime`].
@@ -44,6 +47,7 @@ const LONGEST_STUCK: Duration = Duration::from_secs(3600);
 /// | [`stuck_after`](Self::stuck_after) | `ROVING_STUCK_AFTER` = `20ms`, `1s` or `0` | 10 ms |
 /// | [`max_spares`](Self::max_spares) | `ROVING_MAX_SPARES` | 512 |
 /// | [`dump_on_signal`](Self::dump_on_signal) | `ROVING_DUMP` = `quit` or a file | no |
+/// | [`record`](Self::record) | `ROVING_RECORD` | no |
 /// | [`migrate_always`](Self::migrate_always) | `ROVING_MIGRATE_ALWAYS` = 1 | no                          |
 ///
 /// Three more variables hold for the whole process, two of them for those who look into a program:
@@ -74,6 +78,7 @@ pub struct Builder {
     stuck_after: Option<Duration>,
     max_spares: Option<usize>,
     dump_to: Option<signal::Target>,
+    record: Option<usize>,
 }
 
 impl Builder {
@@ -182,6 +187,16 @@ impl Builder {
         self
     }
 
+    /// Keeps the last events of each worker, so many, up to 1,048,576: what it has run and for how long, why that
+    /// has ended, who has woken whom, what was stolen and handed over. [`record`](crate::record()) gives them, and a
+    /// [`dump`](crate::dump()) has them too. 0, which is the default, is for none.
+    ///
+    /// An event takes 64 bytes and some ten nanoseconds. The number is rounded up to a power of two.
+    pub fn record(mut self, events: usize) -> Self {
+        self.record = Some(events);
+        self
+    }
+
     /// Starts a runtime of its own.
     ///
     /// # Errors
@@ -222,12 +237,17 @@ impl Builder {
         if let Some(target) = self.dump_to.or_else(dumps_from_environment) {
             signal::watch(target)?;
         }
+        let record = match self.record {
+            Some(events) => record_in_range("record", events)?,
+            None => record_from_environment(),
+        };
         let plan = Plan {
             mode,
             stack_class,
             name,
             max_spares,
             stuck_after,
+            record,
         };
         start(plan, workers)
     }
@@ -359,6 +379,29 @@ fn limit_in_range(what: &str, time: Duration) -> io::Result<Option<Duration>> {
             "{what} = {time:?}: a worker is stuck after 1 ms to 1 h, or never: 0"
         )))
     }
+}
+
+/// How many events of each worker are kept; `None` if none.
+fn record_in_range(what: &str, events: usize) -> io::Result<Option<usize>> {
+    if events <= MAX_RECORD {
+        Ok((events > 0).then_some(events))
+    } else {
+        Err(invalid(format!(
+            "{what} = {events}: up to {MAX_RECORD} events of a worker are kept"
+        )))
+    }
+}
+
+/// What cannot be read is told, and nothing is recorded.
+fn record_from_environment() -> Option<usize> {
+    let read = from_environment("ROVING_RECORD").and_then(|events| match events {
+        Some(events) => record_in_range("ROVING_RECORD", events),
+        None => Ok(None),
+    });
+    read.unwrap_or_else(|error| {
+        say(&format!("roving: nothing is recorded: {error}\n"));
+        None
+    })
 }
 
 fn dumps_from_environment() -> Option<signal::Target> {

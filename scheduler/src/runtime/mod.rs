@@ -8,6 +8,7 @@
 //! | `global`   | the one that starts by itself                                   |
 //! | `state`    | what a thread does at a moment                                  |
 //! | `dump/`    | what all green threads do                                       |
+//! | `record/`  | what has happened lately                                        |
 //! | `shutdown` | the end of a runtime                                            |
 //!
 //! It may use the floors below: `wait`, `run`, `stack` and `protocol`. It knows green threads as what
@@ -18,6 +19,7 @@ mod cpus;
 pub(crate) mod dump;
 mod global;
 mod handle;
+pub(crate) mod record;
 mod shutdown;
 pub(crate) mod state;
 

@@ -325,14 +325,17 @@ impl Condvar {
 
 impl Why for Condvar {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.of {
+        write!(f, "{} at {:#x}", self.in_short(), self.key())
+    }
+
+    fn in_short(&self) -> &'static str {
+        match self.of {
             Of::Itself => "notification of Condvar",
             Of::Barrier => "the others at Barrier",
             Of::Broadcast => "message of broadcast channel",
             Of::Watch => "change of watch channel",
             Of::WaitGroup => "the end of WaitGroup",
-        };
-        write!(f, "{what} at {:#x}", self.key())
+        }
     }
 }
 

@@ -196,6 +196,10 @@ impl Why for Notify {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "notification of Notify at {self:p}")
     }
+
+    fn in_short(&self) -> &'static str {
+        "notification of Notify"
+    }
 }
 
 /// One who gives up leaves the list.

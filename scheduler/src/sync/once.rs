@@ -233,6 +233,10 @@ impl Why for RunOf<'_> {
         write!(f, "the closure of Once at {:#x}", self.0.key())
     }
 
+    fn in_short(&self) -> &'static str {
+        "the closure of Once"
+    }
+
     fn holder(&self) -> Option<wait::Holder> {
         let runs = matches!(self.0.state.load(Ordering::Relaxed), RUNNING | QUEUED);
         runs.then(|| self.0.runner.get())?

@@ -241,7 +241,12 @@ struct LockOf<'a> {
 
 impl Why for LockOf<'_> {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "lock of Mutex<{}> at {:#x}", self.of, self.mutex.key())
+        let (what, of, key) = (self.in_short(), self.of, self.mutex.key());
+        write!(f, "{what}<{of}> at {key:#x}")
+    }
+
+    fn in_short(&self) -> &'static str {
+        "lock of Mutex"
     }
 
     fn holder(&self) -> Option<wait::Holder> {

@@ -397,13 +397,20 @@ struct LockOf<'a> {
 
 impl Why for LockOf<'_> {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.kind == READS { "read" } else { "write" };
-        let (of, key) = (self.of, self.lock.key());
-        write!(f, "{what} lock of RwLock<{of}> at {key:#x}")?;
+        let (what, of, key) = (self.in_short(), self.of, self.lock.key());
+        write!(f, "{what}<{of}> at {key:#x}")?;
         match (self.lock.state.load(Ordering::Relaxed) & !WAITING) / READER {
             0 => Ok(()),
             1 => f.write_str(", which one reads"),
             readers => write!(f, ", which {readers} read"),
+        }
+    }
+
+    fn in_short(&self) -> &'static str {
+        if self.kind == READS {
+            "read lock of RwLock"
+        } else {
+            "write lock of RwLock"
         }
     }
 

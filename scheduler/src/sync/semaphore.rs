@@ -267,6 +267,10 @@ impl Why for PermitsOf<'_> {
             *semaphore
         )
     }
+
+    fn in_short(&self) -> &'static str {
+        "permits of Semaphore"
+    }
 }
 
 /// One who gives up leaves the list, in which others may have waited behind it.

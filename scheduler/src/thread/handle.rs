@@ -265,6 +265,10 @@ impl Why for EndOf<'_> {
         write!(f, "join of thread {}", self.0.id())?;
         self.0.name().map_or(Ok(()), |name| write!(f, " {name:?}"))
     }
+
+    fn in_short(&self) -> &'static str {
+        "join"
+    }
 }
 
 /// Takes the ticket of the one who joins back when it stops waiting, also when it unwinds.

@@ -121,6 +121,10 @@ impl Why for EndOf<'_> {
         let running = self.0.running.load(Ordering::Relaxed);
         write!(f, "end of a scope with {running} threads")
     }
+
+    fn in_short(&self) -> &'static str {
+        "end of a scope"
+    }
 }
 
 /// Calls `f` with a scope in which threads can be spawned that borrow from outside of it, as

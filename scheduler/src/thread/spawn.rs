@@ -10,6 +10,7 @@ use super::scope::Admitted;
 use super::{JoinHandle, Scope, ScopedJoinHandle, Thread};
 use crate::protocol::process::Process;
 use crate::run::context;
+use crate::run::event::Event;
 use crate::run::green::{Green, Kind, Runnable, Waiter};
 use crate::run::own_stack::OwnStack;
 use crate::run::registry::Closed;
@@ -276,6 +277,9 @@ where
     let green = Green::new(runtime, own_stack, scope.map(|scope| scope as _));
     let waiter = Arc::new(Waiter::new(name, Kind::Green(green)));
     inheritance.give_to(&waiter);
+    if let Some(green) = waiter.green() {
+        green.runtime.note(|| Event::Spawned(&waiter));
+    }
     wake::schedule(Runnable(waiter.clone()));
     Ok(JoinHandle::new(Thread::new(waiter), packet))
 }

@@ -81,7 +81,8 @@ use crate::protocol::parker::Parker;
 use crate::protocol::timer::TimerKey;
 use crate::protocol::word::{By, Commit, Epoch, Fire};
 use crate::run::context;
-use crate::run::green::{Kind, Waiter};
+use crate::run::event::Event;
+use crate::run::green::{Green, Kind, Waiter};
 use crate::run::guest::Guest;
 use crate::run::panicking;
 #[doc(hidden)]
@@ -324,7 +325,7 @@ impl<'a> Wait<'a> {
         };
         self.waiter.reason.set(&reason);
         match &self.waiter.kind {
-            Kind::Green(_) => self.block_green(deadline),
+            Kind::Green(green) => self.block_green(green, deadline),
             Kind::Os(parker) => self.block_os(parker, deadline),
             Kind::Guest(guest) => self.block_guest(guest, deadline),
             Kind::Task(_) => unreachable!("what blocks is a thread"),
@@ -332,18 +333,27 @@ impl<'a> Wait<'a> {
         self.waiter.word.finish().expect("the wait has ended")
     }
 
-    fn block_green(&self, deadline: Option<Instant>) {
+    fn block_green(&self, green: &Green, deadline: Option<Instant>) {
         // In the hook every wait is masked.
         if self.masked && panicking::is_in_hook() && self.block_in_hook(deadline) {
             return;
         }
         let timer = deadline.and_then(|deadline| Timer::arm(deadline, self.ticket()));
         if !self.waiter.word.has_ended() {
+            self.note_wait(green);
             context::suspend(Suspend::Waiting);
         }
         if let Some(timer) = timer {
             timer.cancel();
         }
+    }
+
+    /// Notes that it is about to suspend.
+    fn note_wait(&self, green: &Green) {
+        green.runtime.note(|| {
+            let why = self.why.in_short();
+            Event::Waits(&self.waiter, why, self.place)
+        });
     }
 
     fn block_guest(&self, guest: &Guest, deadline: Option<Instant>) {

@@ -318,13 +318,21 @@ struct OtherSide<'a> {
 
 impl Why for OtherSide<'_> {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (operation, count, others) = match self.waits {
-            Side::Send => ("send", self.receivers, "receiver"),
-            Side::Receive | Side::Settle => ("recv", self.senders, "sender"),
+        let operation = self.in_short();
+        let (count, others) = match self.waits {
+            Side::Send => (self.receivers, "receiver"),
+            Side::Receive | Side::Settle => (self.senders, "sender"),
         };
         let count = count.load(Ordering::Relaxed);
         let plural = if count == 1 { "" } else { "s" };
         write!(f, "{operation} on a channel with {count} {others}{plural}")
+    }
+
+    fn in_short(&self) -> &'static str {
+        match self.waits {
+            Side::Send => "send",
+            Side::Receive | Side::Settle => "recv",
+        }
     }
 }
 

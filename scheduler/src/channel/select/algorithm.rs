@@ -269,6 +269,10 @@ impl Why for ArmsOf {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "select over {} operations", self.0)
     }
+
+    fn in_short(&self) -> &'static str {
+        "select"
+    }
 }
 
 /// Puts arms into a random order (Fisher and Yates).

@@ -17,7 +17,6 @@
 //! documentation promises.
 
 use std::hint;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Worker, die};
@@ -28,10 +27,11 @@ use crate::protocol::parker::Parker;
 use crate::protocol::roster::Roster;
 use crate::protocol::timer::Shard;
 use crate::protocol::word::By;
+use crate::run::event::Event;
 use crate::run::green::Runnable;
 use crate::run::processor;
 use crate::run::queue::Inbox;
-use crate::run::shared::{Remote, WATCH_PERIOD};
+use crate::run::shared::WATCH_PERIOD;
 use crate::run::spares::{self, KEEP_IDLE};
 use crate::run::ticket::Ticket;
 
@@ -181,21 +181,32 @@ impl Worker {
     /// Takes what another worker would run next and has not got to for long.
     fn take_old_lifo(&self) -> Option<Runnable> {
         let now = || self.shared.start.elapsed();
-        let take = |worker: &Arc<Remote>| worker.stealable.take_old_lifo(now);
-        let from_workers = self.shared.workers.iter().find_map(take);
-        from_workers.or_else(|| self.shared.spares.iter().find_map(take))
+        let mut others = self.shared.everybody().enumerate();
+        others.find_map(|(victim, worker)| {
+            let runnable = worker.stealable.take_old_lifo(now)?;
+            Some(self.stolen(runnable, victim))
+        })
+    }
+
+    fn stolen(&self, runnable: Runnable, victim: usize) -> Runnable {
+        self.shared.note(|| Event::Stolen(&runnable.0, victim));
+        runnable
     }
 
     /// Steals from some worker that has so many to steal, or more.
     fn steal(&self, least: usize) -> Option<Runnable> {
-        let workers = &self.shared.workers;
-        let start = self.next_random() as usize % workers.len();
-        let victims = workers[start..].iter().chain(&workers[..start]);
-        victims
-            .chain(self.shared.spares.iter())
-            .map(|victim| &victim.stealable)
-            .filter(|stealable| stealable.len() >= least)
-            .find_map(|stealable| self.local.steal_from(stealable))
+        let workers = self.shared.workers.len();
+        let start = self.next_random() as usize % workers;
+        let from = |victim: usize| {
+            let stealable = &self.shared.remote(victim).stealable;
+            let stolen = (stealable.len() >= least).then(|| self.local.steal_from(stealable));
+            Some(self.stolen(stolen??, victim))
+        };
+        let spares = self.shared.spares.iter().count();
+        (start..workers)
+            .chain(0..start)
+            .chain(workers..workers + spares)
+            .find_map(from)
     }
 
     /// Steals what waits alone for its worker, if it still does after a moment.
@@ -342,6 +353,7 @@ impl Idler for Worker {
 
     fn is_not_stuck(&self) {
         if self.remote.pace.is_stuck() {
+            self.shared.note(|| Event::IsBack(self.index));
             self.shared
                 .roster
                 .is_back(&self.shared.idle, &self.remote.pace);

@@ -25,6 +25,7 @@ use crate::run::reason::Holder;
 use crate::run::registry::Cursor;
 use crate::run::shared::Shared;
 use crate::run::ticks;
+use crate::runtime::record;
 use crate::runtime::state::Parked;
 
 /// How many groups a dump has, and how many threads are told of in each.
@@ -45,6 +46,14 @@ pub(in crate::runtime) fn enter(runtime: &Arc<Shared>) {
     let mut runtimes = RUNTIMES.get_or_make(Mutex::default).lock();
     runtimes.retain(|runtime| runtime.strong_count() > 0);
     runtimes.push(Arc::downgrade(runtime));
+}
+
+/// Those that are there, in the order in which they have started.
+pub(in crate::runtime) fn runtimes() -> Vec<Arc<Shared>> {
+    match RUNTIMES.get() {
+        Some(runtimes) => runtimes.lock().iter().filter_map(Weak::upgrade).collect(),
+        None => Vec::new(),
+    }
 }
 
 /// All green threads of this process.
@@ -106,10 +115,8 @@ impl Collector {
     }
 
     fn collect(mut self) -> Dump {
-        let runtimes: Vec<_> = match RUNTIMES.get() {
-            Some(runtimes) => runtimes.lock().iter().filter_map(Weak::upgrade).collect(),
-            None => Vec::new(),
-        };
+        let record = record::record();
+        let runtimes = runtimes();
         for (number, runtime) in runtimes.iter().enumerate() {
             self.look_at(number, runtime);
         }
@@ -129,6 +136,7 @@ impl Collector {
             workers: self.workers,
             groups: self.groups.into_iter().map(name).collect(),
             left_out: self.left_out,
+            record,
         }
     }
 

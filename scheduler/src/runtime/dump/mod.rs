@@ -21,8 +21,10 @@ pub(crate) mod signal;
 use std::fmt;
 use std::time::Duration;
 
-pub(super) use collect::enter;
+pub(super) use collect::{enter, runtimes};
 use frames::Frame;
+
+use crate::runtime::record::Record;
 
 /// The green threads of this process, and what they do: see [`dump`].
 #[derive(Debug, Clone)]
@@ -37,6 +39,8 @@ pub struct Dump {
     pub(super) groups: Vec<Group>,
     /// How many threads are in no group, since there were too many groups.
     pub(super) left_out: usize,
+    /// What has led to that, where it is recorded.
+    pub(super) record: Record,
 }
 
 /// A worker.
@@ -147,6 +151,12 @@ impl Dump {
     pub fn parked(&self) -> usize {
         self.parked
     }
+
+    /// The last events of each worker, up to when the dump was taken, where they are
+    /// [recorded](crate::Builder::record).
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
 }
 
 fn plural(count: usize) -> &'static str {
@@ -196,6 +206,9 @@ impl fmt::Display for Dump {
         }
         if self.left_out > 0 {
             writeln!(f, "\nand {} threads with other stacks", self.left_out)?;
+        }
+        if !self.record.is_empty() {
+            write!(f, "\n{}", self.record)?;
         }
         Ok(())
     }

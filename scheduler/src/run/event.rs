@@ -1,0 +1,62 @@
+//! What happens in the scheduler, told where it happens.
+//!
+//! Each [`Event`] is [noted](Shared::note) by the [recorder](crate::run::recorder), if the runtime has one. While it
+//! has none, that is one look at a field of the runtime, and nothing is made of the event.
+
+use std::panic::Location;
+
+use crate::protocol::word::{By, Epoch};
+use crate::run::green::Waiter;
+use crate::run::shared::Shared;
+
+/// What happens, to which green thread or worker.
+#[derive(Clone, Copy)]
+pub(crate) enum Event<'a> {
+    /// It is about to be queued for the first time, by the current thread.
+    Spawned(&'a Waiter),
+    /// The current worker is about to switch to it.
+    Runs(&'a Waiter),
+    /// The current worker has switched back from it.
+    Ran(&'a Waiter, Ran),
+    /// The current thread, which is this one, is about to suspend, for that reason and there.
+    Waits(&'a Waiter, &'static str, &'static Location<'static>),
+    /// This wait of it has been ended, by the current thread or what runs there.
+    Woken(&'a Waiter, Epoch, By),
+    /// The current worker has taken it from the worker of that number, and perhaps others with it.
+    Stolen(&'a Waiter, usize),
+    /// The place of the worker of that number is handed over.
+    HandedOver(usize),
+    /// That worker is stuck no more.
+    IsBack(usize),
+}
+
+/// Why a green thread has given its worker back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+pub(crate) enum Ran {
+    /// It lets others run.
+    Yields,
+    /// It waits.
+    Waits,
+    /// It has ended.
+    Ends,
+}
+
+impl Shared {
+    /// Tells the recorder, if there is one.
+    #[inline]
+    pub(crate) fn note<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+        if self.recorder.is_some() {
+            self.note_now(event);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_now<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+        if let Some(recorder) = &self.recorder {
+            recorder.write(self.id, event());
+        }
+    }
+}
