@@ -15,13 +15,17 @@ ARGS ?=
 ROVING_EXPECT_OWN ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(shell grep -cwm1 fsgsbase /proc/cpuinfo),0)
 export ROVING_EXPECT_OWN
 
+# The same of a gdb that may look at other processes.
+ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell command -v gdb),1,0),0)
+export ROVING_EXPECT_GDB
+
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress soundness glibc kernels loom examples ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-check peers clean
+.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
-test: check unit pinned guards confined-some shared stress soundness loom examples   ## all that continuous integration runs
+test: check unit pinned guards confined-some shared stress debugger soundness loom examples   ## all that continuous integration runs
 	@echo "make test: all passed"
 
 tools:
@@ -64,6 +68,9 @@ glibc:                ## own thread-locals, stacks and overflows under the C lib
 
 stress:               ## the stress tests, in release
 	timeout 1200 $(CARGO) test --release --locked -p roving-scheduler -p roving --test 'stress*' --test 'many*'
+
+debugger:             ## the script for gdb, in release, where there is no more debug information than lines
+	timeout 600 $(CARGO) test --release --locked -p roving --test gdb
 
 loom:                 ## the wait, idle and join protocols under the model checker
 	LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg roving_loom" CARGO_TARGET_DIR=target/loom \

@@ -43,8 +43,9 @@ use roving_scheduler::wait::{self, Interrupt, Outcome, Ticket, Why};
 
 use crate::event::{Event, Key};
 
-/// What an operation waits for.
+/// What an operation waits for. Debuggers read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Direction {
     /// Data, a connection to accept, or the end of the stream.
     Read,

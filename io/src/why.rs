@@ -8,10 +8,11 @@ use rustix::net::{SocketAddrAny, getpeername, getsockname, sockopt};
 
 use crate::readiness::Direction;
 
-/// Whoever waits borrows the descriptor, so it is the same when somebody asks.
+/// Whoever waits borrows the descriptor, so it is the same when somebody asks. Debuggers read it.
+#[repr(C)]
 pub(crate) struct Operation<'a> {
-    pub(crate) direction: Direction,
     pub(crate) fd: BorrowedFd<'a>,
+    pub(crate) direction: Direction,
 }
 
 impl Why for Operation<'_> {

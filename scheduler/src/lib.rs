@@ -42,6 +42,8 @@
 //! - Nobody sleeps while there is work that nobody is on the way to (`protocol/idle`).
 //! - The worker loop never runs on a green stack, and user code never on a worker's (`run/worker`).
 
+#![debugger_visualizer(gdb_script_file = "../gdb.py")]
+
 pub mod blocking;
 pub mod channel;
 pub mod coroutine;

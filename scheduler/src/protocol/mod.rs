@@ -23,6 +23,7 @@
 //! | `timer`      | deadlines, in shards                                                |
 //! | `spare`      | memory that was used in a burst goes back                           |
 //! | `list`       | a list of nodes that lie on the stacks of those who wait            |
+//! | `outline`    | where the fields of types are, for those who read memory from outside |
 //! | `process`    | which process this is, after a fork                                 |
 //! | `say`        | what the runtime says on standard error                             |
 //!
@@ -34,6 +35,7 @@ mod hammer;
 pub(crate) mod idle;
 pub(crate) mod list;
 pub(crate) mod nap;
+pub(crate) mod outline;
 pub(crate) mod pace;
 pub(crate) mod parker;
 pub(crate) mod primitive;

@@ -13,11 +13,14 @@
 
 use std::fmt;
 use std::io;
+use std::mem::offset_of;
 use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-static FORKS: AtomicU32 = AtomicU32::new(0);
+use crate::protocol::outline::Field;
+
+pub(crate) static FORKS: AtomicU32 = AtomicU32::new(0);
 
 /// A process, among those from which this one was forked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +103,11 @@ struct Made<T> {
 }
 
 impl<T> PerProcess<T> {
+    pub(crate) const FIELDS: [Field; 2] = [
+        Field::new("PerProcess.process", offset_of!(Made<T>, process)),
+        Field::new("PerProcess.value", offset_of!(Made<T>, value)),
+    ];
+
     pub(crate) const fn new() -> Self {
         Self(AtomicPtr::new(ptr::null_mut()))
     }

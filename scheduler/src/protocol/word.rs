@@ -31,6 +31,7 @@
 //!   ended. A *masked* wait (of a thread that is unwinding and may not unwind again) is left alone.
 //!   What the bit stands for is kept in [`ambient`](crate::run::ambient).
 
+use crate::protocol::outline::Field;
 use crate::protocol::primitive::{AtomicU64, Ordering};
 
 const STATE: u64 = 0b11;
@@ -116,6 +117,11 @@ pub(crate) enum Commit {
 pub(crate) struct WaitWord(AtomicU64);
 
 impl WaitWord {
+    pub(crate) const FIELDS: [Field; 2] = [
+        Field::new("WaitWord.state", STATE as usize),
+        Field::new("WaitWord.parked", PARKED as usize),
+    ];
+
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(IDLE))
     }

@@ -24,6 +24,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use crate::protocol::completion::Completion;
+use crate::protocol::outline::{Field, fields};
 use crate::protocol::parker::Parker;
 use crate::protocol::task::Task;
 use crate::protocol::token::Token;
@@ -56,6 +57,7 @@ pub(crate) struct Waiter {
     clippy::large_enum_variant,
     reason = "nearly all are green, and are reached in one step"
 )]
+#[repr(C)]
 pub(crate) enum Kind {
     /// A plain OS thread, which sleeps in this.
     Os(Parker),
@@ -67,6 +69,8 @@ pub(crate) enum Kind {
 }
 
 impl Waiter {
+    pub(crate) const FIELDS: [Field; 5] = fields!(Waiter: word, reason, id, name, kind);
+
     pub(crate) fn new(name: Option<Box<str>>, kind: Kind) -> Self {
         Self {
             word: WaitWord::new(),
@@ -178,6 +182,10 @@ pub(crate) struct Green {
 }
 
 impl Green {
+    pub(crate) const FIELDS: [Field; 1] = fields!(Green: own_stack);
+    /// Where it is in its kind, whose tag is in front of it.
+    pub(crate) const IN_KIND: Field = Field::new("Kind.green", align_of::<Kind>());
+
     const NOWHERE: usize = usize::MAX;
     /// The bit of `scanned` that says that the wait was long, and all has been given back.
     pub(crate) const RECLAIMED: u64 = 1;

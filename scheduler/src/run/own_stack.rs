@@ -7,6 +7,7 @@ use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
+use crate::protocol::outline::{Field, fields};
 use crate::stack::coroutine::{Body, Coroutine, Suspender};
 use crate::stack::fp::{Environment, Saved};
 use crate::stack::{Promise, Stack};
@@ -23,6 +24,7 @@ pub(crate) struct OwnStack {
 }
 
 /// How far it has come. It changes once, by whoever has the right to run it.
+#[repr(C)]
 enum Stage {
     /// It has not run: it is what it will do, the promise of a stack to do it on, and the
     /// floating-point environment of the thread that has spawned it.
@@ -39,11 +41,19 @@ pub(crate) struct Started {
     pub(crate) environment: Saved,
 }
 
+impl Started {
+    pub(crate) const FIELDS: [Field; 1] = fields!(Started: coroutine);
+    /// Where it is in its stage, whose tag is in front of it.
+    pub(crate) const IN_STAGE: Field = Field::new("Stage.started", align_of::<Stage>());
+}
+
 // SAFETY: the stage is written by whoever has the right to run the thread, before it runs, and read by
 // those for whom that has happened: see `started`. The rest is `Sync` by itself.
 unsafe impl Sync for OwnStack {}
 
 impl OwnStack {
+    pub(crate) const FIELDS: [Field; 2] = fields!(OwnStack: site, stage);
+
     pub(crate) fn new(body: Body, stack: Promise, site: &'static Location<'static>) -> Self {
         Self {
             site,

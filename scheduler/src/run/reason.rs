@@ -17,6 +17,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Instant;
 
+use crate::protocol::outline::{Field, fields};
+
 /// What a thread waits for, for people.
 ///
 /// It is asked on another thread than the one that waits, which cannot go on meanwhile: it must not
@@ -71,6 +73,10 @@ pub(crate) struct Reason<'a> {
     pub(crate) why: &'a (dyn Why + 'a),
     pub(crate) place: &'static Location<'static>,
     pub(crate) deadline: Option<Instant>,
+}
+
+impl Reason<'_> {
+    pub(crate) const FIELDS: [Field; 2] = fields!(Reason: why, place);
 }
 
 /// The reason that a thread has given last. See the [module](self).

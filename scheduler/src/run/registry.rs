@@ -22,6 +22,7 @@ use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use slab::Slab;
 
+use crate::protocol::outline::{Field, fields};
 use crate::run::green::Waiter;
 
 /// A list that has room for so many times its threads, and for more than a few, has had a burst of them.
@@ -50,7 +51,15 @@ pub(crate) struct Closed;
 struct Shard {
     /// How many were counted here, less how many ended here.
     alive: AtomicIsize,
-    entered: Mutex<Slab<Arc<Waiter>>>,
+    entered: Mutex<Entered>,
+}
+
+/// Those that have been entered.
+pub(crate) type Entered = Slab<Arc<Waiter>>;
+
+impl Shard {
+    const FIELDS: [Field; 2] = fields!(Shard: alive, entered);
+    const SIZE: Field = Field::new("Shard.size", size_of::<CachePadded<Self>>());
 }
 
 /// See the [module](self).
@@ -61,6 +70,10 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
+    pub(crate) const FIELDS: [Field; 1] = fields!(Registry: shards);
+    pub(crate) const OF_SHARDS: [Field; 2] = Shard::FIELDS;
+    pub(crate) const SIZE_OF_SHARD: Field = Shard::SIZE;
+
     pub(crate) fn new(shards: usize) -> Self {
         Self {
             shards: (0..shards).map(|_| CachePadded::default()).collect(),

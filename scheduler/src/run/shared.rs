@@ -14,6 +14,7 @@ use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use crate::protocol::idle::{Idle, Watcher};
+use crate::protocol::outline::{Field, fields};
 use crate::protocol::pace::{Pace, Seen};
 use crate::protocol::parker::{Parker, Rouse};
 use crate::protocol::process::Process;
@@ -63,6 +64,8 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
+    pub(crate) const FIELDS: [Field; 2] = fields!(Remote: running, os_thread);
+
     pub(crate) fn new(stealable: Stealable) -> Self {
         Self {
             pace: CachePadded::new(Pace::new()),
@@ -96,6 +99,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    pub(crate) const FIELDS: [Field; 1] = fields!(Running: thread);
+
     fn new() -> Self {
         Self {
             thread: Shown::new(),
@@ -158,6 +163,8 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    pub(crate) const FIELDS: [Field; 3] = fields!(Shared: workers, spares, registry);
+
     pub(crate) fn new(plan: Plan, stealable: Vec<Stealable>) -> Self {
         let workers = stealable.len();
         let spares = Spares::new(&plan.name, plan.max_spares);

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::protocol::outline::{Field, fields};
 use crate::protocol::say::say;
 use crate::run::os_thread;
 use crate::run::queue::Local;
@@ -59,6 +60,8 @@ struct Seat {
 }
 
 impl Spares {
+    pub(crate) const FIELDS: [Field; 2] = fields!(Spares: remotes, taken);
+
     pub(crate) fn new(name: &str, bound: usize) -> Self {
         Self {
             name: name.to_owned(),

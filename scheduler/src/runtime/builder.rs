@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dump::{self, signal};
-use super::{Runtime, cpus};
+use super::{Runtime, cpus, debugger};
 use crate::protocol::say::say;
 use crate::run::context;
 use crate::run::os_thread;
@@ -327,6 +327,7 @@ fn start(plan: Plan, workers: usize) -> io::Result<Runtime> {
         stack_use::report_at_exit(&shared);
     }
     dump::enter(&shared);
+    debugger::prepare();
     let mut runtime = Runtime::new(shared.clone());
     for (index, local) in locals.into_iter().enumerate() {
         let shared = shared.clone();

@@ -9,6 +9,7 @@
 //! | `state`    | what a thread does at a moment                                  |
 //! | `dump/`    | what all green threads do                                       |
 //! | `record/`  | what has happened lately                                        |
+//! | `debugger` | what a debugger reads to find them                              |
 //! | `shutdown` | the end of a runtime                                            |
 //!
 //! It may use the floors below: `wait`, `run`, `stack` and `protocol`. It knows green threads as what
@@ -16,6 +17,7 @@
 
 pub(crate) mod builder;
 mod cpus;
+mod debugger;
 pub(crate) mod dump;
 mod global;
 mod handle;

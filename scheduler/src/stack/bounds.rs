@@ -9,6 +9,7 @@ use std::ptr;
 
 use super::guard;
 use super::page::page;
+use crate::protocol::outline::{Field, fields};
 
 /// See the [module](self).
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,8 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    pub(crate) const FIELDS: [Field; 2] = fields!(Bounds: lowest, base);
+
     /// Whether `address` is in the part that may be used.
     pub(super) fn holds(&self, address: usize) -> bool {
         (self.lowest..self.base).contains(&address)

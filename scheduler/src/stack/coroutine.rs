@@ -49,6 +49,7 @@ use std::ptr::NonNull;
 use corosensei::stack::DefaultStack;
 use corosensei::{CoroutineResult, Yielder};
 
+use crate::protocol::outline::{Field, fields};
 use crate::protocol::process::Process;
 #[cfg(feature = "thread-sanitizer")]
 use crate::stack::thread_sanitizer;
@@ -129,6 +130,15 @@ unsafe impl Send for Coroutine {}
 unsafe impl Sync for Coroutine {}
 
 impl Coroutine {
+    pub(crate) const FIELDS: [Field; 3] = fields!(Coroutine: inner, stack, suspended_at);
+    /// How large what is the library's is. It has the stack pointer of one that has suspended, at most
+    /// [so far](Self::BELOW_NOTED) below where that was; and that of one that has not run.
+    pub(crate) const INNER: Field = Field::new(
+        "Coroutine.inner.size",
+        size_of::<corosensei::Coroutine<Order, Suspended, (), Stack>>(),
+    );
+    pub(crate) const BELOW_NOTED: Field = Field::new("Coroutine.below_noted", BELOW_NOTED);
+
     /// Makes a coroutine that will call `body` on `stack`, and then end its thread if that has
     /// thread-locals of its own.
     pub(crate) fn new(stack: Stack, body: Body) -> Self {

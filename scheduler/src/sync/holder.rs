@@ -19,8 +19,9 @@ mod real {
     use crate::run::context;
     use crate::wait;
 
-    /// See the [module](super).
+    /// See the [module](super). Debuggers read it.
     #[derive(Debug)]
+    #[repr(C)]
     pub(in crate::sync) struct Holder {
         /// An address on the stack that it was taken on.
         stack: AtomicUsize,

@@ -37,6 +37,8 @@ const COMPLETE: u32 = 4;
 /// assert_eq!(runs, 1);
 /// assert!(START.is_completed());
 /// ```
+// Debuggers read it.
+#[repr(C)]
 pub struct Once {
     state: AtomicU32,
     /// The thread whose closure runs.
@@ -225,7 +227,8 @@ impl Once {
     }
 }
 
-/// Why one waits who is parked.
+/// Why one waits who is parked. Debuggers read it.
+#[repr(C)]
 struct RunOf<'a>(&'a Once);
 
 impl Why for RunOf<'_> {

@@ -39,8 +39,9 @@ const HANDED_OFF: Grant = 1;
 /// on another core takes.
 const SPINS: u32 = if cfg!(roving_loom) { 0 } else { 60 };
 
-/// See the [module](self).
+/// See the [module](self). Debuggers read it.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct RawMutex {
     state: AtomicU32,
     holder: Holder,
@@ -232,7 +233,8 @@ impl RawMutex {
     }
 }
 
-/// Why one waits who is parked.
+/// Why one waits who is parked. Debuggers read it.
+#[repr(C)]
 struct LockOf<'a> {
     mutex: &'a RawMutex,
     /// What the mutex is called.

@@ -43,8 +43,9 @@ const SPINS: u32 = if cfg!(roving_loom) { 0 } else { 60 };
 /// hand, which is dear: better not to begin with it while a lock is held for a moment at a time.
 const YIELDS: u32 = if cfg!(roving_loom) { 0 } else { 3 };
 
-/// See the [module](self).
+/// See the [module](self). Debuggers read it.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct RawRwLock {
     state: AtomicU32,
     writer: Holder,
@@ -387,7 +388,8 @@ impl Drop for GivesUp<'_> {
     }
 }
 
-/// Why one waits who is parked.
+/// Why one waits who is parked. Debuggers read it.
+#[repr(C)]
 struct LockOf<'a> {
     lock: &'a RawRwLock,
     kind: Kind,

@@ -257,7 +257,8 @@ impl<T> Selectable for JoinHandle<T> {
     }
 }
 
-/// Why one waits who joins.
+/// Why one waits who joins. Debuggers read it.
+#[repr(C)]
 struct EndOf<'a>(&'a Waiter);
 
 impl Why for EndOf<'_> {

@@ -309,7 +309,8 @@ impl<T> Chan<T> {
     }
 }
 
-/// Why one waits, and for whom.
+/// Why one waits, and for whom. Debuggers read it.
+#[repr(C)]
 struct OtherSide<'a> {
     waits: Side,
     senders: &'a AtomicUsize,

@@ -55,8 +55,9 @@ impl<T> Waiter<T> {
     }
 }
 
-/// Which list a node is in.
+/// Which list a node is in. Debuggers read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(in crate::channel) enum Side {
     Send,
     Receive,

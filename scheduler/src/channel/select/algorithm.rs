@@ -262,7 +262,8 @@ impl<'a> Select<'a> {
     }
 }
 
-/// Why one waits.
+/// Why one waits. Debuggers read it.
+#[repr(C)]
 struct ArmsOf(usize);
 
 impl Why for ArmsOf {

@@ -38,7 +38,7 @@ const SLICE: usize = 256;
 const STACK: usize = 1 << 20;
 
 /// The runtimes of this process, those that are gone too.
-static RUNTIMES: PerProcess<Mutex<Vec<Weak<Shared>>>> = PerProcess::new();
+pub(in crate::runtime) static RUNTIMES: PerProcess<Mutex<Vec<Weak<Shared>>>> = PerProcess::new();
 static ONE_AT_A_TIME: PerProcess<Mutex<()>> = PerProcess::new();
 
 /// A runtime has started.

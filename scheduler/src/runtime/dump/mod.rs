@@ -21,7 +21,7 @@ pub(crate) mod signal;
 use std::fmt;
 use std::time::Duration;
 
-pub(super) use collect::{enter, runtimes};
+pub(super) use collect::{RUNTIMES, enter, runtimes};
 use frames::Frame;
 
 use crate::runtime::record::Record;
