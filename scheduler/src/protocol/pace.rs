@@ -69,8 +69,13 @@ impl Pace {
 
     /// What a worker that is busy has written last, unless it is marked.
     pub(crate) fn seen(&self) -> Option<Seen> {
+        self.run().filter(|_| !self.is_stuck())
+    }
+
+    /// What a worker that is busy has written last, be it marked or not.
+    pub(crate) fn run(&self) -> Option<Seen> {
         let word = self.word.load(Ordering::Relaxed);
-        (word & RESTS == 0 && !self.is_stuck()).then_some(Seen(word))
+        (word & RESTS == 0).then_some(Seen(word))
     }
 
     /// Whether the worker is busy, and has not written anything else since.

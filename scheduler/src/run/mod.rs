@@ -32,6 +32,7 @@
 //! | `panic_message` | what the message of a panic says of a green thread                   |
 //! | `reclaim`   | long-parked green threads give back what they do not use of their stacks |
 //! | `overflow`  | what is said when a stack overflows                                      |
+//! | `glimpse`   | what a thread does that runs, seen from outside                          |
 //! | `signal_handler` | handlers of signals, and those that were there before them             |
 //! | `signal_stack` | where the handler of an overflow runs                              |
 //! | `stack_use` | how much of their stacks green threads use                               |
@@ -47,6 +48,7 @@ pub(crate) mod ambient;
 pub(crate) mod context;
 pub mod driver;
 pub(crate) mod event;
+pub(crate) mod glimpse;
 pub(crate) mod green;
 pub(crate) mod guest;
 pub(crate) mod hold;

@@ -2,6 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::mem::{self, MaybeUninit};
+use std::ptr;
 
 use libc::siginfo_t;
 
@@ -53,5 +54,51 @@ impl Previous {
             }
         }
         Left::Nothing
+    }
+}
+
+/// What is done with a signal now.
+pub(crate) struct Action(libc::sigaction);
+
+impl Action {
+    pub(crate) fn of(signal: c_int) -> Self {
+        let mut current = MaybeUninit::zeroed();
+        // SAFETY: it asks for what there is; zeroes are a valid `sigaction`.
+        unsafe {
+            libc::sigaction(signal, ptr::null(), current.as_mut_ptr());
+            Self(current.assume_init())
+        }
+    }
+
+    pub(crate) fn is(&self, handler: Handler) -> bool {
+        self.0.sa_sigaction == handler as *const () as usize
+    }
+
+    /// Whether nobody handles it.
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self.0.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN)
+    }
+}
+
+/// Calls `run` in a handler, and leaves `errno` as it was to what is interrupted.
+pub(crate) fn keep_errno(run: impl FnOnce()) {
+    // SAFETY: it is the current thread's.
+    unsafe {
+        let before = *errno();
+        run();
+        *errno() = before;
+    }
+}
+
+/// Where the current thread has its `errno`.
+fn errno() -> *mut libc::c_int {
+    // SAFETY: they ask for nothing.
+    unsafe {
+        #[cfg(target_os = "linux")]
+        return libc::__errno_location();
+        #[cfg(any(target_os = "macos", target_os = "ios", target_os = "freebsd"))]
+        return libc::__error();
+        #[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
+        return libc::__errno();
     }
 }

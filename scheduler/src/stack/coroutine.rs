@@ -266,14 +266,15 @@ fn begin(body: Body, suspender: Suspender) {
 /// begins, as far as these are found.
 pub(crate) fn frames_of_body(frames: &[usize]) -> Range<usize> {
     let suspends = Suspender::suspend as unsafe fn(Suspender, Suspend) as *const ();
-    let begins = begin as fn(Body, Suspender) as *const ();
-    let at = |function: *const ()| {
-        let is_it = |frame: &usize| frames::function_of(*frame) == function.addr();
-        frames.iter().position(is_it)
-    };
-    let first = at(suspends).map_or(0, |at| at + 1);
-    let end = at(begins).unwrap_or(frames.len()).max(first);
-    first..end
+    let is_suspend = |frame: &usize| frames::function_of(*frame) == suspends.addr();
+    let first = frames.iter().position(is_suspend).map_or(0, |at| at + 1);
+    let end = frames.iter().position(|frame| begins(*frame));
+    first..end.unwrap_or(frames.len()).max(first)
+}
+
+/// Whether a frame is the outermost one of what a coroutine does.
+pub(super) fn begins(frame: usize) -> bool {
+    frames::function_of(frame) == (begin as fn(Body, Suspender) as *const ()).addr()
 }
 
 /// What is saved at the top of a stack on which nothing is: the address that it goes on at, and with it the end

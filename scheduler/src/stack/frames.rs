@@ -9,6 +9,7 @@ unsafe extern "C" {
         data: *mut c_void,
     ) -> c_int;
     fn _Unwind_GetIP(frame: *mut c_void) -> usize;
+    fn _Unwind_GetCFA(frame: *mut c_void) -> usize;
     fn _Unwind_FindEnclosingFunction(address: *mut c_void) -> *mut c_void;
 }
 
@@ -19,10 +20,19 @@ const ENOUGH: c_int = 5;
 /// Gives the address that each frame goes on at, from the inside to the outside, until `visit` says no. It must
 /// not unwind.
 #[inline(never)]
-pub(crate) fn each<F: FnMut(usize) -> bool>(mut visit: F) {
-    extern "C" fn call<F: FnMut(usize) -> bool>(frame: *mut c_void, visit: *mut c_void) -> c_int {
+pub(crate) fn each(mut visit: impl FnMut(usize) -> bool) {
+    each_with_stack_pointer(|address, _| visit(address));
+}
+
+/// The same, with the stack pointer of each frame.
+#[inline(never)]
+pub(crate) fn each_with_stack_pointer<F: FnMut(usize, usize) -> bool>(mut visit: F) {
+    extern "C" fn call<F: FnMut(usize, usize) -> bool>(
+        frame: *mut c_void,
+        visit: *mut c_void,
+    ) -> c_int {
         // SAFETY: the frame is for this call, and `visit` what was given below.
-        let goes_on = unsafe { (*visit.cast::<F>())(_Unwind_GetIP(frame)) };
+        let goes_on = unsafe { (*visit.cast::<F>())(_Unwind_GetIP(frame), _Unwind_GetCFA(frame)) };
         if goes_on { GO_ON } else { ENOUGH }
     }
 

@@ -18,6 +18,7 @@
 //! | `usage`     | how much of a stack has been used                                            |
 //! | `coroutine` | what a green thread runs as, by the coroutine library                         |
 //! | `frames`    | the functions that whoever asks is in                                        |
+//! | `copied`    | the stack of a thread that goes on, copied, and walked                       |
 //! | `fiber`     | coroutines that are no threads, by the same                                  |
 //! | `plate`     | whose stack an address is on, for those who know nothing else                |
 //! | `mode`      | whose thread-locals a green thread uses                                      |
@@ -38,6 +39,8 @@ mod bounds;
 mod cache;
 mod class;
 mod cooling;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) mod copied;
 pub(crate) mod coroutine;
 pub(crate) mod fiber;
 pub(crate) mod fp;

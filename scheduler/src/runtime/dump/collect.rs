@@ -2,11 +2,12 @@
 //!
 //! The green threads that have suspended are in the registry, which is looked through in slices. One that is
 //! parked is held, asked why it waits, and [visited](crate::stack::coroutine): its stack is walked. What
-//! else is in the registry runs, or waits to be run. Those that run are shown by their workers; what is left
-//! of all that are alive waits to begin.
+//! else is in the registry runs, or waits to be run. Those that run are shown by their workers, and a
+//! [glimpse](crate::run::glimpse) of each is taken; what is left of all that are alive waits to begin.
 //!
 //! Whoever takes a dump does so on a stack that was made for it, since a green thread may have little of its own.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::process;
@@ -17,16 +18,19 @@ use corosensei::stack::DefaultStack;
 use parking_lot::Mutex;
 
 use super::frames::{self, Addresses, Named};
-use super::{Dump, Group, HeldBy, Kind, Thread, Worker};
+use super::{Does, Dump, Group, HeldBy, Kind, Thread, Worker};
 use crate::protocol::process::PerProcess;
+use crate::run::glimpse::Glimpse;
 use crate::run::green::Waiter;
 use crate::run::hold::Held;
+use crate::run::processor;
 use crate::run::reason::Holder;
 use crate::run::registry::Cursor;
-use crate::run::shared::Shared;
+use crate::run::shared::{Remote, Shared};
 use crate::run::ticks;
 use crate::runtime::record;
 use crate::runtime::state::Parked;
+use crate::stack::coroutine;
 
 /// How many groups a dump has, and how many threads are told of in each.
 const MOST_GROUPS: usize = 500;
@@ -36,6 +40,8 @@ const EXAMPLES: usize = 5;
 const SLICE: usize = 256;
 
 const STACK: usize = 1 << 20;
+
+const NO_MEMORY: &str = "there is no memory to walk its stack";
 
 /// The runtimes of this process, those that are gone too.
 pub(in crate::runtime) static RUNTIMES: PerProcess<Mutex<Vec<Weak<Shared>>>> = PerProcess::new();
@@ -73,6 +79,10 @@ struct Collector {
     known: HashMap<Doing, usize>,
     groups: Vec<Collected>,
     workers: Vec<Worker>,
+    /// `None` if there can be none, and why.
+    glimpse: Result<Glimpse, &'static str>,
+    /// The stacks of those that run, with the number of a thread of each.
+    running: HashMap<Addresses, u64>,
     counts: Counts,
     left_out: usize,
 }
@@ -103,12 +113,18 @@ struct Collected {
 
 impl Collector {
     fn new(stack: Option<DefaultStack>) -> Self {
+        let glimpse = match stack {
+            Some(_) => Glimpse::new().map_err(|_| "the system does not let its stack be copied"),
+            None => Err(NO_MEMORY),
+        };
         Self {
             stack,
             addresses: Vec::with_capacity(frames::MOST_FRAMES),
             known: HashMap::new(),
             groups: Vec::new(),
             workers: Vec::new(),
+            glimpse,
+            running: HashMap::new(),
             counts: Counts::default(),
             left_out: 0,
         }
@@ -142,6 +158,7 @@ impl Collector {
 
     fn look_at(&mut self, number: usize, runtime: &Arc<Shared>) {
         let mut running = Vec::new();
+        let mut workers = Vec::new();
         for (index, worker) in runtime.everybody().enumerate() {
             let thread = runtime.onlookers.look(&worker.running.thread);
             let since = worker.running.since.load(Ordering::Relaxed);
@@ -152,7 +169,9 @@ impl Collector {
                     seconds: ticks::elapsed_since(since).map(|time| time.as_secs_f64()),
                     ..Thread::of(thread)
                 }),
+                does: None,
             });
+            workers.extend(thread.is_some().then(|| (self.workers.len() - 1, worker)));
             running.extend(thread);
         }
         let (mut entered, mut runs) = (0, running.len());
@@ -182,6 +201,49 @@ impl Collector {
         self.counts.alive += alive;
         self.counts.running += runs;
         self.counts.runnable += alive - known;
+        for ((place, worker), thread) in workers.into_iter().zip(&running) {
+            self.workers[place].does = Some(self.look_closer(worker, thread));
+        }
+    }
+
+    /// What a thread does that a worker has shown.
+    fn look_closer(&mut self, worker: &Remote, thread: &Arc<Waiter>) -> Does {
+        if worker.os_thread() == processor::os_thread() {
+            return Does::unknown("it takes this dump");
+        }
+        let glimpse = match &mut self.glimpse {
+            Ok(glimpse) => glimpse,
+            Err(why) => return Does::unknown(why),
+        };
+        let doing = match glimpse.take(worker, thread) {
+            Ok(doing) => doing,
+            Err(why) => return Does::unknown(why),
+        };
+        let (addresses, running) = (&mut self.addresses, &mut self.running);
+        let (mut stack, mut same_as) = (Vec::new(), None);
+        let walked = glimpse.walk(&mut || {
+            let mut walk = || {
+                Addresses::here(addresses);
+                let own = Glimpse::frames_of_thread(addresses);
+                match running.entry(Addresses::of(&addresses[own.clone()])) {
+                    Entry::Occupied(other) => same_as = Some(*other.get()),
+                    Entry::Vacant(place) => {
+                        place.insert(thread.id());
+                        stack = Named::here(addresses, own).frames();
+                    }
+                }
+            };
+            if panic::catch_unwind(AssertUnwindSafe(&mut walk)).is_err() {
+                process::abort();
+            }
+        });
+        let is_unknown = stack.is_empty() && same_as.is_none();
+        Does {
+            doing: Some(doing),
+            stack,
+            same_as,
+            no_stack: (!walked || is_unknown).then_some("nobody knows the code that it is in"),
+        }
     }
 
     /// `true` if the thread is parked, and has been told of.
@@ -196,7 +258,7 @@ impl Collector {
         let coroutine = held.coroutine();
         let mut named = None;
         let doing = match &mut self.stack {
-            None => Doing::Waits(site(waiter), "there is no memory to walk its stack"),
+            None => Doing::Waits(site(waiter), NO_MEMORY),
             Some(_) if !coroutine.has_room_for_visits() => {
                 Doing::Waits(site(waiter), "its stack is nearly full, and is left alone")
             }
@@ -207,7 +269,7 @@ impl Collector {
                     Addresses::here(addresses);
                     let found = Doing::Parked(Addresses::of(addresses));
                     if !known.contains_key(&found) && known.len() < MOST_GROUPS {
-                        named = Some(Named::here(addresses));
+                        named = Some(Named::here(addresses, coroutine::frames_of_body(addresses)));
                     }
                     doing = Some(found);
                 };

@@ -10,7 +10,7 @@ use std::env;
 use std::fmt;
 use std::ops::Range;
 
-use crate::stack::{coroutine, frames};
+use crate::stack::frames;
 
 /// So many frames of a stack are shown, and told from others.
 pub(super) const MOST_FRAMES: usize = 128;
@@ -59,10 +59,11 @@ pub(super) struct Named {
 }
 
 impl Named {
-    pub(super) fn here(addresses: &[usize]) -> Self {
+    /// `own` is which of the addresses on the stack are the thread's own.
+    pub(super) fn here(addresses: &[usize], own: Range<usize>) -> Self {
         Self {
             backtrace: Backtrace::force_capture(),
-            own: coroutine::frames_of_body(addresses),
+            own,
             addresses: Addresses::of(addresses),
         }
     }

@@ -12,7 +12,8 @@
 //! Nothing, until it is taken. Then each parked thread is [held](crate::run::hold) for as long as it takes to walk its
 //! stack, some microseconds, and is where it was afterwards. Locks of the runtime are held for moments in
 //! which nothing can block: those of the registry while some hundred references are copied. So a dump can be
-//! taken whatever the program does, also if all workers are stuck.
+//! taken whatever the program does, also if all workers are stuck. Of a thread that runs a
+//! [glimpse](crate::run::glimpse) is taken.
 
 mod collect;
 mod frames;
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub(super) use collect::{RUNTIMES, enter, runtimes};
 use frames::Frame;
 
+use crate::run::glimpse::Doing;
 use crate::runtime::record::Record;
 
 /// The green threads of this process, and what they do: see [`dump`].
@@ -52,6 +54,21 @@ pub(super) struct Worker {
     worker: usize,
     /// What it runs; `None` if it looks for work, or sleeps.
     runs: Option<Thread>,
+    does: Option<Does>,
+}
+
+/// What a thread does that runs.
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub(super) struct Does {
+    /// `None` if that is not known.
+    doing: Option<Doing>,
+    /// From the inside to the outside. Empty if it is not known.
+    stack: Vec<Frame>,
+    /// The number of the thread whose stack it is too.
+    same_as: Option<u64>,
+    /// Why there is no stack, if there is none.
+    no_stack: Option<&'static str>,
 }
 
 /// Threads that do the same.
@@ -109,10 +126,14 @@ pub(super) struct HeldBy {
 /// threads is not longer than one of a hundred. What it gives can be printed, and with the feature `serde`
 /// be serialized.
 ///
-/// It may be taken anywhere and at any time, and changes nothing in what the program does. The stacks are
-/// those of parked threads. Of one that runs it is told on which worker, for how long, and where it was
-/// spawned; one that waits to be run, or has not begun, is counted by where it was spawned. What is inside of a
-/// [`greenly`](crate::greenly) belongs to whoever polls it, and is not told of.
+/// It may be taken anywhere and at any time, and changes nothing in what the program does. Parked threads are shown
+/// with their stacks. Of one that runs it is told on which worker, for how long, where it was
+/// spawned, whether it computes or waits in the system, and, on x86-64 Linux, its stack; the chapter `watching` says
+/// which stacks are left alone. One that waits to be run, or has not begun, is counted by where it was spawned. What is
+/// inside of a [`greenly`](crate::greenly) belongs to whoever polls it, and is not told of.
+///
+/// A dump waits up to a tenth of a second for each thread that computes, a second for all, until the
+/// kernel's next tick finds it at that.
 ///
 /// # Examples
 ///
@@ -223,7 +244,38 @@ impl Worker {
         if let Some(seconds) = runs.seconds {
             write!(f, ", for {}", time(seconds))?;
         }
-        writeln!(f, ", spawned at {}", runs.spawned_at)
+        writeln!(f, ", spawned at {}", runs.spawned_at)?;
+        self.does
+            .as_ref()
+            .map_or(Ok(()), |does| write!(f, "{does}"))
+    }
+}
+
+impl Does {
+    fn unknown(why: &'static str) -> Self {
+        Self {
+            doing: None,
+            stack: Vec::new(),
+            same_as: None,
+            no_stack: Some(why),
+        }
+    }
+}
+
+impl fmt::Display for Does {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.doing {
+            Some(Doing::Computes) => writeln!(f, "  it computes")?,
+            Some(Doing::Waits) => writeln!(f, "  it waits in the system")?,
+            None => {}
+        }
+        if let Some(same) = self.same_as {
+            writeln!(f, "    where thread {same} does")?;
+        }
+        for frame in &self.stack {
+            writeln!(f, "    {frame}")?;
+        }
+        self.no_stack.map_or(Ok(()), |why| writeln!(f, "    {why}"))
     }
 }
 

@@ -95,31 +95,14 @@ fn complain(path: &Path, error: &io::Error) {
     ));
 }
 
-/// Where the current thread has its `errno`.
-fn errno() -> *mut libc::c_int {
-    // SAFETY: they ask for nothing.
-    unsafe {
-        #[cfg(target_os = "linux")]
-        return libc::__errno_location();
-        #[cfg(any(target_os = "macos", target_os = "ios", target_os = "freebsd"))]
-        return libc::__error();
-        #[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
-        return libc::__errno();
-    }
-}
-
 /// Only what may be done in a handler: it leaves `errno` as it was.
 extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let bell = BELL.get();
     if let Some(bell) = bell {
-        // SAFETY: it writes a byte, and does not block: if the pipe is full there will be a dump anyhow. What
-        // is interrupted finds its `errno` as it was.
-        unsafe {
-            let errno = errno();
-            let before = *errno;
-            libc::write(bell.as_raw_fd(), [1_u8].as_ptr().cast(), 1);
-            *errno = before;
-        }
+        signal_handler::keep_errno(|| {
+            // SAFETY: it writes a byte, and does not block: if the pipe is full there will be a dump anyhow.
+            unsafe { libc::write(bell.as_raw_fd(), [1_u8].as_ptr().cast(), 1) };
+        });
     }
     let Some(previous) = PREVIOUS.get() else {
         return;
