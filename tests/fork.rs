@@ -384,6 +384,11 @@ fn what_is_left_behind_is_told() {
         in_fork(|| {
             told(|| drop(isolated.spawn(|| ())));
             told(|| isolated.run(|| ()));
+            assert_eq!(
+                isolated.metrics().spawned,
+                0,
+                "its locks may be held for ever"
+            );
             let (ended, sleeps) = handles.take().unwrap();
             assert_eq!(ended.join().unwrap(), 1);
             told(|| drop(sleeps.join()));

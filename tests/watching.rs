@@ -86,3 +86,22 @@ fn programs_read_a_dump() {
         parked.join().unwrap();
     });
 }
+
+#[test]
+fn programs_can_read_the_numbers() {
+    each_worker_count(|runtime| {
+        let threads: Vec<_> = (0..200).map(|_| runtime.spawn(|| yield_now())).collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        let metrics = serde_json::to_string(&runtime.metrics()).unwrap();
+        let metrics: Value = serde_json::from_str(&metrics).unwrap();
+        assert_eq!(metrics["spawned"], 200);
+        assert_eq!(metrics["alive"], 0);
+        assert!(metrics["uptime"].as_f64().unwrap() > 0.0);
+        assert!(metrics["run_lengths"]["sum"].is_f64());
+        let worker = &metrics["workers"][0];
+        assert!(
+            worker["busy"].is_f64() && worker["is_spare"] == false,
+            "{metrics}"
+        );
+    });
+}

@@ -66,6 +66,7 @@ pub use run::driver;
 pub use run::shared::RuntimeId;
 pub use runtime::builder::Builder;
 pub use runtime::dump::{Dump, dump};
+pub use runtime::metrics::{Histogram, Metrics, WorkerMetrics};
 pub use runtime::record::{Record, record};
 pub use runtime::{Handle, Runtime, ShutdownTimedOut};
 pub use stack::mode::{NoOwnThreadLocals, ThreadLocals};

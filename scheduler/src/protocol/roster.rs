@@ -61,6 +61,8 @@ struct State {
     stuck: usize,
     enrolled: usize,
     reserve: Vec<usize>,
+    /// How often a worker has become stuck.
+    hand_overs: u64,
 }
 
 /// What has become of the place of a worker.
@@ -111,6 +113,7 @@ impl Roster {
     /// Has somebody take the place of one that has just been marked.
     fn fill(&self, state: &mut State, idle: &Idle, first: Option<usize>) -> Place {
         state.stuck += 1;
+        state.hand_overs += 1;
         let mut place = Place::Free;
         if state.enrolled >= state.stuck {
             place = Place::Taken;
@@ -205,6 +208,11 @@ impl Roster {
         self.stuck.load(Ordering::Relaxed)
     }
 
+    /// How many places have been handed over, those included that nobody was there to take.
+    pub(crate) fn hand_overs(&self) -> u64 {
+        self.state.lock().hand_overs
+    }
+
     /// Whether nobody is in reserve.
     pub(crate) fn has_no_reserve(&self) -> bool {
         self.state.lock().reserve.is_empty()
@@ -240,6 +248,7 @@ mod tests {
         assert!(roster.is_back(&idle, &paces[0]));
         assert!(!roster.is_back(&idle, &paces[0]));
         assert!(!roster.takes_part(&idle, 1), "it slept");
+        assert_eq!(roster.hand_overs(), 1);
     }
 
     #[test]

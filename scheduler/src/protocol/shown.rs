@@ -38,6 +38,10 @@ impl<T> Shown<T> {
         self.0.store(value.cast_mut(), Ordering::Release);
     }
 
+    pub(crate) fn shows_any(&self) -> bool {
+        !self.0.load(Ordering::Relaxed).is_null()
+    }
+
     /// Whether it is this that is shown.
     pub(crate) fn shows(&self, value: &Arc<T>) -> bool {
         ptr::eq(self.0.load(Ordering::Relaxed), Arc::as_ptr(value))

@@ -113,6 +113,10 @@ impl<T> Slot<T> {
 }
 
 impl<T> Looker<T> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.content.load(Ordering::Relaxed).is_null()
+    }
+
     /// Whether there is something that may be taken one day.
     pub(crate) fn is_within_reach(&self) -> bool {
         !is_out_of_reach(self.0.content.load(Ordering::Relaxed))

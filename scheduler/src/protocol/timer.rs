@@ -222,6 +222,12 @@ impl<T> Shard<T> {
     }
 
     /// Gives back the room of a burst that is over.
+    /// How many timers are armed, and how many ever were.
+    pub(crate) fn counts(&self) -> (usize, u64) {
+        let heap = self.heap.lock();
+        (heap.nodes.len(), heap.next_sequence)
+    }
+
     pub(crate) fn shrink(&self) {
         self.heap.lock().shrink();
     }

@@ -45,7 +45,7 @@ pub(crate) struct Waiter {
     pub(crate) token: Token,
     pub(crate) ambient: Ambient,
     pub(crate) reason: Given,
-    /// When it was switched out last, in [ticks](crate::run::ticks).
+    /// When it was switched out last, or if it is timed, queued; in [ticks](crate::run::ticks).
     pub(crate) since: AtomicU64,
     /// Given at the first question; 0 before that.
     id: AtomicU64,

@@ -16,6 +16,8 @@
 //! | `ticks`     | for how long                                                             |
 //! | `event`     | what happens, told where it happens                                      |
 //! | `recorder`  | the last events of each worker                                           |
+//! | `stopwatch` | for how long all in all                                                  |
+//! | `counts`    | what workers count of themselves                                         |
 //! | `queue`     | where runnable green threads are                                         |
 //! | `registry`  | how many green threads are alive, and which of them have suspended       |
 //! | `driver`    | the seam to IO                                                           |
@@ -46,6 +48,7 @@
 pub(crate) mod alarm;
 pub(crate) mod ambient;
 pub(crate) mod context;
+pub(crate) mod counts;
 pub mod driver;
 pub(crate) mod event;
 pub(crate) mod glimpse;
@@ -69,6 +72,7 @@ pub(crate) mod signal_handler;
 mod signal_stack;
 pub(crate) mod spares;
 pub(crate) mod stack_use;
+mod stopwatch;
 pub(crate) mod thread_end;
 pub(crate) mod ticket;
 pub(crate) mod ticks;

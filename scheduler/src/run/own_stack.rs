@@ -12,6 +12,10 @@ use crate::stack::coroutine::{Body, Coroutine, Suspender};
 use crate::stack::fp::{Environment, Saved};
 use crate::stack::{Promise, Stack};
 
+/// How long it has waited to be run is noted.
+const TIMED: u32 = 1;
+const CALL: u32 = 2;
+
 /// See the [module](self).
 pub(crate) struct OwnStack {
     /// Where it was spawned.
@@ -19,8 +23,9 @@ pub(crate) struct OwnStack {
     stage: UnsafeCell<Stage>,
     suspender: AtomicPtr<()>,
     ending: AtomicBool,
-    /// How many calls that block in the system it is in, one within the other.
-    calls: AtomicU32,
+    /// What whoever runs it has to see to first: how many calls that block in the system it is in, one within the
+    /// other, times [`CALL`]; and [`TIMED`].
+    care: AtomicU32,
 }
 
 /// How far it has come. It changes once, by whoever has the right to run it.
@@ -60,7 +65,7 @@ impl OwnStack {
             stage: UnsafeCell::new(Stage::Fresh(Some((body, stack, Environment::current())))),
             suspender: AtomicPtr::new(ptr::null_mut()),
             ending: AtomicBool::new(false),
-            calls: AtomicU32::new(0),
+            care: AtomicU32::new(0),
         }
     }
 
@@ -109,19 +114,35 @@ impl OwnStack {
         self.ending.store(true, Ordering::Relaxed);
     }
 
+    /// Whether whoever runs it has anything to see to first.
+    #[inline]
+    pub(crate) fn needs_care(&self) -> bool {
+        self.care.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether it is in a call that blocks in the system.
     #[inline]
     pub(crate) fn is_calling(&self) -> bool {
-        self.calls.load(Ordering::Relaxed) > 0
+        self.care.load(Ordering::Relaxed) >= CALL
     }
 
     /// For the thread itself, as is [`end_call`](Self::end_call).
     pub(crate) fn begin_call(&self) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.care.fetch_add(CALL, Ordering::Relaxed);
     }
 
     pub(crate) fn end_call(&self) {
-        self.calls.fetch_sub(1, Ordering::Relaxed);
+        self.care.fetch_sub(CALL, Ordering::Relaxed);
+    }
+
+    /// For whoever has the right to run it, as is [`take_timed`](Self::take_timed).
+    pub(crate) fn set_timed(&self) {
+        self.care.fetch_or(TIMED, Ordering::Relaxed);
+    }
+
+    /// Whether it is timed, until now.
+    pub(crate) fn take_timed(&self) -> bool {
+        self.care.fetch_and(!TIMED, Ordering::Relaxed) & TIMED != 0
     }
 
     pub(crate) fn suspender(&self) -> Suspender {

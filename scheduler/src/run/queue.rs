@@ -25,6 +25,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub(crate) struct Local {
     fresh_runs: Cell<u32>,
     woken: Deque<Runnable>,
     bound: RefCell<VecDeque<Runnable>>,
+    /// How many are in `bound`, for others.
+    bound_len: Arc<AtomicUsize>,
     /// How many have run since the turn of `fresh` began.
     turn_runs: Cell<u32>,
 }
@@ -69,6 +72,7 @@ impl Local {
             fresh_runs: Cell::new(0),
             woken: Deque::new_fifo(),
             bound: RefCell::new(VecDeque::new()),
+            bound_len: Arc::default(),
             turn_runs: Cell::new(0),
         }
     }
@@ -78,6 +82,7 @@ impl Local {
             fresh: self.fresh.stealer(),
             woken: self.woken.stealer(),
             lifo: self.lifo.looker(),
+            bound_len: self.bound_len.clone(),
         }
     }
 
@@ -103,6 +108,7 @@ impl Local {
     /// Queues what only this worker may run.
     pub(crate) fn push_bound(&self, runnable: Runnable) {
         self.bound.borrow_mut().push_back(runnable);
+        self.publish_bound();
     }
 
     /// Queues at the front what only this worker may run if it `stays`; gives what was there and must be
@@ -137,7 +143,7 @@ impl Local {
         self.lifo_runs.set(0);
         let fresh = || self.pop_fresh();
         let woken = || self.woken.pop();
-        let bound = || self.bound.borrow_mut().pop_front();
+        let bound = || self.pop_bound();
         let runs = self.turn_runs.get();
         self.turn_runs.set((runs + 1) % (3 * TURN));
         match runs / TURN {
@@ -147,9 +153,18 @@ impl Local {
         }
     }
 
-    /// Only what this worker alone may run.
+    /// Only what this worker alone may run. Out of the way of those who need not look there.
+    #[inline(never)]
     pub(crate) fn pop_bound(&self) -> Option<Runnable> {
-        self.bound.borrow_mut().pop_front()
+        let first = self.bound.borrow_mut().pop_front()?;
+        self.publish_bound();
+        Some(first)
+    }
+
+    /// Tells others how many are in `bound`, which has changed.
+    fn publish_bound(&self) {
+        let len = self.bound.borrow().len();
+        self.bound_len.store(len, Ordering::Relaxed);
     }
 
     /// Only what any worker may run, but for the LIFO slot: what has run, and then the oldest of what has not.
@@ -183,6 +198,7 @@ impl Local {
     pub(crate) fn take_inbox(&self, inbox: &Inbox) {
         if !inbox.is_empty() {
             inbox.drain_into(&mut self.bound.borrow_mut());
+            self.publish_bound();
         }
     }
 
@@ -219,6 +235,7 @@ pub(crate) struct Stealable {
     fresh: Stealer<Runnable>,
     woken: Stealer<Runnable>,
     lifo: Looker<Waiter>,
+    bound_len: Arc<AtomicUsize>,
 }
 
 impl Stealable {
@@ -228,6 +245,12 @@ impl Stealable {
 
     pub(crate) fn len(&self) -> usize {
         self.fresh.len() + self.woken.len()
+    }
+
+    /// How many wait in all the queues of the worker, but for its inbox.
+    pub(crate) fn queued(&self) -> usize {
+        let in_slot = usize::from(!self.lifo.is_empty());
+        in_slot + self.len() + self.bound_len.load(Ordering::Relaxed)
     }
 
     /// As [`Local::is_lone`].
@@ -272,8 +295,12 @@ impl Inbox {
         self.len.store(queue.len(), Ordering::Release);
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Acquire) == 0
+        self.len() == 0
     }
 
     #[cold]

@@ -22,6 +22,7 @@ use crate::protocol::roster::{Place, Roster};
 use crate::protocol::shown::{Onlookers, Shown};
 use crate::protocol::timer::{Shard, TimerKey};
 use crate::protocol::word::By;
+use crate::run::counts::{Counts, Outside};
 use crate::run::driver::Driver;
 use crate::run::event::Event;
 use crate::run::green::{Runnable, Waiter};
@@ -57,6 +58,8 @@ pub(crate) struct Remote {
     pub(crate) pace: CachePadded<Pace>,
     /// The same.
     pub(crate) running: CachePadded<Running>,
+    /// The same.
+    pub(crate) counts: CachePadded<Counts>,
     pub(crate) stealable: Stealable,
     pub(crate) inbox: Inbox,
     pub(crate) parker: Parker,
@@ -70,6 +73,7 @@ impl Remote {
         Self {
             pace: CachePadded::new(Pace::new()),
             running: CachePadded::new(Running::new()),
+            counts: CachePadded::default(),
             stealable,
             inbox: Inbox::default(),
             parker: Parker::new(),
@@ -140,6 +144,7 @@ pub(crate) struct Shared {
     pub(crate) stack_class: Class,
     pub(crate) recorder: Option<Recorder>,
     pub(crate) injector: Injector<Runnable>,
+    pub(crate) outside: CachePadded<Outside>,
     pub(crate) workers: Box<[Arc<Remote>]>,
     pub(crate) spares: Spares,
     pub(crate) roster: Roster,
@@ -179,6 +184,7 @@ impl Shared {
             stack_class: plan.stack_class,
             recorder,
             injector: Injector::new(),
+            outside: CachePadded::default(),
             workers: stealable
                 .into_iter()
                 .map(|stealable| Arc::new(Remote::new(stealable)))
@@ -221,6 +227,12 @@ impl Shared {
             mem::forget(runnable);
             return;
         }
+        self.outside.note(&runnable);
+        self.inject_again(runnable);
+    }
+
+    /// Queues one for all, or at its home, that has been counted.
+    pub(crate) fn inject_again(&self, runnable: Runnable) {
         match runnable.green().bound_to() {
             Some(home) => self.push_inbox(home, runnable),
             None => {

@@ -51,6 +51,14 @@ struct State {
     told: bool,
 }
 
+impl State {
+    /// How many sit there.
+    fn taken(&self) -> usize {
+        let is_taken = |seat: &&Seat| seat.local.is_none();
+        self.seats.iter().filter(is_taken).count()
+    }
+}
+
 /// Where a spare sits.
 struct Seat {
     /// Its queues, while nobody sits there.
@@ -82,6 +90,17 @@ impl Spares {
         self.remotes[..taken]
             .iter()
             .map(|remote| remote.get().expect("seats are taken from the first one on"))
+    }
+
+    /// The same, those included that have ended.
+    pub(crate) fn ever(&self) -> impl Iterator<Item = &Arc<Remote>> {
+        // Seats are taken from the first one on.
+        self.remotes.iter().map_while(OnceLock::get)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().taken()
     }
 
     pub(crate) fn get(&self, spare: usize) -> &Arc<Remote> {
@@ -140,11 +159,11 @@ impl Spares {
     #[cold]
     fn tell(&self, state: &mut State, why: &str) {
         if !std::mem::replace(&mut state.told, true) {
-            let spares = state.seats.iter().filter(|seat| seat.local.is_none());
+            let spares = state.taken();
             say(&format!(
                 "roving: all workers and {} spares run green threads that block in the system or compute for long, \
                  and what waits may have to wait for them: {why}\n",
-                spares.count()
+                spares
             ));
         }
     }

@@ -7,6 +7,9 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+/// By then the two clocks can be compared to a hundred thousandth.
+const SETTLED_AFTER: Duration = Duration::from_millis(10);
+
 static BEGIN: OnceLock<(Instant, u64)> = OnceLock::new();
 
 /// Begins to compare the two clocks.
@@ -35,6 +38,22 @@ pub(crate) fn scale() -> impl Fn(u64) -> Duration {
     let passed = now().saturating_sub(at_begin).max(1);
     let a_tick = begin.elapsed().as_secs_f64() / passed as f64;
     move |ticks| Duration::from_secs_f64(ticks.saturating_sub(at_begin) as f64 * a_tick)
+}
+
+/// The time that so many ticks take.
+///
+/// How fast the counter goes is settled at the first question after [`SETTLED_AFTER`], so that what has grown in ticks
+/// has grown in time.
+pub(crate) fn time(ticks: u64) -> Duration {
+    let (begin, at_begin) = BEGIN.get_or_init(|| (Instant::now(), now()));
+    let rate = || begin.elapsed().as_secs_f64() / now().saturating_sub(*at_begin).max(1) as f64;
+    let seconds_a_tick = if begin.elapsed() < SETTLED_AFTER {
+        rate()
+    } else {
+        static SETTLED: OnceLock<f64> = OnceLock::new();
+        *SETTLED.get_or_init(rate)
+    };
+    Duration::try_from_secs_f64(ticks as f64 * seconds_a_tick).unwrap_or(Duration::MAX)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -84,5 +103,12 @@ mod tests {
             "{told:?}"
         );
         assert_eq!(elapsed_since(0), None);
+        let told = time(now() - ticks);
+        let passed = start.elapsed();
+        assert!(
+            told <= passed * 2 && told >= Duration::from_millis(25),
+            "{told:?}"
+        );
+        assert_eq!(time(0), Duration::ZERO);
     }
 }

@@ -29,13 +29,15 @@ use crate::protocol::say::say;
 use crate::protocol::timer::Shard;
 use crate::protocol::word::{By, Commit};
 use crate::run::context;
+use crate::run::counts::{Countdown, Counts};
 use crate::run::event::{Event, Ran};
-use crate::run::green::{Runnable, Waiter};
+use crate::run::green::{Green, Runnable, Waiter};
 use crate::run::processor;
 use crate::run::queue::Local;
 use crate::run::shared::{Remote, Shared};
 use crate::run::stack_use;
 use crate::run::ticket::Ticket;
+use crate::run::ticks;
 use crate::run::wake;
 use crate::stack::coroutine::{Resumed, Suspend};
 use crate::stack::fp::Environment;
@@ -65,6 +67,9 @@ pub(crate) struct Worker {
     /// How often the green thread that runs has polled in vain.
     polls: Cell<u32>,
     random: Cell<u64>,
+    /// To the next run that is timed, and to the next queued thread that is.
+    to_timed_run: Countdown,
+    to_timed_delay: Countdown,
     tickets: RefCell<Vec<Ticket>>,
     /// When the next scan for what can be given back was due, as it fell asleep.
     scan: Cell<Option<Instant>>,
@@ -107,6 +112,8 @@ impl Worker {
             running: RefCell::new(None),
             polls: Cell::new(0),
             random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (index as u64 + 1)),
+            to_timed_run: Countdown::new(),
+            to_timed_delay: Countdown::new(),
             tickets: RefCell::new(Vec::new()),
             scan: Cell::new(None),
             spare: Spare::default(),
@@ -117,7 +124,8 @@ impl Worker {
     /// Runs until the runtime stops, or a spare is not needed any more.
     pub(crate) fn run(&self) {
         let guard = AbortOnUnwind;
-        self.remote.running.switches();
+        let shift = &self.counts().shift;
+        shift.begin(self.remote.running.switches());
         context::enter_worker(self, || {
             while !self.shared.is_stopping()
                 && let Some(runnable) = self.next().or_else(|| self.find_or_sleep())
@@ -125,6 +133,7 @@ impl Worker {
                 self.execute(runnable);
             }
         });
+        shift.end(self.remote.running.switches());
         std::mem::forget(guard);
     }
 
@@ -135,6 +144,10 @@ impl Worker {
     /// Its queues, for the next who sits in its place.
     pub(crate) fn into_local(self) -> Local {
         self.local
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.remote.counts
     }
 
     pub(crate) fn index(&self) -> usize {
@@ -218,10 +231,16 @@ impl Worker {
         if !self.is_of_its_runtime(&runnable) {
             return Some(runnable);
         }
-        let is_fresh = runnable.green().home().is_none();
+        let remote = &*self.remote;
+        if runnable.is_fresh() {
+            remote.counts.spawns.add(1);
+            self.queue(runnable);
+            return None;
+        }
+        remote.counts.wake_ups.add(1);
         // Nobody would look after the LIFO slot of one who is stuck.
-        if is_fresh || self.running().is_none() || self.remote.pace.is_stuck() {
-            self.push_back(runnable);
+        if self.running().is_none() || remote.pace.is_stuck() {
+            self.queue(runnable);
         } else {
             self.push_next(runnable);
         }
@@ -235,10 +254,32 @@ impl Worker {
     /// Ends a wait, and queues its green thread with `push` if it is one of this runtime.
     fn wake(&self, ticket: Ticket, push: fn(&Self, Runnable)) {
         match ticket.end(By::Ticket).into_runnable() {
-            Some(runnable) if self.is_of_its_runtime(&runnable) => push(self, runnable),
+            Some(runnable) if self.is_of_its_runtime(&runnable) => {
+                self.counts().wake_ups.add(1);
+                push(self, runnable);
+            }
             Some(runnable) => wake::schedule(runnable),
             None => {}
         }
+    }
+
+    /// Queues a green thread that has been spawned or woken behind all that wait here, or at its home. Now and
+    /// then it is timed.
+    #[inline]
+    fn queue(&self, runnable: Runnable) {
+        if self.to_timed_delay.is_over() {
+            self.queue_timed(runnable);
+        } else {
+            self.push_back(runnable);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn queue_timed(&self, runnable: Runnable) {
+        self.to_timed_delay.begin();
+        runnable.time_delay();
+        self.push_back(runnable);
     }
 
     /// Queues a green thread that has run before all that wait here, or at its home.
@@ -294,8 +335,8 @@ impl Worker {
         unsafe { self.remote.running.thread.show(running) };
         self.shared
             .note(|| Event::Runs(self.running().expect("it was put there above")));
-        if green.own_stack.is_calling() {
-            self.gets_stuck();
+        if green.own_stack.needs_care() {
+            self.take_care(green);
         }
         // SAFETY: the runnable was the right to run it.
         let resume = || unsafe { started.coroutine.resume() };
@@ -308,24 +349,30 @@ impl Worker {
         };
         let resumed = started.environment.run_in(self.environment, switch);
         self.is_back();
+        if self.to_timed_run.is_over() {
+            self.time_run();
+        }
         let waiter = self.running.take().expect("it was put there above");
-        let now = self.remote.running.switches();
+        let remote = &*self.remote;
+        let now = remote.running.switches();
         waiter.since.store(now, Ordering::Relaxed);
         // SAFETY: it shows nothing.
-        unsafe { self.remote.running.thread.show(ptr::null()) };
+        unsafe { remote.running.thread.show(ptr::null()) };
         if let Resumed::Suspended(_) = resumed {
             self.see_to_entry(&waiter);
         }
         match resumed {
             Resumed::Suspended(Suspend::Yielded) => {
                 self.shared.note(|| Event::Ran(&waiter, Ran::Yields));
+                remote.counts.yields.add(1);
                 self.push_back(Runnable(waiter));
             }
             Resumed::Suspended(Suspend::Waiting) => {
                 self.shared.note(|| Event::Ran(&waiter, Ran::Waits));
-                match waiter.word.commit() {
-                    Commit::Parked => {}
-                    Commit::Ended => self.push_next(Runnable(waiter)),
+                remote.counts.waits.add(1);
+                if waiter.word.commit() == Commit::Ended {
+                    remote.counts.wake_ups.add(1);
+                    self.push_next(Runnable(waiter));
                 }
             }
             Resumed::Returned => {
@@ -333,6 +380,31 @@ impl Worker {
                 self.shared.note(|| Event::Ran(&waiter, Ran::Ends));
             }
         }
+    }
+
+    /// Sees to what must be seen to before a green thread runs.
+    #[cold]
+    fn take_care(&self, green: &Green) {
+        if green.own_stack.take_timed() {
+            let queued = self
+                .running()
+                .map(|waiter| waiter.since.load(Ordering::Relaxed));
+            let delay = ticks::now().saturating_sub(queued.unwrap_or(u64::MAX));
+            self.counts().delays.add(delay);
+        }
+        if green.own_stack.is_calling() {
+            self.gets_stuck();
+        }
+    }
+
+    /// Notes how long the green thread has run that has just given this worker back.
+    #[cold]
+    fn time_run(&self) {
+        self.to_timed_run.begin();
+        let since = self.remote.running.since.load(Ordering::Relaxed);
+        self.counts()
+            .run_lengths
+            .add(ticks::now().saturating_sub(since));
     }
 
     /// Enters a green thread that has suspended into the registry, if it is not there.
@@ -390,6 +462,7 @@ impl Worker {
         if self.is_spare && green.bound_to() == Some(self.index) {
             self.spare.bound.update(|bound| bound - 1);
         }
+        self.counts().ends.add(1);
         for ticket in self.shared.thread_ended(self.shard) {
             ticket.fire();
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use super::metrics::Metrics;
 use crate::run::context;
 use crate::run::driver::Driver;
 use crate::run::shared::{RuntimeId, Shared};
@@ -71,6 +72,11 @@ impl Handle {
     /// ```
     pub fn green_threads(&self) -> usize {
         self.0.registry.len()
+    }
+
+    /// Its numbers: see [`Runtime::metrics`](crate::Runtime::metrics).
+    pub fn metrics(&self) -> Metrics {
+        Metrics::of(&self.0)
     }
 
     /// Whose thread-locals its green threads use.

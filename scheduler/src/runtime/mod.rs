@@ -10,6 +10,7 @@
 //! | `dump/`    | what all green threads do                                       |
 //! | `record/`  | what has happened lately                                        |
 //! | `debugger` | what a debugger reads to find them                              |
+//! | `metrics/` | numbers of a runtime                                            |
 //! | `shutdown` | the end of a runtime                                            |
 //!
 //! It may use the floors below: `wait`, `run`, `stack` and `protocol`. It knows green threads as what
@@ -21,6 +22,7 @@ mod debugger;
 pub(crate) mod dump;
 mod global;
 mod handle;
+pub(crate) mod metrics;
 pub(crate) mod record;
 mod shutdown;
 pub(crate) mod state;
@@ -36,6 +38,7 @@ use crate::stack::mode::{NoOwnThreadLocals, ThreadLocals};
 
 pub(crate) use global::{current, global};
 pub use handle::Handle;
+use metrics::Metrics;
 pub use shutdown::ShutdownTimedOut;
 
 /// A set of workers, and the green threads that run on them.
@@ -87,6 +90,24 @@ impl Runtime {
     /// How many of its green threads are alive.
     pub fn green_threads(&self) -> usize {
         self.shared.registry.len()
+    }
+
+    /// Its numbers: what has been counted since it started, and what there is now. See [`Metrics`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = roving::Builder::new().build()?;
+    /// let threads: Vec<_> = (0..10).map(|_| runtime.spawn(|| ())).collect();
+    /// threads.into_iter().for_each(|thread| thread.join().unwrap());
+    /// let metrics = runtime.metrics();
+    /// assert_eq!((metrics.spawned, metrics.ended, metrics.alive), (10, 10, 0));
+    /// assert!(metrics.runs >= 10);
+    /// println!("{metrics}");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn metrics(&self) -> Metrics {
+        Metrics::of(&self.shared)
     }
 
     /// Whose thread-locals its green threads use.

@@ -91,7 +91,12 @@ impl Class {
 
     /// How many free stacks keep their pages, if nobody needs them, of the class with an index.
     pub(super) fn most_warm(index: usize) -> usize {
-        WARM_BYTES / (MIN_SIZE << (index % SIZES))
+        WARM_BYTES / Self::size_of(index)
+    }
+
+    /// The usable bytes of a stack of the class with an index.
+    pub(super) fn size_of(index: usize) -> usize {
+        MIN_SIZE << (index % SIZES)
     }
 
     /// The address space of a slot.

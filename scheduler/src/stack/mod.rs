@@ -68,4 +68,4 @@ pub(crate) use self::cooling::{Cooling, cool_all};
 pub(crate) use self::guard::begin_with as begin_with_guards;
 pub use self::guard::{Guards, NoGuards};
 pub use self::numbers::{Stacks, stacks};
-pub(crate) use self::pool::{Promise, Stack};
+pub(crate) use self::pool::{Promise, Stack, stock};

@@ -35,7 +35,7 @@ pub struct Stacks {
 /// ```
 pub fn stacks() -> Stacks {
     Stacks {
-        in_use: pool::in_use(),
+        in_use: pool::stock().0.stacks,
         guards: guard::in_use(),
         limit: guard::limit(),
         refused: guard::refused(),

@@ -298,16 +298,30 @@ impl Pool {
     }
 }
 
-/// How many stacks are out of the pools: those of the green threads that are alive, and those that
-/// workers keep at hand.
-pub(super) fn in_use() -> usize {
-    pools()
-        .iter()
-        .map(|pool| {
-            let pool = pool.lock();
-            pool.carved - pool.free()
-        })
-        .sum()
+/// How many stacks there are somewhere, and of how many usable bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Stock {
+    pub(crate) stacks: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Stock {
+    fn add(&mut self, stacks: usize, size: usize) {
+        self.stacks += stacks;
+        self.bytes += stacks * size;
+    }
+}
+
+/// Those that are out of the pools, which are those of the green threads that are alive and those that
+/// workers keep at hand; and those that are in the pools.
+pub(crate) fn stock() -> (Stock, Stock) {
+    let (mut in_use, mut free) = (Stock::default(), Stock::default());
+    for (index, pool) in pools().iter().enumerate() {
+        let pool = pool.lock();
+        in_use.add(pool.carved - pool.free(), Class::size_of(index));
+        free.add(pool.free(), Class::size_of(index));
+    }
+    (in_use, free)
 }
 
 #[cfg(all(test, not(roving_loom)))]

@@ -17,6 +17,7 @@
 //! documentation promises.
 
 use std::hint;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Worker, die};
@@ -90,6 +91,7 @@ impl Worker {
     fn look_around(&self) -> Option<Runnable> {
         self.remote.pace.begin_turn();
         self.serve();
+        self.remote.running.switches();
         self.take_injected()
     }
 
@@ -106,6 +108,7 @@ impl Worker {
         }
         let mut due = self.tickets.take();
         timers.expire(Instant::now(), &mut due);
+        self.counts().expired_timers.add(due.len() as u64);
         for ticket in due.drain(..) {
             drop(ticket.end(By::Timer));
         }
@@ -124,11 +127,13 @@ impl Worker {
         let mut ready = self.tickets.take();
         let polled = driver.wait(timeout, &mut ready);
         drop(leading);
+        self.counts().driver_waits.add(1);
+        self.counts().events.add(ready.len() as u64);
         if let Err(error) = polled {
             die(&format!("the IO driver failed: {error}"));
         }
         for ticket in ready.drain(..) {
-            self.wake(ticket, Self::push_back);
+            self.wake(ticket, Self::queue);
         }
         self.tickets.replace(ready);
         true
@@ -137,8 +142,10 @@ impl Worker {
     /// Finds work elsewhere, or sleeps until there is some. `None` when the runtime stops.
     pub(super) fn find_or_sleep(&self) -> Option<Runnable> {
         self.shared.reclaim.threads_have_run();
+        let shift = &self.counts().shift;
+        shift.rest(self.remote.running.since.load(Ordering::Relaxed));
         let found = sleep::find_or_sleep(self);
-        self.remote.running.switches();
+        shift.go_on(self.remote.running.switches());
         found
     }
 
@@ -189,6 +196,7 @@ impl Worker {
     }
 
     fn stolen(&self, runnable: Runnable, victim: usize) -> Runnable {
+        self.counts().steals.add(1);
         self.shared.note(|| Event::Stolen(&runnable.0, victim));
         runnable
     }
@@ -306,7 +314,7 @@ impl Idler for Worker {
     fn surrender(&self) {
         self.release_lifo();
         while let Some(runnable) = self.local.pop_unbound() {
-            self.shared.inject(runnable);
+            self.shared.inject_again(runnable);
         }
         // The worker that has these timers may sleep, and not know of those that were armed here.
         if self.spare.has_taken_part.take()
@@ -348,6 +356,7 @@ impl Idler for Worker {
     }
 
     fn rests(&self) {
+        self.counts().sleeps.add(1);
         self.remote.pace.rest();
     }
 
