@@ -25,6 +25,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -78,6 +79,8 @@ pub(crate) struct Driver {
     poller: System,
     batch: Mutex<<System as Poll>::Batch>,
     registered: Mutex<Registered>,
+    /// Whether the one who waits has not seen yet what ended that.
+    sleeps: AtomicBool,
     /// Whose it is. A forked child shares what is registered with the system, and must not change it.
     process: Process,
 }
@@ -88,6 +91,7 @@ impl Driver {
             poller: System::new()?,
             batch: Mutex::new(System::batch()),
             registered: Mutex::new(Registered::default()),
+            sleeps: AtomicBool::new(false),
             process: Process::current(),
         })
     }
@@ -137,13 +141,28 @@ impl Driver {
 impl roving_scheduler::driver::Driver for Driver {
     fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<Ticket>) -> io::Result<()> {
         let mut batch = self.batch.lock();
-        self.poller.wait(&mut batch, timeout)?;
+        // Release: who sees that this sleeps sees all that came of earlier waits.
+        self.sleeps.store(true, Ordering::Release);
+        let waited = self.poller.wait(&mut batch, timeout);
+        // Relaxed: who finds a ticket taken finds this, by the lock under which it was taken.
+        self.sleeps.store(false, Ordering::Relaxed);
+        waited?;
         self.deliver(&batch, ready);
         Ok(())
     }
 
     fn wake(&self) {
         self.poller.wake();
+    }
+
+    fn has_no_tickets(&self) -> bool {
+        let registered = self.registered.lock();
+        let mut all = registered.slots.iter();
+        all.all(|(_, registration)| !registration.is_awaited())
+    }
+
+    fn sleeps(&self) -> bool {
+        self.sleeps.load(Ordering::Acquire)
     }
 
     fn end(&self, ready: &mut Vec<Ticket>) {

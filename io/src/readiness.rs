@@ -206,6 +206,12 @@ impl Registration {
         drop(taken);
     }
 
+    /// Whether anybody waits who has not been woken otherwise.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let has_fresh = |side: &Side| side.waiters.lock().has_fresh();
+        has_fresh(&self.read) || has_fresh(&self.write)
+    }
+
     /// Takes in what the driver saw, and hands out the tickets of those who waited for it.
     pub(crate) fn on_event(&self, event: Event, ready: &mut Vec<Ticket>) {
         let mut marks = 0;
@@ -329,6 +335,15 @@ impl Waiters {
                 *self = others;
                 None
             }
+        }
+    }
+
+    /// Whether there is a ticket that is worth something.
+    fn has_fresh(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::One(ticket) => !ticket.is_stale(),
+            Self::Many(tickets) => tickets.iter().any(|ticket| !ticket.is_stale()),
         }
     }
 

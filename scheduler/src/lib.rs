@@ -64,6 +64,7 @@ pub use protocol::process::Process;
 pub use run::context::is_green;
 pub use run::driver;
 pub use run::shared::RuntimeId;
+pub use runtime::asleep::AllAsleep;
 pub use runtime::builder::Builder;
 pub use runtime::dump::{Dump, dump};
 pub use runtime::metrics::{Histogram, Metrics, WorkerMetrics};

@@ -251,6 +251,12 @@ impl Idle {
         }
     }
 
+    /// Whether a worker has announced that it sleeps, and nobody has claimed it since.
+    pub(crate) fn is_asleep(&self, worker: usize) -> bool {
+        let (word, bit) = self.place(worker);
+        word.load(Ordering::SeqCst) & bit != 0
+    }
+
     fn claim_first(&self) -> Option<usize> {
         for (index, word) in self.asleep.iter().enumerate() {
             loop {

@@ -12,6 +12,7 @@
 //! | `completion` | how those who wait for the end of a thread are told of it           |
 //! | `watchers`   | those who want to be told of one event                              |
 //! | `idle`       | who sleeps, who searches, who is woken: no lost wake-up             |
+//! | `vigil`      | who looks whether anybody is left who could wake the others         |
 //! | `pace`       | whether a worker gets on                                            |
 //! | `roster`     | who takes part: workers, and spares for those who are stuck         |
 //! | `nap`        | how long a worker sleeps that was woken for nothing                 |
@@ -49,5 +50,6 @@ pub(crate) mod spare;
 pub(crate) mod task;
 pub(crate) mod timer;
 pub(crate) mod token;
+pub(crate) mod vigil;
 pub(crate) mod watchers;
 pub(crate) mod word;

@@ -78,6 +78,11 @@ impl Pace {
         (word & RESTS == 0).then_some(Seen(word))
     }
 
+    /// What a worker that sleeps has written last.
+    pub(crate) fn rested(&self) -> u64 {
+        self.word.load(Ordering::Relaxed)
+    }
+
     /// Whether the worker is busy, and has not written anything else since.
     pub(super) fn is_still(&self, seen: Seen) -> bool {
         self.word.load(Ordering::Relaxed) == seen.0

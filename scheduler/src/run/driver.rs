@@ -29,6 +29,21 @@ pub trait Driver: Any + Send + Sync {
     /// Makes the [`wait`](Self::wait) that is under way return, or else the next one.
     fn wake(&self);
 
+    /// Whether it has no ticket that it may ever push.
+    ///
+    /// This and [`sleeps`](Self::sleeps) are asked, in this order, by those who want to know whether nothing can
+    /// wake a runtime any more. What a driver does not know, it denies.
+    fn has_no_tickets(&self) -> bool {
+        false
+    }
+
+    /// Whether the one who has called [`wait`](Self::wait) sleeps, and takes no tickets before he is awake.
+    ///
+    /// If he had taken them before [`has_no_tickets`](Self::has_no_tickets) found none, this says so.
+    fn sleeps(&self) -> bool {
+        false
+    }
+
     /// The runtime has ended, and nobody will call [`wait`](Self::wait) any more: pushes the tickets of
     /// all waits. Those are of futures, which go on elsewhere.
     fn end(&self, ready: &mut Vec<Ticket>);

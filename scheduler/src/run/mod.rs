@@ -25,6 +25,7 @@
 //! | `wake`      | how a thread gets to run again whose wait has ended                      |
 //! | `worker`    | the loop: find work, switch to it, do what it asked for                  |
 //! | `context`   | what the current OS thread is to the runtime: all the thread-locals      |
+//! | `silence`   | who looks, when all sleep, whether anybody could wake them               |
 //! | `watch`     | who is stuck                                                            |
 //! | `spares`    | the OS threads of those who take the places of the stuck                |
 //! | `processor` | how long an OS thread has run, and whether it waits                     |
@@ -70,6 +71,7 @@ pub(crate) mod registry;
 pub(crate) mod shared;
 pub(crate) mod signal_handler;
 mod signal_stack;
+pub(crate) mod silence;
 pub(crate) mod spares;
 pub(crate) mod stack_use;
 mod stopwatch;

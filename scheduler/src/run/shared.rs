@@ -64,6 +64,8 @@ pub(crate) struct Remote {
     pub(crate) inbox: Inbox,
     pub(crate) parker: Parker,
     os_thread: AtomicU32,
+    /// Whether it is in the driver, or fires what it has found there.
+    attends: AtomicBool,
 }
 
 impl Remote {
@@ -78,6 +80,7 @@ impl Remote {
             inbox: Inbox::default(),
             parker: Parker::new(),
             os_thread: AtomicU32::new(0),
+            attends: AtomicBool::new(false),
         }
     }
 
@@ -86,6 +89,16 @@ impl Remote {
         self.os_thread
             .store(processor::os_thread(), Ordering::Relaxed);
         self.pace.go_on();
+    }
+
+    /// The worker is about to wait in the driver, or has done what came of that.
+    pub(crate) fn set_attends(&self, attends: bool) {
+        // Release: who sees that it has done it finds it done.
+        self.attends.store(attends, Ordering::Release);
+    }
+
+    pub(crate) fn attends(&self) -> bool {
+        self.attends.load(Ordering::Acquire)
     }
 
     /// The kernel's number of the OS thread that is this worker, or was.
@@ -205,6 +218,23 @@ impl Shared {
             installing: Mutex::new(()),
             stopping: AtomicBool::new(false),
             awaiting_end: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The numbers of the workers, and of the spares that there are now or will be in a moment.
+    pub(crate) fn seated(&self) -> Vec<usize> {
+        let workers = self.workers.len();
+        let spares = self.spares.seated();
+        (0..workers)
+            .chain(spares.into_iter().map(|spare| workers + spare))
+            .collect()
+    }
+
+    /// Whether all workers and spares sleep.
+    pub(crate) fn is_asleep(&self) -> bool {
+        (0..self.workers.len()).all(|worker| self.idle.is_asleep(worker)) && {
+            let seated = self.seated();
+            seated.into_iter().all(|worker| self.idle.is_asleep(worker))
         }
     }
 

@@ -3,6 +3,7 @@
 use std::ffi::{c_int, c_void};
 use std::mem::{self, MaybeUninit};
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libc::siginfo_t;
 
@@ -22,6 +23,12 @@ pub(crate) enum Left {
     Ignored,
 }
 
+/// Signals have smaller numbers.
+const SIGNALS: usize = 128;
+
+/// By signal, the handler that was installed where there was none.
+static SOLE: [AtomicUsize; SIGNALS] = [const { AtomicUsize::new(0) }; SIGNALS];
+
 /// Has `handler` called for `signal`, on the alternate stack of whoever gets it; `flags` go beside that.
 pub(crate) fn install(signal: c_int, handler: Handler, flags: c_int) -> Previous {
     let mut previous = MaybeUninit::zeroed();
@@ -32,8 +39,24 @@ pub(crate) fn install(signal: c_int, handler: Handler, flags: c_int) -> Previous
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | flags;
         libc::sigemptyset(&mut action.sa_mask);
         libc::sigaction(signal, &action, previous.as_mut_ptr());
-        Previous(previous.assume_init())
+        let previous = Action(previous.assume_init());
+        if previous.is_none()
+            && let Some(sole) = sole(signal)
+        {
+            sole.store(action.sa_sigaction, Ordering::Relaxed);
+        }
+        Previous(previous.0)
     }
+}
+
+fn sole(signal: c_int) -> Option<&'static AtomicUsize> {
+    SOLE.get(usize::try_from(signal).ok()?)
+}
+
+/// Whether the handler of `signal` is one of the runtime, and calls no other.
+pub(crate) fn is_sole(signal: c_int) -> bool {
+    let handler = sole(signal).map_or(0, |sole| sole.load(Ordering::Relaxed));
+    handler != 0 && Action::of(signal).0.sa_sigaction == handler
 }
 
 impl Previous {

@@ -103,6 +103,15 @@ impl Spares {
         self.state.lock().taken()
     }
 
+    /// The numbers of those that there are, or will be in a moment.
+    pub(crate) fn seated(&self) -> Vec<usize> {
+        let state = self.state.lock();
+        let seats = state.seats.iter().enumerate();
+        seats
+            .filter_map(|(spare, seat)| seat.local.is_none().then_some(spare))
+            .collect()
+    }
+
     pub(crate) fn get(&self, spare: usize) -> &Arc<Remote> {
         self.remotes[spare].get().expect("it has started")
     }

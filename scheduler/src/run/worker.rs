@@ -73,6 +73,10 @@ pub(crate) struct Worker {
     tickets: RefCell<Vec<Ticket>>,
     /// When the next scan for what can be given back was due, as it fell asleep.
     scan: Cell<Option<Instant>>,
+    /// When it looks whether anybody could wake it, if it sleeps until then.
+    vigil: Cell<Option<Instant>>,
+    /// Whether it has looked since it last ran something.
+    has_looked: Cell<bool>,
     spare: Spare,
     /// When a green thread has last kept this worker in a panic hook in vain.
     pub(crate) gave_up_in_hook: Cell<Option<Instant>>,
@@ -116,6 +120,8 @@ impl Worker {
             to_timed_delay: Countdown::new(),
             tickets: RefCell::new(Vec::new()),
             scan: Cell::new(None),
+            vigil: Cell::new(None),
+            has_looked: Cell::new(false),
             spare: Spare::default(),
             gave_up_in_hook: Cell::new(None),
         }

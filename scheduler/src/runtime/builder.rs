@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::asleep::{self, AllAsleep};
 use super::dump::{self, signal};
 use super::{Runtime, cpus, debugger};
 use crate::protocol::say::say;
@@ -48,6 +49,7 @@ const LONGEST_STUCK: Duration = Duration::from_secs(3600);
 /// | [`max_spares`](Self::max_spares) | `ROVING_MAX_SPARES` | 512 |
 /// | [`dump_on_signal`](Self::dump_on_signal) | `ROVING_DUMP` = `quit` or a file | no |
 /// | [`record`](Self::record) | `ROVING_RECORD` | no |
+/// | [`all_asleep`](Self::all_asleep) | `ROVING_ALL_ASLEEP` = `off`, `report` or `abort` | report |
 /// | [`migrate_always`](Self::migrate_always) | `ROVING_MIGRATE_ALWAYS` = 1 | no                          |
 ///
 /// Three more variables hold for the whole process, two of them for those who look into a program:
@@ -79,6 +81,7 @@ pub struct Builder {
     max_spares: Option<usize>,
     dump_to: Option<signal::Target>,
     record: Option<usize>,
+    all_asleep: Option<AllAsleep>,
 }
 
 impl Builder {
@@ -197,6 +200,18 @@ impl Builder {
         self
     }
 
+    /// Sets what happens when all threads wait and nothing is left that could wake one: no timer, no socket
+    /// that is waited for, no [`blocking`](crate::blocking::run) call, no OS thread but those that wait in the runtime,
+    /// and no handler of a signal but the runtime's own. Within a second or two it is told on standard error,
+    /// with a [dump](crate::dump), where nothing else is set.
+    ///
+    /// It holds for the whole process, and the first runtime that asks for anything decides. A program in which an OS
+    /// thread does something else is never told so, whatever that thread does; nor is one that is not on Linux.
+    pub fn all_asleep(mut self, what: AllAsleep) -> Self {
+        self.all_asleep = Some(what);
+        self
+    }
+
     /// Starts a runtime of its own.
     ///
     /// # Errors
@@ -241,6 +256,7 @@ impl Builder {
             Some(events) => record_in_range("record", events)?,
             None => record_from_environment(),
         };
+        asleep::watch(self.all_asleep.or_else(all_asleep_from_environment));
         let plan = Plan {
             mode,
             stack_class,
@@ -411,6 +427,15 @@ fn dumps_from_environment() -> Option<signal::Target> {
         quit if quit == "quit" => Some(signal::Target::StandardError),
         file => Some(signal::Target::File(file.into())),
     }
+}
+
+fn all_asleep_from_environment() -> Option<AllAsleep> {
+    let variable = "ROVING_ALL_ASLEEP";
+    let asked = parsed_from_environment(variable, AllAsleep::EXPECTED, AllAsleep::parse);
+    asked.unwrap_or_else(|error| {
+        say(&format!("roving: {error}; report is taken\n"));
+        None
+    })
 }
 
 fn thread_locals_from_environment() -> io::Result<Option<ThreadLocals>> {

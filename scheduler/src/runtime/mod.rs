@@ -6,6 +6,7 @@
 //! | `cpus`     | how many CPUs there are for it                                  |
 //! | `handle`   | references to a runtime                                         |
 //! | `global`   | the one that starts by itself                                   |
+//! | `asleep`   | what is said when nothing is left that could wake anybody       |
 //! | `state`    | what a thread does at a moment                                  |
 //! | `dump/`    | what all green threads do                                       |
 //! | `record/`  | what has happened lately                                        |
@@ -16,6 +17,7 @@
 //! It may use the floors below: `wait`, `run`, `stack` and `protocol`. It knows green threads as what
 //! runs and is counted; how one is spawned and joined is the business of `thread`.
 
+pub(crate) mod asleep;
 pub(crate) mod builder;
 mod cpus;
 mod debugger;

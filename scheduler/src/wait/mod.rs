@@ -89,6 +89,7 @@ use crate::run::panicking;
 pub use crate::run::reason::Holder;
 use crate::run::reason::Reason;
 pub use crate::run::reason::Why;
+use crate::run::silence::{self, Enduring};
 pub use crate::run::ticket::Ticket;
 use crate::stack::coroutine::Suspend;
 
@@ -371,8 +372,10 @@ impl<'a> Wait<'a> {
         if self.waiter.word.commit() == Commit::Ended {
             return;
         }
+        let mut patience = deadline.is_none().then(silence::patience).flatten();
+        let mut _enduring = None;
         loop {
-            parker.park(deadline);
+            let unparked = parker.park(deadline.or(patience));
             if self.waiter.word.has_ended() {
                 return;
             }
@@ -380,6 +383,10 @@ impl<'a> Wait<'a> {
                 // Won or lost, the wait has ended, and nobody else has to run this thread.
                 let _: Fire = self.waiter.word.fire(self.epoch, By::Timer);
                 return;
+            }
+            if !unparked && patience.take().is_some() {
+                _enduring = Some(Enduring::new(&self.waiter));
+                silence::look(None);
             }
         }
     }

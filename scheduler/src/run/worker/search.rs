@@ -33,6 +33,7 @@ use crate::run::green::Runnable;
 use crate::run::processor;
 use crate::run::queue::Inbox;
 use crate::run::shared::WATCH_PERIOD;
+use crate::run::silence::{self, PATIENCE, Seen};
 use crate::run::spares::{self, KEEP_IDLE};
 use crate::run::ticket::Ticket;
 
@@ -125,6 +126,7 @@ impl Worker {
             return false;
         };
         let mut ready = self.tickets.take();
+        self.remote.set_attends(true);
         let polled = driver.wait(timeout, &mut ready);
         drop(leading);
         self.counts().driver_waits.add(1);
@@ -135,6 +137,7 @@ impl Worker {
         for ticket in ready.drain(..) {
             self.wake(ticket, Self::queue);
         }
+        self.remote.set_attends(false);
         self.tickets.replace(ready);
         true
     }
@@ -144,6 +147,7 @@ impl Worker {
         self.shared.reclaim.threads_have_run();
         let shift = &self.counts().shift;
         shift.rest(self.remote.running.since.load(Ordering::Relaxed));
+        self.has_looked.set(false);
         let found = sleep::find_or_sleep(self);
         shift.go_on(self.remote.running.switches());
         found
@@ -165,6 +169,17 @@ impl Worker {
             .chain(look)
             .chain([a_period])
             .min()
+    }
+
+    /// When to look whether anybody could wake those who sleep, if this worker is the last of them and somebody
+    /// wants to know.
+    fn keeps_vigil(&self) -> Option<Instant> {
+        let shared = &self.shared;
+        let keeps = silence::is_awaited()
+            && !self.has_looked.get()
+            && shared.timers.iter().all(|timers| timers.next().is_none())
+            && shared.is_asleep();
+        keeps.then(|| Instant::now() + PATIENCE)
     }
 
     /// How long a spare that has nothing to do sleeps at most, to see whether it may end.
@@ -399,6 +414,12 @@ impl Idler for Worker {
                 .chain(self.watches_until(takes_part))
                 .min();
         }
+        let sleeps_long = nap.is_none() && !watches;
+        self.vigil
+            .set(sleeps_long.then(|| self.keeps_vigil()).flatten());
+        if let Some(vigil) = self.vigil.get() {
+            until = Some(until.map_or(vigil, |until| until.min(vigil)));
+        }
         if self.is_spare && shared.spares.iter().nth(1).is_some() {
             until = until.into_iter().chain([self.stays_until()]).min();
         }
@@ -412,6 +433,10 @@ impl Idler for Worker {
     fn has_slept(&self) {
         if self.scan.take().is_some_and(|scan| Instant::now() >= scan) {
             self.give_back();
+        }
+        if self.vigil.take().is_some_and(|look| Instant::now() >= look) {
+            let seen = silence::look(Some((&self.shared, self.index)));
+            self.has_looked.set(seen == Seen::Asleep);
         }
     }
 

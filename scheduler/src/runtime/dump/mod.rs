@@ -28,6 +28,9 @@ use frames::Frame;
 use crate::run::glimpse::Doing;
 use crate::runtime::record::Record;
 
+/// So many groups of threads are in what nobody has asked for.
+const BRIEF_GROUPS: usize = 20;
+
 /// The green threads of this process, and what they do: see [`dump`].
 #[derive(Debug, Clone)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -198,6 +201,18 @@ fn time(seconds: f64) -> impl fmt::Display {
 
 impl fmt::Display for Dump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, usize::MAX)
+    }
+}
+
+impl Dump {
+    /// The first of what it has, as people read it: for what nobody has asked for.
+    pub(super) fn brief(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| self.write(f, BRIEF_GROUPS))
+    }
+
+    /// Writes so many groups at most.
+    fn write(&self, f: &mut fmt::Formatter<'_>, most_groups: usize) -> fmt::Result {
         let Self {
             alive,
             running,
@@ -222,11 +237,13 @@ impl fmt::Display for Dump {
             let run = if idle == 1 { "runs" } else { "run" };
             writeln!(f, "{idle} worker{} {run} nothing", plural(idle))?;
         }
-        for group in &self.groups {
+        for group in self.groups.iter().take(most_groups) {
             write!(f, "\n{group}")?;
         }
-        if self.left_out > 0 {
-            writeln!(f, "\nand {} threads with other stacks", self.left_out)?;
+        let unwritten = self.groups.iter().skip(most_groups);
+        let left_out = self.left_out + unwritten.map(|group| group.count).sum::<usize>();
+        if left_out > 0 {
+            writeln!(f, "\nand {left_out} threads with other stacks")?;
         }
         if !self.record.is_empty() {
             write!(f, "\n{}", self.record)?;

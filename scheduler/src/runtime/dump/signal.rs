@@ -14,6 +14,7 @@ use crate::protocol::process::PerProcess;
 use crate::protocol::say::say;
 use crate::run::os_thread;
 use crate::run::signal_handler::{self, Left, Previous};
+use crate::run::silence::Bystander;
 
 /// Where dumps go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,7 @@ pub(in crate::runtime) fn watch(target: Target) -> io::Result<()> {
 }
 
 fn serve(mut bell: PipeReader, target: &Target) {
+    let _bystander = Bystander::new();
     let mut rings = [0; 64];
     loop {
         match bell.read(&mut rings) {
