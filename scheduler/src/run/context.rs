@@ -20,6 +20,8 @@ use crate::run::guest::Guest;
 use crate::run::overflow;
 use crate::run::panic_state;
 use crate::run::shared::{RuntimeId, Shared};
+#[cfg(feature = "tracing")]
+use crate::run::spans;
 use crate::run::worker::Worker;
 use crate::stack::coroutine::Suspend;
 use crate::stack::tls;
@@ -32,6 +34,12 @@ thread_local! {
     /// What runs here on a stack of its own, a green thread or a guest. If it has thread-locals of its own, it
     /// has itself here.
     static RUNNING: Cell<*const Waiter> = const { Cell::new(ptr::null()) };
+}
+
+#[cfg(feature = "tracing")]
+thread_local! {
+    /// Whether what runs here counts as a plain OS thread.
+    static COUNTS_AS_OS_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
 primitive::thread_local! {
@@ -87,6 +95,40 @@ fn set_worker(worker: *const Worker) {
 #[inline(never)]
 fn running() -> *const Waiter {
     RUNNING.get()
+}
+
+/// The same, unless it counts as a plain OS thread.
+#[cfg(not(feature = "tracing"))]
+#[inline]
+fn who_blocks() -> *const Waiter {
+    running()
+}
+
+#[cfg(feature = "tracing")]
+#[inline(never)]
+fn who_blocks() -> *const Waiter {
+    if COUNTS_AS_OS_THREAD.get() {
+        ptr::null()
+    } else {
+        RUNNING.get()
+    }
+}
+
+/// Calls `f` while the current thread counts as a plain OS thread, whose waits are waits of that and whose blocking calls
+/// block it; does nothing if it does so already. `f` does not unwind, and so does not suspend.
+#[cfg(feature = "tracing")]
+pub(super) fn as_os_thread(f: impl FnOnce()) {
+    if !set_counts_as_os_thread(true) {
+        f();
+        set_counts_as_os_thread(false);
+    }
+}
+
+/// Gives what it was.
+#[cfg(feature = "tracing")]
+#[inline(never)]
+fn set_counts_as_os_thread(counts: bool) -> bool {
+    COUNTS_AS_OS_THREAD.replace(counts)
 }
 
 #[inline(never)]
@@ -224,7 +266,7 @@ pub(crate) fn own_thread_pointer() -> Option<usize> {
 /// Whether the caller is a green thread, or what a [`greenly`](crate::greenly) runs: what blocks then
 /// blocks no OS thread.
 pub fn is_green() -> bool {
-    with_running(|_| ()).is_some()
+    !who_blocks().is_null()
 }
 
 /// The current thread, green or not.
@@ -234,7 +276,7 @@ pub(crate) fn current() -> Arc<Waiter> {
 
 /// The current thread, if it is a green one or a guest.
 pub(crate) fn current_on_stack() -> Option<Arc<Waiter>> {
-    let running = running();
+    let running = who_blocks();
     // SAFETY: not null, it came from an `Arc` that whoever runs it has.
     (!running.is_null()).then(|| unsafe {
         Arc::increment_strong_count(running);
@@ -245,7 +287,7 @@ pub(crate) fn current_on_stack() -> Option<Arc<Waiter>> {
 /// Lends the current thread, green or not. `f` must not suspend.
 pub(crate) fn with_current<R>(f: impl FnOnce(&Waiter) -> R) -> R {
     // SAFETY: as in `with_running`.
-    match unsafe { running().as_ref() } {
+    match unsafe { who_blocks().as_ref() } {
         Some(waiter) => f(waiter),
         None => f(&os_thread()),
     }
@@ -292,15 +334,22 @@ pub(crate) fn suspend(why: Suspend) {
     let on_stack = with_running(|waiter| {
         let own_stack = waiter.own_stack().expect("what runs has a stack");
         // SAFETY: it is the current thread.
-        let shares_panics = unsafe { own_stack.started() }.thread_pointer.is_none();
-        (own_stack.suspender(), shares_panics)
+        let shares = unsafe { own_stack.started() }.thread_pointer.is_none();
+        (own_stack.suspender(), shares)
     });
-    let (suspender, shares_panics) = on_stack.expect("only what has a stack of its own suspends");
-    let panics = shares_panics.then(panic_state::take).flatten();
+    let (suspender, shares) = on_stack.expect("only what has a stack of its own suspends");
+    // What a thread has in thread-locals that it shares does not stay in them.
+    #[cfg(feature = "tracing")]
+    let spans = shares.then(spans::leave).flatten();
+    let panics = shares.then(panic_state::take).flatten();
     // SAFETY: on the coroutine of the current thread, whose suspender this is.
     unsafe { suspender.suspend(why) };
     if let Some(panics) = panics {
         panic_state::put_back(panics);
+    }
+    #[cfg(feature = "tracing")]
+    if let Some(spans) = spans {
+        spans.enter();
     }
 }
 

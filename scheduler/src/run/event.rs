@@ -1,9 +1,18 @@
 //! What happens in the scheduler, told where it happens.
 //!
 //! Each [`Event`] is [noted](Shared::note) by the [recorder](crate::run::recorder), if the runtime has one. While it
-//! has none, that is one look at a field of the runtime, and nothing is made of the event.
+//! has none, that is one look at a field of the runtime, and nothing is made of the event. It may be noted anywhere, also
+//! on a worker's own stack and under locks: the recorder only writes.
+//!
+//! Those of `tracing` who listen are code of the program's, which may do anything. So they are [told](tell) what
+//! a green thread has to tell of itself, on its own stack, where nothing is locked. That is nothing at all
+//! without the feature `tracing`, and one load of a static where nobody listens.
 
 use std::panic::Location;
+
+#[cfg(feature = "tracing")]
+use crate::run::listeners;
+use crate::run::reason::Reason;
 
 use crate::protocol::word::{By, Epoch};
 use crate::run::green::Waiter;
@@ -58,5 +67,41 @@ impl Shared {
         if let Some(recorder) = &self.recorder {
             recorder.write(self.id, event());
         }
+    }
+}
+
+/// What a green thread tells of itself.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "nobody listens"))]
+pub(crate) enum Told<'a> {
+    /// The current thread spawns it.
+    Spawned(&'a Waiter),
+    /// The current thread is about to suspend.
+    Waits(&'a Reason<'a>),
+    /// The current thread goes on after a wait in which it has suspended.
+    GoesOn(By),
+    /// The current thread has done all that it was spawned for.
+    Ends(End),
+}
+
+/// How a green thread ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum End {
+    Returns,
+    Panics,
+    /// It has been cancelled, or a deadline of its has come.
+    IsInterrupted,
+}
+
+/// Tells those who listen. The caller runs on a stack of its own, and has nothing locked or borrowed.
+#[inline]
+#[cfg_attr(
+    not(feature = "tracing"),
+    allow(unused_variables, reason = "nobody listens")
+)]
+pub(crate) fn tell<'a>(told: impl FnOnce() -> Told<'a>) {
+    #[cfg(feature = "tracing")]
+    if listeners::are_there() {
+        listeners::tell(told());
     }
 }

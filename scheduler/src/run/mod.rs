@@ -18,6 +18,8 @@
 //! | `recorder`  | the last events of each worker                                           |
 //! | `stopwatch` | for how long all in all                                                  |
 //! | `counts`    | what workers count of themselves                                         |
+//! | `listeners` | those who hear by `tracing` what green threads tell                      |
+//! | `spans`     | the spans of `tracing` that a thread is in                               |
 //! | `queue`     | where runnable green threads are                                         |
 //! | `registry`  | how many green threads are alive, and which of them have suspended       |
 //! | `driver`    | the seam to IO                                                           |
@@ -56,6 +58,8 @@ pub(crate) mod glimpse;
 pub(crate) mod green;
 pub(crate) mod guest;
 pub(crate) mod hold;
+#[cfg(feature = "tracing")]
+mod listeners;
 pub(crate) mod os_thread;
 pub(crate) mod overflow;
 pub(crate) mod own_stack;
@@ -72,6 +76,8 @@ pub(crate) mod shared;
 pub(crate) mod signal_handler;
 mod signal_stack;
 pub(crate) mod silence;
+#[cfg(feature = "tracing")]
+mod spans;
 pub(crate) mod spares;
 pub(crate) mod stack_use;
 mod stopwatch;

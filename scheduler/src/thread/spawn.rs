@@ -10,7 +10,7 @@ use super::scope::Admitted;
 use super::{JoinHandle, Scope, ScopedJoinHandle, Thread};
 use crate::protocol::process::Process;
 use crate::run::context;
-use crate::run::event::Event;
+use crate::run::event::{self, End, Event, Told};
 use crate::run::green::{Green, Kind, Runnable, Waiter};
 use crate::run::own_stack::OwnStack;
 use crate::run::registry::Closed;
@@ -270,7 +270,7 @@ where
     // SAFETY: only the lifetime changes. The body is called or dropped, and its result dropped or
     // handed over, before the thread has ended; until then our caller keeps borrowed what it borrows.
     let body = unsafe { mem::transmute::<Box<dyn FnOnce(Suspender) + Send + '_>, Body>(body) };
-    // No user code runs from here until the thread is queued, so nothing unwinds.
+    // Nothing unwinds from here until the thread is queued: of user code, only what listens to us runs.
     counted.hand_over();
     let scope = scope.and_then(Admitted::hand_over);
     let own_stack = OwnStack::new(body, stack, site);
@@ -280,6 +280,7 @@ where
     if let Some(green) = waiter.green() {
         green.runtime.note(|| Event::Spawned(&waiter));
     }
+    event::tell(|| Told::Spawned(&waiter));
     wake::schedule(Runnable(waiter.clone()));
     Ok(JoinHandle::new(Thread::new(waiter), packet))
 }
@@ -311,6 +312,13 @@ where
     {
         packet.note_interrupt();
     }
+    event::tell(|| {
+        Told::Ends(match &result {
+            Ok(_) => End::Returns,
+            Err(payload) if wait::is_interrupt(&**payload) => End::IsInterrupted,
+            Err(_) => End::Panics,
+        })
+    });
     let has_frames = begin_to_end();
     let result = if has_frames {
         leave_frames(result)

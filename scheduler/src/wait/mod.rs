@@ -81,7 +81,7 @@ use crate::protocol::parker::Parker;
 use crate::protocol::timer::TimerKey;
 use crate::protocol::word::{By, Commit, Epoch, Fire};
 use crate::run::context;
-use crate::run::event::Event;
+use crate::run::event::{self, Event, Told};
 use crate::run::green::{Green, Kind, Waiter};
 use crate::run::guest::Guest;
 use crate::run::panicking;
@@ -326,35 +326,36 @@ impl<'a> Wait<'a> {
         };
         self.waiter.reason.set(&reason);
         match &self.waiter.kind {
-            Kind::Green(green) => self.block_green(green, deadline),
+            Kind::Green(green) => self.block_green(green, &reason),
             Kind::Os(parker) => self.block_os(parker, deadline),
             Kind::Guest(guest) => self.block_guest(guest, deadline),
             Kind::Task(_) => unreachable!("what blocks is a thread"),
         }
+        self.ended_by()
+    }
+
+    fn ended_by(&self) -> By {
         self.waiter.word.finish().expect("the wait has ended")
     }
 
-    fn block_green(&self, green: &Green, deadline: Option<Instant>) {
+    fn block_green(&self, green: &Green, reason: &Reason<'_>) {
         // In the hook every wait is masked.
-        if self.masked && panicking::is_in_hook() && self.block_in_hook(deadline) {
+        if self.masked && panicking::is_in_hook() && self.block_in_hook(reason.deadline) {
             return;
         }
-        let timer = deadline.and_then(|deadline| Timer::arm(deadline, self.ticket()));
+        let timer = reason
+            .deadline
+            .and_then(|deadline| Timer::arm(deadline, self.ticket()));
         if !self.waiter.word.has_ended() {
-            self.note_wait(green);
+            event::tell(|| Told::Waits(reason));
+            let note = || Event::Waits(&self.waiter, reason.why.in_short(), reason.place);
+            green.runtime.note(note);
             context::suspend(Suspend::Waiting);
+            event::tell(|| Told::GoesOn(self.ended_by()));
         }
         if let Some(timer) = timer {
             timer.cancel();
         }
-    }
-
-    /// Notes that it is about to suspend.
-    fn note_wait(&self, green: &Green) {
-        green.runtime.note(|| {
-            let why = self.why.in_short();
-            Event::Waits(&self.waiter, why, self.place)
-        });
     }
 
     fn block_guest(&self, guest: &Guest, deadline: Option<Instant>) {
