@@ -8,7 +8,7 @@ pub use roving_scheduler::{
     Histogram, Members, Metrics, NoGuards, NoOwnThreadLocals, Record, Runtime, RuntimeId,
     ShutdownTimedOut, Stacks, ThreadLocals, WorkerMetrics, await_, block_on, channel, coroutine,
     deadline, deadline_at, dump, greenly, is_green, local, record, select, select_biased, shield,
-    stacks, sync, thread, time,
+    stacks, sync, testing, thread, time,
 };
 
 pub use roving_scheduler::blocking::run as blocking;

@@ -54,6 +54,7 @@ mod run;
 mod runtime;
 mod stack;
 pub mod sync;
+pub mod testing;
 pub mod thread;
 pub mod time;
 pub mod wait;

@@ -21,6 +21,7 @@ const FLOORS: [&[&str]; 6] = [
         "future",
         "group",
         "sync",
+        "testing",
         "thread",
         "time",
     ],

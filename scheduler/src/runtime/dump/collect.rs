@@ -55,7 +55,7 @@ pub(in crate::runtime) fn enter(runtime: &Arc<Shared>) {
 }
 
 /// Those that are there, in the order in which they have started.
-pub(in crate::runtime) fn runtimes() -> Vec<Arc<Shared>> {
+pub(crate) fn runtimes() -> Vec<Arc<Shared>> {
     match RUNTIMES.get() {
         Some(runtimes) => runtimes.lock().iter().filter_map(Weak::upgrade).collect(),
         None => Vec::new(),

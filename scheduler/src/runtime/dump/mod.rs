@@ -22,7 +22,8 @@ pub(crate) mod signal;
 use std::fmt;
 use std::time::Duration;
 
-pub(super) use collect::{RUNTIMES, enter, runtimes};
+pub(crate) use collect::runtimes;
+pub(super) use collect::{RUNTIMES, enter};
 use frames::Frame;
 
 use crate::run::glimpse::Doing;
