@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::asleep::{self, AllAsleep};
 use super::dump::{self, signal};
-use super::{Runtime, cpus, debugger};
+use super::{Runtime, console, cpus, debugger};
 use crate::protocol::say::say;
 use crate::run::context;
 use crate::run::os_thread;
@@ -49,6 +49,7 @@ const LONGEST_STUCK: Duration = Duration::from_secs(3600);
 /// | [`max_spares`](Self::max_spares) | `ROVING_MAX_SPARES` | 512 |
 /// | [`dump_on_signal`](Self::dump_on_signal) | `ROVING_DUMP` = `quit` or a file | no |
 /// | [`record`](Self::record) | `ROVING_RECORD` | no |
+/// | `console`, with the feature `console` | `ROVING_CONSOLE` = a path | no |
 /// | [`all_asleep`](Self::all_asleep) | `ROVING_ALL_ASLEEP` = `off`, `report` or `abort` | report |
 /// | [`migrate_always`](Self::migrate_always) | `ROVING_MIGRATE_ALWAYS` = 1 | no                          |
 ///
@@ -81,6 +82,8 @@ pub struct Builder {
     max_spares: Option<usize>,
     dump_to: Option<signal::Target>,
     record: Option<usize>,
+    #[cfg(feature = "console")]
+    console: Option<PathBuf>,
     all_asleep: Option<AllAsleep>,
 }
 
@@ -212,6 +215,18 @@ impl Builder {
         self
     }
 
+    /// Opens a *console*, a Unix socket at that path, at which programs of the same user can ask what this one does, while it
+    /// runs: `roving-top` does. With the feature `console`. The chapter `watching` says what can be asked.
+    ///
+    /// It holds for the whole process, and the first runtime that asks for it decides. It takes an OS thread,
+    /// which sleeps until it is asked. At its exit the process removes the file. If it cannot be made, be it that there is
+    /// one or that there is no such folder, that is said on standard error, and there is no console.
+    #[cfg(feature = "console")]
+    pub fn console(mut self, path: impl Into<PathBuf>) -> Self {
+        self.console = Some(path.into());
+        self
+    }
+
     /// Starts a runtime of its own.
     ///
     /// # Errors
@@ -249,6 +264,9 @@ impl Builder {
         }
         let name = name.to_owned();
         let (mode, stack_class) = self.ground()?;
+        if let Some(path) = self.console_path() {
+            console::open(&path);
+        }
         if let Some(target) = self.dump_to.or_else(dumps_from_environment) {
             signal::watch(target)?;
         }
@@ -266,6 +284,16 @@ impl Builder {
             record,
         };
         start(plan, workers)
+    }
+
+    /// Where a console is wanted.
+    fn console_path(&self) -> Option<PathBuf> {
+        #[cfg(feature = "console")]
+        if let Some(path) = &self.console {
+            return Some(path.clone());
+        }
+        let path = env::var_os("ROVING_CONSOLE")?;
+        (!path.is_empty()).then(|| path.into())
     }
 
     /// What threads with stacks of their own stand on. Prepares the process for them.

@@ -12,6 +12,7 @@
 //! | `record/`  | what has happened lately                                        |
 //! | `debugger` | what a debugger reads to find them                              |
 //! | `metrics/` | numbers of a runtime                                            |
+//! | `console/` | a socket at which a program tells all that                      |
 //! | `shutdown` | the end of a runtime                                            |
 //!
 //! It may use the floors below: `wait`, `run`, `stack` and `protocol`. It knows green threads as what
@@ -19,6 +20,8 @@
 
 pub(crate) mod asleep;
 pub(crate) mod builder;
+#[cfg_attr(not(feature = "console"), path = "console/without.rs")]
+mod console;
 mod cpus;
 mod debugger;
 pub(crate) mod dump;

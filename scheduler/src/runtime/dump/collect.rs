@@ -28,7 +28,7 @@ use crate::run::reason::Holder;
 use crate::run::registry::Cursor;
 use crate::run::shared::{Remote, Shared};
 use crate::run::ticks;
-use crate::runtime::record;
+use crate::runtime::record::{self, Record};
 use crate::runtime::state::Parked;
 use crate::stack::coroutine;
 
@@ -37,7 +37,7 @@ const MOST_GROUPS: usize = 500;
 const EXAMPLES: usize = 5;
 
 /// Threads that are looked at in one go.
-const SLICE: usize = 256;
+pub(super) const SLICE: usize = 256;
 
 const STACK: usize = 1 << 20;
 
@@ -64,15 +64,29 @@ pub(crate) fn runtimes() -> Vec<Arc<Shared>> {
 
 /// All green threads of this process.
 pub(super) fn everything() -> Dump {
+    take(None)
+}
+
+/// The green thread of that number alone, if it has begun and is alive.
+#[cfg(feature = "console")]
+pub(in crate::runtime) fn of_thread(id: u64) -> Option<Dump> {
+    let dump = take(Some(id));
+    (dump.alive > 0).then_some(dump)
+}
+
+/// All green threads, or the one of a number.
+fn take(only: Option<u64>) -> Dump {
     let _one = ONE_AT_A_TIME.get_or_make(Mutex::default).lock();
     let (Ok(own), Ok(of_visits)) = (DefaultStack::new(STACK), DefaultStack::new(STACK)) else {
         // Without memory for stacks, those of others are not walked.
-        return Collector::new(None).collect();
+        return Collector::new(None, only).collect();
     };
-    corosensei::on_stack(own, || Collector::new(Some(of_visits)).collect())
+    corosensei::on_stack(own, || Collector::new(Some(of_visits), only).collect())
 }
 
 struct Collector {
+    /// The only thread that is told of, if it is not all.
+    only: Option<u64>,
     /// What visits are made on.
     stack: Option<DefaultStack>,
     addresses: Vec<usize>,
@@ -112,12 +126,13 @@ struct Collected {
 }
 
 impl Collector {
-    fn new(stack: Option<DefaultStack>) -> Self {
+    fn new(stack: Option<DefaultStack>, only: Option<u64>) -> Self {
         let glimpse = match stack {
             Some(_) => Glimpse::new().map_err(|_| "the system does not let its stack be copied"),
             None => Err(NO_MEMORY),
         };
         Self {
+            only,
             stack,
             addresses: Vec::with_capacity(frames::MOST_FRAMES),
             known: HashMap::new(),
@@ -131,7 +146,10 @@ impl Collector {
     }
 
     fn collect(mut self) -> Dump {
-        let record = record::record();
+        let record = match self.only {
+            None => record::record(),
+            Some(_) => Record::default(),
+        };
         let runtimes = runtimes();
         for (number, runtime) in runtimes.iter().enumerate() {
             self.look_at(number, runtime);
@@ -157,10 +175,16 @@ impl Collector {
     }
 
     fn look_at(&mut self, number: usize, runtime: &Arc<Shared>) {
+        let only = self.only;
+        let is_told_of = |waiter: &Arc<Waiter>| only.is_none_or(|id| waiter.id() == id);
         let mut running = Vec::new();
         let mut workers = Vec::new();
         for (index, worker) in runtime.everybody().enumerate() {
             let thread = runtime.onlookers.look(&worker.running.thread);
+            let thread = thread.filter(is_told_of);
+            if thread.is_none() && self.only.is_some() {
+                continue;
+            }
             let since = worker.running.since.load(Ordering::Relaxed);
             self.workers.push(Worker {
                 runtime: number,
@@ -178,7 +202,7 @@ impl Collector {
         let mut cursor = Some(Cursor::default());
         while let Some(from) = cursor {
             let (threads, next) = runtime.registry.some_from(from, SLICE);
-            for waiter in &threads {
+            for waiter in threads.iter().filter(|waiter| is_told_of(waiter)) {
                 entered += 1;
                 let ran = running.iter().any(|other| Arc::ptr_eq(other, waiter));
                 if self.visit(waiter) {
@@ -197,7 +221,10 @@ impl Collector {
             green.key().is_none()
         });
         let known = entered + unseen.count();
-        let alive = runtime.registry.len().max(known);
+        let alive = match self.only {
+            None => runtime.registry.len().max(known),
+            Some(_) => known,
+        };
         self.counts.alive += alive;
         self.counts.running += runs;
         self.counts.runnable += alive - known;
@@ -331,19 +358,11 @@ impl Collector {
         group.count += 1;
         if group.threads.len() < EXAMPLES {
             holders.push(parked.as_ref().and_then(|parked| parked.holder));
-            group.threads.push(Thread {
-                why: parked.as_ref().map(|parked| parked.why.clone()),
-                waits_at: parked
-                    .as_ref()
-                    .and_then(|parked| Some(parked.place?.to_string())),
-                seconds: parked
-                    .as_ref()
-                    .and_then(|parked| Some(parked.elapsed?.as_secs_f64())),
-                seconds_left: parked
-                    .as_ref()
-                    .and_then(|parked| Some(parked.left?.as_secs_f64())),
-                ..Thread::of(waiter)
-            });
+            let mut thread = Thread::of(waiter);
+            if let Some(parked) = &parked {
+                thread.wait(parked);
+            }
+            group.threads.push(thread);
         }
     }
 
@@ -395,7 +414,7 @@ fn site(waiter: &Waiter) -> &'static Location<'static> {
 }
 
 impl Thread {
-    fn of(waiter: &Arc<Waiter>) -> Self {
+    pub(super) fn of(waiter: &Arc<Waiter>) -> Self {
         Self {
             id: waiter.id(),
             name: waiter.name().map(str::to_owned),
@@ -406,5 +425,12 @@ impl Thread {
             seconds_left: None,
             held_by: None,
         }
+    }
+    /// Tells how and why it waits.
+    pub(super) fn wait(&mut self, parked: &Parked) {
+        self.why = Some(parked.why.clone());
+        self.waits_at = parked.place.map(ToString::to_string);
+        self.seconds = parked.elapsed.map(|time| time.as_secs_f64());
+        self.seconds_left = parked.left.map(|time| time.as_secs_f64());
     }
 }

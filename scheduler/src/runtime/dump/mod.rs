@@ -6,6 +6,7 @@
 //! | `collect` | how it is taken                                         |
 //! | `frames`  | stacks as people read them                              |
 //! | `signal`  | a dump whenever a signal comes                          |
+//! | `list`    | all threads one by one, for the console                 |
 //!
 //! # What it costs, and what it does to the program
 //!
@@ -17,14 +18,20 @@
 
 mod collect;
 mod frames;
+#[cfg(feature = "console")]
+mod list;
 pub(crate) mod signal;
 
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "console")]
+pub(super) use collect::of_thread;
 pub(crate) use collect::runtimes;
 pub(super) use collect::{RUNTIMES, enter};
 use frames::Frame;
+#[cfg(feature = "console")]
+pub(super) use list::Threads;
 
 use crate::run::glimpse::Doing;
 use crate::runtime::record::Record;
