@@ -495,24 +495,28 @@ class Visit:
         self.before.switch()
         gdb.execute("frame %d" % self.level, to_string=True)
 
-    def frames(self):
-        """The frames that are its own with their levels, from the inside to the outside: neither that of the OS thread
-        from which the walk began, nor those of the runtime below and above."""
+    def walk(self, most=None):
+        """The frames from the one that has suspended, or is the innermost one that runs, to the end of its stack, with their
+        levels."""
         frames, frame = [], gdb.newest_frame()
-        while frame is not None and len(frames) < MOST_FRAMES + 64:
-            if registers(frame) == self.end:
-                while frames and is_of(frames[-1][1], BEGINS):
-                    frames.pop()
-                break
+        while frame is not None and len(frames) != most and registers(frame) != self.end:
             frames.append((len(frames), frame))
             frame = frame.older()
         if SAVED.enabled:
+            # Before that is the one of the OS thread from which the walk has begun.
             begins = word(SAVED.pointer)
             first = next((at for at, (_, frame) in enumerate(frames) if frame.pc() == begins), len(frames))
             frames = frames[first:]
-            waits = next((at for at, (_, frame) in enumerate(frames) if not is_of(frame, WAITS)), 0)
-            frames = frames[waits:]
-        return frames[:MOST_FRAMES]
+        return frames
+
+    @staticmethod
+    def own(frames):
+        """Those of a walk that are neither of the runtime by which a thread waits nor by which it begins."""
+        first = next((at for at, (_, frame) in enumerate(frames) if not is_of(frame, WAITS)), 0) if SAVED.enabled else 0
+        frames = frames[first:]
+        while frames and is_of(frames[-1][1], BEGINS):
+            frames.pop()
+        return frames
 
     @staticmethod
     def backtrace(frames, options=()):
@@ -523,6 +527,42 @@ class Visit:
         printed = gdb.execute(" ".join(["backtrace", *options, str(levels[-1] + 1)]), to_string=True)
         found = re.finditer(r"^#(\d+) .*\n(?:(?!#\d|\(More ).*\n)*", printed, re.MULTILINE)
         return "".join(frame.group() for frame in found if int(frame.group(1)) in levels)
+
+
+class Walked:
+    """What was noted of stacks that gdb has walked, which takes it a millisecond each.
+
+    One of a thread in the same state, on which the same return addresses are at the same places, counted from where it goes
+    on at the same address, is equal, and need not be walked."""
+
+    def __init__(self):
+        self.known = {}
+
+    @staticmethod
+    def memory(thread):
+        """Where the stack of a thread that has suspended on it is used from, and what is there."""
+        pointer = None if thread.worker else thread.saved()
+        if pointer is None or not thread.lowest <= pointer < thread.base:
+            return None, b""
+        return pointer, read(pointer, min(thread.base - pointer, 1 << 16))
+
+    def find(self, thread):
+        _, stack = self.memory(thread)
+        for addresses, noted in self.known.get((thread.state(), stack[:8]), ()):
+            if all(stack[at:at + 8] == address for at, address in addresses):
+                return noted
+        return None
+
+    def note(self, thread, frames, what):
+        """Notes it of a thread with these frames, if each is where a call has left it."""
+        pointer, stack = self.memory(thread)
+        if pointer is None:
+            return
+        # Those that are inlined have the registers of the one that they are in.
+        callers = list(dict.fromkeys(registers(frame) for _, frame in frames))[1:]
+        addresses = [(top - 8 - pointer, struct.pack("<Q", counter)) for counter, top in callers]
+        if all(0 < at < len(stack) and stack[at:at + 8] == address for at, address in addresses):
+            self.known.setdefault((thread.state(), stack[:8]), []).append((addresses, what))
 
 
 def registers(frame):
@@ -613,7 +653,7 @@ The frames of the runtime by which a thread waits and begins are left out of a `
         doing = thread.doing()
         with Visit(thread) as visit:
             print("%s %s%s, spawned at %s" % (thread, thread.state(), ": " + doing if doing else "", thread.site))
-            frames = visit.frames()
+            frames = visit.own(visit.walk())
             if frames:
                 frames[0][1].select()
             name, *options = command.split()
@@ -624,38 +664,65 @@ The frames of the runtime by which a thread waits and begins are left out of a `
             print(visit.backtrace(frames[:counts[0]] if counts else frames, options), end="")
 
     def all(self):
-        groups = {}
-        left_out = 0
+        groups, walked = {}, Walked()
+        left_out = unseen = 0
         threads, fresh, unreadable = all_threads()
-        for thread in threads:
+        for at, thread in enumerate(threads):
             try:
-                with Visit(thread) as visit:
-                    frames = visit.frames()
-                    key = (thread.state(), tuple(frame.pc() for _, frame in frames))
-                    is_new = key not in groups and len(groups) < MOST_GROUPS
-                    shown = visit.backtrace(frames) if is_new else None
-            except Trouble as trouble:
-                key, shown = (thread.state(), str(trouble)), "%s\n" % trouble
-            if key in groups:
-                groups[key][1].append(thread)
-            elif shown is not None and len(groups) < MOST_GROUPS:
-                groups[key] = (shown, [thread])
-            else:
+                group = self.group_of(thread, groups, walked)
+            except KeyboardInterrupt:
+                unseen = len(threads) - at
+                break
+            if group is None:
                 left_out += 1
-        for (state, _), (shown, members) in sorted(groups.items(), key=lambda group: -len(group[1][1])):
-            print("%d thread%s %s, spawned at %s" % (len(members), "" if len(members) == 1 else "s", state, members[0].site))
-            for thread in members[:EXAMPLES]:
-                doing = thread.doing()
-                print("  %s%s" % (thread, ": " + doing if doing else ""))
-            if len(members) > EXAMPLES:
-                print("  and %d more" % (len(members) - EXAMPLES))
-            print(shown)
+            else:
+                group.members.append(thread)
+        for group in sorted(groups.values(), key=lambda group: -len(group.members)):
+            print(group)
         for count, what in ((left_out, "with other stacks"), (fresh, "that have not begun"),
-                            (unreadable, "that cannot be read just now")):
+                            (unreadable, "that cannot be read just now"), (unseen, "that were not looked at")):
             if count:
                 print("and %d thread%s %s" % (count, "" if count == 1 else "s", what))
         if not threads and not fresh:
             print("No green threads.")
+
+    @staticmethod
+    def group_of(thread, groups, walked):
+        """The group that a thread is in, which may be a new one; `None` if there are too many."""
+        state = thread.state()
+        known = walked.find(thread)
+        if known is not None:
+            return known
+        try:
+            with Visit(thread) as visit:
+                frames = visit.walk(MOST_FRAMES)
+                key = (state, tuple(registers(frame)[0] for _, frame in frames))
+                if key not in groups and len(groups) < MOST_GROUPS:
+                    groups[key] = Group(state, visit.backtrace(visit.own(frames)))
+                if key in groups:
+                    walked.note(thread, frames, groups[key])
+        except Trouble as trouble:
+            key = (state, str(trouble))
+            if len(groups) < MOST_GROUPS:
+                groups.setdefault(key, Group(state, "%s\n" % trouble))
+        return groups.get(key)
+
+
+class Group:
+    """Threads with equal stacks."""
+
+    def __init__(self, state, stack):
+        self.state, self.stack, self.members = state, stack, []
+
+    def __str__(self):
+        count = len(self.members)
+        lines = ["%d thread%s %s, spawned at %s" % (count, "" if count == 1 else "s", self.state, self.members[0].site)]
+        for thread in self.members[:EXAMPLES]:
+            doing = thread.doing()
+            lines.append("  %s%s" % (thread, ": " + doing if doing else ""))
+        if count > EXAMPLES:
+            lines.append("  and %d more" % (count - EXAMPLES))
+        return "\n".join(lines + [self.stack])
 
 
 InfoGreen()

@@ -9,7 +9,7 @@ mod common;
 use std::env;
 use std::fs;
 use std::hint::black_box;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -184,11 +184,11 @@ fn hang() {
         std::thread::yield_now();
     }
     threads.extend(running);
-    println!("\nit hangs");
+    say("it hangs");
     io::stdin().read_to_end(&mut Vec::new()).unwrap();
-    println!("\nit goes on");
     stop.store(true, Ordering::Release);
     drop(release);
+    say("it goes on");
     threads.iter().for_each(JoinHandle::cancel);
     for thread in threads {
         let _ = thread.join();
@@ -197,6 +197,11 @@ fn hang() {
 }
 
 const NAMED: usize = 7;
+
+/// Tells the test, if that is still there.
+fn say(what: &str) {
+    let _ = writeln!(io::stdout(), "\n{what}");
+}
 
 fn named(name: &str, f: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     thread::Builder::new()
@@ -521,10 +526,10 @@ fn be_busy() {
             })
         })
         .collect();
-    println!("\nit hangs");
+    say("it hangs");
     io::stdin().read_to_end(&mut Vec::new()).unwrap();
-    println!("\nit goes on");
     stop.store(true, Ordering::Release);
+    say("it goes on");
     busy.into_iter().for_each(|busy| busy.join().unwrap());
     runtime.shutdown();
 }
