@@ -68,6 +68,7 @@ pub use run::shared::RuntimeId;
 pub use runtime::asleep::AllAsleep;
 pub use runtime::builder::Builder;
 pub use runtime::dump::{Dump, dump};
+pub use runtime::leaks::Leak;
 pub use runtime::metrics::{Histogram, Metrics, WorkerMetrics};
 pub use runtime::record::{Record, record};
 pub use runtime::{Handle, Runtime, ShutdownTimedOut};

@@ -166,7 +166,7 @@ impl<T> Receiver<T> {
 }
 
 /// Why one waits for what comes of itself, or does not.
-const NEVER: &str = "recv on a channel that never has a message";
+const NEVER: wait::Lasting = wait::Lasting("recv on a channel that never has a message");
 const TIME: &str = "recv on a channel of times";
 
 #[track_caller]

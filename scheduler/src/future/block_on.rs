@@ -6,6 +6,7 @@
 //! call within a call, in the poll of the outer one's future, has another signal: neither takes what
 //! is meant for the other.
 
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::protocol::word::{By, Fire};
 use crate::run::context;
 use crate::run::green::Waiter;
 use crate::thread;
-use crate::wait;
+use crate::wait::{self, Why};
 
 /// Blocks the current thread, green or not, until `future` is ready, and gives its value.
 ///
@@ -79,11 +80,11 @@ impl Signal {
 
     /// Blocks the thread, which is the current one, until it has been woken since it was last.
     #[track_caller]
-    fn wait(&self) {
+    fn wait(self: &Arc<Self>) {
         let wait = wait::begin();
         let epoch = wait.epoch();
         if self.token.wait_for(epoch) {
-            match wait.why(&"block_on of a future").try_block(None) {
+            match wait.why(&Woken(self)).try_block(None) {
                 Ok(_) => self.token.take(),
                 Err(interrupt) => {
                     self.token.give_up(epoch);
@@ -94,6 +95,29 @@ impl Signal {
             drop(wait);
             thread::yield_now();
         }
+    }
+}
+
+/// Why one waits: for a waker to be called.
+struct Woken<'a>(&'a Arc<Signal>);
+
+impl Woken<'_> {
+    /// The references of [`block_on`] to its signal: the signal and its waker.
+    const OWN: usize = 2;
+}
+
+impl Why for Woken<'_> {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.in_short())
+    }
+
+    fn in_short(&self) -> &'static str {
+        "block_on of a future"
+    }
+
+    fn own_references(&self) -> Option<usize> {
+        // If nobody has a waker, the signal's reference is of no use.
+        (Arc::strong_count(self.0) == Self::OWN).then_some(1)
     }
 }
 

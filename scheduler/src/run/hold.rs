@@ -3,6 +3,7 @@
 //! Whoever holds a green thread has its stack, as the worker has that it switched out to: nobody runs it
 //! meanwhile, and whoever ends its wait leaves it to the holder, who lets go soon.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -45,10 +46,23 @@ impl<'a> Held<'a> {
     }
 }
 
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        if self.waiter.word.commit() == Commit::Ended {
+impl Held<'_> {
+    /// Lets go of it. `false` if its wait has ended.
+    pub(crate) fn release(self) -> bool {
+        ManuallyDrop::new(self).let_go()
+    }
+
+    fn let_go(&self) -> bool {
+        let is_parked = self.waiter.word.commit() == Commit::Parked;
+        if !is_parked {
             self.waiter.run_again();
         }
+        is_parked
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }

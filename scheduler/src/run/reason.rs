@@ -38,6 +38,13 @@ pub trait Why: Sync {
         "a wait"
     }
 
+    /// How many references to the thread lie in its own frames, beside that of the wait, where nobody else gets at
+    /// them. `None` if the wait may end though there are no others, or is meant to last.
+    #[doc(hidden)]
+    fn own_references(&self) -> Option<usize> {
+        Some(0)
+    }
+
     /// Who has what is waited for, if that is known.
     #[doc(hidden)]
     fn holder(&self) -> Option<Holder> {
@@ -53,6 +60,23 @@ impl Why for &'static str {
 
     fn in_short(&self) -> &'static str {
         self
+    }
+}
+
+/// What is for ever, if it has no deadline, since it is meant to be.
+pub(crate) struct Lasting(pub(crate) &'static str);
+
+impl Why for Lasting {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn in_short(&self) -> &'static str {
+        self.0
+    }
+
+    fn own_references(&self) -> Option<usize> {
+        None
     }
 }
 

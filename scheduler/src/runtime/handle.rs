@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use super::leaks::{self, Leak};
 use super::metrics::Metrics;
 use crate::run::context;
 use crate::run::driver::Driver;
@@ -77,6 +78,11 @@ impl Handle {
     /// Its numbers: see [`Runtime::metrics`](crate::Runtime::metrics).
     pub fn metrics(&self) -> Metrics {
         Metrics::of(&self.0)
+    }
+
+    /// Its green threads that wait for what can never come: see [`Runtime::leaks`](crate::Runtime::leaks).
+    pub fn leaks(&self) -> Vec<Leak> {
+        leaks::of(&self.0)
     }
 
     /// Whose thread-locals its green threads use.

@@ -7,6 +7,7 @@
 //! | `handle`   | references to a runtime                                         |
 //! | `global`   | the one that starts by itself                                   |
 //! | `asleep`   | what is said when nothing is left that could wake anybody       |
+//! | `leaks`    | threads that nothing can ever wake                              |
 //! | `state`    | what a thread does at a moment                                  |
 //! | `dump/`    | what all green threads do                                       |
 //! | `record/`  | what has happened lately                                        |
@@ -27,6 +28,7 @@ mod debugger;
 pub(crate) mod dump;
 mod global;
 mod handle;
+pub(crate) mod leaks;
 pub(crate) mod metrics;
 pub(crate) mod record;
 mod shutdown;
@@ -43,6 +45,7 @@ use crate::stack::mode::{NoOwnThreadLocals, ThreadLocals};
 
 pub(crate) use global::{current, global};
 pub use handle::Handle;
+use leaks::Leak;
 use metrics::Metrics;
 pub use shutdown::ShutdownTimedOut;
 
@@ -113,6 +116,39 @@ impl Runtime {
     /// ```
     pub fn metrics(&self) -> Metrics {
         Metrics::of(&self.shared)
+    }
+
+    /// Its green threads that wait for what can never come: nobody is left who could wake them, but the end of the
+    /// runtime.
+    ///
+    /// It is certain of each of them, and finds those of which it can be certain by counting who has a
+    /// reference to them:
+    ///
+    /// - in [`park`](crate::thread::park), when nobody has the [`Thread`](crate::thread::Thread) or the handle;
+    /// - in a [wait](crate::wait) of one's own, when all its tickets are lost;
+    /// - in [`block_on`](crate::block_on), when nobody has a waker.
+    ///
+    /// It does not know who has the other side of a channel, an event, a semaphore, or a value that was forgotten: what waits
+    /// for these is never told. Nor is what a [`CancelToken`](crate::CancelToken) or a scope may cancel, nor what is meant to
+    /// last, as a [`sleep`](crate::thread::sleep()) without end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::{Builder, thread};
+    /// use std::time::Duration;
+    ///
+    /// let runtime = Builder::new().build()?;
+    /// // Nobody keeps the handle.
+    /// drop(runtime.spawn(thread::park));
+    /// while runtime.leaks().is_empty() {
+    ///     std::thread::sleep(Duration::from_millis(1));
+    /// }
+    /// println!("{}", runtime.leaks()[0]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn leaks(&self) -> Vec<Leak> {
+        leaks::of(&self.shared)
     }
 
     /// Whose thread-locals its green threads use.

@@ -132,7 +132,7 @@ pub(crate) fn share_woken() {
 pub fn sleep(duration: Duration) {
     if !duration.is_zero() {
         wait::begin()
-            .why(&"sleep")
+            .why(&wait::Lasting("sleep"))
             .block(Instant::now().checked_add(duration));
     }
 }
@@ -152,7 +152,9 @@ pub fn sleep(duration: Duration) {
 #[track_caller]
 pub fn sleep_until(deadline: Instant) {
     if deadline > Instant::now() {
-        wait::begin().why(&"sleep").block(Some(deadline));
+        wait::begin()
+            .why(&wait::Lasting("sleep"))
+            .block(Some(deadline));
     }
 }
 

@@ -1,8 +1,9 @@
 //! Parking: one token a thread, as in `std::thread`.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::wait;
+use crate::wait::{self, Why};
 
 /// Blocks the current thread until its token is made available by
 /// [`Thread::unpark`](super::Thread::unpark), and takes it.
@@ -37,12 +38,30 @@ pub fn park_timeout(timeout: Duration) {
     park_until(Instant::now().checked_add(timeout));
 }
 
+/// Why one waits who parks.
+struct Parked;
+
+impl Why for Parked {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.in_short())
+    }
+
+    fn in_short(&self) -> &'static str {
+        "park"
+    }
+
+    fn own_references(&self) -> Option<usize> {
+        // `current` in `park_until`.
+        Some(1)
+    }
+}
+
 #[track_caller]
 fn park_until(deadline: Option<Instant>) {
     let wait = wait::begin();
     let (current, epoch) = (wait.waiter().clone(), wait.epoch());
     if current.token.wait_for(epoch) {
-        match wait.why(&"park").try_block(deadline) {
+        match wait.why(&Parked).try_block(deadline) {
             Ok(_) => current.token.take(),
             Err(interrupt) => {
                 current.token.give_up(epoch);

@@ -87,6 +87,7 @@ use crate::run::guest::Guest;
 use crate::run::panicking;
 #[doc(hidden)]
 pub use crate::run::reason::Holder;
+pub(crate) use crate::run::reason::Lasting;
 use crate::run::reason::Reason;
 pub use crate::run::reason::Why;
 use crate::run::silence::{self, Enduring};

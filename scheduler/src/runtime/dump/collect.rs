@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use corosensei::stack::DefaultStack;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::frames::{self, Addresses, Named};
 use super::{Does, Dump, Group, HeldBy, Kind, Thread, Worker};
@@ -28,6 +28,7 @@ use crate::run::reason::Holder;
 use crate::run::registry::Cursor;
 use crate::run::shared::{Remote, Shared};
 use crate::run::ticks;
+use crate::runtime::leaks::{self, Leak};
 use crate::runtime::record::{self, Record};
 use crate::runtime::state::Parked;
 use crate::stack::coroutine;
@@ -35,6 +36,9 @@ use crate::stack::coroutine;
 /// How many groups a dump has, and how many threads are told of in each.
 const MOST_GROUPS: usize = 500;
 const EXAMPLES: usize = 5;
+
+/// How many of those are told of that wait for what can never come.
+const MOST_LEAKS: usize = 20;
 
 /// Threads that are looked at in one go.
 pub(super) const SLICE: usize = 256;
@@ -62,6 +66,11 @@ pub(crate) fn runtimes() -> Vec<Arc<Shared>> {
     }
 }
 
+/// Keeps others from looking while this is there.
+pub(in crate::runtime) fn one_at_a_time() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.get_or_make(Mutex::default).lock()
+}
+
 /// All green threads of this process.
 pub(super) fn everything() -> Dump {
     take(None)
@@ -76,7 +85,7 @@ pub(in crate::runtime) fn of_thread(id: u64) -> Option<Dump> {
 
 /// All green threads, or the one of a number.
 fn take(only: Option<u64>) -> Dump {
-    let _one = ONE_AT_A_TIME.get_or_make(Mutex::default).lock();
+    let _one = one_at_a_time();
     let (Ok(own), Ok(of_visits)) = (DefaultStack::new(STACK), DefaultStack::new(STACK)) else {
         // Without memory for stacks, those of others are not walked.
         return Collector::new(None, only).collect();
@@ -98,6 +107,7 @@ struct Collector {
     /// The stacks of those that run, with the number of a thread of each.
     running: HashMap<Addresses, u64>,
     counts: Counts,
+    leaked: Vec<Leak>,
     left_out: usize,
 }
 
@@ -141,6 +151,7 @@ impl Collector {
             glimpse,
             running: HashMap::new(),
             counts: Counts::default(),
+            leaked: Vec::new(),
             left_out: 0,
         }
     }
@@ -153,6 +164,10 @@ impl Collector {
         let runtimes = runtimes();
         for (number, runtime) in runtimes.iter().enumerate() {
             self.look_at(number, runtime);
+        }
+        if self.only.is_none() {
+            let leaks = runtimes.iter().flat_map(|runtime| leaks::find(runtime));
+            self.leaked = leaks.collect();
         }
         self.name_holders(&runtimes);
         self.groups
@@ -167,6 +182,13 @@ impl Collector {
             running: self.counts.running,
             runnable: self.counts.runnable,
             parked: self.counts.parked,
+            leaked: self.leaked.len(),
+            leaks: self
+                .leaked
+                .iter()
+                .take(MOST_LEAKS)
+                .map(Leak::to_string)
+                .collect(),
             workers: self.workers,
             groups: self.groups.into_iter().map(name).collect(),
             left_out: self.left_out,

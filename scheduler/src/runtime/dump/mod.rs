@@ -28,7 +28,7 @@ use std::time::Duration;
 #[cfg(feature = "console")]
 pub(super) use collect::of_thread;
 pub(crate) use collect::runtimes;
-pub(super) use collect::{RUNTIMES, enter};
+pub(super) use collect::{RUNTIMES, enter, one_at_a_time};
 use frames::Frame;
 #[cfg(feature = "console")]
 pub(super) use list::Threads;
@@ -48,6 +48,10 @@ pub struct Dump {
     pub(super) running: usize,
     pub(super) runnable: usize,
     pub(super) parked: usize,
+    /// How many of them wait for what can never come.
+    pub(super) leaked: usize,
+    /// Some of these.
+    pub(super) leaks: Vec<String>,
     pub(super) workers: Vec<Worker>,
     pub(super) groups: Vec<Group>,
     /// How many threads are in no group, since there were too many groups.
@@ -184,6 +188,11 @@ impl Dump {
         self.parked
     }
 
+    /// How many of these wait for what can never come: see [`Runtime::leaks`](crate::Runtime::leaks).
+    pub fn leaked(&self) -> usize {
+        self.leaked
+    }
+
     /// The last events of each worker, up to when the dump was taken, where they are
     /// [recorded](crate::Builder::record).
     pub fn record(&self) -> &Record {
@@ -244,6 +253,21 @@ impl Dump {
         if idle > 0 {
             let run = if idle == 1 { "runs" } else { "run" };
             writeln!(f, "{idle} worker{} {run} nothing", plural(idle))?;
+        }
+        if self.leaked > 0 {
+            let waits = if self.leaked == 1 { "waits" } else { "wait" };
+            let plural = plural(self.leaked);
+            let leaked = self.leaked;
+            writeln!(
+                f,
+                "{leaked} thread{plural} {waits} for what can never come:"
+            )?;
+            for leak in &self.leaks {
+                writeln!(f, "  {leak}")?;
+            }
+            if leaked > self.leaks.len() {
+                writeln!(f, "  and {} more", leaked - self.leaks.len())?;
+            }
         }
         for group in self.groups.iter().take(most_groups) {
             write!(f, "\n{group}")?;
