@@ -68,6 +68,7 @@ pub(super) fn build() -> Result<Vec<Program>> {
         class,
     };
     let shared: &'static [(&str, &str)] = &[("ROVING_PEER_MODE", "shared")];
+    let current_thread: &'static [(&str, &str)] = &[("TOKIO_PEER_RUNTIME", "current_thread")];
     let mut programs = vec![
         program(
             "roving",
@@ -90,6 +91,13 @@ pub(super) fn build() -> Result<Vec<Program>> {
             &[],
             Class::Stackless,
         ),
+        program(
+            "tokio-current-thread",
+            &["tokio", "axum", "hyper"],
+            "tokio-peer",
+            current_thread,
+            Class::Stackless,
+        ),
         program("may", &["may"], "may-peer", &[], Class::Stackful),
         program("threads", &[], "threads-peer", &[], Class::OsThreads),
         program("floor", &["corosensei"], "floor-peer", &[], Class::Floor),
@@ -100,7 +108,7 @@ pub(super) fn build() -> Result<Vec<Program>> {
         }
     }
     match build_go(&directory) {
-        Ok(go) => programs.insert(4, go),
+        Ok(go) => programs.insert(5, go),
         Err(error) => note(format_args!("Go is left out: {error:#}")),
     }
     Ok(programs)

@@ -152,7 +152,7 @@ impl Row {
             },
             figures: WIRE,
             once: false,
-            only_for: &["roving", "tokio"],
+            only_for: &["roving", "tokio", "tokio-current-thread"],
         }
     }
 
@@ -172,6 +172,8 @@ impl Row {
         match self.what {
             // What they cost is the system's; the mode hardly matters.
             What::Echo { .. } | What::Wire { .. } if program.name == "roving-shared" => false,
+            // Servers have one worker; there its queue is what differs.
+            What::Work { .. } if program.name == "tokio-current-thread" => false,
             // One OS thread, whatever it is told.
             What::Work { workers, .. } if workers > 1 && program.class == Class::Floor => false,
             // They have no workers, so that the row of two is theirs.
