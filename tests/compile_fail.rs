@@ -218,6 +218,11 @@ const CASES: &[(&str, &str, &str)] = &[
         "lifetime may not live long enough",
     ),
     (
+        "the_future_of_a_scoped_handle_stays_in_its_scope",
+        "let join = roving::thread::scope(|scope| IntoFuture::into_future(scope.spawn(|| 1))); drop(join);",
+        "lifetime may not live long enough",
+    ),
+    (
         "a_scoped_thread_borrows_nothing_of_the_closure",
         "roving::thread::scope(|scope| { let local = 1; scope.spawn(|| println!(\"{}\", &local)); });",
         "E0373",

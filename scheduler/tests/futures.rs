@@ -43,6 +43,55 @@ fn a_handle_is_awaited() {
 }
 
 #[test]
+fn a_scoped_handle_is_awaited() {
+    on_each_worker_count(|| {
+        let numbers: Vec<_> = (0..20).collect();
+        let sum: i32 = thread::scope(|scope| {
+            let squares = numbers.iter().map(|n| scope.spawn(move || n * n));
+            let squares: Vec<_> = squares.map(IntoFuture::into_future).collect();
+            let squares = block_on(join_all(squares));
+            squares.into_iter().map(Result::unwrap).sum()
+        });
+        assert_eq!(sum, 2470);
+
+        // Whoever awaits it has the panic, and not the scope.
+        let message = thread::scope(|scope| {
+            let panics = scope.spawn(|| panic!("of the thread"));
+            block_on(async { common::message(&*panics.await.unwrap_err()) })
+        });
+        assert_eq!(message, "of the thread");
+    });
+}
+
+#[test]
+fn a_scope_waits_for_a_thread_whose_join_is_gone() {
+    on_each_worker_count(|| {
+        let done = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        thread::scope(|scope| {
+            for (place, done) in done.iter().enumerate() {
+                let handle = scope.spawn(|| {
+                    thread::park();
+                    done.store(1, Ordering::Relaxed);
+                });
+                let thread = handle.thread().clone();
+                let mut join = Box::pin(handle.into_future());
+                assert!(
+                    join.as_mut()
+                        .poll(&mut Context::from_waker(Waker::noop()))
+                        .is_pending()
+                );
+                match place {
+                    0 => drop(join),
+                    _ => std::mem::forget(join),
+                }
+                thread.unpark();
+            }
+        });
+        assert!(done.iter().all(|done| done.load(Ordering::Relaxed) == 1));
+    });
+}
+
+#[test]
 fn a_join_that_is_dropped_detaches_the_thread() {
     on_each_worker_count(|| {
         let (sender, receiver) = unbounded();

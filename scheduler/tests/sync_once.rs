@@ -1,15 +1,23 @@
 //! `sync::{Once, OnceLock, LazyLock}`: what runs once, and blocks meanwhile.
 
 mod common;
+#[path = "common/executors.rs"]
+mod executors;
 
+use std::future;
 use std::panic::{self, AssertUnwindSafe};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use common::{each_worker_count, on_each_worker_count};
+use executors::in_each_executor;
+use futures::future::{FutureExt, join_all};
 use roving_scheduler::sync::{LazyLock, Once, OnceLock};
-use roving_scheduler::{deadline, thread};
+use roving_scheduler::time::sleep_async;
+use roving_scheduler::{block_on, deadline, thread};
 
 #[test]
 fn smoke() {
@@ -108,6 +116,97 @@ fn poison() {
         assert!(panics.is_err());
         assert_eq!(cell.get(), None);
         assert_eq!(*cell.get_or_init(|| 3), 3);
+    });
+}
+
+/// Of futures and threads one gives the value, and the others wait for it.
+#[test]
+fn futures_among_threads() {
+    in_each_executor(|| async {
+        let cell = Arc::new(OnceLock::new());
+        let runs = Arc::new(AtomicUsize::new(0));
+        let future = |n: usize| {
+            let (cell, runs) = (cell.clone(), runs.clone());
+            async move {
+                if n.is_multiple_of(3) {
+                    return *cell.wait_async().await;
+                }
+                let init = async || {
+                    sleep_async(Duration::from_micros(20)).await;
+                    runs.fetch_add(1, Ordering::Relaxed);
+                    n
+                };
+                *cell.get_or_init_async(init).await
+            }
+        };
+        let threads: Vec<_> = (0..6)
+            .map(|n| {
+                let future = future(n);
+                let (cell, runs) = (cell.clone(), runs.clone());
+                thread::spawn(move || match n {
+                    0..3 => block_on(future),
+                    3 => *cell.wait(),
+                    _ => *cell.get_or_init(|| {
+                        thread::yield_now();
+                        runs.fetch_add(1, Ordering::Relaxed);
+                        n
+                    }),
+                })
+            })
+            .collect();
+        let mut values = join_all((6..12).map(future)).await;
+        for thread in threads {
+            values.push(thread.await.unwrap());
+        }
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
+        assert!(values.iter().all(|value| Some(value) == cell.get()));
+    });
+}
+
+/// A future that is dropped while it gives the value lets another try, and so does one that panics.
+#[test]
+fn a_dropped_future() {
+    on_each_worker_count(|| {
+        let ends: [fn(&mut dyn FnMut()); 2] = [
+            |_| (),
+            |polls| drop(panic::catch_unwind(AssertUnwindSafe(polls)).unwrap_err()),
+        ];
+        for end in ends {
+            let cell = Arc::new(OnceLock::new());
+            let panics = AtomicBool::new(false);
+            let waits: Vec<_> = {
+                let never = future::poll_fn(|_| match panics.load(Ordering::Relaxed) {
+                    true => panic::resume_unwind(Box::new("of the future")),
+                    false => std::task::Poll::<u32>::Pending,
+                });
+                let mut stuck = pin!(cell.get_or_init_async(async || never.await));
+                let mut poll = || {
+                    let polled = stuck.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                    assert!(polled.is_pending());
+                };
+                poll();
+                let waits = (0..4).map(|n| {
+                    let cell = cell.clone();
+                    thread::spawn(move || match n {
+                        0 => *cell.get_or_init(|| 1),
+                        1 => *cell.wait(),
+                        2 => *block_on(cell.wait_async()),
+                        _ => *block_on(cell.get_or_init_async(async || 1)),
+                    })
+                });
+                let waits = waits.collect();
+                // One who waits is dropped too.
+                assert!(cell.get_or_init_async(async || 2).now_or_never().is_none());
+                thread::sleep(Duration::from_millis(1));
+                assert_eq!(cell.get(), None);
+                panics.store(true, Ordering::Relaxed);
+                end(&mut poll);
+                waits
+            };
+            for wait in waits {
+                assert_eq!(wait.join().unwrap(), 1);
+            }
+        }
     });
 }
 

@@ -45,6 +45,29 @@
 /// };
 /// assert_eq!(got, "hello");
 /// ```
+///
+/// Futures are polled by the thread that selects. One that is to go on in a later select is lent:
+///
+/// ```
+/// use roving::channel::tick;
+/// use roving::select;
+/// use roving::time::{Duration, sleep_async};
+///
+/// async fn answer() -> u32 {
+///     sleep_async(Duration::from_millis(5)).await;
+///     42
+/// }
+///
+/// let ticks = tick(Duration::from_millis(1));
+/// let mut answer = Box::pin(answer());
+/// let answered = loop {
+///     select! {
+///         future(&mut answer) -> value => break value,
+///         recv(ticks) -> _ => println!("it takes its time"),
+///     }
+/// };
+/// assert_eq!(answered, 42);
+/// ```
 #[macro_export]
 macro_rules! select {
     ($($arms:tt)*) => {

@@ -23,6 +23,9 @@ union Data<T, F> {
 
 /// A value that is made when it is first used, as [`std::sync::LazyLock`]. What makes it may block.
 ///
+/// It is code that blocks, and so is its use: in a future call it in [`greenly`](crate::greenly()), or take a
+/// [`OnceLock`](super::OnceLock), whose value a [future](super::OnceLock::get_or_init_async) may make.
+///
 /// A cancellation or a deadline that ends what makes it is a panic to the lock as any other, after which
 /// there will be no value: make one that blocks for long within [`shield`](crate::shield()), or take
 /// a [`OnceLock`](super::OnceLock), where the next one tries again.

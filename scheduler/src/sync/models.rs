@@ -383,3 +383,46 @@ fn a_once_runs_once_and_is_waited_for() {
         assert_eq!(other.join().unwrap(), 1);
     });
 }
+
+#[test]
+fn a_once_that_a_future_runs_is_waited_for() {
+    loom::model(|| {
+        let once = Arc::new(Once::new());
+        let data = Watched::new();
+        let other = {
+            let (once, data) = (once.clone(), data.clone());
+            thread::spawn(move || {
+                block_on(once.call_once_force_async(async || _ = data.add_one()));
+                data.read()
+            })
+        };
+        once.call_once(|| _ = data.add_one());
+        assert_eq!(data.read(), 1);
+        assert_eq!(other.join().unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_run_that_is_dropped_wakes_who_waits_for_it() {
+    loom::model(|| {
+        let once = Arc::new(Once::new());
+        let data = Watched::new();
+        let runs = once.clone();
+        let mut stuck = Box::pin(async move {
+            let never = async || std::future::pending().await;
+            runs.call_once_force_async(never).await;
+        });
+        let polled = stuck.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+        let other = {
+            let (once, data) = (once.clone(), data.clone());
+            thread::spawn(move || {
+                block_on(once.call_once_force_async(async || _ = data.add_one()));
+            })
+        };
+        drop(stuck);
+        block_on(once.wait_force_async());
+        assert_eq!(data.read(), 1);
+        other.join().unwrap();
+    });
+}

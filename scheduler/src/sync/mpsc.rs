@@ -85,6 +85,22 @@ impl<T> SyncSender<T> {
     /// # Errors
     ///
     /// The receiver is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::sync::mpsc;
+    /// use roving::{block_on, thread};
+    ///
+    /// let (sender, receiver) = mpsc::sync_channel(1);
+    /// let received = thread::spawn(move || receiver.iter().sum::<u32>());
+    /// block_on(async move {
+    ///     for n in 0..4 {
+    ///         sender.send_async(n).await.unwrap();
+    ///     }
+    /// });
+    /// assert_eq!(received.join().unwrap(), 6);
+    /// ```
     pub async fn send_async(&self, t: T) -> Result<(), SendError<T>> {
         let sent = self.0.send_async(t).await;
         sent.map_err(|channel::SendError(message)| SendError(message))

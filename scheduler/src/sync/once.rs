@@ -3,15 +3,19 @@
 //! ```text
 //!     INCOMPLETE, POISONED --call--> RUNNING --returns--> COMPLETE
 //!                                    RUNNING --unwinds--> POISONED
-//!     RUNNING --another calls--> QUEUED: the thread parks at the word's address until that ends
+//!     RUNNING --another calls--> QUEUED: it parks at the word's address until that ends
 //! ```
+//!
+//! Who calls is a thread, or a future: then what runs is a future too, and dropping it before it is ready is
+//! an end by unwinding.
 
 use std::cell::Cell;
 use std::fmt;
+use std::future;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::holder::Holder;
-use super::parking::{self, Patience, Place};
+use super::parking::{self, ParkedTask, Patience, Place};
 use crate::protocol::primitive::{AtomicU32, Ordering};
 use crate::wait::{self, Why};
 
@@ -186,6 +190,44 @@ impl Once {
         end.becomes = state.becomes.get();
     }
 
+    /// [`call_once_force`](Self::call_once_force) in a future.
+    pub(super) async fn call_once_force_async<F: AsyncFnOnce()>(&self, f: F) {
+        loop {
+            let seen = self.state.load(Ordering::Acquire);
+            match seen {
+                COMPLETE => return,
+                INCOMPLETE | POISONED => {
+                    let begun = self
+                        .state
+                        .compare_exchange(seen, RUNNING, Ordering::Acquire, Ordering::Relaxed)
+                        .is_ok();
+                    if begun {
+                        let mut end = EndOfRun {
+                            once: self,
+                            becomes: POISONED,
+                        };
+                        f().await;
+                        end.becomes = COMPLETE;
+                        return;
+                    }
+                }
+                _ => self.parked_while_running(seen).await,
+            }
+        }
+    }
+
+    /// [`wait_force`](Self::wait_force) in a future.
+    pub(super) async fn wait_force_async(&self) {
+        loop {
+            let seen = self.state.load(Ordering::Acquire);
+            match seen {
+                COMPLETE => return,
+                RUNNING | QUEUED => self.parked_while_running(seen).await,
+                _ => self.parked_while(seen).await,
+            }
+        }
+    }
+
     #[track_caller]
     fn wait_for_end(&self, ignore_poison: bool) {
         loop {
@@ -203,27 +245,50 @@ impl Once {
     #[track_caller]
     fn park_while_running(&self, seen: u32) {
         self.runner.panic_if_me("runs the closure");
-        let queued = seen == QUEUED
-            || self
-                .state
-                .compare_exchange(RUNNING, QUEUED, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if queued {
+        if self.queues(seen) {
             self.park_while(QUEUED);
         }
     }
 
+    /// Says that somebody is about to park. `false` if the run has ended.
+    fn queues(&self, seen: u32) -> bool {
+        seen == QUEUED
+            || self
+                .state
+                .compare_exchange(RUNNING, QUEUED, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    fn is_at(&self, state: u32) -> bool {
+        self.state.load(Ordering::Relaxed) == state
+    }
+
     #[track_caller]
     fn park_while(&self, state: u32) {
-        let is_so = || self.state.load(Ordering::Relaxed) == state;
         parking::park(
             &RunOf(self),
             self.key(),
             (0, Place::Back),
             Patience::Forever,
-            is_so,
+            || self.is_at(state),
             || (),
         );
+    }
+
+    /// [`park_while_running`](Self::park_while_running) in a future.
+    async fn parked_while_running(&self, seen: u32) {
+        if self.queues(seen) {
+            self.parked_while(QUEUED).await;
+        }
+    }
+
+    /// [`park_while`](Self::park_while) in a future. Whoever wakes one wakes all, so one that is dropped owes
+    /// nothing to the others.
+    async fn parked_while(&self, state: u32) {
+        let mut waits = ParkedTask::default();
+        if waits.park(self.key(), (0, Place::Back), || self.is_at(state)) {
+            future::poll_fn(|context| waits.poll(context)).await;
+        }
     }
 }
 

@@ -109,6 +109,56 @@ impl<T> OnceLock<T> {
         self.get().expect("it has been set")
     }
 
+    /// The value, which the future of `f` gives if it has not been set: [`get_or_init`](Self::get_or_init)
+    /// in a future, in any executor.
+    ///
+    /// Of several who come at the same time, be they futures or threads, one calls its closure, and the others
+    /// wait for it. It is cancel-safe: dropped before it is ready, it drops what it waits for, and if that was
+    /// the future of `f`, one of the others calls its own.
+    ///
+    /// # Panics
+    ///
+    /// If `f` or its future panics, so does this, and the cell stays empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::block_on;
+    /// use roving::sync::OnceLock;
+    /// use roving::time::{Duration, sleep_async};
+    ///
+    /// static SETTINGS: OnceLock<String> = OnceLock::new();
+    ///
+    /// async fn settings() -> &'static str {
+    ///     let fetch = async || {
+    ///         sleep_async(Duration::from_millis(1)).await;
+    ///         "from afar".to_owned()
+    ///     };
+    ///     SETTINGS.get_or_init_async(fetch).await
+    /// }
+    ///
+    /// assert_eq!(block_on(settings()), "from afar");
+    /// ```
+    pub async fn get_or_init_async<F: AsyncFnOnce() -> T>(&self, f: F) -> &T {
+        if let Some(value) = self.get() {
+            return value;
+        }
+        let init = async || {
+            let value = f().await;
+            // SAFETY: the once runs one at a time, and nobody reads before it is completed.
+            unsafe { *self.value.get() = Some(value) };
+        };
+        self.once.call_once_force_async(init).await;
+        self.get().expect("it has been set")
+    }
+
+    /// The value, when it has been set: [`wait`](Self::wait) in a future, in any executor. Dropping that leaves
+    /// nothing behind.
+    pub async fn wait_async(&self) -> &T {
+        self.once.wait_force_async().await;
+        self.get().expect("it has been set")
+    }
+
     /// Takes the value out.
     pub fn take(&mut self) -> Option<T> {
         self.once = Once::new();

@@ -67,6 +67,22 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// The sender was dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::sync::oneshot;
+    /// use roving::time::{Duration, timeout};
+    /// use roving::{block_on, thread};
+    ///
+    /// let (sender, receiver) = oneshot::channel();
+    /// thread::spawn(move || sender.send("done"));
+    /// assert_eq!(block_on(receiver.recv_async()), Ok("done"));
+    ///
+    /// let (sender, receiver) = oneshot::channel::<u8>();
+    /// drop(sender);
+    /// assert!(block_on(async { receiver.await }).is_err());
+    /// ```
     pub fn recv_async(&self) -> RecvFuture<'_, T> {
         self.0.recv_async()
     }

@@ -297,6 +297,18 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// The senders are gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::sync::watch;
+    /// use roving::{block_on, thread};
+    ///
+    /// let (sender, mut receiver) = watch::channel(0);
+    /// thread::spawn(move || (1..4).try_for_each(|n| sender.send(n)));
+    /// let three = block_on(receiver.wait_for_async(|n| *n == 3));
+    /// assert_eq!(*three.unwrap(), 3);
+    /// ```
     pub async fn wait_for_async(
         &mut self,
         mut is_it: impl FnMut(&T) -> bool,

@@ -56,7 +56,7 @@ pub use crate::runtime::state::{Parked, State};
 pub use crate::stack::usage::StackUsage;
 pub use handle::JoinHandle;
 pub use identity::{Thread, ThreadId, current};
-pub use join_future::JoinFuture;
+pub use join_future::{JoinFuture, ScopedJoinFuture};
 pub use park::{park, park_timeout};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub(crate) use spawn::begin_to_end;

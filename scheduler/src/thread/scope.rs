@@ -12,8 +12,8 @@
 //! - The scope waits for the count in the function itself, not in a destructor that a program could
 //!   leak. Whatever interrupts that wait makes it cancel the threads and wait on in a wait that
 //!   nothing interrupts.
-//! - The handle of a thread cannot leave the scope, as it has its lifetime; a handle that is leaked
-//!   keeps a result from being dropped, which uses nothing.
+//! - The handle of a thread cannot leave the scope, as it has its lifetime, and neither can its future; one
+//!   that is leaked keeps a result from being dropped, which uses nothing.
 //! - What the last thread touches when it counts itself off lies in an [`Arc`], as the scope may
 //!   have returned then.
 
@@ -294,12 +294,17 @@ impl<T> ScopedJoinHandle<'_, T> {
         }
     }
 
+    /// What joins the thread wherever it is.
+    pub(super) fn into_handle(self) -> JoinHandle<T> {
+        self.handle
+    }
+
     /// The thread.
     pub fn thread(&self) -> &Thread {
         self.handle.thread()
     }
 
-    /// Waits for the thread to end and gives its result.
+    /// Waits for the thread to end and gives its result. In a future, `.await` on the handle does so.
     ///
     /// # Errors
     ///
