@@ -14,6 +14,7 @@ pub use roving_scheduler::{
 pub use roving_scheduler::blocking::run as blocking;
 pub use roving_scheduler::thread::spawn;
 pub use roving_scheduler::wait::Cancelled;
+pub use roving_scheduler::{OnWarmStack, on_warm_stack};
 
 #[doc = include_str!("../docs/colours.md")]
 pub mod colours {}

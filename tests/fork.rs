@@ -31,7 +31,7 @@ use roving::net::{SocketAddr, TcpListener, TcpStream};
 use roving::sync::{Arc, Mutex};
 use roving::{
     Builder, Greenly, Handle, ThreadLocals, block_on, blocking, channel, deadline, go, greenly,
-    is_green, thread,
+    is_green, on_warm_stack, thread,
 };
 
 /// Calls `test` in processes of its own, with global runtimes of each size and each kind.
@@ -482,7 +482,7 @@ fn an_overflow_in_the_child_is_told() {
                 }
                 let printed = run(process);
                 let told = printed.matches("'forks' has overflowed its stack").count();
-                assert_eq!(told, 5, "{printed}");
+                assert_eq!(told, 7, "{printed}");
             }
         }
         return;
@@ -493,7 +493,7 @@ fn an_overflow_in_the_child_is_told() {
         black_box(overflow(black_box(0)));
     }
     let forks = |f: fn()| go!(name = "forks", f).join();
-    let tests: [fn(); 5] = [
+    let tests: [fn(); 7] = [
         // On the stack of the thread that forked.
         || in_fork(overflows).must_abort(),
         // On that of one which begins in the child.
@@ -504,6 +504,13 @@ fn an_overflow_in_the_child_is_told() {
             let begins_and_forks = || in_fork(overflows).must_abort();
             let in_child = move || go!(name = "forks", begins_and_forks).join().unwrap();
             in_fork(in_child).must_end_well();
+        },
+        // On what it was lent,
+        || block_on(on_warm_stack(async { in_fork(overflows).must_abort() })),
+        // and after that on its own.
+        || match block_on(on_warm_stack(async { fork() })) {
+            Some(child) => child.must_abort(),
+            None => exit_after(overflows),
         },
         // And here still.
         || (),

@@ -59,7 +59,7 @@ pub mod thread;
 pub mod time;
 pub mod wait;
 
-pub use future::{Greenly, await_, block_on, greenly};
+pub use future::{Greenly, OnWarmStack, await_, block_on, greenly, on_warm_stack};
 pub use group::{Group, Members};
 pub use protocol::process::Process;
 pub use run::context::is_green;

@@ -14,7 +14,7 @@ use roving_scheduler::channel::bounded;
 use roving_scheduler::coroutine::Generator;
 use roving_scheduler::sync::{Mutex, Notify};
 use roving_scheduler::thread::{self, JoinHandle, State, Thread};
-use roving_scheduler::{Builder, Runtime, ThreadLocals, block_on, dump, greenly};
+use roving_scheduler::{Builder, Runtime, ThreadLocals, block_on, dump, greenly, on_warm_stack};
 
 /// A dump tells of the whole process, so there is one test at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -240,6 +240,12 @@ fn waits_elsewhere(event: &Notify) {
 }
 
 #[inline(never)]
+fn waits_on_a_warm_stack(event: &Notify) {
+    block_on(on_warm_stack(async { outer_of_two(event) }));
+    std::hint::black_box(());
+}
+
+#[inline(never)]
 fn waits_in_a_generator(event: &Arc<Notify>) {
     let event = event.clone();
     let generator = Generator::new(move |own| {
@@ -264,6 +270,8 @@ fn stacks_are_walked_wherever_a_thread_waits() {
         let other = event.clone();
         let mut waiting = vec![runtime.spawn(move || waits_elsewhere(&other))];
         let other = event.clone();
+        waiting.push(runtime.spawn(move || waits_on_a_warm_stack(&other)));
+        let other = event.clone();
         waiting.push(runtime.spawn(move || waits_in_a_generator(&other)));
         // With thread-locals that others have too, a thread that moves must not use one, and what `greenly` runs
         // must not be moved.
@@ -278,7 +286,11 @@ fn stacks_are_walked_wherever_a_thread_waits() {
             .iter()
             .for_each(|waits| wait_until_parked(waits.thread()));
         let text = dump().to_string();
-        for function in ["waits_elsewhere", "waits_in_a_generator"] {
+        for function in [
+            "waits_elsewhere",
+            "waits_on_a_warm_stack",
+            "waits_in_a_generator",
+        ] {
             let told = paragraph(&text, function);
             assert_has_frames(&told);
             assert!(told.find("outer_of_two") < told.find(function), "{told}");

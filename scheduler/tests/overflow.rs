@@ -3,6 +3,7 @@
 //! - a green thread that overflows its stack is named, with where it was spawned and what helps,
 //!   and the process aborts
 //! - an OS thread's overflow is still reported by std
+//! - so is one that overflows the stack which it was lent for a poll
 //! - so it is with guards of each kind
 //! - a bad pointer on a green thread is no overflow, nor is a file that was cut short: the signal does what it
 //!   always does
@@ -23,6 +24,7 @@ use corosensei::stack::DefaultStack;
 use common::{child, is_child, printed, runtime, watchdog, with_each_kind_of_guards};
 use roving_scheduler::coroutine::{self, Generator, State, Yielder};
 use roving_scheduler::thread::{self, Builder};
+use roving_scheduler::{block_on, on_warm_stack};
 
 /// Recurses `depth` times, in frames of about `FRAME` bytes.
 #[inline(never)]
@@ -81,6 +83,27 @@ fn a_green_thread_that_overflows_is_reported() {
             "green thread 'bottomless' has overflowed its stack",
             "scheduler/tests/overflow.rs",
             "64 KiB",
+            "ROVING_STACK_SIZE",
+        ],
+    );
+}
+
+#[test]
+fn one_that_overflows_what_it_was_lent_is_reported() {
+    let name = "one_that_overflows_what_it_was_lent_is_reported";
+    if is_child(name) {
+        runtime(2).run(|| {
+            let named = Builder::new().name("lent".to_owned());
+            let polls = || block_on(on_warm_stack(async { overflow() }));
+            let _ = named.spawn(polls).unwrap().join();
+        });
+        return;
+    }
+    overflows(
+        name,
+        &[
+            "green thread 'lent' has overflowed its stack",
+            "scheduler/tests/overflow.rs",
             "ROVING_STACK_SIZE",
         ],
     );

@@ -18,7 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use roving::hyper::{Executor, Timer};
 use roving::io::Async;
 use roving::net::{TcpListener, TcpStream};
-use roving::{CancelToken, block_on, deadline, thread};
+use roving::{CancelToken, block_on, deadline, on_warm_stack, thread};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -129,7 +129,7 @@ fn serve_connection(
         .keep_alive_timeout(PATIENCE);
     let service = TowerToHyperService::new(application);
     let connection = http.serve_connection(TokioIo::new(stream), service);
-    block_on(watcher.watch(connection))
+    block_on(on_warm_stack(watcher.watch(connection)))
 }
 
 /// Who the server is.

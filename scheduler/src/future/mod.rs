@@ -13,12 +13,14 @@ mod block_on;
 mod greenly;
 #[cfg(all(test, roving_loom))]
 mod models;
+mod on_warm_stack;
 mod ready;
 mod selectable;
 mod sleep;
 
 pub use block_on::block_on;
 pub use greenly::{Greenly, await_, greenly};
+pub use on_warm_stack::{OnWarmStack, on_warm_stack};
 pub use ready::{Ready, ready_async};
 pub use selectable::SelectFuture;
 pub use sleep::{Sleep, sleep_async, sleep_until_async};

@@ -7,6 +7,7 @@
 //! |-------------|--------------------------------------------------------------------------|
 //! | `green`     | the control block of a thread, and the right to run it                    |
 //! | `own_stack` | what a thread has that runs on a stack of its own                        |
+//! | `lent_stack` | a call on a stack that the worker lends                                 |
 //! | `guest`     | threads that are run by whoever polls them                               |
 //! | `alarm`     | timers of what is polled                                                 |
 //! | `ambient`   | what the blocking calls of a thread are subject to                       |
@@ -58,6 +59,7 @@ pub(crate) mod glimpse;
 pub(crate) mod green;
 pub(crate) mod guest;
 pub(crate) mod hold;
+pub(crate) mod lent_stack;
 #[cfg(feature = "tracing")]
 mod listeners;
 pub(crate) mod os_thread;

@@ -3,7 +3,7 @@
 //! The guard below a stack turns an overflow into SIGSEGV or SIGBUS, by the kind of guard. The handler
 //! here runs on the worker's [alternate stack](super::signal_stack). If the
 //! address lies in the guard of the green thread that this OS thread runs, and the stack pointer on its
-//! stack, it says whose stack it was and how to get a larger one, and aborts, as std does for its own
+//! stack, or on the one that it has been lent, it says whose stack it was and how to get a larger one, and aborts, as std does for its own
 //! threads. So it does for a coroutine, of which it knows by the [plate] of the
 //! stack, also on an OS thread that runs no green thread. Every other fault goes to the handler that was there before, so a plain OS thread's
 //! overflow gets std's message, and that of another stack which a green thread runs on is whoever's
@@ -46,11 +46,9 @@ pub(crate) fn install_handler() {
 /// In a forked child, within `fork`: watches over the stack of the green thread that has forked it, whose
 /// worker is not there any more.
 pub(crate) fn watch_in_child(waiter: &Waiter, own_stack: &OwnStack) {
-    // SAFETY: whoever runs it has started it before.
-    unsafe { own_stack.started() }
-        .coroutine
-        .stack()
-        .guard_in_child();
+    // SAFETY: it is the current thread, and whoever runs it has started it before.
+    let stacks = unsafe { own_stack.stacks() };
+    stacks.for_each(|stack| stack.guard_in_child());
     FORKED.store(ptr::from_ref(waiter).cast_mut(), Ordering::Relaxed);
 }
 
@@ -77,11 +75,12 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
 
 /// Says so and aborts, if a fault is an overflow of the stack of a green thread that has started.
 fn abort_if_overflow(waiter: &Waiter, address: usize, stack_pointer: usize) {
-    if let Some(own_stack) = waiter.own_stack()
-        // SAFETY: whoever runs it has started it before.
-        && let stack = unsafe { own_stack.started() }.coroutine.stack()
-        && stack.is_overflow(address, stack_pointer)
-    {
+    let Some(own_stack) = waiter.own_stack() else {
+        return;
+    };
+    // SAFETY: it is the current thread, and whoever runs it has started it before.
+    let mut stacks = unsafe { own_stack.stacks() };
+    if let Some(stack) = stacks.find(|stack| stack.is_overflow(address, stack_pointer)) {
         report(waiter, own_stack, stack.size);
         // SAFETY: abort may be called in a signal handler.
         unsafe { libc::abort() };

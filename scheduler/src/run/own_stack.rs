@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use crate::protocol::outline::{Field, fields};
 use crate::stack::coroutine::{Body, Coroutine, Suspender};
 use crate::stack::fp::{Environment, Saved};
-use crate::stack::{Promise, Stack};
+use crate::stack::{Bounds, Promise, Stack};
 
 /// How long it has waited to be run is noted.
 const TIMED: u32 = 1;
@@ -22,6 +22,8 @@ pub(crate) struct OwnStack {
     pub(crate) site: &'static Location<'static>,
     stage: UnsafeCell<Stage>,
     suspender: AtomicPtr<()>,
+    /// That which it has been [lent](super::lent_stack), or null.
+    lent: AtomicPtr<Bounds>,
     ending: AtomicBool,
     /// What whoever runs it has to see to first: how many calls that block in the system it is in, one within the
     /// other, times [`CALL`]; and [`TIMED`].
@@ -64,6 +66,7 @@ impl OwnStack {
             site,
             stage: UnsafeCell::new(Stage::Fresh(Some((body, stack, Environment::current())))),
             suspender: AtomicPtr::new(ptr::null_mut()),
+            lent: AtomicPtr::new(ptr::null_mut()),
             ending: AtomicBool::new(false),
             care: AtomicU32::new(0),
         }
@@ -143,6 +146,24 @@ impl OwnStack {
     /// Whether it is timed, until now.
     pub(crate) fn take_timed(&self) -> bool {
         self.care.fetch_and(!TIMED, Ordering::Relaxed) & TIMED != 0
+    }
+
+    /// For the thread itself, which is on another stack from now on, or on its own if that is null.
+    pub(crate) fn set_lent(&self, lent: *const Bounds) {
+        self.lent.store(lent.cast_mut(), Ordering::Relaxed);
+    }
+
+    /// The stacks that it has: its own, and what it has been lent. Safe in a signal handler.
+    ///
+    /// # Safety
+    ///
+    /// The caller is this thread, which has started.
+    pub(crate) unsafe fn stacks(&self) -> impl Iterator<Item = Bounds> {
+        // SAFETY: the caller's promise.
+        let own = unsafe { self.started() }.coroutine.stack();
+        // SAFETY: null, or in a frame of this thread, which takes it from here before it returns.
+        let lent = unsafe { self.lent.load(Ordering::Relaxed).as_ref() };
+        std::iter::once(own).chain(lent.copied())
     }
 
     pub(crate) fn suspender(&self) -> Suspender {

@@ -43,7 +43,7 @@ use crate::stack::coroutine::{Resumed, Suspend};
 use crate::stack::fp::Environment;
 use crate::stack::tls;
 use crate::stack::usage::StackUsage;
-use crate::stack::{Cache, Class, Promise};
+use crate::stack::{Cache, Class, Promise, Stack};
 
 /// A green thread that has polled so often without a switch, and never found anything, waits for
 /// something that perhaps nobody can do while it keeps this worker.
@@ -63,6 +63,8 @@ pub(crate) struct Worker {
     environment: Environment,
     local: Local,
     stacks: RefCell<Cache>,
+    /// Those that it [lends](super::lent_stack).
+    to_lend: RefCell<Cache>,
     running: RefCell<Option<Arc<Waiter>>>,
     /// How often the green thread that runs has polled in vain.
     polls: Cell<u32>,
@@ -113,6 +115,7 @@ impl Worker {
             environment: Environment::current(),
             local,
             stacks: RefCell::new(Cache::new(class)),
+            to_lend: RefCell::new(Cache::new(class.without_thread_locals())),
             running: RefCell::new(None),
             polls: Cell::new(0),
             random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (index as u64 + 1)),
@@ -229,6 +232,22 @@ impl Worker {
 
     pub(crate) fn promise_stack(&self, class: Class) -> std::io::Result<Promise> {
         self.stacks.borrow_mut().promise(class)
+    }
+
+    /// A stack to lend to a green thread whose own has `size` bytes, if there is one for it.
+    pub(crate) fn lend_stack(&self, size: usize) -> Option<Stack> {
+        let class = self.shared.stack_class.without_thread_locals();
+        if size > class.size() || self.shared.mode.report_stacks {
+            return None;
+        }
+        let mut to_lend = self.to_lend.borrow_mut();
+        let promise = to_lend.promise(class).ok()?;
+        Some(to_lend.redeem(promise))
+    }
+
+    /// Takes a stack that was lent.
+    pub(crate) fn take_back(&self, stack: Stack) {
+        self.to_lend.borrow_mut().give_back(stack);
     }
 
     /// Queues a green thread that was spawned or woken on this OS thread, or gives it back if it is

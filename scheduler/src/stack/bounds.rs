@@ -28,7 +28,7 @@ impl Bounds {
     pub(crate) const FIELDS: [Field; 2] = fields!(Bounds: lowest, base);
 
     /// Whether `address` is in the part that may be used.
-    pub(super) fn holds(&self, address: usize) -> bool {
+    pub(crate) fn holds(&self, address: usize) -> bool {
         (self.lowest..self.base).contains(&address)
     }
 

@@ -79,6 +79,11 @@ impl Class {
         Self::of(size, self.own)
     }
 
+    /// The same without thread-locals.
+    pub(crate) fn without_thread_locals(self) -> Self {
+        Self { own: None, ..self }
+    }
+
     /// Whether whoever runs on a stack has thread-locals of its own.
     pub(crate) fn has_thread_locals(self) -> bool {
         self.own.is_some()

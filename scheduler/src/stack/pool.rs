@@ -102,6 +102,11 @@ impl Stack {
         NonZeroUsize::new(self.block?.thread_pointer())
     }
 
+    /// Calls `call` on it, as part of the current thread. What unwinds out of `call` unwinds out of this.
+    pub(crate) fn call<R>(&mut self, call: impl FnOnce() -> R) -> R {
+        corosensei::on_stack(self, call)
+    }
+
     /// Wipes what has been written to it, so that the next user's mark is its own.
     ///
     /// # Safety

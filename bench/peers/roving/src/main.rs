@@ -4,7 +4,7 @@ use common::Protocol;
 use roving::io::Async;
 use roving::net::{TcpListener, TcpStream};
 use roving::sync::{Mutex, mpsc};
-use roving::{Builder, Runtime, block_on, thread};
+use roving::{Builder, Runtime, block_on, on_warm_stack, thread};
 use serde_json::Value;
 use std::io;
 use std::process::ExitCode;
@@ -51,5 +51,6 @@ fn serve(protocol: Protocol, workers: usize) {
 }
 
 fn serve_axum(stream: TcpStream) -> io::Result<()> {
-    block_on(web::serve_connection(Async::from(stream))).map_err(io::Error::other)
+    let serves = web::serve_connection(Async::from(stream));
+    block_on(on_warm_stack(serves)).map_err(io::Error::other)
 }

@@ -260,7 +260,11 @@ impl Worker {
         self.timers().shrink();
         self.shared.registry.shrink(self.shard);
         self.tickets.borrow_mut().shrink_to(TICKETS);
-        if self.stacks.borrow_mut().empty() {
+        let stacks = [&self.stacks, &self.to_lend];
+        if stacks
+            .map(|stacks| stacks.borrow_mut().empty())
+            .contains(&true)
+        {
             self.shared.reclaim.threads_have_run();
         }
     }
