@@ -30,6 +30,7 @@
 //! | `context`   | what the current OS thread is to the runtime: all the thread-locals      |
 //! | `silence`   | who looks, when all sleep, whether anybody could wake them               |
 //! | `watch`     | who is stuck                                                            |
+//! | `overlong`  | who has been so for so long that it is told                              |
 //! | `spares`    | the OS threads of those who take the places of the stuck                |
 //! | `processor` | how long an OS thread has run, and whether it waits                     |
 //! | `os_thread` | how the runtime starts an OS thread                                      |
@@ -64,6 +65,7 @@ pub(crate) mod lent_stack;
 mod listeners;
 pub(crate) mod os_thread;
 pub(crate) mod overflow;
+pub(crate) mod overlong;
 pub(crate) mod own_stack;
 pub(crate) mod panic_message;
 pub(crate) mod panic_state;

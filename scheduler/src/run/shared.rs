@@ -26,6 +26,7 @@ use crate::run::counts::{Counts, Outside};
 use crate::run::driver::Driver;
 use crate::run::event::Event;
 use crate::run::green::{Runnable, Waiter};
+use crate::run::overlong::Patience;
 use crate::run::processor;
 use crate::run::queue::{Inbox, Stealable};
 use crate::run::reclaim::Reclaim;
@@ -144,6 +145,8 @@ pub(crate) struct Plan {
     pub(crate) max_spares: usize,
     /// How long a green thread may keep its worker; `None` if for ever.
     pub(crate) stuck_after: Option<Duration>,
+    /// How long before it is told that it does.
+    pub(crate) warn_stuck: Option<Patience>,
     /// How many events of each worker are recorded.
     pub(crate) record: Option<usize>,
 }
@@ -189,7 +192,10 @@ impl Shared {
         let recorder = plan
             .record
             .map(|events| Recorder::new(events, workers + spares.bound()));
-        let watch = Watch::new(plan.stuck_after.filter(|_| spares.bound() > 0));
+        let watch = Watch::new(
+            plan.stuck_after.filter(|_| spares.bound() > 0),
+            plan.warn_stuck,
+        );
         Self {
             id: RuntimeId::next(),
             process: Process::current(),

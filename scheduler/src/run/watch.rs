@@ -12,6 +12,8 @@
 //! one look to the next is stuck, if work waits. As long as every other look finds somebody, they come sooner and
 //! sooner; as they do not, later and later, for a while after the last find not much later.
 //!
+//! Runs that last for much longer are [told of](crate::run::overlong).
+//!
 //! A look costs half a microsecond for each worker that is busy, and some twenty for each that seems to wait
 //! for too long.
 
@@ -22,6 +24,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::protocol::pace::Seen;
+use crate::run::overlong::{Overlongs, Patience};
 use crate::run::processor;
 use crate::run::shared::{Remote, Shared};
 
@@ -35,6 +38,7 @@ const WHILE: Duration = Duration::from_secs(1);
 pub(crate) struct Watch {
     /// How long a run may be; `None` if for ever.
     limit: Option<Duration>,
+    pub(crate) overlongs: Overlongs,
     /// The time from one look to the next, in nanoseconds.
     interval: AtomicU64,
     looks: Mutex<Looks>,
@@ -51,7 +55,7 @@ struct Looks {
 
 /// A run that was under way at a look.
 #[derive(Debug)]
-struct Look {
+pub(crate) struct Look {
     run: Seen,
     since: Instant,
     /// The time that the worker had used by then.
@@ -59,9 +63,10 @@ struct Look {
 }
 
 impl Watch {
-    pub(crate) fn new(limit: Option<Duration>) -> Self {
+    pub(crate) fn new(limit: Option<Duration>, patience: Option<Patience>) -> Self {
         Self {
             limit,
+            overlongs: Overlongs::new(patience),
             interval: AtomicU64::new(limit.map_or(u64::MAX, nanos)),
             looks: Mutex::default(),
         }
@@ -73,17 +78,32 @@ impl Watch {
 
     /// When to look next.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.limit?;
         let interval = Duration::from_nanos(self.interval.load(Ordering::Relaxed));
-        Some(Instant::now() + interval)
+        let of_places = self.limit.map(|_| interval);
+        let next = of_places.into_iter().chain(self.overlongs.interval()).min();
+        next.map(|interval| Instant::now() + interval)
     }
 
     /// Looks who is stuck, and has their places taken, by the caller first.
     pub(crate) fn look(&self, shared: &Arc<Shared>, caller: usize) {
-        let Some((limit, mut looks)) = self.limit.zip(self.looks.try_lock()) else {
+        let Some(mut looks) = self.looks.try_lock() else {
             return;
         };
         let now = Instant::now();
+        if let Some(limit) = self.limit {
+            self.look_for_places(&mut looks, now, limit, shared, caller);
+        }
+        self.overlongs.look(shared, now);
+    }
+
+    fn look_for_places(
+        &self,
+        looks: &mut Looks,
+        now: Instant,
+        limit: Duration,
+        shared: &Arc<Shared>,
+        caller: usize,
+    ) {
         let interval = Duration::from_nanos(self.interval.load(Ordering::Relaxed));
         let patience = if shared.has_work_for_any(true) {
             interval
@@ -107,11 +127,7 @@ impl Watch {
                     }
                     (!stuck).then_some(look)
                 }
-                (_, Some(run)) => Some(Look {
-                    run,
-                    since: now,
-                    used: processor::time_of(remote.os_thread()),
-                }),
+                (_, Some(run)) => Some(Look::at(remote, run, now)),
             };
         }
         if finds {
@@ -133,13 +149,30 @@ impl Watch {
 }
 
 impl Look {
-    fn is_too_long(
+    /// A look at what a worker does now.
+    pub(super) fn at(remote: &Remote, run: Seen, now: Instant) -> Self {
+        Self {
+            run,
+            since: now,
+            used: processor::time_of(remote.os_thread()),
+        }
+    }
+
+    pub(super) fn run(&self) -> Seen {
+        self.run
+    }
+
+    /// Whether the run has computed for so long, or waited for longer than there is `patience`.
+    pub(super) fn is_too_long(
         &self,
         remote: &Remote,
         now: Instant,
         limit: Duration,
         patience: Duration,
     ) -> bool {
+        if now - self.since < limit.min(patience) {
+            return false;
+        }
         let used = processor::time_of(remote.os_thread()).saturating_sub(self.used);
         let waited = (now - self.since).saturating_sub(used);
         used >= limit || waited >= patience && processor::waits(remote.os_thread())

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use super::asleep::{self, AllAsleep};
 use super::dump::{self, signal};
-use super::{Runtime, console, cpus, debugger};
+use super::{Runtime, console, cpus, debugger, stuck};
 use crate::protocol::say::say;
 use crate::run::context;
 use crate::run::os_thread;
 use crate::run::overflow;
+use crate::run::overlong::Patience;
 use crate::run::panicking;
 use crate::run::queue::Local;
 use crate::run::reclaim;
@@ -30,6 +31,13 @@ const MAX_WORKERS: usize = 1024;
 const MAX_SPARES: usize = 1 << 16;
 /// How long a green thread may keep its worker where nothing else is set.
 const STUCK_AFTER: Duration = Duration::from_millis(10);
+/// How long it may before it is told, where nothing else is set. In builds that are slow, for development, that is
+/// on; a test computes or waits for as long only if something is wrong.
+const WARN_STUCK: Option<Duration> = if cfg!(debug_assertions) {
+    Some(Duration::from_secs(1))
+} else {
+    None
+};
 const SHORTEST_STUCK: Duration = Duration::from_millis(1);
 /// The most events of a worker that are kept: 64 MiB.
 const MAX_RECORD: usize = 1 << 20;
@@ -47,6 +55,7 @@ const LONGEST_STUCK: Duration = Duration::from_secs(3600);
 /// | [`own_thread_locals`](Self::own_thread_locals), [`pinned_thread_locals`](Self::pinned_thread_locals) | `ROVING_THREAD_LOCALS` = `own` or `pinned` | own where the platform allows it, else pinned |
 /// | [`stuck_after`](Self::stuck_after) | `ROVING_STUCK_AFTER` = `20ms`, `1s` or `0` | 10 ms |
 /// | [`max_spares`](Self::max_spares) | `ROVING_MAX_SPARES` | 512 |
+/// | [`warn_stuck`](Self::warn_stuck) | `ROVING_WARN_STUCK` = `100ms`, `1s`, `0` or `off` | 1 s in debug builds, else off |
 /// | [`dump_on_signal`](Self::dump_on_signal) | `ROVING_DUMP` = `quit` or a file | no |
 /// | [`record`](Self::record) | `ROVING_RECORD` | no |
 /// | `console`, with the feature `console` | `ROVING_CONSOLE` = a path | no |
@@ -79,6 +88,7 @@ pub struct Builder {
     thread_locals: Option<ThreadLocals>,
     migrate_always: Option<bool>,
     stuck_after: Option<Duration>,
+    warn_stuck: Option<Duration>,
     max_spares: Option<usize>,
     dump_to: Option<signal::Target>,
     record: Option<usize>,
@@ -170,6 +180,20 @@ impl Builder {
         self
     }
 
+    /// Sets after which time a green thread that keeps its worker is told of on standard error, from a millisecond to an
+    /// hour: which thread it is, where it was spawned, for how long, and what it does, with its stack. Zero turns that off.
+    /// By default it is a second in debug builds, and off in others.
+    ///
+    /// It is told once for each place that spawns such threads, and one in a second. What is called within
+    /// [`blocking`](crate::blocking::run) is not told of, and neither is what waits for a processor only.
+    ///
+    /// Those who find it are those who hand places over, or other workers that sleep: where there is but one
+    /// worker, and [`stuck_after`](Self::stuck_after) or [`max_spares`](Self::max_spares) is 0, there is nobody.
+    pub fn warn_stuck(mut self, time: Duration) -> Self {
+        self.warn_stuck = Some(time);
+        self
+    }
+
     /// Sets how many spare OS threads there may be at most, up to 65,536: so many green threads may block in
     /// the system or compute for long, beside as many others as there are workers. At the bound what waits may
     /// have to wait for them, and a line on standard error says so. With 0 no place is ever handed over.
@@ -256,6 +280,10 @@ impl Builder {
                 None => Some(STUCK_AFTER),
             },
         };
+        let warn_stuck = match self.warn_stuck {
+            Some(time) => limit_in_range("warn_stuck", time)?,
+            None => warn_stuck_from_environment(),
+        };
         let name = self.thread_name.as_deref().unwrap_or("roving");
         if name.contains('\0') {
             return Err(invalid(format!(
@@ -281,6 +309,10 @@ impl Builder {
             name,
             max_spares,
             stuck_after,
+            warn_stuck: warn_stuck.map(|limit| Patience {
+                limit,
+                tell: stuck::tell,
+            }),
             record,
         };
         start(plan, workers)
@@ -509,19 +541,44 @@ fn parsed_from_environment<T>(
     }
 }
 
-/// A time as `10ms`, `1.5s` or `0`.
 fn time_from_environment(variable: &str) -> io::Result<Option<Duration>> {
-    parsed_from_environment(variable, "a time as 10ms, 1.5s or 0", |text| {
-        let (number, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
-            (Some(millis), _) => (millis, 0.001),
-            (None, Some(seconds)) => (seconds, 1.0),
-            (None, None) => (text, 0.0),
-        };
-        let number = number.trim_end().parse::<f64>().ok();
-        let number = number.filter(|number| unit > 0.0 || *number == 0.0)?;
-        let time = Duration::try_from_secs_f64(number * unit).ok();
-        time.filter(|time| !time.is_zero() || number == 0.0)
+    parsed_from_environment(variable, "a time as 10ms, 1.5s or 0", time)
+}
+
+/// What cannot be read is told, and what holds by default does.
+fn warn_stuck_from_environment() -> Option<Duration> {
+    const VARIABLE: &str = "ROVING_WARN_STUCK";
+    let expected = "a time as 100ms, 1.5s or 0, or off";
+    let parse = |text: &str| match text {
+        "off" => Some(Duration::ZERO),
+        text => time(text),
+    };
+    let read = parsed_from_environment(VARIABLE, expected, parse).and_then(|limit| match limit {
+        Some(limit) => limit_in_range(VARIABLE, limit),
+        None => Ok(WARN_STUCK),
+    });
+    read.unwrap_or_else(|error| {
+        let default = WARN_STUCK.map_or("not told".to_owned(), |limit| {
+            format!("told after {limit:?}")
+        });
+        say(&format!(
+            "roving: green threads that keep their workers are {default}: {error}\n"
+        ));
+        WARN_STUCK
     })
+}
+
+/// A time as `10ms`, `1.5s` or `0`.
+fn time(text: &str) -> Option<Duration> {
+    let (number, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(millis), _) => (millis, 0.001),
+        (None, Some(seconds)) => (seconds, 1.0),
+        (None, None) => (text, 0.0),
+    };
+    let number = number.trim_end().parse::<f64>().ok();
+    let number = number.filter(|number| unit > 0.0 || *number == 0.0)?;
+    let time = Duration::try_from_secs_f64(number * unit).ok();
+    time.filter(|time| !time.is_zero() || number == 0.0)
 }
 
 fn invalid(message: String) -> io::Error {

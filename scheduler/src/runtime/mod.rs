@@ -14,6 +14,7 @@
 //! | `debugger` | what a debugger reads to find them                              |
 //! | `metrics/` | numbers of a runtime                                            |
 //! | `console/` | a socket at which a program tells all that                      |
+//! | `stuck`    | what is said of who keeps a worker for too long                 |
 //! | `shutdown` | the end of a runtime                                            |
 //!
 //! It may use the floors below: `wait`, `run`, `stack` and `protocol`. It knows green threads as what
@@ -33,6 +34,7 @@ pub(crate) mod metrics;
 pub(crate) mod record;
 mod shutdown;
 pub(crate) mod state;
+mod stuck;
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};

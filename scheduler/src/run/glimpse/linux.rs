@@ -28,7 +28,7 @@ use crate::stack::copied::{self, CODE, Copied, Registers, STACK_POINTER};
 mod user_tick;
 
 /// One thread is waited for so long at most: some turns of those who share its processor.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(200);
 /// And all that one takes a glimpse of, together.
 const PATIENCE_IN_ALL: Duration = Duration::from_secs(1);
 /// After this it is asked again what it does.

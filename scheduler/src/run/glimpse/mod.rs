@@ -28,4 +28,4 @@ pub(crate) enum Doing {
 }
 
 /// Why there is no glimpse of a thread that has given its worker back.
-pub(crate) const WENT_ON: &str = "it has only just begun to run";
+pub(crate) const WENT_ON: &str = "it has gone on meanwhile";

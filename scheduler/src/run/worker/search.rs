@@ -389,9 +389,11 @@ impl Idler for Worker {
     }
 
     fn somebody_is_busy(&self) -> bool {
-        self.shared
-            .everybody()
-            .any(|worker| worker.pace.seen().is_some())
+        let shared = &self.shared;
+        shared.watch.overlongs.is_awaited()
+            || shared
+                .everybody()
+                .any(|worker| worker.pace.seen().is_some())
     }
 
     fn sleeps_until(

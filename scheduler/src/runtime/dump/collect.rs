@@ -85,12 +85,21 @@ pub(in crate::runtime) fn of_thread(id: u64) -> Option<Dump> {
 
 /// All green threads, or the one of a number.
 fn take(only: Option<u64>) -> Dump {
+    with_collector(only, Collector::collect)
+}
+
+/// What a thread does that a worker has shown.
+pub(in crate::runtime) fn what_it_does(worker: &Remote, thread: &Arc<Waiter>) -> Does {
+    with_collector(None, |mut collector| collector.look_closer(worker, thread))
+}
+
+fn with_collector<T>(only: Option<u64>, collect: impl FnOnce(Collector) -> T) -> T {
     let _one = one_at_a_time();
     let (Ok(own), Ok(of_visits)) = (DefaultStack::new(STACK), DefaultStack::new(STACK)) else {
         // Without memory for stacks, those of others are not walked.
-        return Collector::new(None, only).collect();
+        return collect(Collector::new(None, only));
     };
-    corosensei::on_stack(own, || Collector::new(Some(of_visits), only).collect())
+    corosensei::on_stack(own, || collect(Collector::new(Some(of_visits), only)))
 }
 
 struct Collector {

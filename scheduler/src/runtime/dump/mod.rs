@@ -23,17 +23,19 @@ mod list;
 pub(crate) mod signal;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "console")]
 pub(super) use collect::of_thread;
 pub(crate) use collect::runtimes;
-pub(super) use collect::{RUNTIMES, enter, one_at_a_time};
+pub(super) use collect::{RUNTIMES, enter, one_at_a_time, what_it_does};
 use frames::Frame;
 #[cfg(feature = "console")]
 pub(super) use list::Threads;
 
 use crate::run::glimpse::Doing;
+use crate::run::green::Waiter;
 use crate::runtime::record::Record;
 
 /// So many groups of threads are in what nobody has asked for.
@@ -147,7 +149,7 @@ pub(super) struct HeldBy {
 /// which stacks are left alone. One that waits to be run, or has not begun, is counted by where it was spawned. What is
 /// inside of a [`greenly`](crate::greenly) belongs to whoever polls it, and is not told of.
 ///
-/// A dump waits up to a tenth of a second for each thread that computes, a second for all, until the
+/// A dump waits up to a fifth of a second for each thread that computes, a second for all, until the
 /// kernel's next tick finds it at that.
 ///
 /// # Examples
@@ -198,6 +200,11 @@ impl Dump {
     pub fn record(&self) -> &Record {
         &self.record
     }
+}
+
+/// A thread as people know it.
+pub(super) fn name_of(thread: &Arc<Waiter>) -> impl fmt::Display {
+    Thread::of(thread)
 }
 
 fn plural(count: usize) -> &'static str {
@@ -301,6 +308,11 @@ impl Worker {
 }
 
 impl Does {
+    /// Whether it has been found out what the thread does.
+    pub(super) fn is_known(&self) -> bool {
+        self.doing.is_some()
+    }
+
     fn unknown(why: &'static str) -> Self {
         Self {
             doing: None,
