@@ -356,12 +356,12 @@ class Why:
 
     def lock(self, kind):
         lock = word(self.value)
-        state = half(lock)
-        stack, place = words(lock + 8, 2)
-        is_held = bool(state & 1) if kind == "RwLock" else state >= 2 if kind == "Once" else state > 0
+        state, place = words(lock, 2)
+        # Beside an RwLock's count of readers there is no holder.
+        stack = 0 if kind == "RwLock" and not state & 1 else state & ~7
         what = "the closure of Once" if kind == "Once" else "lock of " + kind
         told = "%s at %#x" % (what, lock)
-        if not is_held or not place:
+        if not stack or not place:
             return told
         for thread in self.roving.threads:
             if thread.lowest <= stack < thread.base:

@@ -1,20 +1,44 @@
 //! Who holds something, and where it was taken, for whoever asks what a thread waits for. In debug builds
 //! one who waits for what it holds itself is told so too, instead of waiting for ever.
 //!
-//! It is noted when something is taken, and stays there when that is given back: it tells of the holder only
-//! while there is one. A lock that a future has is a task's, and no thread is noted.
+//! **The word of a lock names its holder**, by an [address](here) on the stack that it was taken on, above the bits
+//! that say that it is held. It is put there by the very step that takes the lock, and is gone with the one
+//! that releases it. So whoever reads the word of a lock that a parked thread has taken finds that thread there, for
+//! as long as it is parked. There is no address while the lock is a future's, whose task is no thread; and for
+//! the moment in which it has been handed to one who was woken and has not come to note it.
+//!
+//! Where it was taken is noted in a [`Holder`] beside the word, a moment later. It stays there when the lock is
+//! released: it tells of the holder only while there is one that has been parked since.
 
 #[cfg(roving_loom)]
 pub(super) use model::Holder;
 #[cfg(not(roving_loom))]
 pub(super) use real::Holder;
 
+/// The bits of a word beside those of an address on a stack.
+pub(super) const FLAGS: usize = 0b111;
+
+/// Has an address with none of the [`FLAGS`].
+#[repr(align(8))]
+struct Here(#[allow(dead_code)] u8);
+
+/// An address on the current stack.
+#[inline(always)]
+pub(super) fn here() -> usize {
+    let here = Here(0);
+    (&raw const here).addr()
+}
+
 #[cfg(not(roving_loom))]
 mod real {
     use std::panic::Location;
     use std::ptr;
-    use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicPtr, Ordering};
 
+    #[cfg(debug_assertions)]
+    use std::sync::atomic::AtomicUsize;
+
+    use super::FLAGS;
     #[cfg(debug_assertions)]
     use crate::run::context;
     use crate::wait;
@@ -23,8 +47,6 @@ mod real {
     #[derive(Debug)]
     #[repr(C)]
     pub(in crate::sync) struct Holder {
-        /// An address on the stack that it was taken on.
-        stack: AtomicUsize,
         place: AtomicPtr<Location<'static>>,
         /// The address of the thread's control block.
         #[cfg(debug_assertions)]
@@ -39,7 +61,6 @@ mod real {
     impl Holder {
         pub(in crate::sync) const fn new() -> Self {
             Self {
-                stack: AtomicUsize::new(0),
                 place: AtomicPtr::new(ptr::null_mut()),
                 #[cfg(debug_assertions)]
                 thread: AtomicUsize::new(0),
@@ -49,22 +70,13 @@ mod real {
         #[inline]
         #[track_caller]
         pub(in crate::sync) fn note(&self) {
-            let here = 0_u8;
             let place = ptr::from_ref(Location::caller()).cast_mut();
-            self.stack
-                .store((&raw const here).addr(), Ordering::Relaxed);
             self.place.store(place, Ordering::Relaxed);
             #[cfg(debug_assertions)]
             self.thread.store(me(), Ordering::Relaxed);
         }
 
-        /// No thread holds it, though perhaps a task does.
-        pub(in crate::sync) fn note_task(&self) {
-            self.place.store(ptr::null_mut(), Ordering::Relaxed);
-            self.forget();
-        }
-
-        /// In debug builds, the current thread holds it no more.
+        /// In debug builds, the current thread holds it no more, or no thread does, but a task.
         #[inline]
         pub(in crate::sync) fn forget(&self) {
             #[cfg(debug_assertions)]
@@ -84,14 +96,12 @@ mod real {
             let _ = what;
         }
 
-        /// Who was noted last. It is the holder if there is one.
-        pub(in crate::sync) fn get(&self) -> Option<wait::Holder> {
+        /// The holder that the word names, if it names one.
+        pub(in crate::sync) fn in_word(&self, word: usize) -> Option<wait::Holder> {
+            let stack = word & !FLAGS;
             // SAFETY: null, or that of a place in the source, which stays.
             let place = unsafe { self.place.load(Ordering::Relaxed).as_ref() }?;
-            Some(wait::Holder {
-                stack: self.stack.load(Ordering::Relaxed),
-                place,
-            })
+            (stack != 0).then_some(wait::Holder { stack, place })
         }
     }
 }
@@ -111,13 +121,11 @@ mod model {
 
         pub(in crate::sync) fn note(&self) {}
 
-        pub(in crate::sync) fn note_task(&self) {}
-
         pub(in crate::sync) fn forget(&self) {}
 
         pub(in crate::sync) fn panic_if_me(&self, _: &str) {}
 
-        pub(in crate::sync) fn get(&self) -> Option<wait::Holder> {
+        pub(in crate::sync) fn in_word(&self, _: usize) -> Option<wait::Holder> {
             None
         }
     }

@@ -8,23 +8,25 @@
 //!
 //! Who calls is a thread, or a future: then what runs is a future too, and dropping it before it is ready is
 //! an end by unwinding.
+//!
+//! While a closure runs, the word has the [address](super::holder) of the thread that runs it beside its state.
 
 use std::cell::Cell;
 use std::fmt;
 use std::future;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use super::holder::Holder;
+use super::holder::{FLAGS, Holder, here};
 use super::parking::{self, ParkedTask, Patience, Place};
-use crate::protocol::primitive::{AtomicU32, Ordering};
+use crate::protocol::primitive::{AtomicUsize, Ordering};
 use crate::wait::{self, Why};
 
-const INCOMPLETE: u32 = 0;
-const POISONED: u32 = 1;
-const RUNNING: u32 = 2;
+const INCOMPLETE: usize = 0;
+const POISONED: usize = 1;
+const RUNNING: usize = 2;
 /// Running, and others are parked.
-const QUEUED: u32 = 3;
-const COMPLETE: u32 = 4;
+const QUEUED: usize = 3;
+const COMPLETE: usize = 4;
 
 /// Runs a closure once, as [`std::sync::Once`]. The closure may block.
 ///
@@ -44,7 +46,7 @@ const COMPLETE: u32 = 4;
 // Debuggers read it.
 #[repr(C)]
 pub struct Once {
-    state: AtomicU32,
+    state: AtomicUsize,
     /// The thread whose closure runs.
     runner: Holder,
 }
@@ -56,7 +58,7 @@ impl RefUnwindSafe for Once {}
 pub struct OnceState {
     poisoned: bool,
     /// What the word becomes when the closure has returned.
-    becomes: Cell<u32>,
+    becomes: Cell<usize>,
 }
 
 impl OnceState {
@@ -86,7 +88,7 @@ impl Once {
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
         Self {
-            state: AtomicU32::new(INCOMPLETE),
+            state: AtomicUsize::new(INCOMPLETE),
             runner: Holder::new(),
         }
     }
@@ -95,7 +97,7 @@ impl Once {
     #[cfg(roving_loom)]
     pub fn new() -> Self {
         Self {
-            state: AtomicU32::new(INCOMPLETE),
+            state: AtomicUsize::new(INCOMPLETE),
             runner: Holder::new(),
         }
     }
@@ -161,9 +163,10 @@ impl Once {
                 COMPLETE => return,
                 POISONED if !ignore_poison => panic_poisoned(),
                 INCOMPLETE | POISONED => {
+                    let runs = RUNNING | here();
                     let begun = self
                         .state
-                        .compare_exchange(seen, RUNNING, Ordering::Acquire, Ordering::Relaxed)
+                        .compare_exchange(seen, runs, Ordering::Acquire, Ordering::Relaxed)
                         .is_ok();
                     if begun {
                         self.run(seen == POISONED, f);
@@ -220,7 +223,7 @@ impl Once {
     pub(super) async fn wait_force_async(&self) {
         loop {
             let seen = self.state.load(Ordering::Acquire);
-            match seen {
+            match seen & FLAGS {
                 COMPLETE => return,
                 RUNNING | QUEUED => self.parked_while_running(seen).await,
                 _ => self.parked_while(seen).await,
@@ -232,7 +235,7 @@ impl Once {
     fn wait_for_end(&self, ignore_poison: bool) {
         loop {
             let seen = self.state.load(Ordering::Acquire);
-            match seen {
+            match seen & FLAGS {
                 COMPLETE => return,
                 POISONED if !ignore_poison => panic_poisoned(),
                 RUNNING | QUEUED => self.park_while_running(seen),
@@ -243,28 +246,29 @@ impl Once {
 
     /// Parks until a run that goes on has ended.
     #[track_caller]
-    fn park_while_running(&self, seen: u32) {
+    fn park_while_running(&self, seen: usize) {
         self.runner.panic_if_me("runs the closure");
         if self.queues(seen) {
-            self.park_while(QUEUED);
+            self.park_while(queued(seen));
         }
     }
 
     /// Says that somebody is about to park. `false` if the run has ended.
-    fn queues(&self, seen: u32) -> bool {
-        seen == QUEUED
+    fn queues(&self, seen: usize) -> bool {
+        let queued = queued(seen);
+        seen == queued
             || self
                 .state
-                .compare_exchange(RUNNING, QUEUED, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(seen, queued, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
     }
 
-    fn is_at(&self, state: u32) -> bool {
+    fn is_at(&self, state: usize) -> bool {
         self.state.load(Ordering::Relaxed) == state
     }
 
     #[track_caller]
-    fn park_while(&self, state: u32) {
+    fn park_while(&self, state: usize) {
         parking::park(
             &RunOf(self),
             self.key(),
@@ -276,20 +280,25 @@ impl Once {
     }
 
     /// [`park_while_running`](Self::park_while_running) in a future.
-    async fn parked_while_running(&self, seen: u32) {
+    async fn parked_while_running(&self, seen: usize) {
         if self.queues(seen) {
-            self.parked_while(QUEUED).await;
+            self.parked_while(queued(seen)).await;
         }
     }
 
     /// [`park_while`](Self::park_while) in a future. Whoever wakes one wakes all, so one that is dropped owes
     /// nothing to the others.
-    async fn parked_while(&self, state: u32) {
+    async fn parked_while(&self, state: usize) {
         let mut waits = ParkedTask::default();
         if waits.park(self.key(), (0, Place::Back), || self.is_at(state)) {
             future::poll_fn(|context| waits.poll(context)).await;
         }
     }
+}
+
+/// The word of a run that goes on, when somebody is parked.
+fn queued(running: usize) -> usize {
+    running & !FLAGS | QUEUED
 }
 
 /// Why one waits who is parked. Debuggers read it.
@@ -306,8 +315,8 @@ impl Why for RunOf<'_> {
     }
 
     fn holder(&self) -> Option<wait::Holder> {
-        let runs = matches!(self.0.state.load(Ordering::Relaxed), RUNNING | QUEUED);
-        runs.then(|| self.0.runner.get())?
+        let state = self.0.state.load(Ordering::Relaxed);
+        self.0.runner.in_word(state)
     }
 }
 
@@ -320,7 +329,7 @@ fn panic_poisoned() -> ! {
 /// Ends a run, also one that unwinds.
 struct EndOfRun<'a> {
     once: &'a Once,
-    becomes: u32,
+    becomes: usize,
 }
 
 impl Drop for EndOfRun<'_> {

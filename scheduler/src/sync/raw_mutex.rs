@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!     FREE --lock--> HELD --unlock--> FREE                          (one compare-and-swap each)
-//!     HELD --lock--> CONTENDED: the thread parks at the word's address
-//!     CONTENDED --unlock--> FREE, and the first who is parked is woken to try again
-//!     CONTENDED --unlock--> CONTENDED, and the first who is parked has the lock: a hand-off
+//!     HELD --lock--> HELD, CONTENDED: the thread parks at the word's address
+//!     HELD, CONTENDED --unlock--> FREE, and the first who is parked is woken to try again
+//!     HELD, CONTENDED --unlock--> HELD, CONTENDED, and the first who is parked has the lock: a hand-off
 //! ```
+//!
+//! Beside these bits the word has the [address](super::holder) of whoever holds the lock.
 //!
 //! A running thread may take the lock before one that has just been woken for it (*barging*): it
 //! would otherwise stay free for the length of a wake-up, at every contended unlock. Against
@@ -20,14 +22,17 @@ use std::fmt;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use super::holder::Holder;
+use super::holder::{Holder, here};
 use super::parking::{self, End, Grant, Kind, Left, ParkedTask, Patience, Place};
-use crate::protocol::primitive::{AtomicU32, Ordering};
+use crate::protocol::primitive::{AtomicUsize, Ordering};
 use crate::wait::{self, Why};
 
-const FREE: u32 = 0;
-const HELD: u32 = 1;
-const CONTENDED: u32 = 2;
+const FREE: usize = 0;
+const HELD: usize = 1;
+const CONTENDED: usize = 2;
+
+/// The address of no thread.
+const TASK: usize = 0;
 
 const PATIENT: Kind = 0;
 const IMPATIENT: Kind = 1;
@@ -43,7 +48,7 @@ const SPINS: u32 = if cfg!(roving_loom) { 0 } else { 60 };
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct RawMutex {
-    state: AtomicU32,
+    state: AtomicUsize,
     holder: Holder,
 }
 
@@ -51,7 +56,7 @@ impl RawMutex {
     #[cfg(not(roving_loom))]
     pub(super) const fn new() -> Self {
         Self {
-            state: AtomicU32::new(FREE),
+            state: AtomicUsize::new(FREE),
             holder: Holder::new(),
         }
     }
@@ -59,22 +64,22 @@ impl RawMutex {
     #[cfg(roving_loom)]
     pub(super) fn new() -> Self {
         Self {
-            state: AtomicU32::new(FREE),
+            state: AtomicUsize::new(FREE),
             holder: Holder::new(),
         }
     }
 
     #[inline]
-    fn take(&self) -> bool {
+    fn take(&self, by: usize) -> bool {
         self.state
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(FREE, by | HELD, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
     }
 
     #[inline]
     #[track_caller]
     pub(super) fn try_lock(&self) -> bool {
-        let locked = self.take();
+        let locked = self.take(here());
         if locked {
             self.holder.note();
         }
@@ -120,7 +125,7 @@ impl RawMutex {
         let why = LockOf { mutex: self, of };
         let mut wish = (PATIENT, Place::Back);
         // Whoever has waited leaves the mark, as it cannot know whether others do.
-        while !self.take_contended() {
+        while !self.take_contended(here()) {
             match parking::park(
                 &why,
                 self.key(),
@@ -129,7 +134,10 @@ impl RawMutex {
                 || self.is_contended(),
                 || (),
             ) {
-                End::Woken(HANDED_OFF) => break,
+                End::Woken(HANDED_OFF) => {
+                    self.state.fetch_or(here(), Ordering::Relaxed);
+                    break;
+                }
                 End::Woken(_) => wish = (IMPATIENT, Place::Front),
                 End::TimedOut => return false,
                 End::Invalid => {}
@@ -142,21 +150,21 @@ impl RawMutex {
     /// Locks in a future, whose place `waits` is. No thread is noted as the holder: the task may go on
     /// on another.
     pub(super) fn poll_lock(&self, waits: &mut ParkedTask, context: &Context<'_>) -> Poll<()> {
-        if !waits.is_parked() && self.take() {
-            self.holder.note_task();
+        if !waits.is_parked() && self.take(TASK) {
+            self.holder.forget();
             return Poll::Ready(());
         }
         let mut wish = (PATIENT, Place::Back);
         loop {
             if waits.is_parked() {
                 if ready!(waits.poll(context)) == HANDED_OFF {
-                    self.holder.note_task();
+                    self.holder.forget();
                     return Poll::Ready(());
                 }
                 wish = (IMPATIENT, Place::Front);
             }
-            if self.take_contended() {
-                self.holder.note_task();
+            if self.take_contended(TASK) {
+                self.holder.forget();
                 return Poll::Ready(());
             }
             waits.park(self.key(), wish, || self.is_contended());
@@ -170,7 +178,7 @@ impl RawMutex {
             Left::Woken(HANDED_OFF) => true,
             // Nobody else was woken to try. If the lock is held, whoever holds it knows now that others
             // may wait.
-            Left::Woken(_) => self.take_contended(),
+            Left::Woken(_) => self.take_contended(TASK),
         };
         if has_lock {
             // SAFETY: the lock was handed to the future, or has just been taken.
@@ -179,12 +187,24 @@ impl RawMutex {
     }
 
     /// Takes the lock if it is free, and leaves the mark that others may wait for it.
-    fn take_contended(&self) -> bool {
-        self.state.swap(CONTENDED, Ordering::Acquire) == FREE
+    fn take_contended(&self, by: usize) -> bool {
+        let mut seen = FREE;
+        loop {
+            let next = if seen == FREE { by | HELD } else { seen };
+            match self.state.compare_exchange_weak(
+                seen,
+                next | CONTENDED,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return seen == FREE,
+                Err(now) => seen = now,
+            }
+        }
     }
 
     fn is_contended(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == CONTENDED
+        self.state.load(Ordering::Relaxed) & CONTENDED != 0
     }
 
     #[track_caller]
@@ -193,7 +213,7 @@ impl RawMutex {
             match self.state.load(Ordering::Relaxed) {
                 FREE if self.try_lock() => return true,
                 // Others are parked already.
-                CONTENDED => return false,
+                state if state & CONTENDED != 0 => return false,
                 _ => std::hint::spin_loop(),
             }
         }
@@ -208,9 +228,11 @@ impl RawMutex {
     #[inline]
     pub(super) unsafe fn unlock(&self) {
         self.holder.forget();
+        // Others only add that mark.
+        let held = self.state.load(Ordering::Relaxed) & !CONTENDED;
         if self
             .state
-            .compare_exchange(HELD, FREE, Ordering::Release, Ordering::Relaxed)
+            .compare_exchange(held, FREE, Ordering::Release, Ordering::Relaxed)
             .is_err()
         {
             self.unlock_contended();
@@ -223,6 +245,7 @@ impl RawMutex {
             // The impatient are in front. The lock stays held for the first of them that still
             // waits.
             while parked.first() == Some(IMPATIENT) {
+                self.state.swap(HELD | CONTENDED, Ordering::Relaxed);
                 if parked.wake(|_| true, HANDED_OFF) == Some(true) {
                     return;
                 }
@@ -252,7 +275,7 @@ impl Why for LockOf<'_> {
     }
 
     fn holder(&self) -> Option<wait::Holder> {
-        let is_held = self.mutex.state.load(Ordering::Relaxed) != FREE;
-        is_held.then(|| self.mutex.holder.get())?
+        let word = self.mutex.state.load(Ordering::Relaxed);
+        self.mutex.holder.in_word(word)
     }
 }

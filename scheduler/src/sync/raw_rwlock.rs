@@ -1,7 +1,8 @@
 //! The lock of a [`RwLock`](super::RwLock): one word.
 //!
-//! The word has a count of readers, a bit for a writer, and a bit that says that somebody waits.
-//! While that one is set nobody takes the lock past those who wait: it is handed to them.
+//! The word has a bit for a writer, a bit that says that somebody waits, and a count of readers; or in its
+//! place, while there is a writer, the [address](super::holder) of that one.
+//! While the second bit is set nobody takes the lock past those who wait: it is handed to them.
 //!
 //! - The writer that unlocks hands the lock to all readers who wait, or else to the first writer.
 //! - The last reader that unlocks hands it to the first writer, or else to all readers.
@@ -23,16 +24,20 @@ use std::mem;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use super::holder::Holder;
+use super::holder::{Holder, here};
 use super::parking::{self, End, Kind, Left, ParkedTask, Patience, Place, Queue};
-use crate::protocol::primitive::{AtomicU32, Ordering};
+use crate::protocol::primitive::{AtomicUsize, Ordering};
 use crate::thread;
 use crate::wait::{self, Why};
 
-const WRITER: u32 = 1;
-const WAITING: u32 = 2;
-const READER: u32 = 4;
-const MOST_READERS: u32 = u32::MAX - 2 * READER;
+const WRITER: usize = 1;
+const WAITING: usize = 2;
+const READER: usize = 4;
+/// No address is as large.
+const MOST_READERS: usize = usize::MAX - 2 * READER;
+
+/// The address of no thread.
+const TASK: usize = 0;
 
 pub(super) const READS: Kind = 0;
 pub(super) const WRITES: Kind = 1;
@@ -47,7 +52,7 @@ const YIELDS: u32 = if cfg!(roving_loom) { 0 } else { 3 };
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct RawRwLock {
-    state: AtomicU32,
+    state: AtomicUsize,
     writer: Holder,
 }
 
@@ -55,7 +60,7 @@ impl RawRwLock {
     #[cfg(not(roving_loom))]
     pub(super) const fn new() -> Self {
         Self {
-            state: AtomicU32::new(0),
+            state: AtomicUsize::new(0),
             writer: Holder::new(),
         }
     }
@@ -63,7 +68,7 @@ impl RawRwLock {
     #[cfg(roving_loom)]
     pub(super) fn new() -> Self {
         Self {
-            state: AtomicU32::new(0),
+            state: AtomicUsize::new(0),
             writer: Holder::new(),
         }
     }
@@ -73,7 +78,7 @@ impl RawRwLock {
     }
 
     /// Changes the state as `change` says, unless it says no.
-    fn update(&self, success: Ordering, change: impl FnMut(u32) -> Option<u32>) -> bool {
+    fn update(&self, success: Ordering, change: impl FnMut(usize) -> Option<usize>) -> bool {
         self.state
             .fetch_update(success, Ordering::Relaxed, change)
             .is_ok()
@@ -92,16 +97,16 @@ impl RawRwLock {
     }
 
     #[inline]
-    fn take_to_write(&self) -> bool {
+    fn take_to_write(&self, by: usize) -> bool {
         self.state
-            .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(0, by | WRITER, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
     }
 
     #[inline]
     #[track_caller]
     pub(super) fn try_write(&self) -> bool {
-        let locked = self.take_to_write();
+        let locked = self.take_to_write(here());
         if locked {
             self.writer.note();
         }
@@ -188,6 +193,7 @@ impl RawRwLock {
                     // Pairs with the release of whoever unlocked before the hand-over.
                     self.state.load(Ordering::Acquire);
                     if kind == WRITES {
+                        self.state.fetch_or(here(), Ordering::Relaxed);
                         self.writer.note();
                     }
                     return true;
@@ -232,7 +238,7 @@ impl RawRwLock {
             }
             let taken = match kind {
                 READS => self.try_read(),
-                _ => self.take_to_write(),
+                _ => self.take_to_write(TASK),
             };
             if taken {
                 self.note_task(kind);
@@ -246,7 +252,7 @@ impl RawRwLock {
 
     fn note_task(&self, kind: Kind) {
         if kind == WRITES {
-            self.writer.note_task();
+            self.writer.forget();
         }
     }
 
@@ -303,9 +309,11 @@ impl RawRwLock {
     #[inline]
     pub(super) unsafe fn unlock_write(&self) {
         self.writer.forget();
+        // Others only add that mark.
+        let held = self.state.load(Ordering::Relaxed) & !WAITING;
         if self
             .state
-            .compare_exchange(WRITER, 0, Ordering::Release, Ordering::Relaxed)
+            .compare_exchange(held, 0, Ordering::Release, Ordering::Relaxed)
             .is_err()
         {
             self.unlock_write_contended();
@@ -315,7 +323,7 @@ impl RawRwLock {
     #[cold]
     fn unlock_write_contended(&self) {
         parking::with_parked(self.key(), |parked| {
-            self.state.fetch_and(!WRITER, Ordering::Release);
+            self.state.fetch_and(WAITING, Ordering::Release);
             self.hand_over(parked, READS);
         });
     }
@@ -327,8 +335,12 @@ impl RawRwLock {
     /// The caller holds the write lock.
     pub(super) unsafe fn downgrade(&self) {
         self.writer.forget();
-        let before = self.state.fetch_add(READER - WRITER, Ordering::Release);
-        if before & WAITING != 0 {
+        let mut waits = 0;
+        self.update(Ordering::Release, |state| {
+            waits = state & WAITING;
+            Some(READER | waits)
+        });
+        if waits != 0 {
             parking::with_parked(self.key(), |parked| {
                 // The caller reads, so readers may.
                 self.admit_readers(parked);
@@ -401,7 +413,9 @@ impl Why for LockOf<'_> {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, of, key) = (self.in_short(), self.of, self.lock.key());
         write!(f, "{what}<{of}> at {key:#x}")?;
-        match (self.lock.state.load(Ordering::Relaxed) & !WAITING) / READER {
+        let state = self.lock.state.load(Ordering::Relaxed);
+        match state / READER {
+            _ if state & WRITER != 0 => Ok(()),
             0 => Ok(()),
             1 => f.write_str(", which one reads"),
             readers => write!(f, ", which {readers} read"),
@@ -417,7 +431,8 @@ impl Why for LockOf<'_> {
     }
 
     fn holder(&self) -> Option<wait::Holder> {
-        let is_written = self.lock.state.load(Ordering::Relaxed) & WRITER != 0;
-        is_written.then(|| self.lock.writer.get())?
+        let state = self.lock.state.load(Ordering::Relaxed);
+        let is_written = state & WRITER != 0;
+        is_written.then(|| self.lock.writer.in_word(state))?
     }
 }
