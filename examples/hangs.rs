@@ -33,6 +33,8 @@ fn deadlock() {
         *from -= 1;
     });
     show("two mutexes in the wrong order");
+    // By then the runtime has told it by itself, on standard error.
+    std::thread::sleep(Duration::from_millis(2500));
     let threads = [pays, refunds];
     threads.iter().for_each(JoinHandle::cancel);
     for thread in threads {

@@ -290,7 +290,8 @@ class Green:
         self.inner = struct.unpack_from("<%dQ" % (layout["Coroutine.inner.size"] // 8), block, inner)
         self.suspended_at = field(coroutine + layout["Coroutine.suspended_at"])
         self.is_parked = field(layout["Waiter.word"]) & layout["WaitWord.state"] == layout["WaitWord.parked"]
-        self.reason = field(layout["Waiter.reason"])
+        # Without its mark.
+        self.reason = field(layout["Waiter.reason"]) & ~1
 
     def state(self):
         if self.worker:

@@ -4,11 +4,11 @@
 pub use roving_io::hyper;
 pub use roving_io::{io, net, os};
 pub use roving_scheduler::{
-    AllAsleep, Builder, CancelToken, DeadlineElapsed, Dump, Greenly, Group, Guards, Handle,
-    Histogram, Leak, Members, Metrics, NoGuards, NoOwnThreadLocals, Record, Runtime, RuntimeId,
-    ShutdownTimedOut, Stacks, ThreadLocals, WorkerMetrics, await_, block_on, channel, coroutine,
-    deadline, deadline_at, dump, greenly, is_green, local, record, select, select_biased, shield,
-    stacks, sync, testing, thread, time,
+    AllAsleep, Builder, CancelToken, DeadlineElapsed, Deadlocks, Dump, Greenly, Group, Guards,
+    Handle, Histogram, Leak, Members, Metrics, NoGuards, NoOwnThreadLocals, Record, Runtime,
+    RuntimeId, ShutdownTimedOut, Stacks, ThreadLocals, WorkerMetrics, await_, block_on, channel,
+    coroutine, deadline, deadline_at, dump, greenly, is_green, local, record, select,
+    select_biased, shield, stacks, sync, testing, thread, time,
 };
 
 pub use roving_scheduler::blocking::run as blocking;

@@ -67,6 +67,7 @@ pub use run::driver;
 pub use run::shared::RuntimeId;
 pub use runtime::asleep::AllAsleep;
 pub use runtime::builder::Builder;
+pub use runtime::deadlock::Deadlocks;
 pub use runtime::dump::{Dump, dump};
 pub use runtime::leaks::Leak;
 pub use runtime::metrics::{Histogram, Metrics, WorkerMetrics};

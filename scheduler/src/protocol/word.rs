@@ -53,6 +53,7 @@ pub(crate) enum By {
     Ticket,
     Timer,
     Cancel,
+    Deadlock,
 }
 
 impl By {
@@ -64,7 +65,8 @@ impl By {
         match (word & BY) >> 2 {
             0 => By::Ticket,
             1 => By::Timer,
-            _ => By::Cancel,
+            2 => By::Cancel,
+            _ => By::Deadlock,
         }
     }
 }
@@ -192,6 +194,11 @@ impl WaitWord {
     pub(crate) fn parked(&self) -> Option<Epoch> {
         let seen = self.0.load(Ordering::Relaxed);
         (seen & STATE == PARKED).then_some(Epoch(seen & EPOCH))
+    }
+
+    /// Whether nothing interrupts the wait that has begun last.
+    pub(crate) fn is_masked(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & MASKED != 0
     }
 
     /// The wait that is open, for the models.

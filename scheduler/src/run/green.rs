@@ -178,6 +178,8 @@ pub(crate) struct Green {
     pub(crate) scope: Option<Arc<dyn Enclosing>>,
     /// The wait that [`reclaim`](crate::run::reclaim) has seen it in.
     pub(crate) scanned: AtomicU64,
+    /// The wait of which it is known whether it is part of a deadlock.
+    pub(crate) judged: AtomicU64,
     home: AtomicUsize,
 }
 
@@ -189,6 +191,8 @@ impl Green {
     const NOWHERE: usize = usize::MAX;
     /// The bit of `scanned` that says that the wait was long, and all has been given back.
     pub(crate) const RECLAIMED: u64 = 1;
+    /// The bit of `judged` that says that it is, and all have been told.
+    pub(crate) const TOLD: u64 = 1;
 
     pub(crate) fn new(
         runtime: Arc<Shared>,
@@ -202,6 +206,7 @@ impl Green {
             completion: Completion::new(),
             scope,
             scanned: AtomicU64::new(0),
+            judged: AtomicU64::new(0),
             home: AtomicUsize::new(Self::NOWHERE),
         }
     }

@@ -70,6 +70,7 @@ fn say_of(thread: &Waiter, told: Told<'_>) {
                 By::Ticket => "a ticket",
                 By::Timer => "the time",
                 By::Cancel => "a cancellation",
+                By::Deadlock => "a deadlock",
             },
             seconds = ticks::elapsed_since(thread.since.load(Ordering::Relaxed))
                 .map(|time| time.as_secs_f64()),

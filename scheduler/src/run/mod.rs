@@ -37,6 +37,7 @@
 //! | `panicking` | how deep a thread is in unwindings, and panics that may not go on        |
 //! | `panic_state` | what std knows of a thread's panics                                    |
 //! | `panic_message` | what the message of a panic says of a green thread                   |
+//! | `lookout`   | when a runtime looks for deadlocks                                       |
 //! | `reclaim`   | long-parked green threads give back what they do not use of their stacks |
 //! | `overflow`  | what is said when a stack overflows                                      |
 //! | `glimpse`   | what a thread does that runs, seen from outside                          |
@@ -48,7 +49,7 @@
 //! It may use the floors below: `stack` and `protocol`. What it must tell those above, it does by what
 //! they have handed down: a [`Ticket`](ticket::Ticket), an [`Enclosing`](green::Enclosing) that counts
 //! its threads, a [`Canceller`](ambient::Canceller) that knows its frames, a
-//! [`Driver`](driver::Driver).
+//! [`Driver`](driver::Driver), a [`Look`](lookout::Look) for deadlocks.
 
 pub(crate) mod alarm;
 pub(crate) mod ambient;
@@ -63,6 +64,7 @@ pub(crate) mod hold;
 pub(crate) mod lent_stack;
 #[cfg(feature = "tracing")]
 mod listeners;
+pub(crate) mod lookout;
 pub(crate) mod os_thread;
 pub(crate) mod overflow;
 pub(crate) mod overlong;

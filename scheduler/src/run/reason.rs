@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Instant;
 
 use crate::protocol::outline::{Field, fields};
+use crate::run::green::Waiter;
 
 /// What a thread waits for, for people.
 ///
@@ -45,9 +46,9 @@ pub trait Why: Sync {
         Some(0)
     }
 
-    /// Who has what is waited for, if that is known.
+    /// Who must do something for the wait to end, if nobody else can end it and that is known.
     #[doc(hidden)]
-    fn holder(&self) -> Option<Holder> {
+    fn needs(&self) -> Option<Needs<'_>> {
         None
     }
 }
@@ -80,10 +81,24 @@ impl Why for Lasting {
     }
 }
 
-/// Who has a lock.
+/// Without whom a wait does not end.
 #[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Needs<'a>(pub(crate) Whom<'a>);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Whom<'a> {
+    /// Whoever has a lock must release it.
+    Holder(Holder),
+    /// The thread must end.
+    Thread(&'a Waiter),
+    /// All threads must end that the scope at this address encloses.
+    Scope(usize),
+}
+
+/// Who has a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Holder {
+pub(crate) struct Holder {
     /// An address on the stack that it has taken it on. That is its own, if it is a green thread and was not
     /// on another at that time; if it has ended since, another thread may have the stack.
     pub(crate) stack: usize,
@@ -103,9 +118,12 @@ impl Reason<'_> {
     pub(crate) const FIELDS: [Field; 2] = fields!(Reason: why, place);
 }
 
-/// The reason that a thread has given last. See the [module](self).
+/// The reason that a thread has given last, with a [mark](NEEDS_THREADS). See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Given(AtomicPtr<Reason<'static>>);
+
+/// The bit beside the address that says that only other threads end the wait.
+const NEEDS_THREADS: usize = 1;
 
 impl Given {
     pub(crate) fn new() -> Self {
@@ -115,20 +133,27 @@ impl Given {
     /// Called by the thread in a wait that is about to suspend. The caller's frame keeps the reason until
     /// the wait has ended.
     #[inline]
-    pub(crate) fn set(&self, reason: &Reason<'_>) {
+    pub(crate) fn set(&self, reason: &Reason<'_>, needs_threads: bool) {
         let reason: *const Reason<'_> = reason;
+        let reason = reason.cast::<Reason<'static>>().cast_mut();
         // Relaxed: the commit of the wait publishes it.
         self.0.store(
-            reason.cast::<Reason<'static>>().cast_mut(),
+            reason.map_addr(|address| address | usize::from(needs_threads)),
             Ordering::Relaxed,
         );
+    }
+
+    /// Whether only other threads end the wait that was begun last.
+    pub(crate) fn needs_threads(&self) -> bool {
+        self.0.load(Ordering::Relaxed).addr() & NEEDS_THREADS != 0
     }
 
     /// # Safety
     ///
     /// The thread is green and held, for as long as what this gives is used.
     pub(crate) unsafe fn get(&self) -> Reason<'_> {
-        // SAFETY: the module's invariant.
-        unsafe { *self.0.load(Ordering::Relaxed) }
+        let given = self.0.load(Ordering::Relaxed);
+        // SAFETY: the module's invariant; a reason is aligned to more than the mark.
+        unsafe { *given.map_addr(|address| address & !NEEDS_THREADS) }
     }
 }

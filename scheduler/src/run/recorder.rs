@@ -244,7 +244,8 @@ fn decode([at, head, thread, a, b, c, d]: [u64; WORDS]) -> Note {
             by: match b {
                 0 => By::Ticket,
                 1 => By::Timer,
-                _ => By::Cancel,
+                2 => By::Cancel,
+                _ => By::Deadlock,
             },
         },
         STOLEN => What::Stolen {

@@ -26,6 +26,7 @@ use crate::run::counts::{Counts, Outside};
 use crate::run::driver::Driver;
 use crate::run::event::Event;
 use crate::run::green::{Runnable, Waiter};
+use crate::run::lookout::{self, Lookout};
 use crate::run::overlong::Patience;
 use crate::run::processor;
 use crate::run::queue::{Inbox, Stealable};
@@ -149,6 +150,8 @@ pub(crate) struct Plan {
     pub(crate) warn_stuck: Option<Patience>,
     /// How many events of each worker are recorded.
     pub(crate) record: Option<usize>,
+    /// How deadlocks are looked for; `None` if they are not.
+    pub(crate) look: Option<lookout::Begin>,
 }
 
 /// See the [module](self).
@@ -174,6 +177,7 @@ pub(crate) struct Shared {
     pub(crate) start: Instant,
     pub(crate) registry: Registry,
     pub(crate) reclaim: Reclaim,
+    pub(crate) lookout: Lookout,
     driver: OnceLock<Arc<dyn Driver>>,
     /// The right to call the driver's `wait`.
     pub(crate) leader: Mutex<()>,
@@ -219,6 +223,7 @@ impl Shared {
             start: Instant::now(),
             registry: Registry::new(workers),
             reclaim: Reclaim::default(),
+            lookout: Lookout::new(plan.look),
             driver: OnceLock::new(),
             leader: Mutex::new(()),
             installing: Mutex::new(()),
@@ -413,6 +418,7 @@ impl Shared {
             .then(|| Instant::now() + WATCH_PERIOD);
         let next_timer = self.timers[worker % self.timers.len()].next();
         self.has_work_for_any(true)
+            || self.lookout.is_scheduled()
             || self.driver().is_some() && !self.leader.is_locked()
             || next_timer.is_some_and(|next| soon.is_none_or(|soon| next < soon))
     }

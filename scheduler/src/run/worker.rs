@@ -73,6 +73,8 @@ pub(crate) struct Worker {
     to_timed_run: Countdown,
     to_timed_delay: Countdown,
     tickets: RefCell<Vec<Ticket>>,
+    /// Whether it has parked threads, since it last told, that only other threads can wake.
+    has_parked_needy: Cell<bool>,
     /// When the next scan for what can be given back was due, as it fell asleep.
     scan: Cell<Option<Instant>>,
     /// When it looks whether anybody could wake it, if it sleeps until then.
@@ -122,6 +124,7 @@ impl Worker {
             to_timed_run: Countdown::new(),
             to_timed_delay: Countdown::new(),
             tickets: RefCell::new(Vec::new()),
+            has_parked_needy: Cell::new(false),
             scan: Cell::new(None),
             vigil: Cell::new(None),
             has_looked: Cell::new(false),
@@ -392,12 +395,14 @@ impl Worker {
                 remote.counts.yields.add(1);
                 self.push_back(Runnable(waiter));
             }
-            Resumed::Suspended(Suspend::Waiting) => {
+            Resumed::Suspended(why @ (Suspend::Waiting | Suspend::NeedingThreads)) => {
                 self.shared.note(|| Event::Ran(&waiter, Ran::Waits));
                 remote.counts.waits.add(1);
                 if waiter.word.commit() == Commit::Ended {
                     remote.counts.wake_ups.add(1);
                     self.push_next(Runnable(waiter));
+                } else if why == Suspend::NeedingThreads {
+                    self.has_parked_needy.set(true);
                 }
             }
             Resumed::Returned => {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::asleep::{self, AllAsleep};
+use super::deadlock::Deadlocks;
 use super::dump::{self, signal};
 use super::{Runtime, console, cpus, debugger, stuck};
 use crate::protocol::say::say;
@@ -60,6 +61,7 @@ const LONGEST_STUCK: Duration = Duration::from_secs(3600);
 /// | [`record`](Self::record) | `ROVING_RECORD` | no |
 /// | `console`, with the feature `console` | `ROVING_CONSOLE` = a path | no |
 /// | [`all_asleep`](Self::all_asleep) | `ROVING_ALL_ASLEEP` = `off`, `report` or `abort` | report |
+/// | [`deadlocks`](Self::deadlocks) | `ROVING_DEADLOCKS` = `off`, `report`, `panic` or `abort` | report |
 /// | [`migrate_always`](Self::migrate_always) | `ROVING_MIGRATE_ALWAYS` = 1 | no                          |
 ///
 /// Three more variables hold for the whole process, two of them for those who look into a program:
@@ -95,6 +97,7 @@ pub struct Builder {
     #[cfg(feature = "console")]
     console: Option<PathBuf>,
     all_asleep: Option<AllAsleep>,
+    deadlocks: Option<Deadlocks>,
 }
 
 impl Builder {
@@ -251,6 +254,22 @@ impl Builder {
         self
     }
 
+    /// Sets what happens when green threads wait for one another in a circle: each for a
+    /// [`Mutex`](crate::sync::Mutex), for writers of an [`RwLock`](crate::sync::RwLock) or for the closure of a
+    /// [`Once`](crate::sync::Once) (also within `OnceLock` and `LazyLock`), which the next one has or runs, or
+    /// by `join` for the end of the next one, or at its end for a scope to which that belongs. Where nothing else is
+    /// set, it is told on standard error within some seconds, with names, places and stacks.
+    ///
+    /// There is no false alarm. A wait with a deadline ends by itself and is part of no deadlock; one that may be
+    /// cancelled is, since somebody from outside would have to do so. What is not found: a circle in which somebody
+    /// is no green thread, or waits for those who read, for permits, for a message or in a `select`.
+    ///
+    /// What is set for the runtime of the thread counts which was the last to wait.
+    pub fn deadlocks(mut self, what: Deadlocks) -> Self {
+        self.deadlocks = Some(what);
+        self
+    }
+
     /// Starts a runtime of its own.
     ///
     /// # Errors
@@ -314,6 +333,11 @@ impl Builder {
                 tell: stuck::tell,
             }),
             record,
+            look: self
+                .deadlocks
+                .or_else(deadlocks_from_environment)
+                .unwrap_or(Deadlocks::Report)
+                .look(),
         };
         start(plan, workers)
     }
@@ -492,6 +516,15 @@ fn dumps_from_environment() -> Option<signal::Target> {
 fn all_asleep_from_environment() -> Option<AllAsleep> {
     let variable = "ROVING_ALL_ASLEEP";
     let asked = parsed_from_environment(variable, AllAsleep::EXPECTED, AllAsleep::parse);
+    asked.unwrap_or_else(|error| {
+        say(&format!("roving: {error}; report is taken\n"));
+        None
+    })
+}
+
+fn deadlocks_from_environment() -> Option<Deadlocks> {
+    let variable = "ROVING_DEADLOCKS";
+    let asked = parsed_from_environment(variable, Deadlocks::EXPECTED, Deadlocks::parse);
     asked.unwrap_or_else(|error| {
         say(&format!("roving: {error}; report is taken\n"));
         None

@@ -15,6 +15,7 @@
 //! | `metrics/` | numbers of a runtime                                            |
 //! | `console/` | a socket at which a program tells all that                      |
 //! | `stuck`    | what is said of who keeps a worker for too long                 |
+//! | `deadlock/` | green threads that wait for one another                         |
 //! | `shutdown` | the end of a runtime                                            |
 //!
 //! It may use the floors below: `wait`, `run`, `stack` and `protocol`. It knows green threads as what
@@ -25,6 +26,7 @@ pub(crate) mod builder;
 #[cfg_attr(not(feature = "console"), path = "console/without.rs")]
 mod console;
 mod cpus;
+pub(crate) mod deadlock;
 mod debugger;
 pub(crate) mod dump;
 mod global;

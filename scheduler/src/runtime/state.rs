@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::run::green::Waiter;
 use crate::run::hold::Held;
-use crate::run::reason::{Holder, Why};
+use crate::run::reason::{Holder, Needs, Whom, Why};
 use crate::run::ticks;
 
 /// What a thread does at one moment: see [`Thread::state`](crate::thread::Thread::state).
@@ -72,7 +72,10 @@ impl Parked {
             left: reason
                 .deadline
                 .map(|deadline| deadline.saturating_duration_since(Instant::now())),
-            holder: reason.why.holder(),
+            holder: match reason.why.needs() {
+                Some(Needs(Whom::Holder(holder))) => Some(holder),
+                _ => None,
+            },
         }
     }
 }

@@ -12,7 +12,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::parking::{self, End, Left, ParkedTask, Patience, Place};
+use super::parking::{self, End, For, Left, ParkedTask, Patience, Place};
 use super::{MutexGuard, TaskGuard};
 use crate::protocol::primitive::{AtomicU32, Ordering};
 use crate::wait::Why;
@@ -290,7 +290,8 @@ impl Condvar {
             // SAFETY: the guard was the lock.
             unsafe { mutex.raw.unlock() };
         };
-        let end = parking::park(self, self.key(), (0, Place::Back), patience, enter, release);
+        let why = For::Event(self);
+        let end = parking::park(why, self.key(), (0, Place::Back), patience, enter, release);
         counted.notified = matches!(end, End::Woken(_));
         drop(counted);
         let timed_out = WaitTimeoutResult(end == End::TimedOut);

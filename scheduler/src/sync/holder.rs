@@ -41,7 +41,7 @@ mod real {
     use super::FLAGS;
     #[cfg(debug_assertions)]
     use crate::run::context;
-    use crate::wait;
+    use crate::wait::{self, Needs, Whom};
 
     /// See the [module](super). Debuggers read it.
     #[derive(Debug)]
@@ -96,19 +96,19 @@ mod real {
             let _ = what;
         }
 
-        /// The holder that the word names, if it names one.
-        pub(in crate::sync) fn in_word(&self, word: usize) -> Option<wait::Holder> {
+        /// Who must release what it has, if the word names one.
+        pub(in crate::sync) fn in_word(&self, word: usize) -> Option<Needs<'static>> {
             let stack = word & !FLAGS;
             // SAFETY: null, or that of a place in the source, which stays.
             let place = unsafe { self.place.load(Ordering::Relaxed).as_ref() }?;
-            (stack != 0).then_some(wait::Holder { stack, place })
+            (stack != 0).then_some(Needs(Whom::Holder(wait::Holder { stack, place })))
         }
     }
 }
 
 #[cfg(roving_loom)]
 mod model {
-    use crate::wait;
+    use crate::wait::Needs;
 
     /// Nothing: models do not ask.
     #[derive(Debug)]
@@ -125,7 +125,7 @@ mod model {
 
         pub(in crate::sync) fn panic_if_me(&self, _: &str) {}
 
-        pub(in crate::sync) fn in_word(&self, _: usize) -> Option<wait::Holder> {
+        pub(in crate::sync) fn in_word(&self, _: usize) -> Option<Needs<'static>> {
             None
         }
     }

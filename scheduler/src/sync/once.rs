@@ -17,9 +17,9 @@ use std::future;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::holder::{FLAGS, Holder, here};
-use super::parking::{self, ParkedTask, Patience, Place};
+use super::parking::{self, For, ParkedTask, Patience, Place};
 use crate::protocol::primitive::{AtomicUsize, Ordering};
-use crate::wait::{self, Why};
+use crate::wait::{Needs, Why};
 
 const INCOMPLETE: usize = 0;
 const POISONED: usize = 1;
@@ -270,7 +270,7 @@ impl Once {
     #[track_caller]
     fn park_while(&self, state: usize) {
         parking::park(
-            &RunOf(self),
+            For::Holder(&RunOf(self)),
             self.key(),
             (0, Place::Back),
             Patience::Forever,
@@ -314,7 +314,7 @@ impl Why for RunOf<'_> {
         "the closure of Once"
     }
 
-    fn holder(&self) -> Option<wait::Holder> {
+    fn needs(&self) -> Option<Needs<'_>> {
         let state = self.0.state.load(Ordering::Relaxed);
         self.0.runner.in_word(state)
     }

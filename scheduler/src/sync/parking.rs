@@ -60,6 +60,15 @@ pub(super) enum Place {
     Back,
 }
 
+/// What one waits for, as others are told.
+#[derive(Clone, Copy)]
+pub(super) enum For<'a> {
+    /// What a thread has, or does.
+    Holder(&'a dyn Why),
+    /// What anybody may do.
+    Event(&'a dyn Why),
+}
+
 /// How long one waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
@@ -87,7 +96,7 @@ pub(super) enum End {
 /// Unwinds if the thread is interrupted.
 #[track_caller]
 pub(super) fn park(
-    why: &dyn Why,
+    why: For<'_>,
     key: usize,
     (kind, place): (Kind, Place),
     patience: Patience,
@@ -106,7 +115,7 @@ pub(super) fn park(
 
 #[track_caller]
 fn try_park(
-    why: &dyn Why,
+    why: For<'_>,
     key: usize,
     (kind, place): (Kind, Place),
     patience: Patience,
@@ -138,7 +147,11 @@ fn try_park(
         Patience::Until(deadline) => deadline,
         _ => None,
     };
-    match wait.why(why).try_block(deadline)? {
+    let wait = match why {
+        For::Holder(why) => wait.needs_threads(why),
+        For::Event(why) => wait.why(why),
+    };
+    match wait.try_block(deadline)? {
         Outcome::Fired => {
             mem::forget(leave);
             Ok(End::Woken(node.value.grant.get()))

@@ -23,9 +23,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use super::holder::{Holder, here};
-use super::parking::{self, End, Grant, Kind, Left, ParkedTask, Patience, Place};
+use super::parking::{self, End, For, Grant, Kind, Left, ParkedTask, Patience, Place};
 use crate::protocol::primitive::{AtomicUsize, Ordering};
-use crate::wait::{self, Why};
+use crate::wait::{Needs, Why};
 
 const FREE: usize = 0;
 const HELD: usize = 1;
@@ -127,7 +127,7 @@ impl RawMutex {
         // Whoever has waited leaves the mark, as it cannot know whether others do.
         while !self.take_contended(here()) {
             match parking::park(
-                &why,
+                For::Holder(&why),
                 self.key(),
                 wish,
                 patience,
@@ -274,7 +274,7 @@ impl Why for LockOf<'_> {
         "lock of Mutex"
     }
 
-    fn holder(&self) -> Option<wait::Holder> {
+    fn needs(&self) -> Option<Needs<'_>> {
         let word = self.mutex.state.load(Ordering::Relaxed);
         self.mutex.holder.in_word(word)
     }

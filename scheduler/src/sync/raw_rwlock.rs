@@ -25,10 +25,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use super::holder::{Holder, here};
-use super::parking::{self, End, Kind, Left, ParkedTask, Patience, Place, Queue};
+use super::parking::{self, End, For, Kind, Left, ParkedTask, Patience, Place, Queue};
 use crate::protocol::primitive::{AtomicUsize, Ordering};
 use crate::thread;
-use crate::wait::{self, Why};
+use crate::wait::{Needs, Why};
 
 const WRITER: usize = 1;
 const WAITING: usize = 2;
@@ -179,14 +179,21 @@ impl RawRwLock {
                 continue;
             }
             let gives_up = GivesUp(self);
-            let why = LockOf {
+            let why = &LockOf {
                 lock: self,
                 kind,
                 of,
             };
             let is_waiting = || self.is_waiting();
             let wish = (kind, Place::Back);
-            let end = parking::park(&why, self.key(), wish, patience, is_waiting, || ());
+            let end = parking::park(
+                For::Holder(why),
+                self.key(),
+                wish,
+                patience,
+                is_waiting,
+                || (),
+            );
             match end {
                 End::Woken(_) => {
                     mem::forget(gives_up);
@@ -430,7 +437,7 @@ impl Why for LockOf<'_> {
         }
     }
 
-    fn holder(&self) -> Option<wait::Holder> {
+    fn needs(&self) -> Option<Needs<'_>> {
         let state = self.lock.state.load(Ordering::Relaxed);
         let is_written = state & WRITER != 0;
         is_written.then(|| self.lock.writer.in_word(state))?

@@ -16,7 +16,7 @@ use crate::run::context;
 use crate::run::green::{Green, Waiter};
 use crate::run::panicking;
 use crate::wait::selectable::{Registration, Selectable};
-use crate::wait::{self, Interrupt, Ticket, Why};
+use crate::wait::{self, Interrupt, Needs, Ticket, Whom, Why};
 
 /// Where a thread leaves its result: it has the slot until it has ended, and then whoever joins it.
 ///
@@ -174,7 +174,8 @@ impl<T> JoinHandle<T> {
             // the callers of this private function have taken it. What was left in an earlier round
             // has been taken back.
             if unsafe { completion.join(wait.ticket()) } {
-                wait.why(&EndOf(self.thread.waiter())).try_block(None)?;
+                wait.needs_threads(&EndOf(self.thread.waiter()))
+                    .try_block(None)?;
             }
         }
         Ok(())
@@ -269,6 +270,10 @@ impl Why for EndOf<'_> {
 
     fn in_short(&self) -> &'static str {
         "join"
+    }
+
+    fn needs(&self) -> Option<Needs<'_>> {
+        Some(Needs(Whom::Thread(self.0)))
     }
 }
 

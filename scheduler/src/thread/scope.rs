@@ -21,6 +21,7 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -33,7 +34,7 @@ use crate::run::green::Enclosing;
 use crate::wait::ambient::Inheritance;
 use crate::wait::cancel::Token;
 use crate::wait::selectable::{Registration, Selectable};
-use crate::wait::{self, Interrupt, Ticket, Why};
+use crate::wait::{self, Interrupt, Needs, Ticket, Whom, Why};
 
 /// What a scope and its threads share.
 ///
@@ -104,7 +105,7 @@ impl ScopeData {
             if self.running.load(Ordering::Acquire) == 0 {
                 break;
             }
-            if let Err(interrupt) = wait.why(&EndOf(self)).try_block(None) {
+            if let Err(interrupt) = wait.needs_threads(&EndOf(self)).try_block(None) {
                 self.token.cancel();
                 interrupted = Some(interrupt);
             }
@@ -124,6 +125,10 @@ impl Why for EndOf<'_> {
 
     fn in_short(&self) -> &'static str {
         "end of a scope"
+    }
+
+    fn needs(&self) -> Option<Needs<'_>> {
+        Some(Needs(Whom::Scope(ptr::from_ref(self.0).addr())))
     }
 }
 

@@ -32,26 +32,31 @@ pub enum Interrupt {
     Cancelled(Cancelled),
     /// A [deadline](crate::deadline()) that the thread is subject to has come.
     Deadline(DeadlineElapsed),
+    /// The thread has waited for others that wait for it, and is to [panic](crate::Deadlocks::Panic).
+    Deadlock,
 }
 
 impl Interrupt {
-    /// Unwinds the current thread, without the panic hook.
+    /// Unwinds the current thread, without the panic hook unless it is for a deadlock.
+    #[track_caller]
     pub fn unwind(self) -> ! {
         match self {
             Self::Cancelled(cancelled) => panic::resume_unwind(Box::new(cancelled)),
             Self::Deadline(elapsed) => panic::resume_unwind(Box::new(elapsed)),
+            Self::Deadlock => panic!("deadlock: this thread waits for others that wait for it"),
         }
     }
 
     /// The error for an operation that has one to give:
     /// [`TimedOut`](io::ErrorKind::TimedOut) with a [`DeadlineElapsed`] in it, or
-    /// [`Other`](io::ErrorKind::Other) with a [`Cancelled`]. It is no
+    /// [`Other`](io::ErrorKind::Other) with a [`Cancelled`], or [`Deadlock`](io::ErrorKind::Deadlock). It is no
     /// [`Interrupted`](io::ErrorKind::Interrupted), after which callers try again.
     ///
     /// # Panics
     ///
     /// Unwinds the current thread if it has had such an error for the same reason before, so that
     /// a loop which ignores errors ends.
+    #[track_caller]
     pub fn into_error(self) -> io::Error {
         if !self.tell() && cfg!(panic = "unwind") {
             self.unwind();
@@ -59,6 +64,7 @@ impl Interrupt {
         match self {
             Self::Cancelled(cancelled) => io::Error::other(cancelled),
             Self::Deadline(elapsed) => io::Error::new(io::ErrorKind::TimedOut, elapsed),
+            Self::Deadlock => io::ErrorKind::Deadlock.into(),
         }
     }
 
@@ -73,6 +79,7 @@ impl Interrupt {
         let frame = match self {
             Self::Cancelled(cancelled) => cancelled.frame,
             Self::Deadline(elapsed) => elapsed.frame,
+            Self::Deadlock => return true,
         };
         context::current().ambient.tell(frame)
     }

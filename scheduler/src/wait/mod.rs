@@ -85,11 +85,10 @@ use crate::run::event::{self, Event, Told};
 use crate::run::green::{Green, Kind, Waiter};
 use crate::run::guest::Guest;
 use crate::run::panicking;
-#[doc(hidden)]
-pub use crate::run::reason::Holder;
 pub(crate) use crate::run::reason::Lasting;
 use crate::run::reason::Reason;
 pub use crate::run::reason::Why;
+pub(crate) use crate::run::reason::{Holder, Needs, Whom};
 use crate::run::silence::{self, Enduring};
 pub use crate::run::ticket::Ticket;
 use crate::stack::coroutine::Suspend;
@@ -140,6 +139,7 @@ fn open(waiter: Arc<Waiter>, masked: bool) -> Wait<'static> {
         epoch,
         masked,
         why: &"a wait",
+        needs_threads: false,
         place: Location::caller(),
         this_thread: PhantomData,
     }
@@ -178,6 +178,8 @@ pub struct Wait<'a> {
     epoch: Epoch,
     masked: bool,
     why: &'a (dyn Why + 'a),
+    /// Whether only other threads end it, whom `why` may know.
+    needs_threads: bool,
     place: &'static Location<'static>,
     /// Only the thread that waits may end up in `block`.
     this_thread: PhantomData<*const ()>,
@@ -213,6 +215,18 @@ impl<'a> Wait<'a> {
     {
         let mut wait: Wait<'b> = self;
         wait.why = why;
+        wait
+    }
+
+    /// Says what is waited for, which only other threads can do: where they wait for this one, all wait for
+    /// ever, and whoever looks for deadlocks tells so.
+    #[must_use]
+    pub(crate) fn needs_threads<'b>(self, why: &'b (dyn Why + 'b)) -> Wait<'b>
+    where
+        'a: 'b,
+    {
+        let mut wait = self.why(why);
+        wait.needs_threads = true;
         wait
     }
 
@@ -274,6 +288,7 @@ impl<'a> Wait<'a> {
             }
             (By::Timer, _) => Ok(Outcome::TimedOut),
             (By::Cancel, _) => Err(self.cancelled()),
+            (By::Deadlock, _) => Err(Interrupt::Deadlock),
         }
     }
 
@@ -325,7 +340,8 @@ impl<'a> Wait<'a> {
             place: self.place,
             deadline,
         };
-        self.waiter.reason.set(&reason);
+        let needs_threads = self.needs_threads && deadline.is_none();
+        self.waiter.reason.set(&reason, needs_threads);
         match &self.waiter.kind {
             Kind::Green(green) => self.block_green(green, &reason),
             Kind::Os(parker) => self.block_os(parker, deadline),
@@ -351,7 +367,11 @@ impl<'a> Wait<'a> {
             event::tell(|| Told::Waits(reason));
             let note = || Event::Waits(&self.waiter, reason.why.in_short(), reason.place);
             green.runtime.note(note);
-            context::suspend(Suspend::Waiting);
+            context::suspend(if self.needs_threads {
+                Suspend::NeedingThreads
+            } else {
+                Suspend::Waiting
+            });
             event::tell(|| Told::GoesOn(self.ended_by()));
         }
         if let Some(timer) = timer {

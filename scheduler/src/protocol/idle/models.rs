@@ -319,7 +319,7 @@ impl Idler for Worker {
         self.model.shared.load(Ordering::Acquire) > usize::from(!lone)
     }
 
-    fn tidy(&self) -> bool {
+    fn tidy(&self, _: bool) -> bool {
         false
     }
 

@@ -54,8 +54,9 @@ pub(crate) trait Idler {
     /// so.
     fn sees_shared_work(&self, lone: bool) -> bool;
 
-    /// Does a piece of what is left to do for those who are idle. `false` if nothing is.
-    fn tidy(&self) -> bool;
+    /// Does a piece of what is left to do for those who are idle; if it `takes_part`, of all of it. `false` if
+    /// nothing is.
+    fn tidy(&self, takes_part: bool) -> bool;
 
     /// It is about to announce that it sleeps.
     fn rests(&self);
@@ -121,7 +122,7 @@ pub(crate) fn find_or_sleep<W: Idler>(worker: &W) -> Option<W::Work> {
             get_busy(worker, searching, has_slept);
             return found;
         }
-        if takes_part && worker.tidy() {
+        if worker.tidy(takes_part) {
             continue;
         }
         let nap = naps.next().filter(|_| takes_part && idle.begin_nap());

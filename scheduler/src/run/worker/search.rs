@@ -7,9 +7,10 @@
 //! 4. The queues of the others, half of one, from a random start; unless half of the workers are
 //!    doing that. What waits alone for its worker is stolen only if it still does after a moment.
 //! 5. The LIFO slots of the others, from which is taken what has been there for [long](crate::protocol::slot).
-//! 6. Dead pages of long-parked green threads, which are given back ([`reclaim`](crate::run::reclaim)).
-//! 7. Sleep (see [`idle`](crate::protocol::idle)): as the leader in the driver if nobody is there, else on
-//!    the parker; in both cases at most until the next timer of this worker or the next reclaim, and
+//! 6. What may be left to do of a look for deadlocks ([`lookout`](crate::run::lookout)).
+//! 7. Dead pages of long-parked green threads, which are given back ([`reclaim`](crate::run::reclaim)).
+//! 8. Sleep (see [`idle`](crate::protocol::idle)): as the leader in the driver if nobody is there, else on
+//!    the parker; in both cases at most until the next timer of this worker, look or reclaim, and
 //!    if it watches, that of a busy one.
 //!
 //! So with a run queue that never empties, events, timers and injected threads wait for at most
@@ -93,7 +94,16 @@ impl Worker {
         self.remote.pace.begin_turn();
         self.serve();
         self.remote.running.switches();
+        self.tell_of_needy();
+        self.shared.lookout.slice(&self.shared);
         self.take_injected()
+    }
+
+    /// If it has parked threads that only others can wake, tells so.
+    fn tell_of_needy(&self) {
+        if self.has_parked_needy.take() {
+            self.shared.lookout.somebody_waits();
+        }
     }
 
     /// Ends the waits of those whose events or deadlines have come.
@@ -364,14 +374,17 @@ impl Idler for Worker {
         self.shared.has_work_for_any(lone)
     }
 
-    fn tidy(&self) -> bool {
+    fn tidy(&self, takes_part: bool) -> bool {
         let shared = &self.shared;
-        let has_tidied = shared.reclaim.slice(&shared.registry);
-        if has_tidied {
+        let has_looked = shared.lookout.slice(shared);
+        let has_tidied = takes_part && shared.reclaim.slice(&shared.registry);
+        if has_looked || has_tidied {
             self.remote.pace.begin_turn();
+        }
+        if has_tidied {
             self.poll_driver(Some(Duration::ZERO));
         }
-        has_tidied
+        has_looked || has_tidied
     }
 
     fn rests(&self) {
@@ -403,12 +416,13 @@ impl Idler for Worker {
         watches: bool,
     ) -> Option<Instant> {
         let shared = &self.shared;
-        let mut until = None;
+        self.tell_of_needy();
+        let mut until = shared.lookout.next();
         if takes_part {
             let end_of_nap = nap.map(|nap| Instant::now() + nap);
             self.scan.set(shared.reclaim.next());
             let own = [self.timers().next(), self.scan.get(), end_of_nap];
-            until = own.into_iter().flatten().min();
+            until = until.into_iter().chain(own.into_iter().flatten()).min();
         }
         if shared.roster.stuck() > 0 {
             let of_the_stuck = self.timers_of_the_stuck().filter_map(Shard::next);

@@ -9,15 +9,14 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::panic::{self, AssertUnwindSafe, Location};
-use std::process;
+use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use corosensei::stack::DefaultStack;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::frames::{self, Addresses, Named};
+use super::visit::{self, NO_MEMORY, Visitor};
 use super::{Does, Dump, Group, HeldBy, Kind, Thread, Worker};
 use crate::protocol::process::PerProcess;
 use crate::run::glimpse::Glimpse;
@@ -28,6 +27,7 @@ use crate::run::reason::Holder;
 use crate::run::registry::Cursor;
 use crate::run::shared::{Remote, Shared};
 use crate::run::ticks;
+use crate::runtime::deadlock::{self, Deadlock};
 use crate::runtime::leaks::{self, Leak};
 use crate::runtime::record::{self, Record};
 use crate::runtime::state::Parked;
@@ -41,11 +41,7 @@ const EXAMPLES: usize = 5;
 const MOST_LEAKS: usize = 20;
 
 /// Threads that are looked at in one go.
-pub(super) const SLICE: usize = 256;
-
-const STACK: usize = 1 << 20;
-
-const NO_MEMORY: &str = "there is no memory to walk its stack";
+pub(in crate::runtime) const SLICE: usize = 256;
 
 /// The runtimes of this process, those that are gone too.
 pub(in crate::runtime) static RUNTIMES: PerProcess<Mutex<Vec<Weak<Shared>>>> = PerProcess::new();
@@ -95,18 +91,13 @@ pub(in crate::runtime) fn what_it_does(worker: &Remote, thread: &Arc<Waiter>) ->
 
 fn with_collector<T>(only: Option<u64>, collect: impl FnOnce(Collector) -> T) -> T {
     let _one = one_at_a_time();
-    let (Ok(own), Ok(of_visits)) = (DefaultStack::new(STACK), DefaultStack::new(STACK)) else {
-        // Without memory for stacks, those of others are not walked.
-        return collect(Collector::new(None, only));
-    };
-    corosensei::on_stack(own, || collect(Collector::new(Some(of_visits), only)))
+    Visitor::with(|visitor| collect(Collector::new(visitor, only)))
 }
 
 struct Collector {
     /// The only thread that is told of, if it is not all.
     only: Option<u64>,
-    /// What visits are made on.
-    stack: Option<DefaultStack>,
+    visitor: Visitor,
     addresses: Vec<usize>,
     known: HashMap<Doing, usize>,
     groups: Vec<Collected>,
@@ -145,14 +136,15 @@ struct Collected {
 }
 
 impl Collector {
-    fn new(stack: Option<DefaultStack>, only: Option<u64>) -> Self {
-        let glimpse = match stack {
-            Some(_) => Glimpse::new().map_err(|_| "the system does not let its stack be copied"),
-            None => Err(NO_MEMORY),
+    fn new(visitor: Visitor, only: Option<u64>) -> Self {
+        let glimpse = if visitor.can_walk() {
+            Glimpse::new().map_err(|_| "the system does not let its stack be copied")
+        } else {
+            Err(NO_MEMORY)
         };
         Self {
             only,
-            stack,
+            visitor,
             addresses: Vec::with_capacity(frames::MOST_FRAMES),
             known: HashMap::new(),
             groups: Vec::new(),
@@ -198,6 +190,7 @@ impl Collector {
                 .take(MOST_LEAKS)
                 .map(Leak::to_string)
                 .collect(),
+            deadlocks: deadlocks(self.only),
             workers: self.workers,
             groups: self.groups.into_iter().map(name).collect(),
             left_out: self.left_out,
@@ -291,9 +284,7 @@ impl Collector {
                     }
                 }
             };
-            if panic::catch_unwind(AssertUnwindSafe(&mut walk)).is_err() {
-                process::abort();
-            }
+            visit::above_others(&mut walk);
         });
         let is_unknown = stack.is_empty() && same_as.is_none();
         Does {
@@ -313,36 +304,21 @@ impl Collector {
             return false;
         };
         let parked = Parked::of(&held);
-        let coroutine = held.coroutine();
-        let mut named = None;
-        let doing = match &mut self.stack {
-            None => Doing::Waits(site(waiter), NO_MEMORY),
-            Some(_) if !coroutine.has_room_for_visits() => {
-                Doing::Waits(site(waiter), "its stack is nearly full, and is left alone")
+        let (mut found, mut named) = (None, None);
+        let (addresses, known) = (&mut self.addresses, &self.known);
+        let visited = self.visitor.visit(&held, || {
+            Addresses::here(addresses);
+            let doing = Doing::Parked(Addresses::of(addresses));
+            if !known.contains_key(&doing) && known.len() < MOST_GROUPS {
+                named = Some(Named::here(addresses, coroutine::frames_of_body(addresses)));
             }
-            Some(stack) => {
-                let (addresses, known) = (&mut self.addresses, &self.known);
-                let mut doing = None;
-                let mut walk = || {
-                    Addresses::here(addresses);
-                    let found = Doing::Parked(Addresses::of(addresses));
-                    if !known.contains_key(&found) && known.len() < MOST_GROUPS {
-                        named = Some(Named::here(addresses, coroutine::frames_of_body(addresses)));
-                    }
-                    doing = Some(found);
-                };
-                let mut walk = || {
-                    // The frames above are not this one's to unwind.
-                    if panic::catch_unwind(AssertUnwindSafe(&mut walk)).is_err() {
-                        process::abort();
-                    }
-                };
-                // SAFETY: it is held.
-                unsafe { coroutine.visit(stack, &mut walk) };
-                doing.expect("the visit was made")
-            }
-        };
+            found = Some(doing);
+        });
         drop(held);
+        let doing = match visited {
+            Ok(()) => found.expect("the visit was made"),
+            Err(why) => Doing::Waits(site(waiter), why),
+        };
         self.counts.parked += 1;
         self.add(doing, waiter, Some(parked), named);
         true
@@ -429,11 +405,7 @@ impl Collector {
             for (thread, holder) in group.threads.iter_mut().zip(holders) {
                 thread.held_by = holder.map(|holder| {
                     let found = wanted.get(&holder.stack).and_then(Option::as_ref);
-                    HeldBy {
-                        id: found.map(|waiter| waiter.id()),
-                        name: found.and_then(|waiter| waiter.name().map(str::to_owned)),
-                        taken_at: holder.place.to_string(),
-                    }
+                    HeldBy::of(&holder, found)
                 });
             }
         }
@@ -444,8 +416,37 @@ fn site(waiter: &Waiter) -> &'static Location<'static> {
     waiter.own_stack().expect("green threads have stacks").site
 }
 
+/// The threads of each deadlock that there is, or of those that the only one is in.
+fn deadlocks(only: Option<u64>) -> Vec<Vec<Thread>> {
+    let threads = |found: &Deadlock| -> Vec<_> {
+        let threads = found.members.iter();
+        threads.map(|member| Thread::of(&member.waiter)).collect()
+    };
+    let all = deadlock::all();
+    let all = all.iter().map(threads);
+    all.filter(|threads| only.is_none_or(|only| threads.iter().any(|thread| thread.id == only)))
+        .collect()
+}
+
+impl HeldBy {
+    /// `found` is whose stack it is.
+    fn of(holder: &Holder, found: Option<&Arc<Waiter>>) -> Self {
+        Self {
+            id: found.map(|waiter| waiter.id()),
+            name: found.and_then(|waiter| waiter.name().map(str::to_owned)),
+            taken_at: holder.place.to_string(),
+        }
+    }
+}
+
 impl Thread {
-    pub(super) fn of(waiter: &Arc<Waiter>) -> Self {
+    /// One that waits for what another has.
+    pub(in crate::runtime) fn held_up_by(mut self, holder: &Holder, other: &Arc<Waiter>) -> Self {
+        self.held_by = Some(HeldBy::of(holder, Some(other)));
+        self
+    }
+
+    pub(in crate::runtime) fn of(waiter: &Arc<Waiter>) -> Self {
         Self {
             id: waiter.id(),
             name: waiter.name().map(str::to_owned),
@@ -458,7 +459,7 @@ impl Thread {
         }
     }
     /// Tells how and why it waits.
-    pub(super) fn wait(&mut self, parked: &Parked) {
+    pub(in crate::runtime) fn wait(&mut self, parked: &Parked) {
         self.why = Some(parked.why.clone());
         self.waits_at = parked.place.map(ToString::to_string);
         self.seconds = parked.elapsed.map(|time| time.as_secs_f64());

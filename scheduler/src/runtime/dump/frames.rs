@@ -22,7 +22,7 @@ pub(super) struct Addresses(Box<[usize]>);
 /// A function that a thread is in.
 #[derive(Debug, Clone)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub(super) struct Frame {
+pub(in crate::runtime) struct Frame {
     function: String,
     place: Option<String>,
 }
@@ -51,7 +51,7 @@ impl Addresses {
 }
 
 /// The frames of the current stack, which a visitor walks, with the names that std has for them.
-pub(super) struct Named {
+pub(in crate::runtime) struct Named {
     backtrace: Backtrace,
     /// The addresses of those that are the thread's own.
     own: Range<usize>,
@@ -69,7 +69,7 @@ impl Named {
     }
 
     /// As people read them.
-    pub(super) fn frames(&self) -> Vec<Frame> {
+    pub(in crate::runtime) fn frames(&self) -> Vec<Frame> {
         let mut named = parse(&format!("{:#}", self.backtrace));
         let Range { start, end } = self.own;
         let addresses = &self.addresses.0;

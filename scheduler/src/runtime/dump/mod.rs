@@ -5,6 +5,7 @@
 //! | this one  | the dump, and how people read it                        |
 //! | `collect` | how it is taken                                         |
 //! | `frames`  | stacks as people read them                              |
+//! | `visit`   | walking the stacks of parked threads                    |
 //! | `signal`  | a dump whenever a signal comes                          |
 //! | `list`    | all threads one by one, for the console                 |
 //!
@@ -21,6 +22,7 @@ mod frames;
 #[cfg(feature = "console")]
 mod list;
 pub(crate) mod signal;
+mod visit;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,14 +31,18 @@ use std::time::Duration;
 #[cfg(feature = "console")]
 pub(super) use collect::of_thread;
 pub(crate) use collect::runtimes;
-pub(super) use collect::{RUNTIMES, enter, one_at_a_time, what_it_does};
+pub(super) use collect::{RUNTIMES, SLICE, enter, one_at_a_time, what_it_does};
 use frames::Frame;
 #[cfg(feature = "console")]
 pub(super) use list::Threads;
+pub(super) use visit::{Visitor, write_stack};
 
 use crate::run::glimpse::Doing;
 use crate::run::green::Waiter;
 use crate::runtime::record::Record;
+
+/// So many threads of a deadlock are named, beside the first.
+const MOST_IN_CIRCLE: usize = 15;
 
 /// So many groups of threads are in what nobody has asked for.
 const BRIEF_GROUPS: usize = 20;
@@ -54,6 +60,8 @@ pub struct Dump {
     pub(super) leaked: usize,
     /// Some of these.
     pub(super) leaks: Vec<String>,
+    /// Of each deadlock the threads: each waits for the next one, and the last for the first.
+    pub(super) deadlocks: Vec<Vec<Thread>>,
     pub(super) workers: Vec<Worker>,
     pub(super) groups: Vec<Group>,
     /// How many threads are in no group, since there were too many groups.
@@ -152,6 +160,8 @@ pub(super) struct HeldBy {
 /// A dump waits up to a fifth of a second for each thread that computes, a second for all, until the
 /// kernel's next tick finds it at that.
 ///
+/// Where threads wait for one another in a circle, its first lines say so.
+///
 /// # Examples
 ///
 /// ```
@@ -211,6 +221,27 @@ fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
+/// Threads of which each waits for the next one, and the last for the first.
+pub(super) fn circle<T: fmt::Display>(members: &[T]) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        let [first, others @ ..] = members else {
+            return Ok(());
+        };
+        if others.is_empty() {
+            return write!(f, "{first} waits for itself");
+        }
+        write!(f, "{first} waits for ")?;
+        for other in others.iter().take(MOST_IN_CIRCLE) {
+            write!(f, "{other}, which waits for ")?;
+        }
+        if others.len() > MOST_IN_CIRCLE {
+            let more = others.len() - MOST_IN_CIRCLE;
+            write!(f, "one of {more} more, the last of which waits for ")?;
+        }
+        write!(f, "{first}")
+    })
+}
+
 /// A time as people read it.
 fn time(seconds: f64) -> impl fmt::Display {
     let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
@@ -249,6 +280,9 @@ impl Dump {
             "{alive} green thread{}: {running} running, {runnable} runnable, {parked} parked",
             plural(*alive)
         )?;
+        for members in &self.deadlocks {
+            writeln!(f, "deadlock: {}", circle(members))?;
+        }
         let many = self.workers.iter().any(|worker| worker.runtime > 0);
         let mut idle = 0;
         for worker in &self.workers {
@@ -350,7 +384,7 @@ impl fmt::Display for Thread {
 
 impl Thread {
     /// What it waits for.
-    fn write_why(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(super) fn write_why(&self, f: &mut impl fmt::Write) -> fmt::Result {
         write!(f, "{self}")?;
         if let Some(seconds) = self.seconds {
             write!(f, ", for {}", time(seconds))?;

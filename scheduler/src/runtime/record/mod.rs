@@ -107,6 +107,8 @@ enum Waker {
     Thread(u64),
     Timer,
     Cancellation,
+    /// Who looks for deadlocks, since it is to panic.
+    Deadlock,
 }
 
 /// A place in the source.
@@ -235,6 +237,7 @@ impl Happened {
                     By::Ticket => Waker::Thread(waker),
                     By::Timer => Waker::Timer,
                     By::Cancel => Waker::Cancellation,
+                    By::Deadlock => Waker::Deadlock,
                 },
             },
             What::Stolen { from } => Self::Stolen { thread, from },
@@ -312,6 +315,7 @@ impl fmt::Display for Happened {
                 Waker::Thread(waker) => write!(f, "thread {waker} wakes thread {thread}"),
                 Waker::Timer => write!(f, "thread {thread} is woken by the time"),
                 Waker::Cancellation => write!(f, "thread {thread} is cancelled"),
+                Waker::Deadlock => write!(f, "thread {thread} is woken from a deadlock"),
             },
             Self::Stolen { thread, from } => {
                 write!(f, "thread {thread} is taken from worker {from}")

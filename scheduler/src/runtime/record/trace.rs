@@ -194,6 +194,7 @@ impl<W: io::Write> Trace<W> {
                         Waker::Thread(_) => "wake",
                         Waker::Timer => "timer",
                         Waker::Cancellation => "cancel",
+                        Waker::Deadlock => "deadlock",
                     };
                     self.leads_on(track, index, now, run.is_some(), (how, *thread, *wait))?;
                 }

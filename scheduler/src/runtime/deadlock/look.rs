@@ -1,0 +1,130 @@
+//! A look of a runtime for deadlocks, in pieces: see [`lookout`].
+//!
+//! It goes through the registries of all runtimes, as a deadlock may have threads of several, and notes
+//! those that wait for what only others can do. If one of its own runtime has done so for long and has not been judged, it
+//! [finds](super::find) what deadlocks there are, and sees to those that a thread of its runtime has closed. A thread is
+//! judged once in each of its waits, so nothing is left to do when no new waits last.
+//!
+//! What is judged was parked before the look began, so that all who have parked before it have been seen.
+
+use std::ptr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use super::{Deadlock, Deadlocks, Member, Suspect, find, report};
+use crate::run::green::{Green, Waiter};
+use crate::run::lookout::{LONG, Look, Progress};
+use crate::run::registry::Cursor;
+use crate::run::shared::Shared;
+use crate::run::ticks;
+use crate::runtime::dump;
+
+/// See the [module](self).
+struct Search {
+    what: Deadlocks,
+    own: Weak<Shared>,
+    /// Those that are left, and how far the last one has been looked through.
+    runtimes: Vec<Weak<Shared>>,
+    cursor: Cursor,
+    suspects: Vec<Suspect>,
+    begin: Instant,
+    /// Whether one of them has waited for long and has not been judged.
+    has_old: bool,
+    /// Whether one of them has waited for a short time.
+    has_new: bool,
+}
+
+pub(super) fn begin(runtime: &Arc<Shared>, what: Deadlocks) -> Box<dyn Look> {
+    Box::new(Search {
+        what,
+        own: Arc::downgrade(runtime),
+        runtimes: dump::runtimes().iter().map(Arc::downgrade).collect(),
+        cursor: Cursor::default(),
+        suspects: Vec::new(),
+        begin: Instant::now(),
+        has_old: false,
+        has_new: false,
+    })
+}
+
+impl Look for Search {
+    fn go_on(&mut self) -> Progress {
+        if let Some(runtime) = self.runtimes.last() {
+            match runtime.upgrade() {
+                Some(runtime) => self.look_through(&runtime),
+                None => self.is_through(),
+            }
+            return Progress::More;
+        }
+        let is_incomplete = self.has_old && self.judge();
+        Progress::Done {
+            again: self.has_new || is_incomplete,
+        }
+    }
+}
+
+impl Search {
+    fn look_through(&mut self, runtime: &Arc<Shared>) {
+        let (threads, next) = runtime.registry.some_from(self.cursor, dump::SLICE);
+        for waiter in &threads {
+            if let Some(suspect) = Suspect::of(waiter) {
+                self.take_in(waiter, suspect);
+            }
+        }
+        match next {
+            Some(next) => self.cursor = next,
+            None => self.is_through(),
+        }
+    }
+
+    fn is_through(&mut self) {
+        self.runtimes.pop();
+        self.cursor = Cursor::default();
+    }
+
+    fn take_in(&mut self, waiter: &Arc<Waiter>, suspect: Suspect) {
+        let green = waiter.green().expect("only green threads are registered");
+        let judged = green.judged.load(Ordering::Relaxed) & !Green::TOLD;
+        if judged != suspect.epoch.to_token() && self.is_own(&green.runtime) {
+            let is_old = self.is_old(waiter.since.load(Ordering::Relaxed));
+            self.has_old |= is_old;
+            self.has_new |= !is_old;
+        }
+        self.suspects.push(suspect);
+    }
+
+    fn is_own(&self, runtime: &Arc<Shared>) -> bool {
+        ptr::eq(self.own.as_ptr(), Arc::as_ptr(runtime))
+    }
+
+    /// Whether one who waits since then had done so for long when the look began, as far as that is known.
+    fn is_old(&self, since: u64) -> bool {
+        let waited = ticks::elapsed_since(since);
+        waited.is_none_or(|waited| waited >= self.begin.elapsed() + LONG)
+    }
+
+    /// Sees to what deadlocks there are. `true` if there must be another look.
+    fn judge(&mut self) -> bool {
+        let one = dump::one_at_a_time();
+        let found = find(&self.suspects);
+        let is_to_judge = |member: &&Member| {
+            let is_own = self.is_own(&member.green().runtime);
+            is_own && !found.is_incomplete && self.is_old(member.since)
+        };
+        let others = found.others.iter().filter(is_to_judge);
+        others.for_each(|member| member.set_judged(false));
+        let is_new = |deadlock: &&Deadlock| {
+            let last = &deadlock.members[0];
+            self.is_own(&last.green().runtime) && !last.is_told()
+        };
+        let new: Vec<_> = found.deadlocks.iter().filter(is_new).collect();
+        let members = new.iter().flat_map(|deadlock| &deadlock.members);
+        members.for_each(|member| member.set_judged(true));
+        // To write to standard error may take long.
+        drop(one);
+        new.iter()
+            .for_each(|deadlock| report::see_to(deadlock, self.what));
+        found.is_incomplete
+    }
+}
