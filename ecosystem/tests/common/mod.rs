@@ -3,8 +3,12 @@
 // Each file of tests is a program of its own, and uses a part of this.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod clients;
+pub(crate) mod resp;
 #[path = "../../../scheduler/tests/common/mod.rs"]
 mod scheduler;
+#[path = "../../../examples/bookshop/src/server.rs"]
+pub(crate) mod server;
 
 use std::fs;
 use std::future::Future;

@@ -37,12 +37,17 @@ const CONNECTIONS: usize = 8;
 const STOCK: i64 = 60;
 
 fn main() -> Result<ExitCode, AnyError> {
-    let Some(database) = Server::start().map_err(|error| error.to_string())? else {
+    let Some(database) = Server::start(CONNECTIONS).map_err(|error| error.to_string())? else {
         eprintln!("bookshop: NOT RUN: PostgreSQL is not installed (apt-get install postgresql)");
         return Ok(ExitCode::from(77));
     };
     let green = roving::Builder::new().build()?;
-    let pool = Arc::new(Pool::open(&database.config(), CONNECTIONS)?);
+    let mut config = tokio_postgres::Config::new();
+    config
+        .host_path(database.folder())
+        .user("roving")
+        .dbname("postgres");
+    let pool = Arc::new(Pool::open(&config, CONNECTIONS)?);
     pool.with(|driver| shop::open(driver, STOCK))?;
     let address = env::args().nth(1);
     if address.is_none() {

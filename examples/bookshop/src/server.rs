@@ -7,9 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{env, fs, process, thread};
 
-use tokio_postgres::Config;
-
-use crate::postgres::Postgres;
+/// What the server keeps for itself, and some.
+const RESERVED: usize = 10;
 
 /// It ends, and the folder is removed, when this is dropped; and it ends if this process does.
 pub(crate) struct Server {
@@ -28,12 +27,12 @@ impl Drop for Folder {
 }
 
 impl Server {
-    /// `None` if PostgreSQL is not installed.
-    pub(crate) fn start() -> Result<Option<Self>, Box<dyn Error>> {
+    /// For so many clients at a time, who come as the user `roving`. `None` if PostgreSQL is not installed.
+    pub(crate) fn start(clients: usize) -> Result<Option<Self>, Box<dyn Error>> {
         let Some(programs) = programs() else {
             return Ok(None);
         };
-        let folder = env::temp_dir().join(format!("roving-bookshop-{}", process::id()));
+        let folder = env::temp_dir().join(format!("roving-postgres-{}", process::id()));
         fs::create_dir(&folder)?;
         let folder = Folder(folder);
         let user = User::of_server()?;
@@ -45,7 +44,7 @@ impl Server {
 
         let mut initdb = command(&programs.join("initdb"), user.as_ref());
         initdb
-            .args(["--username=bookshop", "--auth=trust", "--encoding=UTF8"])
+            .args(["--username=roving", "--auth=trust", "--encoding=UTF8"])
             .args(["--locale=C", "--no-sync", "-D"])
             .arg(&data)
             .stdout(Stdio::null())
@@ -54,13 +53,20 @@ impl Server {
             return Err(said(&folder.0));
         }
         let mut postgres = command(&programs.join("postgres"), user.as_ref());
-        postgres.args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"]);
+        postgres.args(["-c", "listen_addresses=", "-c", "fsync=off", "-c"]);
+        postgres.arg(format!("max_connections={}", clients + RESERVED));
+        postgres.arg("-k");
         postgres.arg(&folder.0).arg("-D").arg(&data).stderr(log()?);
         let mut server = Self {
             process: postgres.spawn()?,
             folder,
         };
-        while Postgres::connect(&server.config()).is_err() {
+        let is_ready = || {
+            let mut asks = Command::new(programs.join("pg_isready"));
+            asks.args(["-q", "-h"]).arg(&server.folder.0);
+            asks.status().map(|status| status.success())
+        };
+        while !is_ready()? {
             if server.process.try_wait()?.is_some() {
                 return Err(said(&server.folder.0));
             }
@@ -69,11 +75,9 @@ impl Server {
         Ok(Some(server))
     }
 
-    pub(crate) fn config(&self) -> Config {
-        let mut config = Config::new();
-        config.host_path(&self.folder.0);
-        config.user("bookshop").dbname("postgres");
-        config
+    /// Where its socket is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder.0
     }
 }
 
@@ -97,9 +101,10 @@ fn programs() -> Option<PathBuf> {
     if let Ok(versions) = fs::read_dir("/usr/lib/postgresql") {
         folders.extend(versions.flatten().map(|version| version.path().join("bin")));
     }
-    folders
-        .into_iter()
-        .find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
+    folders.into_iter().find(|folder| {
+        let programs = ["initdb", "pg_isready", "postgres"];
+        programs.iter().all(|program| folder.join(program).exists())
+    })
 }
 
 /// An error with what a program of the server has said.
