@@ -36,6 +36,41 @@ fn a_push_meets_a_place_that_is_handed_over() {
     });
 }
 
+/// The same of one that has long been asleep in reserve, so that nobody but these two sees to it.
+#[test]
+fn a_push_meets_the_place_that_a_sleeper_gets() {
+    loom::model(|| {
+        let model = with_a_spare();
+        model.idle.announce_sleep(SPARE, false);
+        let pushes = {
+            let model = model.clone();
+            thread::spawn(move || model.push_shared())
+        };
+        model.hands_over(WORKER);
+        pushes.join().unwrap();
+        assert!(!model.idle.retract_sleep(SPARE), "it has been claimed");
+    });
+}
+
+/// Who is in reserve sleeps or is about to, so that it can be called to watch.
+#[test]
+fn one_that_is_claimed_meets_its_dismissal() {
+    loom::model(|| {
+        let model = with_a_spare();
+        model.idle.announce_sleep(SPARE, false);
+        model.hands_over(WORKER);
+        let is_claimed = {
+            let model = model.clone();
+            thread::spawn(move || {
+                model.idle.claim_any().is_some() && model.roster.takes_part(&model.idle, SPARE)
+            })
+        };
+        model.is_back(WORKER);
+        let takes_part = is_claimed.join().unwrap();
+        assert!(!takes_part || model.roster.has_no_reserve());
+    });
+}
+
 /// Whether it was the spare that has found what was pushed, or the worker that is back.
 #[test]
 fn a_push_meets_a_place_that_is_given_back() {
