@@ -1,16 +1,18 @@
 //! Names and addresses.
 //!
 //! - names are looked up, on green threads and on OS threads, and sockets take them
+//! - what a lookup needs of a stack, a green thread need not have
 //! - while a lookup runs, the others on the same worker go on
 //! - the errors are std's
 
 mod common;
 
+use std::hint::black_box;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{each_worker_count, on_each_worker_count, watchdog};
+use common::{each_worker_count, on_each_mode, on_each_worker_count, watchdog};
 use roving::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use roving::{go, thread};
 
@@ -80,6 +82,23 @@ fn the_others_go_on_meanwhile() {
                 handle.join().unwrap();
             }
         });
+    });
+}
+
+#[test]
+fn a_small_stack_that_is_nearly_full_will_do() {
+    on_each_mode(|| {
+        let looks_up = || {
+            // The C library takes more than what is left then.
+            let mut kept = [1_u8; 10 << 10];
+            black_box(&mut kept);
+            look_up_localhost();
+            assert_eq!(black_box(&kept)[0], 1);
+        };
+        let threads = [(); 10].map(|()| go!(stack_size = 16 << 10, looks_up));
+        for thread in threads {
+            thread.join().unwrap();
+        }
     });
 }
 

@@ -3,9 +3,12 @@
 //! A worker that sits in `getaddrinfo` runs no green thread. If that takes long, it is found, and a
 //! spare OS thread takes its place; whoever knows before says so.
 
+use std::io;
+
 use crate::run::context;
 use crate::run::own_stack::OwnStack;
 use crate::run::worker::Worker;
+use crate::stack::borrowed;
 
 /// Calls `f`, which may block in the system, and lets another OS thread run the other green threads
 /// meanwhile. On a plain OS thread it just calls `f`.
@@ -42,6 +45,31 @@ use crate::run::worker::Worker;
 pub fn run<T>(f: impl FnOnce() -> T) -> T {
     let _call = Call::begin();
     f()
+}
+
+/// What is called with [`run_deep`] has so much of a stack.
+const DEEP: usize = 128 << 10;
+
+/// The same for what may go deeper than the stack of a small green thread: where little of the caller's is left,
+/// it is called on one that is borrowed for it. It must not wait in Roving.
+///
+/// # Errors
+///
+/// There is no stack to borrow.
+#[doc(hidden)]
+pub fn run_deep<T>(f: impl FnOnce() -> T) -> io::Result<T> {
+    let here = 0_u8;
+    let lowest = (&raw const here).addr() - DEEP;
+    let has_room = with_own_stack(|own_stack| {
+        // SAFETY: it is the current thread.
+        let stack = unsafe { own_stack.started() }.coroutine.stack();
+        stack.range().contains(&lowest)
+    });
+    run(|| match has_room {
+        // Nobody knows how much is left of another stack that it runs on.
+        Some(false) => borrowed::call(DEEP, f),
+        Some(true) | None => Ok(f()),
+    })
 }
 
 /// While there is one, the place of whatever worker runs the current thread is handed over.

@@ -1,4 +1,4 @@
-//! What can be resolved to socket addresses, with name lookup off the workers.
+//! What can be resolved to socket addresses. While a name is looked up, the worker's place is handed over.
 
 use std::io;
 use std::iter;
@@ -12,8 +12,8 @@ use roving_scheduler::blocking;
 /// What can be resolved to one or more [`SocketAddr`]s. Mirrors [`std::net::ToSocketAddrs`].
 ///
 /// It has the implementations that std's has. An address that is written out is parsed where it
-/// stands; a host name is looked up by the system (`getaddrinfo`) on a helper OS thread while the
-/// green thread waits.
+/// stands; a host name is looked up by the system (`getaddrinfo`), while another OS thread runs the other green
+/// threads. A small stack will do: where little is left of it, another one is used for that.
 ///
 /// # Examples
 ///
@@ -38,8 +38,7 @@ pub trait ToSocketAddrs {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if a string is not of the form `host:port`; those of the lookup; or no helper
-    /// OS thread can be had.
+    /// `InvalidInput` if a string is not of the form `host:port`; those of the lookup; or there is no stack for it.
     fn to_socket_addrs(&self) -> io::Result<Self::Iter>;
 }
 
@@ -152,7 +151,8 @@ impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
 }
 
 fn look_up(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
-    blocking::run(|| std::net::ToSocketAddrs::to_socket_addrs(&(host, port)))
+    // The C library uses up to some ten KiB of the stack, and what it asks may use more.
+    blocking::run_deep(|| std::net::ToSocketAddrs::to_socket_addrs(&(host, port)))?
 }
 
 /// Calls `f` with each address until it succeeds, and gives its last error otherwise.

@@ -14,6 +14,7 @@
 //! | `pool`      | stacks, promises of stacks, and the pool of the process                      |
 //! | `cache`     | what one worker keeps at hand                                                |
 //! | `cooling`   | free stacks give their pages back                                            |
+//! | `borrowed`  | a call on a stack that is borrowed for it                                    |
 //! | `numbers`   | how many stacks there are, and how they are guarded                          |
 //! | `usage`     | how much of a stack has been used                                            |
 //! | `coroutine` | what a green thread runs as, by the coroutine library                         |
@@ -35,6 +36,7 @@
 //! - Slabs are mapped for ever, so that an address on a stack stays readable memory of ours, whatever
 //!   becomes of its thread.
 
+pub(crate) mod borrowed;
 mod bounds;
 mod cache;
 mod class;
