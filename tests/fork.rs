@@ -29,9 +29,10 @@ use common::{
 use roving::coroutine::{Generator, Yielder};
 use roving::net::{SocketAddr, TcpListener, TcpStream};
 use roving::sync::{Arc, Mutex};
+use roving::thread::State;
 use roving::{
-    Builder, Greenly, Handle, ThreadLocals, block_on, blocking, channel, deadline, go, greenly,
-    is_green, on_warm_stack, thread,
+    Builder, Greenly, Handle, ThreadLocals, block_on, blocking, channel, deadline, dump, go,
+    greenly, is_green, on_warm_stack, thread,
 };
 
 /// Calls `test` in processes of its own, with global runtimes of each size and each kind.
@@ -615,6 +616,35 @@ fn what_its_worker_shares_with_the_system_is_not_the_childs() {
             });
         },
     );
+}
+
+#[test]
+fn a_dump_in_the_child_tells_of_its_own_threads() {
+    in_each_process("a_dump_in_the_child_tells_of_its_own_threads", || {
+        let sleeps = go!(|| thread::sleep(Duration::MAX));
+        let ended = go!(|| ());
+        while !ended.is_finished() || !matches!(sleeps.thread().state(), State::Parked(_)) {
+            std::thread::yield_now();
+        }
+        let forks = || {
+            in_fork(|| {
+                assert_eq!(dump().green_threads(), 0, "{}", dump());
+                assert!(matches!(ended.thread().state(), State::Ended));
+                assert!(!sleeps.thread().state().to_string().is_empty());
+                use_the_runtime();
+                let waits = go!(thread::park);
+                while dump().parked() == 0 {
+                    std::thread::yield_now();
+                }
+                waits.thread().unpark();
+                waits.join().unwrap();
+            })
+            .must_end_well();
+        };
+        forks();
+        thread::scope(|scope| scope.spawn(forks).join().unwrap());
+        sleeps.cancel();
+    });
 }
 
 #[test]

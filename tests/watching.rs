@@ -2,13 +2,17 @@
 
 mod common;
 
-use std::io::Read;
+use std::fs;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::yield_now;
+use std::time::Duration;
 
-use common::each_worker_count;
-use roving::dump;
+use common::{child, each_worker_count, is_child, run};
 use roving::net::{TcpListener, TcpStream};
-use roving::thread::{JoinHandle, State};
+use roving::thread::{self, JoinHandle, State};
+use roving::{block_on, blocking, dump, go, greenly};
 use serde_json::Value;
 
 /// Why a thread waits that does nothing else.
@@ -46,6 +50,70 @@ fn who_waits_for_a_socket_tells_its_addresses() {
         );
         drop(accepted);
         assert_eq!(reads.join().unwrap(), 0);
+    });
+}
+
+/// Every OS thread of the process gets the signal again and again, whatever it does, and a dump is taken each time.
+#[test]
+fn a_storm_of_signals_changes_nothing() {
+    const NAME: &str = "a_storm_of_signals_changes_nothing";
+    if !is_child(NAME) {
+        for mode in ["own", "pinned"] {
+            let mut process = child(NAME);
+            process.env("ROVING_DUMP", "/dev/null");
+            process.env("ROVING_THREAD_LOCALS", mode);
+            run(process);
+        }
+        return;
+    }
+    each_worker_count(|runtime| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = stop.clone();
+        let storm = std::thread::spawn(move || {
+            let this = std::process::id();
+            while !seen.load(Ordering::Acquire) {
+                for task in fs::read_dir("/proc/self/task").unwrap() {
+                    let name = task.unwrap().file_name();
+                    let task: libc::pid_t = name.to_str().unwrap().parse().unwrap();
+                    // SAFETY: a signal to a thread of this process, or to none.
+                    unsafe { libc::syscall(libc::SYS_tgkill, this, task, libc::SIGQUIT) };
+                }
+            }
+        });
+        runtime.run(|| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let serves = go!(move || {
+                for stream in listener.incoming().take(8) {
+                    let mut stream = stream.unwrap();
+                    go!(move || {
+                        let mut bytes = [0; 4];
+                        while stream.read_exact(&mut bytes).is_ok() {
+                            stream.write_all(&bytes).unwrap();
+                        }
+                    });
+                }
+            });
+            let asks = move |number: u32| {
+                let mut stream = TcpStream::connect(address).unwrap();
+                for round in 0..50 {
+                    let sent = (number * 1000 + round).to_le_bytes();
+                    stream.write_all(&sent).unwrap();
+                    let mut bytes = [0; 4];
+                    stream.read_exact(&mut bytes).unwrap();
+                    assert_eq!(bytes, sent);
+                    thread::sleep(Duration::from_micros(100));
+                    assert_eq!(go!(move || round).join().unwrap(), round);
+                    blocking(|| std::thread::sleep(Duration::from_micros(100)));
+                    assert_eq!(block_on(greenly(move || round)), round);
+                }
+            };
+            let asking = [0, 1, 2, 3, 4, 5, 6, 7].map(|number| go!(move || asks(number)));
+            asking.into_iter().for_each(|asks| asks.join().unwrap());
+            serves.join().unwrap();
+        });
+        stop.store(true, Ordering::Release);
+        storm.join().unwrap();
     });
 }
 

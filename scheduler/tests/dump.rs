@@ -14,7 +14,9 @@ use roving_scheduler::channel::bounded;
 use roving_scheduler::coroutine::Generator;
 use roving_scheduler::sync::{Mutex, Notify};
 use roving_scheduler::thread::{self, JoinHandle, State, Thread};
-use roving_scheduler::{Builder, Runtime, ThreadLocals, block_on, dump, greenly, on_warm_stack};
+use roving_scheduler::{
+    Builder, Runtime, ThreadLocals, block_on, blocking, dump, greenly, on_warm_stack, shield,
+};
 
 /// A dump tells of the whole process, so there is one test at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -404,6 +406,70 @@ fn a_thousand_dumps_change_nothing() {
         receives.join().unwrap();
         assert_eq!(sum.load(Ordering::Relaxed), sent);
         assert_eq!(*mutex.lock().unwrap(), sent);
+    });
+}
+
+/// Takes one when it is dropped.
+struct Takes;
+
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+impl Drop for Takes {
+    fn drop(&mut self) {
+        assert!(dump().to_string().contains(" green thread"));
+        TAKEN.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+thread_local! {
+    static TAKES: Takes = const { Takes };
+}
+
+#[test]
+fn one_may_be_taken_wherever_a_program_is() {
+    each_mode(|runtime| {
+        let takes = |place: &str, f: fn()| {
+            let before = TAKEN.load(Ordering::Relaxed);
+            let thread = runtime.spawn(f);
+            if place == "cancelled" {
+                wait_until_parked(thread.thread());
+                thread.cancel();
+            }
+            let _ = thread.join();
+            assert_eq!(TAKEN.load(Ordering::Relaxed), before + 1, "{place}");
+        };
+        takes("blocking", || blocking::run(|| drop(Takes)));
+        takes("shield", || shield(|| drop(Takes)));
+        takes("panic", || {
+            let _takes = Takes;
+            std::panic::resume_unwind(Box::new(()));
+        });
+        takes("cancelled", || {
+            let _takes = Takes;
+            thread::park();
+        });
+        takes("generator", || {
+            let _ = Generator::new(|own| {
+                drop(Takes);
+                own.yield_(7);
+            })
+            .next();
+        });
+        takes("OS thread", || {
+            std::thread::spawn(|| TAKES.with(|_| ())).join().unwrap();
+        });
+        // With thread-locals that others have too, they end with the worker, and what `greenly` runs must not be moved.
+        if runtime.thread_locals() != ThreadLocals::Shared {
+            takes("greenly", || block_on(greenly(|| drop(Takes))));
+        }
+        if runtime.thread_locals() == ThreadLocals::Own {
+            takes("thread-local", || TAKES.with(|_| ()));
+        }
+        let before = TAKEN.load(Ordering::Relaxed);
+        drop(runtime.spawn(|| Takes));
+        while TAKEN.load(Ordering::Relaxed) == before {
+            std::thread::yield_now();
+        }
     });
 }
 

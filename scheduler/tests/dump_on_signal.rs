@@ -4,7 +4,10 @@
 
 mod common;
 
+use std::ffi::CString;
 use std::fs;
+use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -37,9 +40,13 @@ fn file(name: &str) -> PathBuf {
 
 /// One that is named, and parked.
 fn forgotten(runtime: &Runtime) -> thread::JoinHandle<()> {
+    parked(runtime, "forgotten")
+}
+
+fn parked(runtime: &Runtime, name: &str) -> thread::JoinHandle<()> {
     let forgotten = || {
         thread::Builder::new()
-            .name("forgotten".to_owned())
+            .name(name.to_owned())
             .spawn(thread::park)
     };
     let forgotten = runtime.run(forgotten).unwrap();
@@ -86,16 +93,20 @@ fn it_goes_to_a_file_also_when_all_workers_are_stuck() {
     fs::remove_file(file).unwrap();
 }
 
+/// Has a dump taken in which a thread has the name. The parent reads it, and ends this.
+fn dump_until_the_end(name: &str) {
+    let runtime = Builder::new().workers(1).build().unwrap();
+    let _parked = parked(&runtime, name);
+    std::env::set_current_dir("/").unwrap();
+    quit();
+    std::thread::sleep(Duration::from_secs(300));
+}
+
 #[test]
 fn what_is_said_goes_to_standard_error_where_the_file_cannot_be_written() {
     const NAME: &str = "what_is_said_goes_to_standard_error_where_the_file_cannot_be_written";
     if is_child(NAME) {
-        let runtime = Builder::new().workers(1).build().unwrap();
-        let _forgotten = forgotten(&runtime);
-        quit();
-        // Its parent reads what it says, and ends it.
-        std::thread::sleep(Duration::from_secs(300));
-        return;
+        return dump_until_the_end("forgotten");
     }
     let with = |value: &str, line: &str| {
         let _watchdog = watchdog(value);
@@ -117,6 +128,61 @@ fn what_is_said_goes_to_standard_error_where_the_file_cannot_be_written() {
         "/no/such/folder/dump",
         "roving: dumps cannot be written to /no/such/folder/dump and go to standard error: No such file",
     );
+    let pipe = file("pipe");
+    let path = CString::new(pipe.to_str().unwrap()).unwrap();
+    // SAFETY: the path ends with a zero.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    // Nobody reads it.
+    with(
+        path.to_str().unwrap(),
+        "roving: dumps cannot be written to ",
+    );
+    fs::remove_file(pipe).unwrap();
+}
+
+#[test]
+fn the_file_is_where_it_was_when_the_program_goes_to_another_folder() {
+    const NAME: &str = "the_file_is_where_it_was_when_the_program_goes_to_another_folder";
+    if is_child(NAME) {
+        return dump_until_the_end("forgotten");
+    }
+    let _watchdog = watchdog("");
+    let file = file("relative");
+    let mut command = child(NAME);
+    command.env("ROVING_DUMP", file.file_name().unwrap());
+    command.current_dir(file.parent().unwrap());
+    let mut child = command.spawn().unwrap();
+    wait_for(&file, "\"forgotten\"");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fs::remove_file(file).unwrap();
+}
+
+/// Whoever shares it with the program may have made it one that does not block.
+#[test]
+fn standard_error_that_is_full_is_waited_for() {
+    const NAME: &str = "standard_error_that_is_full_is_waited_for";
+    // More than a pipe has room for.
+    let long = "long".repeat(100_000);
+    if is_child(NAME) {
+        return dump_until_the_end(&long);
+    }
+    let _watchdog = watchdog("");
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    // SAFETY: it sets a flag of a descriptor that is there.
+    unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+    let mut command = child(NAME);
+    command.env("ROVING_DUMP", "quit").stderr(writer);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let (mut text, mut part) = (Vec::new(), [0; 1024]);
+    while text.len() < long.len() || !text.ends_with(b"\n") {
+        let read = reader.read(&mut part).unwrap();
+        text.extend(&part[..read]);
+    }
+    assert!(String::from_utf8(text).unwrap().contains(&long));
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
@@ -137,6 +203,10 @@ fn a_handler_that_was_there_before_is_called_too() {
     let runtime = builder.build().unwrap();
     quit();
     wait_for(&file, "0 green threads");
+    // The thread that got the signal may be about to.
+    while CALLS.load(Ordering::Relaxed) == 0 {
+        std::thread::yield_now();
+    }
     assert_eq!(CALLS.load(Ordering::Relaxed), 1);
     runtime.shutdown();
     fs::remove_file(file).unwrap();

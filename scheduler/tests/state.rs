@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::fmt;
+use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use common::{beside_some_that_yield, compute_until, each_worker_count, on_each_m
 use roving_scheduler::channel::bounded;
 use roving_scheduler::sync::{Barrier, Condvar, Mutex, Notify, Once, RwLock, Semaphore};
 use roving_scheduler::thread::{self, JoinHandle, Parked, State, Thread};
+use roving_scheduler::wait::{self, Why};
 
 /// Waits until the thread is parked, and tells how.
 fn parked(thread: &Thread) -> Parked {
@@ -73,6 +76,30 @@ fn each_wait_tells_what_it_is_for() {
             told(|| roving_scheduler::block_on(std::future::pending::<()>())),
             "block_on of a future"
         );
+    });
+}
+
+/// A program may have reasons of its own.
+#[test]
+fn a_reason_that_fails_or_panics_is_told_as_far_as_it_goes() {
+    struct Fails;
+    impl Why for Fails {
+        fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("half of it")?;
+            Err(fmt::Error)
+        }
+    }
+    struct Panics;
+    impl Why for Panics {
+        fn describe(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic::resume_unwind(Box::new("no reason"))
+        }
+    }
+    on_each_mode(|| {
+        let fails = || wait::begin().why(&Fails).block(None);
+        assert_eq!(told(fails), "half of it");
+        let panics = || wait::begin().why(&Panics).block(None);
+        assert_eq!(told(panics), "a wait whose reason panics");
     });
 }
 

@@ -14,8 +14,23 @@ pub(crate) fn say(text: &str) {
         match usize::try_from(written) {
             Ok(0) => return,
             Ok(written) => left = &left[written..],
-            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
+            Err(_) => match io::Error::last_os_error().kind() {
+                io::ErrorKind::Interrupted => {}
+                // Whoever shares it with this process may have it so.
+                io::ErrorKind::WouldBlock => wait_for_room(),
+                _ => return,
+            },
         }
     }
+}
+
+/// Waits until standard error takes more, as one that blocks does.
+fn wait_for_room() {
+    let mut asked = libc::pollfd {
+        fd: libc::STDERR_FILENO,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: one descriptor is asked about.
+    unsafe { libc::poll(&raw mut asked, 1, -1) };
 }

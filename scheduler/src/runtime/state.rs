@@ -1,7 +1,8 @@
 //! What a thread does: [`State`].
 
-use std::fmt;
-use std::panic::Location;
+use std::fmt::{self, Write};
+use std::mem;
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -66,7 +67,7 @@ impl Parked {
     pub(crate) fn of(held: &Held<'_>) -> Self {
         let reason = held.reason();
         Self {
-            why: Told(reason.why).to_string(),
+            why: told(reason.why),
             place: Some(reason.place),
             elapsed: ticks::elapsed_since(held.since()),
             left: reason
@@ -80,12 +81,26 @@ impl Parked {
     }
 }
 
-/// What a [`Why`] writes.
-struct Told<'a>(&'a dyn Why);
+/// What a [`Why`] writes. It may be the program's, and whoever asks wants to know of the other threads too: so if it
+/// fails, what it has written until then is kept, and if it panics, that is told.
+fn told(why: &dyn Why) -> String {
+    struct Told<'a>(&'a dyn Why);
 
-impl fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.describe(f)
+    impl fmt::Display for Told<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.describe(f)
+        }
+    }
+
+    let mut text = String::new();
+    let write = AssertUnwindSafe(|| write!(text, "{}", Told(why)));
+    match panic::catch_unwind(write) {
+        Ok(_) => text,
+        Err(payload) => {
+            // What its destructor does is the program's, too.
+            mem::forget(payload);
+            "a wait whose reason panics".to_owned()
+        }
     }
 }
 

@@ -7,7 +7,8 @@
 use std::fs::OpenOptions;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{self, Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::protocol::process::PerProcess;
@@ -62,8 +63,9 @@ impl Target {
     fn checked(self) -> Self {
         match &self {
             Self::StandardError => self,
-            Self::File(path) => match append(path, "") {
-                Ok(()) => self,
+            Self::File(path) => match append(path, "").and_then(|()| path::absolute(path)) {
+                // The program may go to another folder.
+                Ok(path) => Self::File(path),
                 Err(error) => {
                     complain(path, &error);
                     Self::StandardError
@@ -86,7 +88,13 @@ impl Target {
 }
 
 fn append(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    // A pipe that nobody reads is refused, and not waited for.
+    options.custom_flags(libc::O_NONBLOCK);
+    let mut file = options.open(path)?;
+    // SAFETY: it sets flags of a descriptor that is there.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_APPEND) };
     file.write_all(text.as_bytes())
 }
 
