@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use common::on_each_mode;
-use roving_scheduler::sync::{Condvar, Mutex, Notify, Semaphore, oneshot};
+use roving_scheduler::sync::{Condvar, Mutex, Notify, Once, OnceLock, RwLock, Semaphore, oneshot};
 use roving_scheduler::wait::{self, Ticket};
 use roving_scheduler::{CancelToken, Handle, block_on, channel, deadline, thread};
 
@@ -106,6 +106,174 @@ fn what_nobody_has_is_leaked() {
                 .contains("threads wait for what can never come:"),
             "{dump}"
         );
+    });
+}
+
+/// Waits for ever, with what was taken before.
+fn forget<T>(_kept: T) {
+    thread::park();
+}
+
+/// Begins something that leaks threads of these names, and checks what is said of them.
+fn are_told(names: &[&str], begin: impl FnOnce(), why: &str) {
+    let before = leaks_of_now();
+    begin();
+    let told = leaks(before + names.len());
+    for name in names {
+        let mut told = told.iter();
+        let is_this = |leak: &&String| leak.contains(&format!("{name:?}")) && leak.contains(why);
+        assert!(told.any(|leak| is_this(&leak)), "{name}: {told:?}");
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
+    let builder = thread::Builder::new().name(name.to_owned());
+    builder.spawn(body).unwrap()
+}
+
+#[test]
+fn who_waits_for_one_that_is_leaked_is_leaked() {
+    on_each_mode(|| {
+        are_told(
+            &["joins", "joins the first", "joins the second"],
+            || {
+                let parks = spawn("joins", thread::park);
+                let first = spawn("joins the first", move || parks.join().unwrap());
+                drop(spawn("joins the second", move || first.join().unwrap()));
+            },
+            "",
+        );
+        let mutex = Arc::new(Mutex::new(0));
+        are_told(
+            &["keeps a mutex", "wants it", "wants it too"],
+            || {
+                let theirs = mutex.clone();
+                drop(spawn("keeps a mutex", move || {
+                    forget(theirs.lock().unwrap())
+                }));
+                while mutex.try_lock().is_ok() {
+                    thread::yield_now();
+                }
+                for name in ["wants it", "wants it too"] {
+                    let theirs = mutex.clone();
+                    drop(spawn(name, move || drop(theirs.lock())));
+                }
+            },
+            "",
+        );
+        let lock = Arc::new(RwLock::new(0));
+        are_told(
+            &["writes", "wants to read", "wants to write"],
+            || {
+                let theirs = lock.clone();
+                drop(spawn("writes", move || forget(theirs.write().unwrap())));
+                while lock.try_write().is_ok() {
+                    thread::yield_now();
+                }
+                let theirs = lock.clone();
+                drop(spawn("wants to read", move || drop(theirs.read())));
+                let theirs = lock.clone();
+                drop(spawn("wants to write", move || drop(theirs.write())));
+            },
+            "",
+        );
+        let once = Arc::new(Once::new());
+        are_told(
+            &["begins", "waits for the end"],
+            || {
+                let (began, begins) = channel::bounded(1);
+                let theirs = once.clone();
+                drop(spawn("begins", move || {
+                    theirs.call_once(|| {
+                        began.send(()).unwrap();
+                        thread::park();
+                    });
+                }));
+                begins.recv().unwrap();
+                let theirs = once.clone();
+                drop(spawn("waits for the end", move || theirs.wait()));
+            },
+            "",
+        );
+        let value = Arc::new(OnceLock::new());
+        are_told(
+            &["makes", "wants the value"],
+            || {
+                let (began, begins) = channel::bounded(1);
+                let theirs = value.clone();
+                drop(spawn("makes", move || {
+                    theirs.get_or_init(|| {
+                        began.send(()).unwrap();
+                        thread::park();
+                    });
+                }));
+                begins.recv().unwrap();
+                let theirs = value.clone();
+                drop(spawn("wants the value", move || {
+                    theirs.get_or_init(|| ());
+                }));
+            },
+            "",
+        );
+    });
+}
+
+#[test]
+fn those_that_wait_for_one_another_are_leaked() {
+    on_each_mode(|| {
+        are_told(
+            &["joins its joiner", "is joined by whom it joins"],
+            || {
+                let (gives, given) = oneshot::channel::<thread::JoinHandle<()>>();
+                let one = spawn("joins its joiner", move || {
+                    given.recv().unwrap().join().unwrap()
+                });
+                let other = spawn("is joined by whom it joins", move || one.join().unwrap());
+                gives.send(other).unwrap();
+            },
+            "join of thread",
+        );
+        are_told(
+            &["from the left", "from the right"],
+            || {
+                let locks = Arc::new((Mutex::new(()), Mutex::new(())));
+                let (here, there) = (channel::bounded(0), channel::bounded(0));
+                let (first, meet) = (locks.clone(), (here.0, there.1));
+                drop(spawn("from the left", move || {
+                    let _left = first.0.lock().unwrap();
+                    meet.0.send(()).unwrap();
+                    meet.1.recv().unwrap();
+                    let _right = first.1.lock().unwrap();
+                }));
+                let meet = (there.0, here.1);
+                drop(spawn("from the right", move || {
+                    let _right = locks.1.lock().unwrap();
+                    meet.1.recv().unwrap();
+                    meet.0.send(()).unwrap();
+                    let _left = locks.0.lock().unwrap();
+                }));
+            },
+            "lock of Mutex",
+        );
+    });
+}
+
+/// Whoever has a reference to one of a chain may wake it, and with it the others.
+#[test]
+fn a_reference_to_one_keeps_those_before_it() {
+    on_each_mode(|| {
+        let parks = spawn("parks", thread::park);
+        let first = spawn("joins", move || parks.join().unwrap());
+        let reference = first.thread().clone();
+        drop(spawn("joins the one that joins", move || {
+            first.join().unwrap()
+        }));
+        for _ in 0..20 {
+            assert_eq!(leaks_of_now(), 0);
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(reference);
+        leaks(3);
     });
 }
 
@@ -248,6 +416,17 @@ fn no_false_alarm_in_a_storm() {
                         drop(thread::spawn(move || me.unpark()));
                         thread::park();
                         let mut woken = false;
+                        let (lock, theirs) = (Arc::new(Mutex::new(())), Arc::new(Once::new()));
+                        let (other, once) = (lock.clone(), theirs.clone());
+                        let takes = thread::spawn(move || {
+                            let _taken = other.lock();
+                            thread::yield_now();
+                            once.call_once(thread::yield_now);
+                        });
+                        drop(lock.lock());
+                        theirs.call_once(thread::yield_now);
+                        let joins = thread::spawn(move || takes.join().unwrap());
+                        joins.join().unwrap();
                         block_on(poll_fn(|context| {
                             if std::mem::replace(&mut woken, true) {
                                 return Poll::Ready(());

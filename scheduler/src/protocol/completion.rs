@@ -64,6 +64,11 @@ impl<T> Completion<T> {
         self.state.load(Ordering::Acquire) & DONE != 0
     }
 
+    /// Whether somebody waits to join it, if the thread is held and so does not end.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & JOINED != 0
+    }
+
     /// Leaves `joiner` for the finisher; `false` if the thread has ended already.
     ///
     /// # Safety

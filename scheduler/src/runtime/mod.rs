@@ -7,7 +7,7 @@
 //! | `handle`   | references to a runtime                                         |
 //! | `global`   | the one that starts by itself                                   |
 //! | `asleep`   | what is said when nothing is left that could wake anybody       |
-//! | `leaks`    | threads that nothing can ever wake                              |
+//! | `leaks/`   | threads that nothing can ever wake                              |
 //! | `state`    | what a thread does at a moment                                  |
 //! | `dump/`    | what all green threads do                                       |
 //! | `record/`  | what has happened lately                                        |
@@ -130,7 +130,10 @@ impl Runtime {
     ///
     /// - in [`park`](crate::thread::park), when nobody has the [`Thread`](crate::thread::Thread) or the handle;
     /// - in a [wait](crate::wait) of one's own, when all its tickets are lost;
-    /// - in [`block_on`](crate::block_on), when nobody has a waker.
+    /// - in [`block_on`](crate::block_on), when nobody has a waker;
+    /// - who joins a thread that is leaked, or waits for a lock that one has, or for the closure of a
+    ///   [`Once`](crate::sync::Once) that one runs; and those that wait so for one another, in a circle (which the runtime
+    ///   itself ends where [deadlocks](crate::Builder::deadlocks) are set to panic): if nobody has a reference to them either.
     ///
     /// It does not know who has the other side of a channel, an event, a semaphore, or a value that was forgotten: what waits
     /// for these is never told. Nor is what a [`CancelToken`](crate::CancelToken) or a scope may cancel, nor what is meant to

@@ -167,8 +167,7 @@ impl Collector {
             self.look_at(number, runtime);
         }
         if self.only.is_none() {
-            let leaks = runtimes.iter().flat_map(|runtime| leaks::find(runtime));
-            self.leaked = leaks.collect();
+            self.leaked = leaks::find(&runtimes);
         }
         self.name_holders(&runtimes);
         self.groups
