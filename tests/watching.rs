@@ -158,7 +158,7 @@ fn programs_read_a_dump() {
 #[test]
 fn programs_can_read_the_numbers() {
     each_worker_count(|runtime| {
-        let threads: Vec<_> = (0..200).map(|_| runtime.spawn(|| yield_now())).collect();
+        let threads: Vec<_> = (0..200).map(|_| runtime.spawn(yield_now)).collect();
         threads.into_iter().for_each(|t| t.join().unwrap());
         let metrics = serde_json::to_string(&runtime.metrics()).unwrap();
         let metrics: Value = serde_json::from_str(&metrics).unwrap();
