@@ -5,7 +5,7 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 EXAMPLES := hello echo http chat fetch primes million philosophers pipeline jobs happy_eyeballs generators transfer hangs metrics
 # What has so many dependencies that to compile them takes minutes: `make ecosystem`.
 LARGE_EXAMPLES := roving-example-axum roving-example-bookshop
-LARGE := roving-ecosystem $(LARGE_EXAMPLES)
+LARGE := roving-ecosystem roving-top $(LARGE_EXAMPLES)
 WORKSPACE := --workspace $(addprefix --exclude ,$(LARGE))
 # What the README's main figure is made of; for example `make bench ARGS="--connections 20000"`.
 ARGS ?=
@@ -104,9 +104,9 @@ examples:             ## every example, run to its end
 	done
 
 # An example exits with 77 if the machine lacks what it needs, after it has said what that is.
-ecosystem:            ## crates that are made for tokio, with green threads: tests, and the examples that have a crate of their own
+ecosystem:            ## what has many dependencies: clients made for tokio, roving-top, and the examples that have a crate of their own
 	$(CARGO) clippy --all-targets --locked $(addprefix -p ,$(LARGE)) -- -D warnings
-	timeout 1200 $(CARGO) test --locked -p roving-ecosystem
+	timeout 1200 $(CARGO) test --locked -p roving-ecosystem -p roving-top
 	$(CARGO) build --release --locked $(addprefix -p ,$(LARGE_EXAMPLES))
 	@for example in $(LARGE_EXAMPLES); do \
 		echo "== $$example"; timeout 300 target/release/$$example || \
