@@ -1,7 +1,9 @@
-//! The alternate stack of an OS thread of ours, on which the handler of [overflows](super::overflow) runs.
+//! The alternate stack of an OS thread of ours, on which the handlers of signals run: that of [overflows](super::overflow),
+//! and that in which a thread that computes copies its [stack](super::glimpse).
 //!
-//! std sets one up for every thread that it starts, but only in a program whose `main` is Rust's. Where Roving is
-//! part of a library that another program has loaded, an OS thread of ours has one of its own.
+//! std sets one up for every thread that it starts, but only in a program whose `main` is Rust's, and with no more than
+//! the system needs where that is much, as on processors with large registers. So an OS thread of ours has one of its own
+//! unless there is one that is large enough.
 
 use std::mem;
 use std::ptr;
@@ -15,43 +17,56 @@ const ROOM: usize = 32 << 10;
 pub(crate) struct SignalStack {
     start: usize,
     bytes: usize,
+    /// What was there before, and will be again.
+    previous: libc::stack_t,
 }
 
 impl SignalStack {
-    /// Gives the current OS thread one if it has none. Where there is no memory for it, an overflow ends the process
-    /// without a message.
+    /// Gives the current OS thread one if it has none that is large enough. Where there is no memory for it, an overflow
+    /// may end the process without a message.
     pub(crate) fn of_this_thread() -> Option<Self> {
+        let bytes = ROOM + saved_by_the_system();
         // SAFETY: asks which there is; zeroes are a valid value.
-        let there_is_one = unsafe {
+        let previous = unsafe {
             let mut current: libc::stack_t = mem::zeroed();
-            libc::sigaltstack(ptr::null(), &raw mut current) == 0
-                && current.ss_flags & libc::SS_DISABLE == 0
+            if libc::sigaltstack(ptr::null(), &raw mut current) != 0 {
+                return None;
+            }
+            current
         };
-        if there_is_one {
+        if previous.ss_flags & libc::SS_DISABLE == 0 && previous.ss_size >= bytes {
             return None;
         }
-        let bytes = ROOM + saved_by_the_system();
         let start = slab::map_bytes(bytes).ok()?;
-        let this = Self { start, bytes };
-        this.set(0);
-        Some(this)
-    }
-
-    /// Sets it with these flags, for the current OS thread.
-    fn set(&self, flags: libc::c_int) {
-        let stack = libc::stack_t {
-            ss_sp: ptr::with_exposed_provenance_mut(self.start),
-            ss_flags: flags,
-            ss_size: self.bytes,
+        let new = libc::stack_t {
+            ss_sp: ptr::with_exposed_provenance_mut(start),
+            ss_flags: 0,
+            ss_size: bytes,
         };
-        // SAFETY: the memory is a mapping of ours that nobody else uses, and stays until it is disabled.
-        unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) };
+        // SAFETY: it is a mapping of ours, which this unmaps when it has set the previous one.
+        unsafe { set(&new) };
+        Some(Self {
+            start,
+            bytes,
+            previous,
+        })
     }
+}
+
+/// Sets the alternate stack of the current OS thread.
+///
+/// # Safety
+///
+/// Nobody else uses it, and it stays until another one is set.
+unsafe fn set(stack: &libc::stack_t) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::sigaltstack(stack, ptr::null_mut()) };
 }
 
 impl Drop for SignalStack {
     fn drop(&mut self) {
-        self.set(libc::SS_DISABLE);
+        // SAFETY: it was there before, and whoever has set it takes it away after this, as the thread ends.
+        unsafe { set(&self.previous) };
         // SAFETY: no handler runs on it, for this does, and none will.
         unsafe { slab::unmap(self.start, self.bytes) };
     }

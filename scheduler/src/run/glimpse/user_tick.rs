@@ -13,7 +13,8 @@
 //! for nothing.
 //!
 //! The signal must not be left pending, since a call that lets it in for as long as it lasts (`ppoll`) would then be
-//! interrupted. So a thread that blocks it is not asked. It is SIGURG, which the system ignores where nobody handles it,
+//! interrupted. So a thread that blocks it is not asked; what is left is one that begins to block it in the
+//! milliseconds until the tick, and lets it in by such a call. It is SIGURG, which the system ignores where nobody handles it,
 //! so it does no harm if it comes when nobody wants it any more. Where the program has a handler of its own for it,
 //! nobody is asked either.
 //!
