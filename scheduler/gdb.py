@@ -389,6 +389,9 @@ class Why:
 
     TOLD = {
         "&str": lambda why: text(*words(why.value, 2)),
+        "run::reason::Lasting": lambda why: text(*words(why.value, 2)),
+        "thread::park::Parked": lambda why: "park",
+        "future::block_on::Woken": lambda why: "block_on of a future",
         "sync::raw_mutex::LockOf": lambda why: why.lock("Mutex"),
         "sync::raw_rwlock::LockOf": lambda why: why.lock("RwLock"),
         "sync::once::RunOf": lambda why: why.lock("Once"),

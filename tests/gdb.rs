@@ -10,6 +10,7 @@ use std::env;
 use std::fs;
 use std::hint::black_box;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -296,8 +297,8 @@ fn assert_all_is_told(lines: &[String], parked: usize) {
             ["recv on a channel with 1 sender", here],
         ),
         ("4 parked \"accepts\"", ["read on descriptor ", here]),
-        ("5 parked \"generates\"", ["park", here]),
-        ("6 parked \"\\\"quoted\\\"\"", ["sleep", here]),
+        ("5 parked \"generates\"", [" park, at ", here]),
+        ("6 parked \"\\\"quoted\\\"\"", [" sleep, at ", here]),
         ("7 parked \"joins\"", ["join of thread ", here]),
         ("running \"computes\"", ["worker ", ", OS thread "]),
         ("running \"blocks\"", ["worker ", ", OS thread "]),
@@ -367,6 +368,46 @@ fn assert_all_is_told(lines: &[String], parked: usize) {
     assert_eq!(last, 2, "{all}");
     assert!(all.contains("compute_until"), "{all}");
     assert!(all.contains("recv"), "{all}");
+}
+
+/// What a thread waits for is a value of one of these types, as the script has them.
+#[test]
+fn all_reasons_are_known_to_the_script() {
+    let script = fs::read_to_string(SCRIPT).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut count = 0;
+    for sources in ["scheduler/src", "io/src"].map(|sources| root.join(sources)) {
+        for file in files_below(&sources) {
+            let module = file.strip_prefix(&sources).unwrap().with_extension("");
+            let module = module.to_str().unwrap().replace('/', "::");
+            let module = module.trim_end_matches("::mod");
+            for line in fs::read_to_string(&file).unwrap().lines() {
+                let Some(of) = line.strip_prefix("impl Why for ") else {
+                    continue;
+                };
+                let name = match of.trim_end_matches([' ', '{']) {
+                    "&'static str" => "&str".to_owned(),
+                    of => format!("{module}::{}", of.split('<').next().unwrap()),
+                };
+                assert!(
+                    script.contains(&format!("\"{name}\": ")),
+                    "gdb.py has no words for {name}"
+                );
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 10, "{count} reasons");
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap();
+    let below = entries.flat_map(|entry| match entry.unwrap().path() {
+        folder if folder.is_dir() => files_below(&folder),
+        file if file.extension().is_some_and(|extension| extension == "rs") => vec![file],
+        _ => Vec::new(),
+    });
+    below.collect()
 }
 
 #[test]

@@ -64,7 +64,8 @@ impl Why for &'static str {
     }
 }
 
-/// What is for ever, if it has no deadline, since it is meant to be.
+/// What is for ever, if it has no deadline, since it is meant to be. Debuggers read it.
+#[repr(C)]
 pub(crate) struct Lasting(pub(crate) &'static str);
 
 impl Why for Lasting {
