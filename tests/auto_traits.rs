@@ -170,7 +170,7 @@ fn what_std_has_not_may_go_everywhere() {
 #[test]
 fn futures_go_where_what_they_carry_may() {
     use roving::channel::{Ready, RecvFuture, SelectFuture, SendFuture};
-    use roving::thread::JoinFuture;
+    use roving::thread::{JoinFuture, ScopedJoinFuture};
     macro_rules! go {
         ($($type:ty: $goes:literal;)*) => {
             $(assert_eq!(has!($type, Send), $goes, stringify!($type));)*
@@ -178,6 +178,9 @@ fn futures_go_where_what_they_carry_may() {
     }
     go! {
         JoinFuture<u8>: true;
+        ScopedJoinFuture<'static, u8>: true;
+        roving::OnWarmStack<std::future::Ready<u8>>: true;
+        roving::OnWarmStack<std::future::Ready<*const u8>>: false;
         Ready<'static, roving::CancelToken>: true;
         Ready<'static, roving::net::TcpStream>: true;
         RecvFuture<'static, u8>: true;

@@ -199,12 +199,18 @@ impl Ambient {
     }
 
     /// The earliest visible deadline of the current thread.
+    #[inline]
     pub(crate) fn deadline(&self) -> Option<(Instant, FrameId)> {
         if self.any() {
-            self.lock().deadline()
+            self.deadline_of_frames()
         } else {
             None
         }
+    }
+
+    #[cold]
+    fn deadline_of_frames(&self) -> Option<(Instant, FrameId)> {
+        self.lock().deadline()
     }
 
     /// On behalf of which frame a wait of the current thread was cancelled.
