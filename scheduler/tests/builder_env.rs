@@ -96,6 +96,31 @@ fn what_is_no_number_of_events_is_told_and_nothing_is_recorded() {
     }
 }
 
+/// With the feature there is one: see the tests of the facade.
+#[cfg(not(feature = "console"))]
+#[test]
+fn a_console_that_was_not_built_in_is_told_once_and_is_not_there() {
+    const NAME: &str = "a_console_that_was_not_built_in_is_told_once_and_is_not_there";
+    if is_child(NAME) {
+        runtime(1).run(|| ());
+        return runtime(1).run(|| ());
+    }
+    let path = env::temp_dir().join(format!("roving-no-console-{}", std::process::id()));
+    let mut with = child(NAME);
+    with.env("ROVING_CONSOLE", &path);
+    let printed = run(with);
+    assert_eq!(
+        printed.matches("roving: there is no console").count(),
+        1,
+        "{printed}"
+    );
+    assert!(
+        printed.contains("without the feature `console`"),
+        "{printed}"
+    );
+    assert!(!path.exists());
+}
+
 #[test]
 fn stack_sizes_that_cannot_be() {
     let error = Builder::new()

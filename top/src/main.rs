@@ -2,7 +2,7 @@
 //!
 //! It asks the program at its console, a Unix socket, which is there if the program was built with the feature `console` of
 //! `roving` and started with `ROVING_CONSOLE=path`. An OS thread [asks](console), so that keys are answered also while the program is
-//! not; the rest is a [view](view) of what came last, and how it is [drawn](screen).
+//! not; the rest is a [view] of what came last, and how it is [drawn](screen).
 
 mod console;
 mod screen;
