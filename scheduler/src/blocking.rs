@@ -6,9 +6,9 @@
 use std::io;
 
 use crate::run::context;
+use crate::run::deep;
 use crate::run::own_stack::OwnStack;
 use crate::run::worker::Worker;
-use crate::stack::borrowed;
 
 /// Calls `f`, which may block in the system, and lets another OS thread run the other green threads
 /// meanwhile. On a plain OS thread it just calls `f`.
@@ -47,9 +47,6 @@ pub fn run<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// What is called with [`run_deep`] has so much of a stack.
-const DEEP: usize = 128 << 10;
-
 /// The same for what may go deeper than the stack of a small green thread: where little of the caller's is left,
 /// it is called on one that is borrowed for it. It must not wait in Roving.
 ///
@@ -58,18 +55,7 @@ const DEEP: usize = 128 << 10;
 /// There is no stack to borrow.
 #[doc(hidden)]
 pub fn run_deep<T>(f: impl FnOnce() -> T) -> io::Result<T> {
-    let here = 0_u8;
-    let lowest = (&raw const here).addr() - DEEP;
-    let has_room = with_own_stack(|own_stack| {
-        // SAFETY: it is the current thread.
-        let stack = unsafe { own_stack.started() }.coroutine.stack();
-        stack.range().contains(&lowest)
-    });
-    run(|| match has_room {
-        // Nobody knows how much is left of another stack that it runs on.
-        Some(false) => borrowed::call(DEEP, f),
-        Some(true) | None => Ok(f()),
-    })
+    run(|| deep::call(f))
 }
 
 /// While there is one, the place of whatever worker runs the current thread is handed over.

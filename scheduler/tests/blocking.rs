@@ -2,6 +2,7 @@
 //!
 //! - other green threads of the worker go on meanwhile; the call is made in place, and may borrow
 //! - results and panics come back
+//! - what it takes to start a spare, the caller's stack need not have
 //! - nested, on an OS thread, within a future, in a destructor, with a suspension in it: all as one expects
 //! - more calls than spares all get their turn, and hundreds are under way at once
 //! - at the bound one line says so; where the system has no OS thread for another one, too
@@ -10,6 +11,7 @@
 
 mod common;
 
+use std::hint::black_box;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
@@ -23,6 +25,24 @@ use roving_scheduler::wait::Cancelled;
 use roving_scheduler::{
     Builder, Runtime, ThreadLocals, block_on, blocking, deadline, greenly, is_green, thread,
 };
+
+/// The runtime has no spare in reserve after the first, and starts one.
+#[test]
+fn a_small_stack_that_is_nearly_full_will_do() {
+    on_each_mode(|| {
+        let calls = || {
+            let mut kept = [1_u8; 10 << 10];
+            black_box(&mut kept);
+            blocking::run(|| std::thread::sleep(Duration::from_millis(5)));
+            assert_eq!(black_box(&kept)[0], 1);
+        };
+        let small = || thread::Builder::new().stack_size(16 << 10).spawn(calls);
+        let threads = [(); 10].map(|()| small().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
+}
 
 /// That others of the same worker go on.
 fn others_go_on() {

@@ -31,6 +31,7 @@
 //! | `silence`   | who looks, when all sleep, whether anybody could wake them               |
 //! | `watch`     | who is stuck                                                            |
 //! | `overlong`  | who has been so for so long that it is told                              |
+//! | `deep`      | calls that go deeper than the stack of a small green thread may          |
 //! | `spares`    | the OS threads of those who take the places of the stuck                |
 //! | `processor` | how long an OS thread has run, and whether it waits                     |
 //! | `os_thread` | how the runtime starts an OS thread                                      |
@@ -55,6 +56,7 @@ pub(crate) mod alarm;
 pub(crate) mod ambient;
 pub(crate) mod context;
 pub(crate) mod counts;
+pub(crate) mod deep;
 pub mod driver;
 pub(crate) mod event;
 pub(crate) mod glimpse;

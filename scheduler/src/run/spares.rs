@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 
 use crate::protocol::outline::{Field, fields};
 use crate::protocol::say::say;
+use crate::run::deep;
 use crate::run::os_thread;
 use crate::run::queue::Local;
 use crate::run::shared::{Remote, Shared};
@@ -180,10 +181,17 @@ impl Spares {
 
 /// Starts another spare of `shared`, unless there is one in reserve, or will be in a moment.
 pub(crate) fn start(shared: &Arc<Shared>) {
-    let spares = &shared.spares;
-    if spares.bound() == 0 || !shared.roster.has_no_reserve() {
-        return;
+    if shared.spares.bound() > 0 && shared.roster.has_no_reserve() {
+        // A green thread's stack may have no room for that.
+        if let Err(error) = deep::call(|| start_one(shared)) {
+            let why = format!("the system refuses a stack: {error}");
+            shared.spares.tell(&mut shared.spares.state.lock(), &why);
+        }
     }
+}
+
+fn start_one(shared: &Arc<Shared>) {
+    let spares = &shared.spares;
     let mut state = spares.state.lock();
     if state.is_starting || state.closed {
         return;

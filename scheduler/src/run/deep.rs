@@ -1,0 +1,33 @@
+//! Calls that go deeper than the stack of a small green thread may.
+//!
+//! Where little of the caller's is left, they are made on a stack that is [borrowed] for them: what asks the
+//! C library for much, as a name or an OS thread, must not overflow the stack of one who could not know.
+
+use std::io;
+
+use crate::run::context;
+use crate::stack::borrowed;
+
+/// More than what is called like this goes down.
+const ENOUGH: usize = 128 << 10;
+
+/// Calls `f` where there is enough of a stack. It must not suspend.
+///
+/// # Errors
+///
+/// The system has no stack.
+pub(crate) fn call<T>(f: impl FnOnce() -> T) -> io::Result<T> {
+    let here = 0_u8;
+    let lowest = (&raw const here).addr() - ENOUGH;
+    let is_there = context::with_running(|waiter| {
+        let own_stack = waiter.own_stack()?;
+        // SAFETY: it is the current thread.
+        let stack = unsafe { own_stack.started() }.coroutine.stack();
+        Some(stack.range().contains(&lowest))
+    });
+    match is_there.flatten() {
+        // Nobody knows how much is left of another stack that it runs on.
+        Some(false) => borrowed::call(ENOUGH, f),
+        Some(true) | None => Ok(f()),
+    }
+}
