@@ -186,6 +186,56 @@ fn standard_error_that_is_full_is_waited_for() {
 }
 
 #[test]
+fn a_trace_comes_with_it_where_events_are_recorded() {
+    const NAME: &str = "a_trace_comes_with_it_where_events_are_recorded";
+    if !is_child(NAME) {
+        return drop(run(child(NAME)));
+    }
+    let _watchdog = watchdog("");
+    let file = file("traced");
+    let trace = PathBuf::from(format!("{}.trace.json", file.display()));
+    let builder = Builder::new().workers(2).record(64);
+    let runtime = builder.dump_on_signal(Some(file.clone())).build().unwrap();
+    let forgotten = forgotten(&runtime);
+    quit();
+    let is_whole = |text: &str| {
+        assert!(text.starts_with("{\"traceEvents\":["), "{text}");
+        assert!(text.ends_with("}\n"), "{text}");
+    };
+    is_whole(&wait_for(&trace, "\"forgotten\""));
+    assert!(wait_for(&file, " events\n").contains("\"forgotten\" runs"));
+
+    // What comes later takes its place.
+    forgotten.thread().unpark();
+    forgotten.join().unwrap();
+    quit();
+    let run = "\"name\":\"forgotten\",";
+    while wait_for(&trace, run).matches(run).count() < 2 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    is_whole(&wait_for(&trace, run));
+
+    // Where it cannot be written, the program goes on, and so do dumps.
+    fs::remove_file(&trace).unwrap();
+    fs::create_dir(&trace).unwrap();
+    quit();
+    while wait_for(&file, "0 green threads")
+        .matches("0 green threads")
+        .count()
+        < 2
+    {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    runtime.shutdown();
+    let part = PathBuf::from(format!("{}.part", trace.display()));
+    while part.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    fs::remove_dir(trace).unwrap();
+    fs::remove_file(file).unwrap();
+}
+
+#[test]
 fn a_handler_that_was_there_before_is_called_too() {
     const NAME: &str = "a_handler_that_was_there_before_is_called_too";
     static CALLS: AtomicUsize = AtomicUsize::new(0);

@@ -222,7 +222,9 @@ impl Builder {
 
     /// Keeps the last events of each worker, so many, up to 1,048,576: what it has run and for how long, why that
     /// has ended, who has woken whom, what was stolen and handed over. [`record`](crate::record()) gives them, and a
-    /// [`dump`](crate::dump()) has them too. 0, which is the default, is for none.
+    /// [`dump`](crate::dump()) has them too. One that is taken on [a signal](Self::dump_on_signal) comes with a trace that
+    /// Perfetto opens: with the file of dumps, `.trace.json` added to its name, or else `roving-PID.trace.json` in
+    /// the current directory. 0, which is the default, is for no events.
     ///
     /// An event takes 64 bytes and some ten nanoseconds. The number is rounded up to a power of two.
     pub fn record(mut self, events: usize) -> Self {

@@ -8,6 +8,7 @@
 //! | `visit`   | walking the stacks of parked threads                    |
 //! | `signal`  | a dump whenever a signal comes                          |
 //! | `list`    | all threads one by one, for the console                 |
+//! | `trace_file` | the trace beside a dump                              |
 //!
 //! # What it costs, and what it does to the program
 //!
@@ -23,6 +24,7 @@ mod frames;
 mod list;
 pub(crate) mod signal;
 mod visit;
+mod trace_file;
 
 use std::fmt;
 use std::sync::Arc;

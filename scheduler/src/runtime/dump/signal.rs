@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{self, Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::trace_file;
 use crate::protocol::process::PerProcess;
 use crate::protocol::say::say;
 use crate::run::os_thread;
@@ -51,7 +52,7 @@ fn serve(mut bell: PipeReader, target: &Target) {
     loop {
         match bell.read(&mut rings) {
             Ok(0) => return,
-            Ok(_) => target.write(&super::dump().to_string()),
+            Ok(_) => target.take(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return,
         }
@@ -72,6 +73,16 @@ impl Target {
                 }
             },
         }
+    }
+
+    fn take(&self) {
+        let dump = super::dump();
+        self.write(&dump.to_string());
+        let file = match self {
+            Self::StandardError => None,
+            Self::File(path) => Some(&**path),
+        };
+        trace_file::write(dump.record(), file);
     }
 
     fn write(&self, text: &str) {
