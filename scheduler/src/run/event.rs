@@ -57,15 +57,16 @@ impl Shared {
     #[inline]
     pub(crate) fn note<'a>(&self, event: impl FnOnce() -> Event<'a>) {
         if self.recorder.is_some() {
-            self.note_now(event);
+            // It is made here, and not by who is called: else the caller would store what it is made of, come what may.
+            self.note_now(event());
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn note_now<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+    fn note_now(&self, event: Event<'_>) {
         if let Some(recorder) = &self.recorder {
-            recorder.write(self.id, event());
+            recorder.write(self.id, event);
         }
     }
 }

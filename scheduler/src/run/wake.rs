@@ -45,17 +45,22 @@ impl Waiter {
     }
 
     /// Ends the wait `epoch`, if it has not ended.
+    #[inline]
     pub(crate) fn fire(&self, epoch: Epoch, by: By) -> Fire {
         let fire = self.word.fire(epoch, by);
         if fire != Fire::Lost {
-            self.note_woken(|| epoch, by);
+            self.note_woken(move || (epoch, by));
         }
         fire
     }
 
-    fn note_woken(&self, epoch: impl FnOnce() -> Epoch, by: By) {
+    #[inline]
+    fn note_woken(&self, how: impl FnOnce() -> (Epoch, By)) {
         if let Kind::Green(green) = &self.kind {
-            green.runtime.note(|| Event::Woken(self, epoch(), by));
+            green.runtime.note(move || {
+                let (epoch, by) = how();
+                Event::Woken(self, epoch, by)
+            });
         }
     }
 
@@ -76,7 +81,7 @@ impl Waiter {
 
     /// The wait in which this was parked has been ended by a cancellation.
     fn is_cancelled(self: &Arc<Self>) {
-        self.note_woken(|| self.word.current(), By::Cancel);
+        self.note_woken(|| (self.word.current(), By::Cancel));
         self.run_again();
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct Worker {
     remote: Arc<Remote>,
     index: usize,
     is_spare: bool,
+    /// Whether its runtime has a recorder.
+    is_recorded: bool,
     /// That of the registry and of the timers.
     shard: usize,
     thread_pointer: usize,
@@ -104,14 +106,16 @@ impl Worker {
         let workers = shared.workers.len();
         let remote = shared.remote(index).clone();
         remote.begins();
-        if let Some(recorder) = &shared.recorder {
+        let is_recorded = shared.recorder.as_ref().is_some_and(|recorder| {
             recorder.worker_begins(index);
-        }
+            true
+        });
         Self {
             shared,
             remote,
             index,
             is_spare: index >= workers,
+            is_recorded,
             shard: index % workers,
             thread_pointer: tls::thread_pointer(),
             environment: Environment::current(),
@@ -344,6 +348,14 @@ impl Worker {
         }
     }
 
+    /// As [`Shared::note`], at the price of a look at a field of its own.
+    #[inline]
+    fn note<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+        if self.is_recorded {
+            self.shared.note(event);
+        }
+    }
+
     /// Runs a green thread until it gives the worker back, and does what it asked for.
     fn execute(&self, runnable: Runnable) {
         let arrives = runnable.green().home() != Some(self.index);
@@ -361,8 +373,7 @@ impl Worker {
         self.polls.set(0);
         // SAFETY: the last `Arc` of a thread goes when it has been buried.
         unsafe { self.remote.running.thread.show(running) };
-        self.shared
-            .note(|| Event::Runs(self.running().expect("it was put there above")));
+        self.note(|| Event::Runs(self.running().expect("it was put there above")));
         if green.own_stack.needs_care() {
             self.take_care(green);
         }
@@ -391,12 +402,12 @@ impl Worker {
         }
         match resumed {
             Resumed::Suspended(Suspend::Yielded) => {
-                self.shared.note(|| Event::Ran(&waiter, Ran::Yields));
+                self.note(|| Event::Ran(&waiter, Ran::Yields));
                 remote.counts.yields.add(1);
                 self.push_back(Runnable(waiter));
             }
             Resumed::Suspended(why @ (Suspend::Waiting | Suspend::NeedingThreads)) => {
-                self.shared.note(|| Event::Ran(&waiter, Ran::Waits));
+                self.note(|| Event::Ran(&waiter, Ran::Waits));
                 remote.counts.waits.add(1);
                 if waiter.word.commit() == Commit::Ended {
                     remote.counts.wake_ups.add(1);
@@ -407,7 +418,7 @@ impl Worker {
             }
             Resumed::Returned => {
                 self.bury(&waiter);
-                self.shared.note(|| Event::Ran(&waiter, Ran::Ends));
+                self.note(|| Event::Ran(&waiter, Ran::Ends));
             }
         }
     }

@@ -365,7 +365,8 @@ impl<'a> Wait<'a> {
             .and_then(|deadline| Timer::arm(deadline, self.ticket()));
         if !self.waiter.word.has_ended() {
             event::tell(|| Told::Waits(reason));
-            let note = || Event::Waits(&self.waiter, reason.why.in_short(), reason.place);
+            let waiter = &*self.waiter;
+            let note = move || Event::Waits(waiter, reason.why.in_short(), reason.place);
             green.runtime.note(note);
             context::suspend(if self.needs_threads {
                 Suspend::NeedingThreads
