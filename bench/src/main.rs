@@ -23,6 +23,7 @@ mod switch;
 mod sync;
 mod system;
 mod table;
+mod trace;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -48,6 +49,8 @@ enum Command {
     Peers(peers::Options),
     /// Counts the instructions of the hot paths, and compares them with a baseline
     Check(check::Options),
+    /// Draws a trace of what a runtime has recorded
+    DrawTrace(trace::Options),
     /// Runs a hot path of `check`
     #[command(hide = true)]
     CheckPath(check::PathOptions),
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Command::Sync(options) => sync::run(options),
         Command::SyncCell(options) => sync::cell(options),
         Command::Check(options) => check::run(&options),
+        Command::DrawTrace(options) => trace::draw(&options),
         Command::CheckPath(options) => check::path(&options),
         Command::Peers(options) => peers::run(options),
         Command::Wire(options) => peers::wire(options),

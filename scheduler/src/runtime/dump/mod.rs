@@ -23,8 +23,8 @@ mod frames;
 #[cfg(feature = "console")]
 mod list;
 pub(crate) mod signal;
-mod visit;
 mod trace_file;
+mod visit;
 
 use std::fmt;
 use std::sync::Arc;
