@@ -610,7 +610,10 @@ fn one_socket_serves_several_runtimes_and_plain_threads() {
         .chain(plain.into_iter().map(|reader| reader.join().unwrap()));
     let (count, sum) = counts.fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
     assert_eq!(count, BYTES);
-    assert_eq!(sum, message.iter().map(|byte| usize::from(*byte)).sum());
+    assert_eq!(
+        sum,
+        message.iter().map(|byte| usize::from(*byte)).sum::<usize>()
+    );
     drop(far);
     for runtime in runtimes {
         runtime.shutdown();
