@@ -79,8 +79,8 @@ pub(crate) struct Worker {
     has_parked_needy: Cell<bool>,
     /// When the next scan for what can be given back was due, as it fell asleep.
     scan: Cell<Option<Instant>>,
-    /// When it looks whether anybody could wake it, if it sleeps until then.
-    vigil: Cell<Option<Instant>>,
+    /// When it looks whether anybody could wake it, and what its pace was when that was set.
+    vigil: Cell<Option<(Instant, u64)>>,
     /// Whether it has looked since it last ran something.
     has_looked: Cell<bool>,
     spare: Spare,

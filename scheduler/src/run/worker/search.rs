@@ -185,11 +185,21 @@ impl Worker {
     /// wants to know.
     fn keeps_vigil(&self) -> Option<Instant> {
         let shared = &self.shared;
-        let keeps = silence::is_awaited()
+        let may_keep = silence::is_awaited()
             && !self.has_looked.get()
-            && shared.timers.iter().all(|timers| timers.next().is_none())
-            && shared.is_asleep();
-        keeps.then(|| Instant::now() + PATIENCE)
+            && shared.timers.iter().all(|timers| timers.next().is_none());
+        if !may_keep {
+            return None;
+        }
+        // Who sleeps often sets it once, and again when it has come.
+        let set = || {
+            let look = Instant::now() + PATIENCE;
+            shared
+                .is_asleep()
+                .then(|| (look, self.remote.pace.rested()))
+        };
+        self.vigil.set(self.vigil.get().or_else(set));
+        self.vigil.get().map(|(look, _)| look)
     }
 
     /// How long a spare that has nothing to do sleeps at most, to see whether it may end.
@@ -435,10 +445,8 @@ impl Idler for Worker {
                 .min();
         }
         let sleeps_long = nap.is_none() && !watches;
-        self.vigil
-            .set(sleeps_long.then(|| self.keeps_vigil()).flatten());
-        if let Some(vigil) = self.vigil.get() {
-            until = Some(until.map_or(vigil, |until| until.min(vigil)));
+        if let Some(look) = sleeps_long.then(|| self.keeps_vigil()).flatten() {
+            until = Some(until.map_or(look, |until| until.min(look)));
         }
         if self.is_spare && shared.spares.iter().nth(1).is_some() {
             until = until.into_iter().chain([self.stays_until()]).min();
@@ -451,12 +459,23 @@ impl Idler for Worker {
     }
 
     fn has_slept(&self) {
-        if self.scan.take().is_some_and(|scan| Instant::now() >= scan) {
+        let (scan, vigil) = (self.scan.take(), self.vigil.get());
+        if scan.is_none() && vigil.is_none() {
+            return;
+        }
+        let now = Instant::now();
+        if scan.is_some_and(|scan| now >= scan) {
             self.give_back();
         }
-        if self.vigil.take().is_some_and(|look| Instant::now() >= look) {
-            let seen = silence::look(Some((&self.shared, self.index)));
-            self.has_looked.set(seen == Seen::Asleep);
+        if let Some((look, rested)) = vigil
+            && now >= look
+        {
+            self.vigil.set(None);
+            // Else it has run something, and must sleep for as long again.
+            if self.remote.pace.rested() == rested {
+                let seen = silence::look(Some((&self.shared, self.index)));
+                self.has_looked.set(seen == Seen::Asleep);
+            }
         }
     }
 
