@@ -53,10 +53,17 @@ pub(crate) enum Ran {
 }
 
 impl Shared {
+    /// Whether somebody notes what happens. Where each instruction counts, who asks first and notes in a function
+    /// of its own, which is cold, needs no room for the event otherwise.
+    #[inline]
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.recorder.is_some()
+    }
+
     /// Tells the recorder, if there is one.
     #[inline]
     pub(crate) fn note<'a>(&self, event: impl FnOnce() -> Event<'a>) {
-        if self.recorder.is_some() {
+        if self.is_recorded() {
             // It is made here, and not by who is called: else the caller would store what it is made of, come what may.
             self.note_now(event());
         }

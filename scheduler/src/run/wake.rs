@@ -48,19 +48,20 @@ impl Waiter {
     #[inline]
     pub(crate) fn fire(&self, epoch: Epoch, by: By) -> Fire {
         let fire = self.word.fire(epoch, by);
-        if fire != Fire::Lost {
-            self.note_woken(move || (epoch, by));
+        if fire != Fire::Lost
+            && let Kind::Green(green) = &self.kind
+            && green.runtime.is_recorded()
+        {
+            self.note_woken(epoch, by);
         }
         fire
     }
 
-    #[inline]
-    fn note_woken(&self, how: impl FnOnce() -> (Epoch, By)) {
+    #[cold]
+    #[inline(never)]
+    fn note_woken(&self, epoch: Epoch, by: By) {
         if let Kind::Green(green) = &self.kind {
-            green.runtime.note(move || {
-                let (epoch, by) = how();
-                Event::Woken(self, epoch, by)
-            });
+            green.runtime.note(|| Event::Woken(self, epoch, by));
         }
     }
 
@@ -81,7 +82,7 @@ impl Waiter {
 
     /// The wait in which this was parked has been ended by a cancellation.
     fn is_cancelled(self: &Arc<Self>) {
-        self.note_woken(|| (self.word.current(), By::Cancel));
+        self.note_woken(self.word.current(), By::Cancel);
         self.run_again();
     }
 

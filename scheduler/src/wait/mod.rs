@@ -351,6 +351,13 @@ impl<'a> Wait<'a> {
         self.ended_by()
     }
 
+    #[cold]
+    #[inline(never)]
+    fn note(&self, green: &Green, reason: &Reason<'_>) {
+        let note = || Event::Waits(&self.waiter, reason.why.in_short(), reason.place);
+        green.runtime.note(note);
+    }
+
     fn ended_by(&self) -> By {
         self.waiter.word.finish().expect("the wait has ended")
     }
@@ -365,9 +372,9 @@ impl<'a> Wait<'a> {
             .and_then(|deadline| Timer::arm(deadline, self.ticket()));
         if !self.waiter.word.has_ended() {
             event::tell(|| Told::Waits(reason));
-            let waiter = &*self.waiter;
-            let note = move || Event::Waits(waiter, reason.why.in_short(), reason.place);
-            green.runtime.note(note);
+            if green.runtime.is_recorded() {
+                self.note(green, reason);
+            }
             context::suspend(if self.needs_threads {
                 Suspend::NeedingThreads
             } else {
