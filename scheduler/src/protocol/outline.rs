@@ -2,7 +2,7 @@
 //!
 //! A debugger knows no layout in a program without debug information of types, as most are that people run. So
 //! the program has the layouts with it: a file whose types a debugger must find its way through lists the
-//! [fields](fields) that lead on, and [`debugger`](crate::runtime::debugger) has them all.
+//! [fields] that lead on, and [`debugger`](crate::runtime::debugger) has them all.
 
 use std::fmt;
 

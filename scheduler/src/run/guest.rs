@@ -159,7 +159,7 @@ pub(crate) unsafe fn poll(waiter: &Arc<Waiter>, context: &mut Context<'_>) -> Po
         }
         // SAFETY: the caller's promise.
         match unsafe { resume(waiter, guest) } {
-            Resumed::Suspended(Suspend::Waiting | Suspend::NeedingThreads) => {
+            Resumed::Suspended(Suspend::Waiting) => {
                 *turn = Turn::Waits;
             }
             Resumed::Suspended(Suspend::Yielded) => {

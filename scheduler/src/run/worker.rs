@@ -190,6 +190,11 @@ impl Worker {
         unsafe { (*self.running.as_ptr()).as_deref() }
     }
 
+    /// The green thread that runs is about to park, and only other threads can wake it.
+    pub(crate) fn parks_needy(&self) {
+        self.has_parked_needy.set(true);
+    }
+
     /// Lets others steal what the green thread that runs has woken.
     pub(crate) fn release_lifo(&self) {
         if let Some(runnable) = self.local.take_lifo() {
@@ -406,14 +411,12 @@ impl Worker {
                 remote.counts.yields.add(1);
                 self.push_back(Runnable(waiter));
             }
-            Resumed::Suspended(why @ (Suspend::Waiting | Suspend::NeedingThreads)) => {
+            Resumed::Suspended(Suspend::Waiting) => {
                 self.note(|| Event::Ran(&waiter, Ran::Waits));
                 remote.counts.waits.add(1);
                 if waiter.word.commit() == Commit::Ended {
                     remote.counts.wake_ups.add(1);
                     self.push_next(Runnable(waiter));
-                } else if why == Suspend::NeedingThreads {
-                    self.has_parked_needy.set(true);
                 }
             }
             Resumed::Returned => {

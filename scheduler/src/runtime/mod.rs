@@ -27,7 +27,7 @@ pub(crate) mod builder;
 mod console;
 mod cpus;
 pub(crate) mod deadlock;
-mod debugger;
+pub(crate) mod debugger;
 pub(crate) mod dump;
 mod global;
 mod handle;
@@ -128,7 +128,7 @@ impl Runtime {
     /// It is certain of each of them, and finds those of which it can be certain by counting who has a
     /// reference to them:
     ///
-    /// - in [`park`](crate::thread::park), when nobody has the [`Thread`](crate::thread::Thread) or the handle;
+    /// - in [`park`](crate::thread::park()), when nobody has the [`Thread`](crate::thread::Thread) or the handle;
     /// - in a [wait](crate::wait) of one's own, when all its tickets are lost;
     /// - in [`block_on`](crate::block_on), when nobody has a waker;
     /// - who joins a thread that is leaked, or waits for a lock that one has, or for the closure of a

@@ -65,8 +65,6 @@ pub(crate) enum Suspend {
     Yielded,
     /// It has begun a wait, which the worker must now commit.
     Waiting,
-    /// The same, and only other threads can end it.
-    NeedingThreads,
 }
 
 /// What a coroutine is resumed for: to go on, or for a visit.

@@ -91,6 +91,7 @@ pub use crate::run::reason::Why;
 pub(crate) use crate::run::reason::{Holder, Needs, Whom};
 use crate::run::silence::{self, Enduring};
 pub use crate::run::ticket::Ticket;
+use crate::run::worker::Worker;
 use crate::stack::coroutine::Suspend;
 
 /// Begins a wait of the current thread, green or not.
@@ -375,11 +376,10 @@ impl<'a> Wait<'a> {
             if green.runtime.is_recorded() {
                 self.note(green, reason);
             }
-            context::suspend(if self.needs_threads {
-                Suspend::NeedingThreads
-            } else {
-                Suspend::Waiting
-            });
+            if self.needs_threads {
+                context::with_busy_worker(Worker::parks_needy);
+            }
+            context::suspend(Suspend::Waiting);
             event::tell(|| Told::GoesOn(self.ended_by()));
         }
         if let Some(timer) = timer {

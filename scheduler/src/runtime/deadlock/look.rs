@@ -1,4 +1,4 @@
-//! A look of a runtime for deadlocks, in pieces: see [`lookout`].
+//! A look of a runtime for deadlocks, in pieces: see [`lookout`](crate::run::lookout).
 //!
 //! It goes through the registries of all runtimes, as a deadlock may have threads of several, and notes
 //! those that wait for what only others can do. If one of its own runtime has done so for long and has not been judged, it

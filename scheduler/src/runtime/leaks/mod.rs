@@ -7,7 +7,7 @@
 //! joins, in its own frames too, and uses it only if it goes on.
 //!
 //! So the leaked threads are the largest set of which each waits without a deadline, has no references but those that
-//! are known or lie with others of the set, and if it waits for one certain thread, for one of the set ([`closed`]).
+//! are known or lie with others of the set, and if it waits for one certain thread, for one of the set ([`closed`](mod@closed)).
 //!
 //! # Why there is no false alarm
 //!
