@@ -49,8 +49,11 @@ fn answer_all_at_once(
 #[test]
 fn two_hundred_wait_for_http_at_a_time() {
     on_each_mode(|| {
-        let (address, serves) =
-            answer_all_at_once(|stream, all| serve_http(stream, || drop(all.wait())));
+        let (address, serves) = answer_all_at_once(|stream, all| {
+            serve_http(stream, || {
+                all.wait();
+            })
+        });
         all(|| ask_http(address));
         serves.join().unwrap();
     });
@@ -59,8 +62,11 @@ fn two_hundred_wait_for_http_at_a_time() {
 #[test]
 fn two_hundred_wait_for_redis_at_a_time() {
     on_each_mode(|| {
-        let (address, serves) =
-            answer_all_at_once(|stream, all| serve_redis(stream, || drop(all.wait())));
+        let (address, serves) = answer_all_at_once(|stream, all| {
+            serve_redis(stream, || {
+                all.wait();
+            })
+        });
         all(|| ask_redis(address));
         serves.join().unwrap();
     });
