@@ -269,21 +269,29 @@ fn what_another_takes_over_is_told() {
     let _watchdog = watchdog("");
     let runtime = Builder::new().workers(1).record(1000).build().unwrap();
     runtime.run(|| {
-        let done = Arc::new(AtomicBool::new(false));
-        let sees = done.clone();
-        let computes = thread::spawn(move || {
+        let computes = thread::spawn(|| {
+            let done = Arc::new(AtomicBool::new(false));
+            let sees = done.clone();
+            // It has not begun, so in each mode another worker may run it.
+            thread::spawn(move || done.store(true, Ordering::Release));
             while !sees.load(Ordering::Acquire) {
                 std::hint::spin_loop();
             }
         });
-        thread::yield_now();
-        done.store(true, Ordering::Release);
         computes.join().unwrap();
     });
-    let told = json(&record());
+    let at = |events: &[Value], what: &str| events.iter().position(|event| event["event"] == what);
+    // Who is back notes that when it has woken whoever waited for the thread.
+    let told = loop {
+        let told = json(&record());
+        if at(&events(&told), "is_back").is_some() {
+            break told;
+        }
+        std::thread::yield_now();
+    };
     let events = events(&told);
-    let at = |what: &str| events.iter().position(|event| event["event"] == what);
-    let (handed_over, is_back) = (at("handed_over").unwrap(), at("is_back").unwrap());
+    let handed_over = at(&events, "handed_over").unwrap();
+    let is_back = at(&events, "is_back").unwrap();
     assert!(handed_over < is_back, "{told}");
     assert_eq!(events[handed_over]["worker"], 0);
     let names = drawn(&record());
