@@ -201,8 +201,7 @@ impl WaitWord {
         self.0.load(Ordering::Relaxed) & MASKED != 0
     }
 
-    /// The wait that is open, for the models.
-    #[cfg(all(test, roving_loom))]
+    /// The wait that is open: the thread is parked in it, or held by somebody, or about to park.
     pub(crate) fn open(&self) -> Option<Epoch> {
         let seen = self.0.load(Ordering::Relaxed);
         matches!(seen & STATE, ARMED | PARKED).then_some(Epoch(seen & EPOCH))

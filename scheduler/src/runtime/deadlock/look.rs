@@ -5,7 +5,8 @@
 //! [finds](super::find) what deadlocks there are, and sees to those that a thread of its runtime has closed. A thread is
 //! judged once in each of its waits, so nothing is left to do when no new waits last.
 //!
-//! What is judged was parked before the look began, so that all who have parked before it have been seen.
+//! What is judged was parked before the look began, so that all who have parked before it have been seen. Who is held by
+//! somebody at that moment, as by the look of another runtime, cannot be: then nobody is judged, and there is another look.
 
 use std::ptr;
 use std::sync::atomic::Ordering;
@@ -28,6 +29,8 @@ struct Search {
     runtimes: Vec<Weak<Shared>>,
     cursor: Cursor,
     suspects: Vec<Suspect>,
+    /// Whether one was in such a wait and was not seen parked.
+    is_incomplete: bool,
     begin: Instant,
     /// Whether one of them has waited for long and has not been judged.
     has_old: bool,
@@ -42,6 +45,7 @@ pub(super) fn begin(runtime: &Arc<Shared>, what: Deadlocks) -> Box<dyn Look> {
         runtimes: dump::runtimes().iter().map(Arc::downgrade).collect(),
         cursor: Cursor::default(),
         suspects: Vec::new(),
+        is_incomplete: false,
         begin: Instant::now(),
         has_old: false,
         has_new: false,
@@ -70,6 +74,11 @@ impl Search {
         for waiter in &threads {
             if let Some(suspect) = Suspect::of(waiter) {
                 self.take_in(waiter, suspect);
+            } else if waiter.word.open().is_some() && waiter.reason.needs_threads() {
+                self.is_incomplete = true;
+                self.has_new |= waiter
+                    .green()
+                    .is_some_and(|green| self.is_own(&green.runtime));
             }
         }
         match next {
@@ -108,9 +117,10 @@ impl Search {
     fn judge(&mut self) -> bool {
         let one = dump::one_at_a_time();
         let found = find(&self.suspects);
+        let is_incomplete = self.is_incomplete || found.is_incomplete;
         let is_to_judge = |member: &&Member| {
             let is_own = self.is_own(&member.green().runtime);
-            is_own && !found.is_incomplete && self.is_old(member.since)
+            is_own && !is_incomplete && self.is_old(member.since)
         };
         let others = found.others.iter().filter(is_to_judge);
         others.for_each(|member| member.set_judged(false));
@@ -125,6 +135,56 @@ impl Search {
         drop(one);
         new.iter()
             .for_each(|deadlock| report::see_to(deadlock, self.what));
-        found.is_incomplete
+        is_incomplete
+    }
+}
+
+#[cfg(all(test, not(roving_loom)))]
+mod tests {
+    use std::fmt;
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::run::hold::Held;
+    use crate::run::reason::{Needs, Whom, Why};
+    use crate::runtime::builder::Builder;
+    use crate::wait;
+
+    struct EndOf(Arc<Waiter>);
+
+    impl Why for EndOf {
+        fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("its own end")
+        }
+
+        fn needs(&self) -> Option<Needs<'_>> {
+            Some(Needs(Whom::Thread(&self.0)))
+        }
+    }
+
+    #[test]
+    fn one_that_was_held_is_seen_in_the_next_look() {
+        let builder = Builder::new().workers(1).deadlocks(Deadlocks::Panic);
+        let runtime = builder.build().unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let waits_for_itself = runtime.spawn(move || {
+            let end = EndOf(receiver.recv().unwrap());
+            wait::begin().needs_threads(&end).block(None)
+        });
+        let waiter = waits_for_itself.thread().waiter();
+        sender.send(waiter.clone()).unwrap();
+        let held = loop {
+            if let Some(epoch) = waiter.word.parked()
+                && let Some(held) = Held::take(waiter, epoch)
+            {
+                break held;
+            }
+            std::thread::yield_now();
+        };
+        // For longer than it takes until a runtime looks.
+        std::thread::sleep(3 * LONG);
+        drop(held);
+        waits_for_itself.join().unwrap_err();
+        runtime.shutdown();
     }
 }
