@@ -3,33 +3,19 @@
 mod common;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::watchdog;
+use common::{alone, each_kind, own_and_pinned, watchdog};
 use roving::channel::bounded;
 use roving::{Builder, Record, Runtime, dump, record, thread};
 use serde_json::Value;
 
-/// A record is of the whole process, so there is one test at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static TESTS: Mutex<()> = Mutex::new(());
-    TESTS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Runs `test` on runtimes of each size, own and pinned, that keep so many events.
 fn each_mode(events: usize, test: impl Fn(&Runtime)) {
     let _alone = alone();
-    for workers in [1, 2, 8] {
-        let builder = || Builder::new().workers(workers).record(events);
-        for builder in [builder(), builder().pinned_thread_locals()] {
-            let _watchdog = watchdog(format_args!("{builder:?}"));
-            let runtime = builder.build().unwrap();
-            test(&runtime);
-            runtime.shutdown();
-        }
-    }
+    each_kind(|builder| own_and_pinned(builder.record(events)), test);
 }
 
 /// In microseconds: times are written to a thousandth.

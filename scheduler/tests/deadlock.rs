@@ -11,7 +11,10 @@ use std::process::Stdio;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use common::{WORKER_COUNTS, child, is_child, message, printed, run, stacks_returned, watchdog};
+use common::{
+    WORKER_COUNTS, child, is_child, message, own_and_pinned, printed, run, stacks_returned,
+    watchdog,
+};
 use roving_scheduler::channel::{Receiver, bounded};
 use roving_scheduler::sync::{Barrier, Mutex, MutexGuard, Once, RwLock};
 use roving_scheduler::thread::{self, JoinHandle, State};
@@ -21,10 +24,8 @@ use roving_scheduler::{
 
 /// Runtimes of all sizes and modes.
 fn builders() -> impl Iterator<Item = Builder> {
-    WORKER_COUNTS.into_iter().flat_map(|workers| {
-        let builder = Builder::new().workers(workers);
-        [builder.clone(), builder.pinned_thread_locals()]
-    })
+    let of_size = |workers| own_and_pinned(Builder::new().workers(workers));
+    WORKER_COUNTS.into_iter().flat_map(of_size)
 }
 
 const RUNTIMES: usize = 2 * WORKER_COUNTS.len();

@@ -4,11 +4,11 @@ mod common;
 
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::{compute_until, each_worker_count, stacks_returned, watchdog};
+use common::{alone, compute_until, each_kind, each_worker_count};
 use corosensei::stack::DefaultStack;
 use roving_scheduler::channel::bounded;
 use roving_scheduler::coroutine::Generator;
@@ -18,31 +18,15 @@ use roving_scheduler::{
     Builder, Runtime, ThreadLocals, block_on, blocking, dump, greenly, on_warm_stack, shield,
 };
 
-/// A dump tells of the whole process, so there is one test at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static TESTS: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    TESTS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Runs `test` on a runtime of each size and mode.
 fn each_mode(test: impl Fn(&Runtime)) {
     let _alone = alone();
-    let _stacks = stacks_returned();
-    for workers in common::WORKER_COUNTS {
-        let builder = || Builder::new().workers(workers);
-        let modes = [
-            builder(),
-            builder().pinned_thread_locals(),
-            // SAFETY: nothing here uses a thread-local over a suspension, or keeps what is not `Send`.
-            unsafe { builder().shared_thread_locals() },
-        ];
-        for builder in modes {
-            let _watchdog = watchdog(format_args!("{builder:?}"));
-            let runtime = builder.build().unwrap();
-            test(&runtime);
-            runtime.shutdown();
-        }
-    }
+    let kinds = |builder: Builder| {
+        // SAFETY: nothing here uses a thread-local over a suspension, or keeps what is not `Send`.
+        let shared = unsafe { builder.clone().shared_thread_locals() };
+        [builder.clone(), builder.pinned_thread_locals(), shared]
+    };
+    each_kind(kinds, test);
 }
 
 fn wait_until_parked(thread: &Thread) {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{
-    WORKER_COUNTS, beside_one_that_computes, compute_until, each_worker_count, lone_worker,
-    stacks_returned, watchdog,
+    WORKER_COUNTS, beside_one_that_computes, compute_until, each_kind, each_worker_count,
+    lone_worker, stacks_returned, watchdog,
 };
 use roving_scheduler::sync::Barrier;
 use roving_scheduler::thread::{self, State, Thread};
@@ -16,18 +16,12 @@ use roving_scheduler::{Builder, Handle, Metrics, Runtime, blocking, channel};
 
 /// Runs `test` on a runtime of each size and mode.
 fn each_mode(test: impl Fn(&Runtime)) {
-    let _stacks = stacks_returned();
-    for workers in WORKER_COUNTS {
-        let builder = || Builder::new().workers(workers);
+    let kinds = |builder: Builder| {
         // SAFETY: nothing here uses a thread-local over a suspension, or keeps what is not `Send`.
-        let shared = unsafe { builder().shared_thread_locals() };
-        for builder in [builder(), builder().pinned_thread_locals(), shared] {
-            let _watchdog = watchdog(format_args!("{builder:?}"));
-            let runtime = builder.build().unwrap();
-            test(&runtime);
-            runtime.shutdown();
-        }
-    }
+        let shared = unsafe { builder.clone().shared_thread_locals() };
+        [builder.clone(), builder.pinned_thread_locals(), shared]
+    };
+    each_kind(kinds, test);
 }
 
 fn wait_until(mut done: impl FnMut() -> bool) {

@@ -9,34 +9,19 @@ use std::mem;
 use std::panic;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use common::{child, compute_until, is_child, run, stacks_returned, watchdog};
+use common::{alone, child, compute_until, each_kind, is_child, own_and_pinned, run};
 use corosensei::stack::DefaultStack;
 use roving_scheduler::coroutine::Generator;
 use roving_scheduler::thread::{self, JoinHandle, State};
 use roving_scheduler::{Builder, Runtime, dump};
 
-/// A dump tells of the whole process, so there is one test at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static TESTS: Mutex<()> = Mutex::new(());
-    TESTS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Runs `test` on a runtime of each size and mode.
 fn each_mode(test: impl Fn(&Runtime)) {
     let _alone = alone();
-    let _stacks = stacks_returned();
-    for workers in common::WORKER_COUNTS {
-        let builder = || Builder::new().workers(workers);
-        for builder in [builder(), builder().pinned_thread_locals()] {
-            let _watchdog = watchdog(format_args!("{builder:?}"));
-            let runtime = builder.build().unwrap();
-            test(&runtime);
-            runtime.shutdown();
-        }
-    }
+    each_kind(own_and_pinned, test);
 }
 
 fn wait_until_running<T>(thread: &JoinHandle<T>) {

@@ -69,6 +69,32 @@ fn each_of_worker_counts(worker_counts: &[usize], test: impl Fn(&Runtime)) {
     }
 }
 
+/// Runs `test` on runtimes of each size, of each of the kinds that `kinds` makes.
+pub(crate) fn each_kind<const N: usize>(
+    kinds: impl Fn(Builder) -> [Builder; N],
+    test: impl Fn(&Runtime),
+) {
+    let _stacks = stacks_returned();
+    for workers in WORKER_COUNTS {
+        for builder in kinds(Builder::new().workers(workers)) {
+            let _watchdog = watchdog(format_args!("{builder:?}"));
+            let runtime = builder.build().unwrap();
+            test(&runtime);
+            runtime.shutdown();
+        }
+    }
+}
+
+pub(crate) fn own_and_pinned(builder: Builder) -> [Builder; 2] {
+    [builder.clone(), builder.pinned_thread_locals()]
+}
+
+/// What tells of the whole process is asked by one test at a time.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static TESTS: Mutex<()> = Mutex::new(());
+    TESTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs `test` on a green thread of a runtime of each size.
 pub(crate) fn on_each_worker_count(test: impl Fn() + Send + Sync) {
     each_worker_count(|runtime| runtime.run(&test));
