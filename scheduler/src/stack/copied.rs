@@ -161,7 +161,7 @@ impl Copied {
     /// if the thread is in code that the unwinder does not know. Of one that waits in the system only the stack pointer is
     /// known beside that, and the rest of the registers are 0.
     pub(crate) fn walk(&mut self, call: &mut dyn FnMut()) -> bool {
-        if frames::function_of(self.registers[CODE].wrapping_add(1)) == 0 {
+        if !frames::is_in_function(self.registers[CODE]) {
             return false;
         }
         self.seal();
