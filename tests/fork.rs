@@ -727,3 +727,18 @@ fn a_guest_that_forks_goes_on_alone() {
         go!(forks).join().unwrap();
     });
 }
+
+#[test]
+fn a_runtime_that_starts_meanwhile_leaves_nothing_half_made() {
+    let name = "a_runtime_that_starts_meanwhile_leaves_nothing_half_made";
+    let _watchdog = watchdog("");
+    if is_child(name) {
+        let starts = runtime(8);
+        let child = in_fork(use_the_runtime);
+        drop(starts);
+        return child.must_end_well();
+    }
+    for _ in 0..40 {
+        run(child(name));
+    }
+}

@@ -31,6 +31,11 @@ const NEVER: u64 = u64::MAX;
 const SPARSE: usize = 4;
 const FEW: usize = 256;
 
+/// Sets the zero of timer times, if it is not set.
+pub(crate) fn begin() {
+    origin();
+}
+
 /// The zero of timer times.
 fn origin() -> Instant {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();

@@ -46,7 +46,7 @@ static FLAG_IS_THERE: OnceLock<bool> = OnceLock::new();
 pub(crate) fn find() {
     // Where a panic aborts, nobody unwinds. While it panics, a thread may not wait for the hooks, one of
     // which it may be in; another runtime will.
-    if cfg!(panic = "unwind") && !thread::panicking() && place().is_some() {
+    if cfg!(panic = "unwind") && place().is_some() && !thread::panicking() {
         FLAG_IS_THERE.get_or_init(|| on_a_new_thread(learn_flag).unwrap_or(false));
     }
 }

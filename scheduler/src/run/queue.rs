@@ -63,6 +63,14 @@ pub(crate) struct Local {
     turn_runs: Cell<u32>,
 }
 
+/// Makes what the queues of all runtimes share, on the thread that starts one: a child that was forked while
+/// a worker makes it would wait for that worker.
+pub(crate) fn prepare() {
+    let queue = Deque::<()>::new_fifo();
+    // The library makes its collector when something is stolen for the first time.
+    let _ = queue.stealer().steal();
+}
+
 impl Local {
     pub(crate) fn new() -> Self {
         Self {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Once, Weak};
 
 use parking_lot::Mutex;
 
+use crate::protocol::process::PerProcess;
 use crate::protocol::say::say;
 use crate::run::context;
 use crate::run::registry::Cursor;
@@ -62,8 +63,9 @@ impl Site {
 
 type Sites = HashMap<&'static Location<'static>, Site>;
 
-static ENDED: Mutex<Option<Sites>> = Mutex::new(None);
-static RUNTIMES: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+/// What has ended. A forked child tells of its own.
+static ENDED: PerProcess<Mutex<Sites>> = PerProcess::new();
+static RUNTIMES: PerProcess<Mutex<Vec<Weak<Shared>>>> = PerProcess::new();
 
 /// Whether somebody has asked for the table.
 static ASKED_FOR: AtomicBool = AtomicBool::new(false);
@@ -81,9 +83,8 @@ pub(crate) fn coroutine_ended(site: &'static Location<'static>, stack: &Stack) {
 
 /// Records what a green thread or coroutine that has ended, and comes from `site`, has used.
 pub(crate) fn record(site: &'static Location<'static>, usage: StackUsage) {
-    let mut sites = ENDED.lock();
-    let site = sites.get_or_insert_default().entry(site).or_default();
-    site.add(usage);
+    let ended = ENDED.get_or_make(Mutex::default);
+    ended.lock().entry(site).or_default().add(usage);
 }
 
 /// Prints the table when the process exits, with the green threads of `runtime` that are alive then
@@ -91,7 +92,8 @@ pub(crate) fn record(site: &'static Location<'static>, usage: StackUsage) {
 pub(crate) fn report_at_exit(runtime: &Arc<Shared>) {
     static REGISTERED: Once = Once::new();
     ASKED_FOR.store(true, Ordering::Relaxed);
-    RUNTIMES.lock().push(Arc::downgrade(runtime));
+    let runtimes = RUNTIMES.get_or_make(Mutex::default);
+    runtimes.lock().push(Arc::downgrade(runtime));
     REGISTERED.call_once(|| {
         // SAFETY: the function has the right type and does not unwind.
         unsafe { libc::atexit(report) };
@@ -99,10 +101,9 @@ pub(crate) fn report_at_exit(runtime: &Arc<Shared>) {
 }
 
 extern "C" fn report() {
-    let mut sites = ENDED.lock().clone().unwrap_or_default();
-    let runtimes = RUNTIMES.lock();
-    let runtimes = runtimes.iter().filter_map(Weak::upgrade);
-    for runtime in runtimes.filter(|runtime| runtime.process.is_current()) {
+    let mut sites = ENDED.get_or_make(Mutex::default).lock().clone();
+    let runtimes = RUNTIMES.get_or_make(Mutex::default).lock();
+    for runtime in runtimes.iter().filter_map(Weak::upgrade) {
         let mut cursor = Some(Cursor::default());
         while let Some(from) = cursor {
             let (threads, next) = runtime.registry.some_from(from, 1024);

@@ -9,11 +9,12 @@
 //! looks at its calls twice, while it runs and in such a destructor.
 
 use std::cell::RefCell;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread;
 
 use parking_lot::Mutex;
 
+use crate::protocol::process::PerProcess;
 use crate::run::context;
 use crate::stack::frames;
 
@@ -30,8 +31,8 @@ pub(crate) fn may_have_begun() -> bool {
 }
 
 fn of_os_thread() -> bool {
-    static CALLS_DESTRUCTORS: OnceLock<Option<Function>> = OnceLock::new();
-    match CALLS_DESTRUCTORS.get_or_init(learn) {
+    static CALLS_DESTRUCTORS: PerProcess<Option<Function>> = PerProcess::new();
+    match CALLS_DESTRUCTORS.get_or_make(learn) {
         Some(function) => functions().contains(function),
         None => true,
     }

@@ -7,6 +7,8 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::protocol::process::PerProcess;
+
 /// By then the two clocks can be compared to a hundred thousandth.
 const SETTLED_AFTER: Duration = Duration::from_millis(10);
 
@@ -50,8 +52,8 @@ pub(crate) fn time(ticks: u64) -> Duration {
     let seconds_a_tick = if begin.elapsed() < SETTLED_AFTER {
         rate()
     } else {
-        static SETTLED: OnceLock<f64> = OnceLock::new();
-        *SETTLED.get_or_init(rate)
+        static SETTLED: PerProcess<f64> = PerProcess::new();
+        *SETTLED.get_or_make(rate)
     };
     Duration::try_from_secs_f64(ticks as f64 * seconds_a_tick).unwrap_or(Duration::MAX)
 }

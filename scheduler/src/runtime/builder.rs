@@ -13,12 +13,13 @@ use super::deadlock::Deadlocks;
 use super::dump::{self, signal};
 use super::{Runtime, console, cpus, debugger, stuck};
 use crate::protocol::say::say;
+use crate::protocol::timer;
 use crate::run::context;
 use crate::run::os_thread;
 use crate::run::overflow;
 use crate::run::overlong::Patience;
 use crate::run::panicking;
-use crate::run::queue::Local;
+use crate::run::queue::{self, Local};
 use crate::run::reclaim;
 use crate::run::shared::{Plan, Shared};
 use crate::run::spares;
@@ -382,7 +383,10 @@ impl Builder {
         }
         overflow::install_handler();
         panicking::prepare();
+        // Nor do workers make what a child could find half made.
         ticks::begin();
+        timer::begin();
+        queue::prepare();
         Ok((mode, class))
     }
 
