@@ -1,0 +1,3 @@
+//! What is there on Linux only. Mirrors `std::os::linux`.
+
+pub mod net;

@@ -1,0 +1,55 @@
+//! Linux's own options of sockets. Mirrors `std::os::linux::net`.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::net::sockopt;
+
+use crate::net::TcpStream;
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for crate::net::TcpStream {}
+}
+
+/// Options that a [`TcpStream`] has on Linux.
+///
+/// # Examples
+///
+/// ```
+/// use roving::net::{TcpListener, TcpStream};
+/// use roving::os::linux::net::TcpStreamExt;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let stream = TcpStream::connect(listener.local_addr()?)?;
+/// stream.set_quickack(true)?;
+/// assert!(stream.quickack()?);
+/// # Ok(())
+/// # }
+/// ```
+pub trait TcpStreamExt: sealed::Sealed {
+    /// Sends acknowledgements at once (`TCP_QUICKACK`), until the system decides otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt`.
+    fn set_quickack(&self, quickack: bool) -> io::Result<()>;
+
+    /// Tells whether acknowledgements are sent at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt`.
+    fn quickack(&self) -> io::Result<bool>;
+}
+
+impl TcpStreamExt for TcpStream {
+    fn set_quickack(&self, quickack: bool) -> io::Result<()> {
+        Ok(sockopt::set_tcp_quickack(self.as_fd(), quickack)?)
+    }
+
+    fn quickack(&self) -> io::Result<bool> {
+        Ok(sockopt::tcp_quickack(self.as_fd())?)
+    }
+}

@@ -1,0 +1,4 @@
+//! What is there on some systems only. Mirrors `std::os`.
+
+#[cfg(target_os = "linux")]
+pub mod linux;
