@@ -144,6 +144,7 @@ fn scopes_are_like_those_of_std() {
 fn sockets_are_like_those_of_std() {
     at_least! {
         roving::net::TcpStream: std::net::TcpStream;
+        roving::net::UdpSocket: std::net::UdpSocket;
         roving::net::TcpListener: std::net::TcpListener;
         roving::net::Incoming<'static>: std::net::Incoming<'static>;
     }

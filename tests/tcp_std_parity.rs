@@ -3,49 +3,10 @@
 
 mod common;
 
-use std::fmt::Debug;
-use std::io;
 use std::time::Duration;
 
+use common::script::{Script, assert_same, without_numbers};
 use common::{WORKER_COUNTS, runtime, stacks_returned, watchdog};
-
-/// What happened, a line a step. Numbers that differ from run to run (ports, descriptors) are left
-/// out.
-#[derive(Default)]
-struct Script {
-    lines: Vec<String>,
-}
-
-impl Script {
-    fn step<T: Debug>(&mut self, what: &str, result: io::Result<T>) -> Option<T> {
-        let (line, value) = match result {
-            Ok(value) => (format!("{value:?}"), Some(value)),
-            Err(error) => {
-                let line = format!("{:?} {:?} {error}", error.kind(), error.raw_os_error());
-                (line, None)
-            }
-        };
-        self.lines.push(format!("{what}: {line}"));
-        value
-    }
-
-    fn note(&mut self, what: &str, value: impl Debug) {
-        self.lines.push(format!("{what}: {value:?}"));
-    }
-}
-
-/// `text` with each number replaced by `#`.
-fn without_numbers(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        match c {
-            '0'..='9' if out.ends_with('#') => {}
-            '0'..='9' => out.push('#'),
-            c => out.push(c),
-        }
-    }
-    out
-}
 
 macro_rules! script {
     ($name:ident, $($net:ident)::+) => {
@@ -327,13 +288,6 @@ macro_rules! script {
 
 script!(theirs, std::net);
 script!(ours, roving::net);
-
-fn assert_same(ours: &[String], theirs: &[String]) {
-    for (ours, theirs) in ours.iter().zip(theirs) {
-        assert_eq!(ours, theirs);
-    }
-    assert_eq!(ours.len(), theirs.len());
-}
 
 #[test]
 fn on_an_os_thread() {

@@ -6,6 +6,8 @@
 #[path = "../../scheduler/tests/common/mod.rs"]
 mod scheduler;
 
+pub(crate) mod script;
+
 use roving::net::{SocketAddr, TcpListener, TcpStream};
 
 pub(crate) use scheduler::*;

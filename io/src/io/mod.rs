@@ -6,7 +6,8 @@
 //! [`TcpListener::accept_async`](crate::net::TcpListener::accept_async),
 //! [`TcpStream::connect_async`](crate::net::TcpStream::connect_async),
 //! [`read_async`](crate::net::TcpStream::read_async) and
-//! [`write_async`](crate::net::TcpStream::write_async).
+//! [`write_async`](crate::net::TcpStream::write_async), and those of
+//! [`UdpSocket`](crate::net::UdpSocket::recv_from_async).
 //!
 //! - They work in any executor, on any thread, green or not, and may move from one to another. On a green
 //!   thread they wait with its runtime's IO driver; elsewhere with that of the global runtime, which

@@ -7,7 +7,8 @@
 //!
 //! - One socket can be used by many threads at once, green and not: share it by reference, in an
 //!   [`Arc`](std::sync::Arc), or [clone](TcpStream::try_clone) it. Several may wait in
-//!   [`TcpListener::accept`]; each connection goes to one of them.
+//!   [`TcpListener::accept`] or [`UdpSocket::recv_from`]; each connection, and each datagram, goes to one
+//!   of them.
 //! - Sockets come from std and go back to it, with their timeouts: `From` is there both ways.
 //! - A timeout that passes gives [`ErrorKind::WouldBlock`](std::io::ErrorKind::WouldBlock), as
 //!   std's do on Unix.
@@ -68,8 +69,10 @@
 //! ```
 
 mod addr;
+pub(crate) mod conversions;
 mod socket;
 mod tcp;
+mod udp;
 
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
@@ -77,4 +80,5 @@ pub use std::net::{
 
 pub use self::addr::ToSocketAddrs;
 pub use self::tcp::{Incoming, TcpListener, TcpStream};
+pub use self::udp::UdpSocket;
 pub use crate::ready::Ready;

@@ -5,21 +5,28 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::sockopt;
-use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SendFlags, SocketAddrAny, SocketFlags, SocketType};
 
-/// Opens a stream socket of the family of `address`, in non-blocking mode.
-pub(crate) fn open_stream(address: &SocketAddr) -> io::Result<OwnedFd> {
+/// What every call that sends is made with: it does not block, and no signal comes of it.
+pub(crate) const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+/// Opens a socket of the family of `address`. `mode` says whether it is non-blocking.
+pub(crate) fn open(
+    address: &SocketAddr,
+    kind: SocketType,
+    mode: SocketFlags,
+) -> io::Result<OwnedFd> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
     };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    Ok(rustix::net::socket_with(
-        family,
-        SocketType::STREAM,
-        flags,
-        None,
-    )?)
+    let flags = SocketFlags::CLOEXEC | mode;
+    Ok(rustix::net::socket_with(family, kind, flags, None)?)
+}
+
+/// Opens a stream socket of the family of `address`, in non-blocking mode.
+pub(crate) fn open_stream(address: &SocketAddr) -> io::Result<OwnedFd> {
+    open(address, SocketType::STREAM, SocketFlags::NONBLOCK)
 }
 
 pub(crate) fn local_addr(fd: impl AsFd) -> io::Result<SocketAddr> {

@@ -3,68 +3,13 @@
 mod listener;
 mod stream;
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use crate::net::conversions::conversions;
 
 pub use listener::{Incoming, TcpListener};
 pub use stream::TcpStream;
 
-/// The conversions that both kinds of TCP sockets have.
-macro_rules! conversions {
-    ($Socket:ident) => {
-        impl AsFd for $Socket {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.source.fd()
-            }
-        }
-
-        impl AsRawFd for $Socket {
-            fn as_raw_fd(&self) -> RawFd {
-                self.source.fd().as_raw_fd()
-            }
-        }
-
-        impl IntoRawFd for $Socket {
-            fn into_raw_fd(self) -> RawFd {
-                self.into_fd().into_raw_fd()
-            }
-        }
-
-        impl FromRawFd for $Socket {
-            unsafe fn from_raw_fd(fd: RawFd) -> Self {
-                // SAFETY: the caller owns the descriptor and gives it away, as this function's
-                // contract asks.
-                Self::from_fd(unsafe { OwnedFd::from_raw_fd(fd) })
-            }
-        }
-
-        impl From<OwnedFd> for $Socket {
-            fn from(fd: OwnedFd) -> Self {
-                Self::from_fd(fd)
-            }
-        }
-
-        impl From<$Socket> for OwnedFd {
-            fn from(socket: $Socket) -> Self {
-                socket.into_fd()
-            }
-        }
-
-        impl From<std::net::$Socket> for $Socket {
-            fn from(socket: std::net::$Socket) -> Self {
-                Self::from_fd(socket.into())
-            }
-        }
-
-        impl From<$Socket> for std::net::$Socket {
-            fn from(socket: $Socket) -> Self {
-                socket.into_fd().into()
-            }
-        }
-    };
-}
-
-conversions!(TcpListener);
-conversions!(TcpStream);
+conversions!(TcpListener, std::net::TcpListener);
+conversions!(TcpStream, std::net::TcpStream);
 
 #[cfg(test)]
 mod tests;

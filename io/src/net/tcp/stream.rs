@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use rustix::buffer::Buffer;
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{
-    self, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, recv, recvmsg, send,
-    sendmsg, sockopt,
+    self, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, recv, recvmsg, send, sendmsg,
+    sockopt,
 };
 
 use crate::error::zero_timeout;
 use crate::io::{MOST_BUFFERS, Raw, read_async, write_async};
 use crate::net::addr::{ToSocketAddrs, first_of};
-use crate::net::socket;
+use crate::net::socket::{self, SEND_FLAGS};
 use crate::polled::Pending;
 use crate::readiness::Direction;
 use crate::ready::Ready;
@@ -619,8 +619,6 @@ fn connecting(
         }
     }
 }
-
-const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
 impl Raw for TcpStream {
     fn source(&self) -> &Source {
