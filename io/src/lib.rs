@@ -8,6 +8,7 @@
 //!
 //! - `net`: what users see. An operation is a system call that does not block, with what to do when
 //!   it would have.
+//! - `signal`: signals that the program listens to.
 //! - `settings`: how long an operation may wait, shared by the clones of a socket.
 //! - `hyper`: what hyper asks of a runtime.
 //! - `io`: descriptors in futures.
@@ -47,5 +48,6 @@ mod polled;
 mod readiness;
 mod ready;
 mod settings;
+pub mod signal;
 mod source;
 mod why;

@@ -28,23 +28,39 @@ impl<'a> Ready<'a> {
 
 impl Selectable for Ready<'_> {
     fn is_ready(&self) -> io::Result<bool> {
-        let interest = match self.direction {
+        self.source.is_ready(self.direction)
+    }
+
+    fn watch(&self, ticket: Ticket) -> io::Result<Option<Registration<'_>>> {
+        let is_ready = || self.is_ready();
+        self.source.watch(self.direction, ticket, is_ready)
+    }
+}
+
+impl Source {
+    /// Asks the system whether a direction is ready.
+    pub(crate) fn is_ready(&self, direction: Direction) -> io::Result<bool> {
+        let interest = match direction {
             Direction::Read => PollFlags::IN,
             Direction::Write => PollFlags::OUT,
         };
-        let fd = self.source.fd();
         let ready = poll(
-            &mut [PollFd::from_borrowed_fd(fd, interest)],
+            &mut [PollFd::from_borrowed_fd(self.fd(), interest)],
             Some(&Timespec::default()),
         )?;
         Ok(ready > 0)
     }
 
-    fn watch(&self, ticket: Ticket) -> io::Result<Option<Registration<'_>>> {
-        let direction = self.direction;
-        let readiness = self.source.current_registration()?;
+    /// Leaves a ticket for the next edge, unless `is_ready` says so or there has been one since it was asked.
+    pub(crate) fn watch(
+        &self,
+        direction: Direction,
+        ticket: Ticket,
+        is_ready: impl FnOnce() -> io::Result<bool>,
+    ) -> io::Result<Option<Registration<'static>>> {
+        let readiness = self.current_registration()?;
         let glance = readiness.glance(direction);
-        if self.is_ready()? || !readiness.watch(direction, glance.tick, ticket.clone()) {
+        if is_ready()? || !readiness.watch(direction, glance.tick, ticket.clone()) {
             return Ok(None);
         }
         Ok(Some(Registration::new(move || {

@@ -304,6 +304,12 @@ fn runtime_to_wait_with() -> io::Result<Option<RuntimeId>> {
     }
 }
 
+/// Whether the current thread waits without a runtime: nothing else may end its waits, and nothing else runs on its OS
+/// thread.
+pub(crate) fn waits_alone() -> io::Result<bool> {
+    Ok(runtime_to_wait_with()?.is_none())
+}
+
 /// Blocks this OS thread until `fd` is ready or the deadline comes.
 fn wait_alone(
     fd: BorrowedFd<'_>,

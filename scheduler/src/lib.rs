@@ -64,6 +64,8 @@ pub use group::{Group, Members};
 pub use protocol::process::Process;
 pub use run::context::is_green;
 pub use run::driver;
+#[doc(hidden)]
+pub use run::hearing;
 pub use run::shared::RuntimeId;
 pub use runtime::asleep::AllAsleep;
 pub use runtime::builder::Builder;

@@ -44,6 +44,7 @@
 //! | `glimpse`   | what a thread does that runs, seen from outside                          |
 //! | `signal_handler` | handlers of signals, and those that were there before them             |
 //! | `signal_stack` | where the handler of an overflow runs                              |
+//! | `hearing`   | signals that the program listens to                                      |
 //! | `stack_use` | how much of their stacks green threads use                               |
 //! | `thread_end` | whether the current thread drops its thread-locals                      |
 //!
@@ -62,6 +63,7 @@ pub(crate) mod event;
 pub(crate) mod glimpse;
 pub(crate) mod green;
 pub(crate) mod guest;
+pub mod hearing;
 pub(crate) mod hold;
 pub(crate) mod lent_stack;
 #[cfg(feature = "tracing")]

@@ -21,12 +21,12 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use crate::run::context;
 use crate::run::green::Waiter;
 use crate::run::own_stack::OwnStack;
-use crate::run::signal_handler::{self, Left, Previous};
+use crate::run::signal_handler::{self, Action, Left};
 use crate::stack::plate;
 
 struct Handlers {
-    segv: Previous,
-    bus: Previous,
+    segv: Action,
+    bus: Action,
 }
 
 static PREVIOUS: OnceLock<Handlers> = OnceLock::new();

@@ -10,9 +10,6 @@ use libc::siginfo_t;
 /// What the system calls. It does only what may be done in a handler.
 pub(crate) type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
 
-/// What has been done with a signal before.
-pub(crate) struct Previous(libc::sigaction);
-
 /// What is left to do for who has called the previous handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Left {
@@ -24,29 +21,28 @@ pub(crate) enum Left {
 }
 
 /// Signals have smaller numbers.
-const SIGNALS: usize = 128;
+pub(crate) const SIGNALS: usize = 128;
 
 /// By signal, the handler that was installed where there was none.
 static SOLE: [AtomicUsize; SIGNALS] = [const { AtomicUsize::new(0) }; SIGNALS];
 
-/// Has `handler` called for `signal`, on the alternate stack of whoever gets it; `flags` go beside that.
-pub(crate) fn install(signal: c_int, handler: Handler, flags: c_int) -> Previous {
-    let mut previous = MaybeUninit::zeroed();
-    // SAFETY: zeroes are a valid `sigaction`; the handler has the signature that SA_SIGINFO asks for.
-    unsafe {
-        let mut action: libc::sigaction = mem::zeroed();
-        action.sa_sigaction = handler as *const () as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | flags;
-        libc::sigemptyset(&mut action.sa_mask);
-        libc::sigaction(signal, &action, previous.as_mut_ptr());
-        let previous = Action(previous.assume_init());
-        if previous.is_none()
-            && let Some(sole) = sole(signal)
-        {
-            sole.store(action.sa_sigaction, Ordering::Relaxed);
-        }
-        Previous(previous.0)
+/// Has `handler` called for `signal`, on the alternate stack of whoever gets it; `flags` go beside that. Gives what was
+/// done before.
+pub(crate) fn install(signal: c_int, handler: Handler, flags: c_int) -> Action {
+    // SAFETY: zeroes are a valid `sigaction`.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = handler as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | flags;
+    // SAFETY: it is there.
+    unsafe { libc::sigemptyset(&mut action.sa_mask) };
+    // It has the signature that SA_SIGINFO asks for.
+    let previous = Action(action).set(signal);
+    if previous.is_none()
+        && let Some(sole) = sole(signal)
+    {
+        sole.store(action.sa_sigaction, Ordering::Relaxed);
     }
+    previous
 }
 
 fn sole(signal: c_int) -> Option<&'static AtomicUsize> {
@@ -59,8 +55,52 @@ pub(crate) fn is_sole(signal: c_int) -> bool {
     handler != 0 && Action::of(signal).0.sa_sigaction == handler
 }
 
-impl Previous {
-    /// Calls the previous handler, if there was one, in a handler of the same signal.
+/// What is done with a signal.
+pub(crate) struct Action(libc::sigaction);
+
+impl Action {
+    /// What is done with a signal now.
+    pub(crate) fn of(signal: c_int) -> Self {
+        let mut current = MaybeUninit::zeroed();
+        // SAFETY: it asks for what there is; zeroes are a valid `sigaction`.
+        unsafe {
+            libc::sigaction(signal, ptr::null(), current.as_mut_ptr());
+            Self(current.assume_init())
+        }
+    }
+
+    /// Has it done from now on, and gives what was done before.
+    pub(crate) fn set(&self, signal: c_int) -> Self {
+        let mut previous = MaybeUninit::zeroed();
+        // SAFETY: it is an action that the system has given, or a handler that `install` was given; zeroes are a valid
+        // `sigaction`.
+        unsafe {
+            libc::sigaction(signal, &self.0, previous.as_mut_ptr());
+            Self(previous.assume_init())
+        }
+    }
+
+    pub(crate) fn is(&self, handler: Handler) -> bool {
+        self.0.sa_sigaction == handler as *const () as usize
+    }
+
+    /// Whether nobody handles it.
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self.0.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN)
+    }
+
+    /// Whether the same is done.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let blocks = |action: &Self, signal| {
+            // SAFETY: it is there.
+            unsafe { libc::sigismember(&action.0.sa_mask, signal) == 1 }
+        };
+        self.0.sa_sigaction == other.0.sa_sigaction
+            && self.0.sa_flags == other.0.sa_flags
+            && (1..=64).all(|signal| blocks(self, signal) == blocks(other, signal))
+    }
+
+    /// Calls the handler, if it is one, in a handler of the same signal that was installed later.
     pub(crate) fn call(&self, signal: c_int, info: *mut siginfo_t, context: *mut c_void) -> Left {
         match self.0.sa_sigaction {
             libc::SIG_DFL => return Left::Default,
@@ -80,27 +120,11 @@ impl Previous {
     }
 }
 
-/// What is done with a signal now.
-pub(crate) struct Action(libc::sigaction);
-
-impl Action {
-    pub(crate) fn of(signal: c_int) -> Self {
-        let mut current = MaybeUninit::zeroed();
-        // SAFETY: it asks for what there is; zeroes are a valid `sigaction`.
-        unsafe {
-            libc::sigaction(signal, ptr::null(), current.as_mut_ptr());
-            Self(current.assume_init())
-        }
-    }
-
-    pub(crate) fn is(&self, handler: Handler) -> bool {
-        self.0.sa_sigaction == handler as *const () as usize
-    }
-
-    /// Whether nobody handles it.
-    pub(crate) fn is_none(&self) -> bool {
-        matches!(self.0.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN)
-    }
+/// Whether there is such a signal, that programs may handle.
+pub(crate) fn exists(signal: c_int) -> bool {
+    let mut current = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: it asks for what there is.
+    unsafe { libc::sigaction(signal, ptr::null(), current.as_mut_ptr()) == 0 }
 }
 
 /// Calls `run` in a handler, and leaves `errno` as it was to what is interrupted.

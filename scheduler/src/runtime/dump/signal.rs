@@ -15,7 +15,7 @@ use super::trace_file;
 use crate::protocol::process::PerProcess;
 use crate::protocol::say::say;
 use crate::run::os_thread;
-use crate::run::signal_handler::{self, Left, Previous};
+use crate::run::signal_handler::{self, Action, Left};
 use crate::run::silence::Bystander;
 
 /// Where dumps go.
@@ -27,7 +27,7 @@ pub(in crate::runtime) enum Target {
 
 /// Where the handler writes to.
 static BELL: PerProcess<PipeWriter> = PerProcess::new();
-static PREVIOUS: OnceLock<Previous> = OnceLock::new();
+static PREVIOUS: OnceLock<Action> = OnceLock::new();
 
 /// Takes dumps from now on, if nobody does in this process.
 pub(in crate::runtime) fn watch(target: Target) -> io::Result<()> {
