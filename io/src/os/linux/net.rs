@@ -1,10 +1,14 @@
 //! Linux's own options of sockets. Mirrors `std::os::linux::net`.
 
+mod udp;
+
+use std::ffi::c_int;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::net::sockopt;
 
+pub use self::udp::{RecvDatagram, SendDatagram, UdpSocketExt};
 use crate::net::TcpStream;
 
 mod sealed {
@@ -51,5 +55,19 @@ impl TcpStreamExt for TcpStream {
 
     fn quickack(&self) -> io::Result<bool> {
         Ok(sockopt::tcp_quickack(self.as_fd())?)
+    }
+}
+
+/// Sets an option that rustix does not know.
+fn set_option(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: &[u8]) -> io::Result<()> {
+    let len = libc::socklen_t::try_from(value.len())
+        .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: the system reads `len` bytes, which are there.
+    let result =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), len) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
