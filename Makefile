@@ -7,6 +7,11 @@ EXAMPLES := hello echo http chat fetch primes million philosophers pipeline jobs
 LARGE_EXAMPLES := roving-example-axum roving-example-bookshop
 LARGE := roving-ecosystem roving-top $(LARGE_EXAMPLES)
 WORKSPACE := --workspace $(addprefix --exclude ,$(LARGE))
+# What is tested in debug. To build less of it would choose other features, and so build all once more; therefore a part of it
+# is built with the rest, and chosen by what runs the programs.
+TESTED := $(WORKSPACE) --exclude roving-soundness --locked
+RUNNER := CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER
+OF_SCHEDULER_AND_FACADE := $(CURDIR)/.ci/of-scheduler-and-facade
 # What the README's main figure is made of; for example `make bench ARGS="--connections 20000"`.
 ARGS ?=
 
@@ -25,7 +30,13 @@ export ROVING_EXPECT_GDB
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
-test: check unit pinned guards confined-some shared stress debugger soundness loom examples   ## all that continuous integration runs
+OTHERS := shared stress debugger soundness loom examples
+
+# While the first tests run, which mostly wait, what the others need is built. If that fails, they will say so.
+test: check           ## all that continuous integration runs
+	@nice $(MAKE) $(OTHERS) NO_RUN=--no-run >/dev/null 2>&1 & trap "kill $$! 2>/dev/null" EXIT; \
+		$(MAKE) --no-print-directory unit pinned guards confined-some && { wait $$!; true; }
+	@$(MAKE) --no-print-directory $(OTHERS)
 	@echo "make test: all passed"
 
 tools:
@@ -40,25 +51,26 @@ check: tools          ## format, lints, documentation, all warnings denied; and 
 	timeout 300 $(CARGO) test --locked -p roving-scheduler --test floors
 
 unit:                 ## all tests, in debug
-	timeout 1800 $(CARGO) test $(WORKSPACE) --exclude roving-soundness --locked
+	timeout 1800 $(CARGO) test $(TESTED)
 
 # The tests again with the other two modes. The benchmark and the io crate's own tests do not depend on the mode.
 pinned:               ## the tests with green threads that stay on their worker
-	ROVING_THREAD_LOCALS=pinned timeout 1200 $(CARGO) test --locked -p roving-scheduler -p roving --tests
+	ROVING_THREAD_LOCALS=pinned $(RUNNER)=$(OF_SCHEDULER_AND_FACADE) timeout 1200 $(CARGO) test $(TESTED) --tests
 
 # The tests that begin with each kind by themselves are in `unit`.
 guards:               ## the tests of stacks, with each kind of guards below them
 	@for kind in madvise poison write-protect memfd mprotect; do echo "== $$kind"; \
-		ROVING_STACK_GUARDS=$$kind timeout 600 $(CARGO) test --locked -p roving-scheduler --lib --test stack_use --test own \
+		ROVING_STACK_GUARDS=$$kind $(RUNNER)=$(OF_SCHEDULER_AND_FACADE) \
+			timeout 600 $(CARGO) test $(TESTED) --lib --test stack_use --test own \
 		|| exit 1; \
 	done
 
 shared:               ## the tests with green threads that share thread-locals and move
 	RUSTFLAGS="--cfg roving_shared" CARGO_TARGET_DIR=target/shared \
-		timeout 1200 $(CARGO) test --locked -p roving-scheduler -p roving --tests
+		timeout 1200 $(CARGO) test --locked -p roving-scheduler -p roving --tests $(NO_RUN)
 
 soundness:            ## what safe code may rely on, with every suspension resumed on another OS thread
-	timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --tests
+	timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --tests $(NO_RUN)
 
 kernels:              ## stacks, limits and 100,000 connections on Debian's kernels 6.1 and 6.12, in virtual machines; with qemu
 	machines/kernels
@@ -67,39 +79,39 @@ glibc:                ## own thread-locals, stacks and overflows under the C lib
 	machines/glibc
 
 stress:               ## the stress tests, in release
-	timeout 1200 $(CARGO) test --release --locked -p roving-scheduler -p roving --test 'stress*' --test 'many*'
+	timeout 1200 $(CARGO) test --release --locked -p roving-scheduler -p roving --test 'stress*' --test 'many*' $(NO_RUN)
 
 debugger:             ## the script for gdb, in release, where there is no more debug information than lines
-	timeout 600 $(CARGO) test --release --locked -p roving --test gdb
+	timeout 600 $(CARGO) test --release --locked -p roving --test gdb $(NO_RUN)
 
 loom:                 ## the wait, idle and join protocols under the model checker
 	LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg roving_loom" CARGO_TARGET_DIR=target/loom \
-		timeout 1200 $(CARGO) test --profile loom --locked -p roving-scheduler --lib
+		timeout 1200 $(CARGO) test --profile loom --locked -p roving-scheduler --lib $(NO_RUN)
 
 # Each program of tests is run, and only run, with what containers refuse, on any kernel. Whether guards are as they are
 # there on older kernels decides much, so that is tried too.
 CONFINE := $(CURDIR)/target/debug/roving-confine --docker
-confined_test = CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER="$(CONFINE) $(1) --" timeout 1200 $(CARGO) test --locked
+confined_test = $(RUNNER)="$(CONFINE) $(1) -- $(2)" timeout 1200 $(CARGO) test $(TESTED) --exclude roving-confine
 OLDER := --refuse guard-install
 
 # They are about systems that refuse less.
 NEED_USERFAULTFD := --skip a_kernel_without_the_advice --skip guards_that_somebody_has_taken_away
 
 confined: confine     ## all tests, with the system calls refused that Docker refuses; and the scheduler's as on older kernels
-	$(call confined_test) --no-fail-fast $(WORKSPACE) --exclude roving-soundness --exclude roving-confine -- $(NEED_USERFAULTFD)
-	$(call confined_test,$(OLDER)) --no-fail-fast -p roving-scheduler -p roving --tests -- $(NEED_USERFAULTFD)
+	$(call confined_test) --no-fail-fast -- $(NEED_USERFAULTFD)
+	$(call confined_test,$(OLDER),$(OF_SCHEDULER_AND_FACADE)) --no-fail-fast --tests -- $(NEED_USERFAULTFD)
 
+SOME := --test own --test overflow --test limits --test runtime
 confined-some: confine
-	$(call confined_test) -p roving-scheduler --test own --test overflow --test limits --test runtime
-	$(call confined_test,$(OLDER)) -p roving-scheduler --test own --test overflow --test limits --test runtime
-	$(call confined_test) -p roving --test tcp_echo --test fork
+	$(call confined_test,,$(OF_SCHEDULER_AND_FACADE)) $(SOME) --test tcp_echo --test fork
+	$(call confined_test,$(OLDER),$(OF_SCHEDULER_AND_FACADE)) $(SOME)
 
 confine:
 	$(CARGO) build --locked -p roving-confine --target-dir target
 
 examples:             ## every example, run to its end
 	$(CARGO) build --release --locked --examples
-	@for example in $(EXAMPLES); do \
+	@$(if $(NO_RUN),exit;) for example in $(EXAMPLES); do \
 		echo "== $$example"; timeout 300 target/release/examples/$$example || exit 1; \
 	done
 

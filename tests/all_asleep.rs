@@ -267,22 +267,15 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn check((case, end, _): Case, workers: &str, thread_locals: &str) {
+fn check((case, end, _): Case, workers: &str) {
     let mut child = child(case);
     child
         .env("ROVING_ALL_ASLEEP", "abort")
-        .env("ROVING_WORKERS", workers)
-        .env("ROVING_THREAD_LOCALS", thread_locals);
-    if thread_locals.is_empty() {
-        child.env_remove("ROVING_THREAD_LOCALS");
-    }
+        .env("ROVING_WORKERS", workers);
     let output = child.output().unwrap();
     let said = said(&output);
     let told = said.matches(TOLD).count();
-    let context = format!(
-        "{case}, with {workers} workers {thread_locals}: {}\n{said}",
-        output.status
-    );
+    let context = format!("{case}, with {workers} workers: {}\n{said}", output.status);
     match end {
         End::Asleep(has) => {
             assert!(told == 1 && !output.status.success(), "{context}");
@@ -294,30 +287,26 @@ fn check((case, end, _): Case, workers: &str, thread_locals: &str) {
     }
 }
 
-/// What was asked for happens: by the variable, and before that by the builder.
-fn check_settings() {
-    for (variable, told, ended_by) in [
-        (None, 1, libc::SIGALRM),
-        (Some("report"), 1, libc::SIGALRM),
-        (Some("nonsense"), 1, libc::SIGALRM),
-        (Some("off"), 0, libc::SIGALRM),
-        (Some("abort"), 1, libc::SIGABRT),
-    ] {
-        let mut child = child("variable");
-        variable.map(|variable| child.env("ROVING_ALL_ASLEEP", variable));
-        let output = child.output().unwrap();
-        let said = said(&output);
-        let context = format!("{variable:?}: {}\n{said}", output.status);
-        assert_eq!(said.matches(TOLD).count(), told, "{context}");
-        assert_eq!(output.status.signal(), Some(ended_by), "{context}");
-        let complains =
-            "roving: ROVING_ALL_ASLEEP=nonsense: expected off, report or abort; report is taken\n";
-        assert_eq!(
-            said.contains(complains),
-            variable == Some("nonsense"),
-            "{context}"
-        );
-    }
+/// What the variable asks for happens.
+fn check_variable(variable: Option<&str>, told: usize, ended_by: libc::c_int) {
+    let mut child = child("variable");
+    variable.map(|variable| child.env("ROVING_ALL_ASLEEP", variable));
+    let output = child.output().unwrap();
+    let said = said(&output);
+    let context = format!("{variable:?}: {}\n{said}", output.status);
+    assert_eq!(said.matches(TOLD).count(), told, "{context}");
+    assert_eq!(output.status.signal(), Some(ended_by), "{context}");
+    let complains =
+        "roving: ROVING_ALL_ASLEEP=nonsense: expected off, report or abort; report is taken\n";
+    assert_eq!(
+        said.contains(complains),
+        variable == Some("nonsense"),
+        "{context}"
+    );
+}
+
+/// What the builder asks for goes before that.
+fn check_builder() {
     let output = child("builder")
         .env("ROVING_ALL_ASLEEP", "off")
         .output()
@@ -328,7 +317,7 @@ fn check_settings() {
 /// Waits until a signal ends the process.
 fn wait_in(builder: Builder) {
     // SAFETY: it has no handler.
-    unsafe { libc::alarm(5 * u32::try_from(LONG.as_secs()).unwrap()) };
+    unsafe { libc::alarm(3 * u32::try_from(LONG.as_secs()).unwrap()) };
     builder.build().unwrap().run(thread::park);
 }
 
@@ -350,18 +339,26 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     }
-    let settings = CASES.iter().flat_map(|case| {
-        let modes = ["1", "2", "8"].map(|workers| ["", "pinned"].map(|mode| (case, workers, mode)));
-        modes.into_iter().flatten()
-    });
-    let left = std::sync::Mutex::new(settings);
+    let cases = CASES
+        .iter()
+        .flat_map(|case| ["1", "2", "8"].map(|workers| (case, workers)));
+    let left = std::sync::Mutex::new(cases);
     std::thread::scope(|scope| {
-        scope.spawn(check_settings);
+        for (variable, told, ended_by) in [
+            (None, 1, libc::SIGALRM),
+            (Some("report"), 1, libc::SIGALRM),
+            (Some("nonsense"), 1, libc::SIGALRM),
+            (Some("off"), 0, libc::SIGALRM),
+            (Some("abort"), 1, libc::SIGABRT),
+        ] {
+            scope.spawn(move || check_variable(variable, told, ended_by));
+        }
+        scope.spawn(check_builder);
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 let next = || left.lock().unwrap().next();
-                while let Some((case, workers, mode)) = next() {
-                    check(*case, workers, mode);
+                while let Some((case, workers)) = next() {
+                    check(*case, workers);
                 }
             });
         }

@@ -35,21 +35,16 @@ use roving::{
     greenly, is_green, on_warm_stack, thread,
 };
 
-/// Calls `test` in processes of its own, with global runtimes of each size and each kind.
+/// Calls `test` in processes of its own, with global runtimes of each size.
 fn in_each_process(name: &str, test: impl FnOnce()) {
     let _watchdog = watchdog("");
     if is_child(name) {
         return test();
     }
     for workers in WORKER_COUNTS {
-        for thread_locals in [None, Some("pinned")] {
-            let mut process = child(name);
-            process.env("ROVING_WORKERS", workers.to_string());
-            if let Some(thread_locals) = thread_locals {
-                process.env("ROVING_THREAD_LOCALS", thread_locals);
-            }
-            run(process);
-        }
+        let mut process = child(name);
+        process.env("ROVING_WORKERS", workers.to_string());
+        run(process);
     }
 }
 
@@ -476,15 +471,10 @@ fn an_overflow_in_the_child_is_told() {
     let name = "an_overflow_in_the_child_is_told";
     let _watchdog = watchdog("");
     if !is_child(name) {
-        for thread_locals in [None, Some("pinned")] {
-            for mut process in with_each_kind_of_guards(|| child(name)) {
-                if let Some(thread_locals) = thread_locals {
-                    process.env("ROVING_THREAD_LOCALS", thread_locals);
-                }
-                let printed = run(process);
-                let told = printed.matches("'forks' has overflowed its stack").count();
-                assert_eq!(told, 7, "{printed}");
-            }
+        for process in with_each_kind_of_guards(|| child(name)) {
+            let printed = run(process);
+            let told = printed.matches("'forks' has overflowed its stack").count();
+            assert_eq!(told, 7, "{printed}");
         }
         return;
     }

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{alone, each_kind, own_and_pinned, watchdog};
+use common::{alone, each_kind, watchdog};
 use roving::channel::bounded;
 use roving::{Builder, Record, Runtime, dump, record, thread};
 use serde_json::Value;
 
-/// Runs `test` on runtimes of each size, own and pinned, that keep so many events.
-fn each_mode(events: usize, test: impl Fn(&Runtime)) {
+/// Runs `test` on runtimes of each size that keep so many events, in the mode that is asked for.
+fn each_size(events: usize, test: impl Fn(&Runtime)) {
     let _alone = alone();
-    each_kind(|builder| own_and_pinned(builder.record(events)), test);
+    each_kind(|builder| [builder.record(events)], test);
 }
 
 /// In microseconds: times are written to a thousandth.
@@ -118,7 +118,7 @@ fn number(record: &Value, name: &str) -> u64 {
 
 #[test]
 fn the_life_of_a_thread_is_told_from_its_spawn_to_its_end() {
-    each_mode(1000, |runtime| {
+    each_size(1000, |runtime| {
         runtime.run(|| {
             let (sender, receiver) = bounded(0);
             let (asks, answered) = bounded(0);
@@ -170,7 +170,7 @@ fn the_life_of_a_thread_is_told_from_its_spawn_to_its_end() {
 
 #[test]
 fn a_viewer_shows_who_ran_and_who_woke_whom() {
-    each_mode(1000, |runtime| {
+    each_size(1000, |runtime| {
         runtime.run(|| {
             let (sender, receiver) = bounded(0);
             let receives = roving::go!(name = "receives", move || receiver.recv().unwrap());
@@ -216,7 +216,7 @@ fn a_viewer_shows_who_ran_and_who_woke_whom() {
 #[test]
 fn records_and_dumps_are_whole_while_a_storm_runs() {
     for events in [4, 512] {
-        each_mode(events, |runtime| {
+        each_size(events, |runtime| {
             let stop = Arc::new(AtomicBool::new(false));
             let storm = |_| {
                 let stop = stop.clone();

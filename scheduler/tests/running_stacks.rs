@@ -12,16 +12,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use common::{alone, child, compute_until, each_kind, is_child, own_and_pinned, run};
+use common::{alone, child, compute_until, each_kind, is_child, run};
 use corosensei::stack::DefaultStack;
 use roving_scheduler::coroutine::Generator;
 use roving_scheduler::thread::{self, JoinHandle, State};
 use roving_scheduler::{Builder, Runtime, dump};
 
-/// Runs `test` on a runtime of each size and mode.
-fn each_mode(test: impl Fn(&Runtime)) {
+/// Runs `test` on a runtime of each size, in the mode that is asked for.
+fn each_size(test: impl Fn(&Runtime)) {
     let _alone = alone();
-    each_kind(own_and_pinned, test);
+    each_kind(|builder| [builder], test);
 }
 
 fn wait_until_running<T>(thread: &JoinHandle<T>) {
@@ -114,7 +114,7 @@ impl Drop for Computing {
 
 #[test]
 fn one_that_computes_is_shown_where_it_is() {
-    each_mode(|runtime| {
+    each_size(|runtime| {
         let _computing = computing(runtime, "computes", |stop| {
             outer_of_two(&mut || compute_until(&stop));
         });
@@ -154,7 +154,7 @@ fn threads_that_do_the_same_are_told_to() {
 
 #[test]
 fn one_that_waits_in_the_system_is_shown_where_it_is() {
-    each_mode(|runtime| {
+    each_size(|runtime| {
         let sleeps = spawn(runtime, "sleeps", || {
             outer_of_two(&mut || std::thread::sleep(Duration::from_millis(300)));
         });
@@ -200,7 +200,7 @@ fn with_another_stack(run: &mut (dyn FnMut() + Send)) {
 
 #[test]
 fn one_on_another_stack_is_shown_on_both() {
-    each_mode(|runtime| {
+    each_size(|runtime| {
         let elsewhere = computing(runtime, "elsewhere", |stop| {
             outermost(&mut || with_another_stack(&mut || compute_until(&stop)));
         });
@@ -266,8 +266,8 @@ fn calls_that_may_be_interrupted(nothing_comes: &io::PipeReader) -> io::Result<(
 
 #[test]
 fn no_call_is_interrupted_by_a_thousand_dumps() {
-    let dumps = 1000 / (2 * common::WORKER_COUNTS.len()) + 1;
-    each_mode(|runtime| {
+    let dumps = 1000 / common::WORKER_COUNTS.len() + 1;
+    each_size(|runtime| {
         let stop = Arc::new(AtomicBool::new(false));
         let calls = Arc::new(AtomicUsize::new(0));
         let threads: Vec<_> = [0, 300_000]
@@ -322,7 +322,7 @@ fn all_kinds_of_stacks(depth: usize) -> usize {
 
 #[test]
 fn a_storm_goes_on_while_dumps_are_taken() {
-    each_mode(|runtime| {
+    each_size(|runtime| {
         let stop = Arc::new(AtomicBool::new(false));
         let threads: Vec<_> = (0..2 * runtime.workers())
             .map(|number| {

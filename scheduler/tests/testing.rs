@@ -10,10 +10,8 @@ use roving_scheduler::{Builder, Runtime, thread};
 use std::time::Duration;
 
 fn runtimes() -> impl Iterator<Item = Runtime> {
-    WORKER_COUNTS.into_iter().flat_map(|workers| {
-        let builder = Builder::new().workers(workers);
-        [builder.clone(), builder.pinned_thread_locals()].map(|builder| builder.build().unwrap())
-    })
+    let of_size = |workers| Builder::new().workers(workers).build().unwrap();
+    WORKER_COUNTS.into_iter().map(of_size)
 }
 
 #[test]

@@ -29,13 +29,10 @@ fn told(said: &str) -> usize {
     said.matches("has kept its worker for").count()
 }
 
-/// Runtimes of all sizes and modes.
+/// Runtimes of all sizes, in the mode that is asked for.
 fn runtimes() -> impl Iterator<Item = Runtime> {
-    WORKER_COUNTS.into_iter().flat_map(|workers| {
-        let builder = || Builder::new().workers(workers);
-        let builders = [builder(), builder().pinned_thread_locals()];
-        builders.map(|builder| builder.build().unwrap())
-    })
+    let of_size = |workers| Builder::new().workers(workers).build().unwrap();
+    WORKER_COUNTS.into_iter().map(of_size)
 }
 
 /// Long enough for all that is to be told, also on a machine that is busy.

@@ -85,10 +85,6 @@ pub(crate) fn each_kind<const N: usize>(
     }
 }
 
-pub(crate) fn own_and_pinned(builder: Builder) -> [Builder; 2] {
-    [builder.clone(), builder.pinned_thread_locals()]
-}
-
 /// What tells of the whole process is asked by one test at a time.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static TESTS: Mutex<()> = Mutex::new(());
