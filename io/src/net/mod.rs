@@ -70,6 +70,7 @@
 
 mod addr;
 pub(crate) mod conversions;
+mod options;
 mod socket;
 mod tcp;
 mod udp;
@@ -79,6 +80,7 @@ pub use std::net::{
 };
 
 pub use self::addr::ToSocketAddrs;
+pub use self::options::SocketOptions;
 pub use self::tcp::{Incoming, TcpListener, TcpStream};
 pub use self::udp::UdpSocket;
 pub use crate::ready::Ready;

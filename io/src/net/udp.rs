@@ -108,11 +108,16 @@ impl UdpSocket {
         first_of(addr, |address| {
             let fd = socket::open(&address, SocketType::DGRAM, SocketFlags::empty())?;
             bind(&fd, &address)?;
-            Ok(Self {
-                source: Source::new(fd),
-                settings: Settings::default(),
-            })
+            Ok(Self::bound(fd))
         })
+    }
+
+    /// Takes a new socket.
+    pub(in crate::net) fn bound(fd: OwnedFd) -> Self {
+        Self {
+            source: Source::new(fd),
+            settings: Settings::default(),
+        }
     }
 
     /// Waits for a datagram. Gives its length and where it comes from.

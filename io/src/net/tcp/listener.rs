@@ -25,7 +25,7 @@ use crate::source::{Attempt, Source};
 /// How many connections may wait to be accepted. The system lowers it to its own limit
 /// (`net.core.somaxconn`). It is more than std asks for, since whoever serves with green threads
 /// expects more connections at once than whoever spends an OS thread on each.
-const BACKLOG: i32 = 4096;
+pub(in crate::net) const BACKLOG: i32 = 4096;
 
 /// A TCP socket that listens for connections. Mirrors [`std::net::TcpListener`].
 ///
@@ -91,11 +91,16 @@ impl TcpListener {
             sockopt::set_socket_reuseaddr(&fd, true)?;
             bind(&fd, &address)?;
             listen(&fd, BACKLOG)?;
-            Ok(Self {
-                source: Source::new(fd),
-                settings: Settings::default(),
-            })
+            Ok(Self::listening(fd))
         })
+    }
+
+    /// Takes a new socket that listens, and whose description is non-blocking.
+    pub(in crate::net) fn listening(fd: OwnedFd) -> Self {
+        Self {
+            source: Source::new(fd),
+            settings: Settings::default(),
+        }
     }
 
     /// The address that this listens on.

@@ -5,6 +5,7 @@ mod stream;
 
 use crate::net::conversions::conversions;
 
+pub(super) use listener::BACKLOG;
 pub use listener::{Incoming, TcpListener};
 pub use stream::TcpStream;
 

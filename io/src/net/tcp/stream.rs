@@ -97,8 +97,14 @@ impl TcpStream {
     #[track_caller]
     pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<Self> {
         first_of(addr, |address| {
-            Self::connect_within(&address, || Ok(Patience::Forever))
+            Self::connect_with(socket::open_stream(&address)?, &address)
         })
+    }
+
+    /// Connects a new socket whose description is non-blocking.
+    #[track_caller]
+    pub(in crate::net) fn connect_with(fd: OwnedFd, address: &SocketAddr) -> io::Result<Self> {
+        Self::connect_within(fd, address, || Ok(Patience::Forever))
     }
 
     /// Connects to a peer that must answer within `timeout`.
@@ -123,12 +129,22 @@ impl TcpStream {
     /// ```
     #[track_caller]
     pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<Self> {
+        Self::connect_with_timeout(socket::open_stream(addr)?, addr, timeout)
+    }
+
+    /// The same with a socket as [`connect_with`](Self::connect_with) takes it.
+    #[track_caller]
+    pub(in crate::net) fn connect_with_timeout(
+        fd: OwnedFd,
+        address: &SocketAddr,
+        timeout: Duration,
+    ) -> io::Result<Self> {
         let patience = || match Instant::now().checked_add(timeout) {
             _ if timeout.is_zero() => Err(zero_timeout()),
             Some(deadline) => Ok(Patience::Until(deadline)),
             None => Ok(Patience::Forever),
         };
-        Self::connect_within(addr, patience).map_err(|error| match error.kind() {
+        Self::connect_within(fd, address, patience).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => {
                 io::Error::new(io::ErrorKind::TimedOut, "connection timed out")
             }
@@ -138,10 +154,11 @@ impl TcpStream {
 
     #[track_caller]
     fn connect_within(
+        fd: OwnedFd,
         address: &SocketAddr,
         patience: impl Fn() -> io::Result<Patience>,
     ) -> io::Result<Self> {
-        let source = Source::new(socket::open_stream(address)?);
+        let source = Source::new(fd);
         let attempt = connecting(source.fd(), address);
         source.operate(Direction::Write, patience, attempt)?;
         Self::connected(source)
@@ -178,9 +195,17 @@ impl TcpStream {
     /// # }
     /// ```
     pub async fn connect_async(addr: &SocketAddr) -> io::Result<Self> {
-        let source = Source::new(socket::open_stream(addr)?);
+        Self::connect_with_async(socket::open_stream(addr)?, addr).await
+    }
+
+    /// The same with a socket as [`connect_with`](Self::connect_with) takes it.
+    pub(in crate::net) async fn connect_with_async(
+        fd: OwnedFd,
+        address: &SocketAddr,
+    ) -> io::Result<Self> {
+        let source = Source::new(fd);
         let mut pending = Pending::default();
-        let mut attempt = connecting(source.fd(), addr);
+        let mut attempt = connecting(source.fd(), address);
         future::poll_fn(|context| {
             source.poll_operate(&mut pending, Direction::Write, context, &mut attempt)
         })

@@ -1,5 +1,6 @@
 //! Linux's own options of sockets. Mirrors `std::os::linux::net`.
 
+mod options;
 mod udp;
 
 use std::ffi::c_int;
@@ -8,6 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::net::sockopt;
 
+pub(crate) use self::options::OnLinux;
+pub use self::options::SocketOptionsExt;
 pub use self::udp::{RecvDatagram, SendDatagram, UdpSocketExt};
 use crate::net::TcpStream;
 
