@@ -147,6 +147,10 @@ fn sockets_are_like_those_of_std() {
         roving::net::UdpSocket: std::net::UdpSocket;
         roving::net::TcpListener: std::net::TcpListener;
         roving::net::Incoming<'static>: std::net::Incoming<'static>;
+        roving::os::unix::net::UnixStream: std::os::unix::net::UnixStream;
+        roving::os::unix::net::UnixListener: std::os::unix::net::UnixListener;
+        roving::os::unix::net::UnixDatagram: std::os::unix::net::UnixDatagram;
+        roving::os::unix::net::Incoming<'static>: std::os::unix::net::Incoming<'static>;
     }
 }
 

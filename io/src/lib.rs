@@ -1,12 +1,12 @@
 //! The IO driver of Roving, and the blocking-style network types on it.
 //!
-//! [`net`] mirrors `std::net`. A call that would block parks the green thread that made it, and the
+//! [`net`] mirrors `std::net`, and [`os`] what there is of `std::os`. A call that would block parks the green thread that made it, and the
 //! others of its worker go on; on a plain OS thread the same call blocks that OS thread. The facade
 //! crate `roving` re-exports what users need; there is no reason to depend on this crate directly.
 //!
 //! From the top down; a file imports from those below it:
 //!
-//! - `net`: what users see. An operation is a system call that does not block, with what to do when
+//! - `net`, `os`: what users see. An operation is a system call that does not block, with what to do when
 //!   it would have.
 //! - `signal`: signals that the program listens to.
 //! - `settings`: how long an operation may wait, shared by the clones of a socket.
@@ -16,12 +16,14 @@
 //! - `source`: one descriptor, and the loop that every operation goes through: try, wait for an
 //!   edge, try again.
 //! - `polled`: the same loop for futures.
+//! - `unannounced`: what the system tells nobody of who polls.
 //! - `close`: closing, which may block.
 //! - `driver`: one poller for each runtime, which turns events into the tickets of those who waited
 //!   for them.
 //! - `readiness`: what is known of a descriptor from the edges seen so far, and who waits for the
 //!   next one.
 //! - `event`: what the system tells of a descriptor.
+//! - `unix_addr`: the addresses of Unix sockets.
 //!
 //! What the rest relies on:
 //!
@@ -50,4 +52,6 @@ mod ready;
 mod settings;
 pub mod signal;
 mod source;
+mod unannounced;
+mod unix_addr;
 mod why;

@@ -11,6 +11,7 @@
 //! How long a thread waits is settled by the socket's timeouts and its mode. A future waits for as
 //! long as somebody wants it, so neither counts here.
 
+use std::future;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,7 +19,7 @@ use std::task::{Context, Poll, ready};
 use roving_scheduler::wait::{Polled, Ticket};
 
 use crate::readiness::{Direction, Registration, Tick};
-use crate::source::{Attempt, Source};
+use crate::source::{Attempt, Signs, Source};
 
 /// The wait of an operation, for one direction of one source. Dropping it takes its ticket back.
 #[derive(Debug, Default)]
@@ -70,7 +71,7 @@ impl Source {
         pending: &mut Pending,
         direction: Direction,
         context: &Context<'_>,
-        mut attempt: impl FnMut(bool) -> io::Result<Attempt<T>>,
+        mut attempt: impl FnMut(Signs) -> io::Result<Attempt<T>>,
     ) -> Poll<io::Result<T>> {
         if pending.left.is_none() && self.is_others_turn() {
             context.waker().wake_by_ref();
@@ -83,12 +84,15 @@ impl Source {
                 ready!(pending.polled.poll(context));
                 waited = pending.left.take().map(|left| left.registration);
             }
-            let hung_up = waited.as_ref().is_some_and(|waited| waited.hung_up());
             let registration = waited.as_ref().or_else(|| self.first());
             let looked =
                 registration.map(|registration| (registration, registration.glance(direction)));
             let in_vain = waited.is_none() && looked.is_some_and(|(_, glance)| glance.drained);
-            if !in_vain && let Some(value) = attempt(hung_up)?.done(direction, looked) {
+            let signs = Signs {
+                hung_up: waited.as_ref().is_some_and(|waited| waited.hung_up()),
+                irregular: waited.is_some() || looked.is_some_and(|(_, glance)| glance.irregular),
+            };
+            if !in_vain && let Some(value) = attempt(signs)?.done(direction, looked) {
                 return Poll::Ready(Ok(value));
             }
             let mine = self.current_registration()?;
@@ -101,6 +105,21 @@ impl Source {
                 waited = Some(mine);
             }
         }
+    }
+
+    /// Does what `attempt` does, as a future.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_operate`](Self::poll_operate).
+    pub(crate) async fn operate_async<T>(
+        &self,
+        direction: Direction,
+        mut attempt: impl FnMut(Signs) -> io::Result<Attempt<T>>,
+    ) -> io::Result<T> {
+        let mut pending = Pending::default();
+        future::poll_fn(|context| self.poll_operate(&mut pending, direction, context, &mut attempt))
+            .await
     }
 }
 

@@ -30,7 +30,8 @@
 //! It is right only as long as being ready always means that something has come since. Three things
 //! are ready without: the end of the stream, an error, and data that lie behind a mark of urgent
 //! data, where a read stops short. Each may share its edge with data that came before. Once an edge
-//! has told of one, the descriptor is *irregular* for good, and no try is skipped any more.
+//! has told of one, the descriptor is *irregular* for good, and no try is skipped any more. Of descriptors whose
+//! system calls move a part for other reasons too, none is marked: see `Raw::A_PART_DRAINS`.
 
 use std::fmt;
 use std::io;
@@ -71,6 +72,8 @@ pub(crate) struct Glance {
     pub(crate) tick: Tick,
     /// Trying is known to be of no use until the next edge.
     pub(crate) drained: bool,
+    /// An edge so far has told of something else than data or room.
+    pub(crate) irregular: bool,
 }
 
 /// How a wait for an edge ended.
@@ -131,10 +134,11 @@ impl Registration {
         // Acquire: the try that follows stays behind it, and the marks are at least those that came
         // with this tick.
         let tick = side.tick.load(Ordering::Acquire);
-        let drained = side.drained.load(Ordering::Relaxed) == tick && !self.has(IRREGULAR);
+        let irregular = self.has(IRREGULAR);
         Glance {
             tick: Tick(tick),
-            drained,
+            drained: side.drained.load(Ordering::Relaxed) == tick && !irregular,
+            irregular,
         }
     }
 
@@ -232,7 +236,7 @@ impl Registration {
         }
     }
 
-    /// Hands out the tickets of those who wait, since no event will come any more.
+    /// Hands out the tickets of all who wait, for what no event will tell of.
     pub(crate) fn on_end(&self, ready: &mut Vec<Ticket>) {
         self.read.on_edge(ready);
         self.write.on_edge(ready);

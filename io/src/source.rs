@@ -101,6 +101,16 @@ impl<T> Attempt<T> {
     }
 }
 
+/// What is known of the connection when an operation is tried.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Signs {
+    /// It has come to its end in both directions, or has failed.
+    pub(crate) hung_up: bool,
+    /// There may have been something else than data or room: an end, an error, urgent data. If not, then there has
+    /// been none that will not come with another edge.
+    pub(crate) irregular: bool,
+}
+
 /// How long an operation may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
@@ -135,8 +145,7 @@ impl Source {
 
     /// Does what `attempt` does, as often as it takes, waiting in between.
     ///
-    /// `attempt` must not block. It is told whether the connection is known to have come to its
-    /// end. `patience` is asked at most once, before the first wait.
+    /// `attempt` must not block. `patience` is asked at most once, before the first wait.
     ///
     /// # Errors
     ///
@@ -149,7 +158,7 @@ impl Source {
         &self,
         direction: Direction,
         patience: impl Fn() -> io::Result<Patience>,
-        mut attempt: impl FnMut(bool) -> io::Result<Attempt<T>>,
+        mut attempt: impl FnMut(Signs) -> io::Result<Attempt<T>>,
     ) -> io::Result<T> {
         self.take_turn();
         let mut known_patience = None;
@@ -170,7 +179,11 @@ impl Source {
             let in_vain = !has_waited
                 && looked.is_some_and(|(_, glance)| glance.drained)
                 && patience()? != Patience::None;
-            if !in_vain && let Some(value) = attempt(hung_up)?.done(direction, looked) {
+            let signs = Signs {
+                hung_up,
+                irregular: has_waited || looked.is_some_and(|(_, glance)| glance.irregular),
+            };
+            if !in_vain && let Some(value) = attempt(signs)?.done(direction, looked) {
                 return Ok(value);
             }
             let deadline = match patience()? {
@@ -262,6 +275,17 @@ impl Source {
             others.push(registered);
         }
         Ok(registration)
+    }
+
+    /// Lets all who wait try again, as an edge would: for what ends their wait and the system does not tell of.
+    pub(crate) fn rouse(&self) {
+        let mut waiting = Vec::new();
+        for registered in self.first.get().into_iter().chain(&*self.others.lock()) {
+            registered.registration.on_end(&mut waiting);
+        }
+        for ticket in waiting {
+            ticket.fire();
+        }
     }
 
     fn deregister(&mut self) {

@@ -1,12 +1,16 @@
 //! What an operation on a descriptor waits for, told by the addresses that the system has for it.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
 
 use roving_scheduler::wait::Why;
-use rustix::net::{SocketAddrAny, getpeername, getsockname, sockopt};
+use rustix::net::{AddressFamily, SocketAddrAny, SocketType, getpeername, getsockname, sockopt};
 
 use crate::readiness::Direction;
+use crate::unix_addr;
 
 /// Whoever waits borrows the descriptor, so it is the same when somebody asks. Debuggers read it.
 #[repr(C)]
@@ -17,18 +21,24 @@ pub(crate) struct Operation<'a> {
 
 impl Why for Operation<'_> {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let own = getsockname(self.fd).ok().and_then(shown);
-        let peer = getpeername(self.fd).ok().flatten().and_then(shown);
-        let listens = || sockopt::socket_acceptconn(self.fd).unwrap_or(false);
-        match (self.direction, own, peer) {
-            (Direction::Read, Some(own), Some(peer)) => write!(f, "read on {own} -> {peer}"),
-            (Direction::Write, Some(own), Some(peer)) => write!(f, "write on {own} -> {peer}"),
-            (Direction::Read, Some(own), None) if listens() => write!(f, "accept on {own}"),
-            (Direction::Read, Some(own), None) => write!(f, "read on {own}"),
+        let fd = self.fd;
+        let own = getsockname(fd).ok().and_then(shown);
+        let own = own.unwrap_or_else(|| format!("descriptor {}", fd.as_raw_fd()));
+        let peer = getpeername(fd);
+        let listens = || sockopt::socket_acceptconn(fd).unwrap_or(false);
+        let is_stream = || sockopt::socket_type(fd) == Ok(SocketType::STREAM);
+        match self.direction {
+            Direction::Read if listens() => return write!(f, "accept on {own}"),
+            Direction::Read => write!(f, "read on {own}")?,
             // There is no peer before there is a connection.
-            (Direction::Write, Some(own), None) => write!(f, "connect from {own}"),
-            (Direction::Read, None, _) => write!(f, "read on descriptor {}", self.fd.as_raw_fd()),
-            (Direction::Write, None, _) => write!(f, "write on descriptor {}", self.fd.as_raw_fd()),
+            Direction::Write if peer.is_err() && is_stream() => {
+                return write!(f, "connect from {own}");
+            }
+            Direction::Write => write!(f, "write on {own}")?,
+        }
+        match peer.ok().flatten().and_then(shown) {
+            Some(peer) => write!(f, " -> {peer}"),
+            None => Ok(()),
         }
     }
 
@@ -40,7 +50,16 @@ impl Why for Operation<'_> {
     }
 }
 
-/// An address as std writes it, if it is one of the internet.
-fn shown(address: SocketAddrAny) -> Option<std::net::SocketAddr> {
-    address.try_into().ok()
+/// An address of the internet as std writes it; that of a Unix socket, if it has a name, as `ss` does.
+fn shown(address: SocketAddrAny) -> Option<String> {
+    if address.address_family() != AddressFamily::UNIX {
+        let address = SocketAddr::try_from(address).ok()?;
+        return Some(address.to_string());
+    }
+    let address = unix_addr::to_std(Some(address)).ok()?;
+    #[cfg(target_os = "linux")]
+    if let Some(name) = address.as_abstract_name() {
+        return Some(format!("@{}", name.escape_ascii()));
+    }
+    Some(address.as_pathname()?.display().to_string())
 }

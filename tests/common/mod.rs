@@ -8,6 +8,10 @@ mod scheduler;
 
 pub(crate) mod script;
 
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use roving::net::{SocketAddr, TcpListener, TcpStream};
 
 pub(crate) use scheduler::*;
@@ -39,4 +43,36 @@ pub(crate) fn pattern(seed: usize, len: usize) -> Vec<u8> {
     (0..len)
         .map(|n| (n * 31 + n / 251 + seed * 7) as u8)
         .collect()
+}
+
+/// A path at which nothing is, and nothing will be when this is dropped.
+pub(crate) struct Place(PathBuf);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        static PLACES: AtomicUsize = AtomicUsize::new(0);
+        let place = PLACES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("roving-test-{}-{place}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl AsRef<Path> for Place {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Lets others run for a while, so that they come to where they wait.
+pub(crate) fn let_others_wait() {
+    for _ in 0..10 {
+        roving::thread::yield_now();
+    }
+    roving::thread::sleep(Duration::from_millis(2));
 }

@@ -16,7 +16,7 @@ use crate::readiness::Direction;
 use crate::source::{Attempt, Source};
 
 /// A stream of bytes that can be read and written in futures, as an `Async`:
-/// [`TcpStream`](crate::net::TcpStream), and an [`Arc`] of one. Others cannot implement it.
+/// [`TcpStream`](crate::net::TcpStream), [`UnixStream`](crate::os::unix::net::UnixStream), and an [`Arc`] of one. Others cannot implement it.
 pub trait ByteStream: Raw {}
 
 impl<S: Raw> ByteStream for S {}
@@ -26,6 +26,10 @@ pub(crate) const MOST_BUFFERS: usize = 1024;
 
 /// How to try an operation. None of them blocks, whatever the mode of the descriptor.
 pub trait Raw: Send + Sync {
+    /// Whether a system call that has moved a part of what it was given has told that the next one would block
+    /// until an edge. If not, each operation tries before it waits.
+    const A_PART_DRAINS: bool = false;
+
     fn source(&self) -> &Source;
 
     /// Reads into the beginning of `buf`.
@@ -49,7 +53,7 @@ pub trait Raw: Send + Sync {
         let room = buf.len();
         let source = self.source();
         source.poll_operate(pending, Direction::Read, context, |_| {
-            moved(self.try_read(&mut *buf), room)
+            moved::<Self>(self.try_read(&mut *buf), room)
         })
     }
 
@@ -64,7 +68,7 @@ pub trait Raw: Send + Sync {
         let source = self.source();
         source.poll_operate(pending, Direction::Read, context, |_| {
             let read = self.try_read(&mut *buf).map(|(read, _)| read.len());
-            moved(read, room)
+            moved::<Self>(read, room)
         })
     }
 
@@ -79,7 +83,7 @@ pub trait Raw: Send + Sync {
         let room = bufs.iter().map(|buf| buf.len()).sum();
         let source = self.source();
         source.poll_operate(pending, Direction::Read, context, |_| {
-            moved(self.try_read_vectored(bufs), room)
+            moved::<Self>(self.try_read_vectored(bufs), room)
         })
     }
 
@@ -91,7 +95,7 @@ pub trait Raw: Send + Sync {
     ) -> Poll<io::Result<usize>> {
         let source = self.source();
         source.poll_operate(pending, Direction::Write, context, |_| {
-            moved(self.try_write(buf), buf.len())
+            moved::<Self>(self.try_write(buf), buf.len())
         })
     }
 
@@ -105,12 +109,14 @@ pub trait Raw: Send + Sync {
         let total = bufs.iter().map(|buf| buf.len()).sum();
         let source = self.source();
         source.poll_operate(pending, Direction::Write, context, |_| {
-            moved(self.try_write_vectored(bufs), total)
+            moved::<Self>(self.try_write_vectored(bufs), total)
         })
     }
 }
 
 impl<S: Raw> Raw for Arc<S> {
+    const A_PART_DRAINS: bool = S::A_PART_DRAINS;
+
     fn source(&self) -> &Source {
         (**self).source()
     }
@@ -136,10 +142,13 @@ impl<S: Raw> Raw for Arc<S> {
     }
 }
 
-/// What came of a try to move `all` bytes. A part means that the next try would block.
-fn moved(result: Result<usize, Errno>, all: usize) -> io::Result<Attempt<usize>> {
+/// What came of a try to move `all` bytes.
+pub(crate) fn moved<S: Raw + ?Sized>(
+    result: Result<usize, Errno>,
+    all: usize,
+) -> io::Result<Attempt<usize>> {
     match result {
-        Ok(part) if 0 < part && part < all => Ok(Attempt::Drained(part)),
+        Ok(part) if S::A_PART_DRAINS && 0 < part && part < all => Ok(Attempt::Drained(part)),
         result => Attempt::of(result),
     }
 }

@@ -7,7 +7,7 @@
 //! [`TcpStream::connect_async`](crate::net::TcpStream::connect_async),
 //! [`read_async`](crate::net::TcpStream::read_async) and
 //! [`write_async`](crate::net::TcpStream::write_async), and those of
-//! [`UdpSocket`](crate::net::UdpSocket::recv_from_async).
+//! [`UdpSocket`](crate::net::UdpSocket::recv_from_async) and of [Unix sockets](crate::os::unix::net).
 //!
 //! - They work in any executor, on any thread, green or not, and may move from one to another. On a green
 //!   thread they wait with its runtime's IO driver; elsewhere with that of the global runtime, which
@@ -34,4 +34,4 @@ mod byte_stream;
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 pub use self::adapter::Async;
 pub use self::byte_stream::ByteStream;
-pub(crate) use self::byte_stream::{MOST_BUFFERS, Raw, read_async, write_async};
+pub(crate) use self::byte_stream::{MOST_BUFFERS, Raw, moved, read_async, write_async};

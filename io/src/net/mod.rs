@@ -68,10 +68,12 @@
 //! # }
 //! ```
 
+pub(crate) mod accept;
 mod addr;
 pub(crate) mod conversions;
 mod options;
-mod socket;
+pub(crate) mod socket;
+pub(crate) mod stream;
 mod tcp;
 mod udp;
 

@@ -1,11 +1,15 @@
-//! What the sockets of the internet have in common.
+//! What sockets have in common, and what those of the internet have.
 
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::net::sockopt;
-use rustix::net::{AddressFamily, SendFlags, SocketAddrAny, SocketFlags, SocketType};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrAny,
+    SocketFlags, SocketType, recvmsg, sendmsg, sockopt,
+};
 
 /// What every call that sends is made with: it does not block, and no signal comes of it.
 pub(crate) const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
@@ -35,6 +39,38 @@ pub(crate) fn local_addr(fd: impl AsFd) -> io::Result<SocketAddr> {
 
 pub(crate) fn peer_addr(fd: impl AsFd) -> io::Result<SocketAddr> {
     to_std(rustix::net::getpeername(fd)?)
+}
+
+/// Receives once, without blocking.
+pub(crate) fn receive_vectored(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+    let mut control = RecvAncillaryBuffer::default();
+    recvmsg(fd, bufs, &mut control, RecvFlags::DONTWAIT).map(|message| message.bytes)
+}
+
+/// Sends once, without blocking.
+pub(crate) fn send_vectored(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    let mut control = SendAncillaryBuffer::default();
+    sendmsg(fd, bufs, &mut control, SEND_FLAGS)
+}
+
+pub(crate) fn shutdown(fd: impl AsFd, how: Shutdown) -> io::Result<()> {
+    let how = match how {
+        Shutdown::Read => rustix::net::Shutdown::Read,
+        Shutdown::Write => rustix::net::Shutdown::Write,
+        Shutdown::Both => rustix::net::Shutdown::Both,
+    };
+    Ok(rustix::net::shutdown(fd, how)?)
+}
+
+/// Whether nothing more can be received, because somebody has shut that down.
+pub(crate) fn is_shut_for_reading(fd: impl AsFd) -> io::Result<bool> {
+    #[cfg(target_os = "linux")]
+    let end = PollFlags::RDHUP;
+    #[cfg(not(target_os = "linux"))]
+    let end = PollFlags::HUP;
+    let mut fds = [PollFd::new(&fd, end)];
+    poll(&mut fds, Some(&Timespec::default()))?;
+    Ok(fds[0].revents().contains(end))
 }
 
 /// The error that the socket has kept since it was last asked.

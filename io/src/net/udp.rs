@@ -5,7 +5,6 @@
 //! more, so every operation tries first.
 
 use std::fmt;
-use std::future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -19,7 +18,6 @@ use rustix::net::{
 use crate::net::addr::{ToSocketAddrs, first_of};
 use crate::net::conversions::conversions;
 use crate::net::socket::{self, SEND_FLAGS};
-use crate::polled::Pending;
 use crate::readiness::Direction;
 use crate::ready::Ready;
 use crate::settings::Settings;
@@ -614,12 +612,8 @@ impl UdpSocket {
         direction: Direction,
         mut attempt: impl FnMut() -> io::Result<Attempt<T>>,
     ) -> io::Result<T> {
-        let mut pending = Pending::default();
-        future::poll_fn(|context| {
-            self.source
-                .poll_operate(&mut pending, direction, context, |_| attempt())
-        })
-        .await
+        let attempt = |_| attempt();
+        self.source.operate_async(direction, attempt).await
     }
 
     /// Takes a socket that comes from elsewhere.

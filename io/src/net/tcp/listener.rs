@@ -1,26 +1,21 @@
 //! Sockets that wait for TCP connections.
-//!
-//! No flag makes one `accept` non-blocking, so the description of a listener is, whatever mode its
-//! user has set; `settings` keeps the two apart.
 
 use std::fmt;
-use std::future;
 use std::io;
 use std::iter::FusedIterator;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use rustix::io::Errno;
-use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, bind, listen, sockopt};
+use rustix::net::{bind, listen, sockopt};
 
 use super::TcpStream;
+use crate::net::accept::{self, Accepted};
 use crate::net::addr::{ToSocketAddrs, first_of};
 use crate::net::socket;
-use crate::polled::Pending;
 use crate::readiness::Direction;
 use crate::ready::Ready;
 use crate::settings::Settings;
-use crate::source::{Attempt, Source};
+use crate::source::Source;
 
 /// How many connections may wait to be accepted. The system lowers it to its own limit
 /// (`net.core.somaxconn`). It is more than std asks for, since whoever serves with green threads
@@ -174,14 +169,7 @@ impl TcpListener {
     /// ```
     #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let fd = self.as_fd();
-        self.settings.prepare_listener(fd)?;
-        let (accepted, address) = self.source.operate(
-            Direction::Read,
-            || self.settings.patience(fd, Direction::Read),
-            |_| try_accept(fd),
-        )?;
-        self.accepted(accepted, address)
+        self.accepted(accept::accept(&self.source, &self.settings)?)
     }
 
     /// Waits for a connection and accepts it: [`accept`](Self::accept) as a future, in any executor.
@@ -208,22 +196,10 @@ impl TcpListener {
     /// # }
     /// ```
     pub async fn accept_async(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let fd = self.as_fd();
-        self.settings.prepare_listener(fd)?;
-        let mut pending = Pending::default();
-        let (accepted, address) = future::poll_fn(|context| {
-            self.source
-                .poll_operate(&mut pending, Direction::Read, context, |_| try_accept(fd))
-        })
-        .await?;
-        self.accepted(accepted, address)
+        self.accepted(accept::accept_async(&self.source, &self.settings).await?)
     }
 
-    fn accepted(
-        &self,
-        accepted: OwnedFd,
-        address: Option<SocketAddrAny>,
-    ) -> io::Result<(TcpStream, SocketAddr)> {
+    fn accepted(&self, (accepted, address): Accepted) -> io::Result<(TcpStream, SocketAddr)> {
         let address = socket::to_std(address)?;
         let stream = TcpStream::accepted(accepted, self.settings.of_accepted());
         Ok((stream, address))
@@ -326,15 +302,6 @@ impl TcpListener {
         let fd = self.source.into_fd();
         self.settings.release_listener(fd.as_fd());
         fd
-    }
-}
-
-fn try_accept(fd: BorrowedFd<'_>) -> io::Result<Attempt<(OwnedFd, Option<SocketAddrAny>)>> {
-    loop {
-        match acceptfrom_with(fd, SocketFlags::CLOEXEC) {
-            Err(Errno::INTR) => {}
-            result => return Attempt::of(result),
-        }
     }
 }
 

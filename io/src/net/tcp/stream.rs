@@ -1,32 +1,26 @@
 //! TCP connections.
 //!
-//! The description of a stream is in the mode that its user has set, as std's is: each system call
-//! carries a flag that makes it non-blocking. Only while it connects, when nobody else has it, is
-//! it non-blocking as a whole.
+//! Only while a stream connects, when nobody else has it, is its description non-blocking.
 
 use std::fmt;
-use std::future;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::Buffer;
 use rustix::io::{Errno, ioctl_fionbio};
-use rustix::net::{
-    self, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, recv, recvmsg, send, sendmsg,
-    sockopt,
-};
+use rustix::net::{self, RecvFlags, recv, send, sockopt};
 
 use crate::error::zero_timeout;
-use crate::io::{MOST_BUFFERS, Raw, read_async, write_async};
+use crate::io::{Raw, read_async, write_async};
 use crate::net::addr::{ToSocketAddrs, first_of};
 use crate::net::socket::{self, SEND_FLAGS};
-use crate::polled::Pending;
+use crate::net::stream::Stream;
 use crate::readiness::Direction;
 use crate::ready::Ready;
 use crate::settings::Settings;
-use crate::source::{Attempt, Patience, Source};
+use crate::source::{Attempt, Patience, Signs, Source};
 
 /// A TCP connection. Mirrors [`std::net::TcpStream`].
 ///
@@ -204,13 +198,8 @@ impl TcpStream {
         address: &SocketAddr,
     ) -> io::Result<Self> {
         let source = Source::new(fd);
-        let mut pending = Pending::default();
-        let mut attempt = connecting(source.fd(), address);
-        future::poll_fn(|context| {
-            source.poll_operate(&mut pending, Direction::Write, context, &mut attempt)
-        })
-        .await?;
-        drop(attempt);
+        let attempt = connecting(source.fd(), address);
+        source.operate_async(Direction::Write, attempt).await?;
         Self::connected(source)
     }
 
@@ -254,12 +243,7 @@ impl TcpStream {
     ///
     /// Those of `shutdown`.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        let how = match how {
-            Shutdown::Read => net::Shutdown::Read,
-            Shutdown::Write => net::Shutdown::Write,
-            Shutdown::Both => net::Shutdown::Both,
-        };
-        Ok(net::shutdown(self, how)?)
+        socket::shutdown(self, how)
     }
 
     /// Makes another handle to the same connection.
@@ -414,7 +398,7 @@ impl TcpStream {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         self.source.operate(
             Direction::Read,
-            || self.settings.patience(self.as_fd(), Direction::Read),
+            || self.patience(Direction::Read),
             |_| Attempt::of(recv(self, &mut *buf, flags).map(|(_, received)| received)),
         )
     }
@@ -550,62 +534,6 @@ impl TcpStream {
         Ready::new(&self.source, Direction::Write)
     }
 
-    /// Reads once, with a call of `receive` that has room for `room` bytes.
-    #[track_caller]
-    fn read_with(
-        &self,
-        room: usize,
-        mut receive: impl FnMut() -> Result<usize, Errno>,
-    ) -> io::Result<usize> {
-        self.source.operate(
-            Direction::Read,
-            || self.settings.patience(self.as_fd(), Direction::Read),
-            |_| match receive() {
-                Ok(received) if 0 < received && received < room => Ok(Attempt::Drained(received)),
-                result => Attempt::of(result),
-            },
-        )
-    }
-
-    /// Writes `total` bytes with calls of `transmit`, which is told how many have been written so
-    /// far. Gives the number of bytes written if there are any, since an error comes again with
-    /// the next write.
-    #[track_caller]
-    fn write_with(
-        &self,
-        total: usize,
-        mut transmit: impl FnMut(usize) -> Result<usize, Errno>,
-    ) -> io::Result<usize> {
-        let mut sent = 0;
-        let result = self.source.operate(
-            Direction::Write,
-            || self.settings.patience(self.as_fd(), Direction::Write),
-            |hung_up| {
-                // To try would take the error that ended the connection from the next write.
-                if hung_up && sent > 0 {
-                    return Ok(Attempt::Done(()));
-                }
-                match transmit(sent) {
-                    Ok(more) => {
-                        sent += more;
-                        // The system takes all that it has room for, so there is none left.
-                        let all = sent == total;
-                        Ok(if all {
-                            Attempt::Done(())
-                        } else {
-                            Attempt::WouldBlock
-                        })
-                    }
-                    Err(error) => Attempt::of(Err(error)),
-                }
-            },
-        );
-        match result {
-            Err(error) if sent == 0 => Err(error),
-            _ => Ok(sent),
-        }
-    }
-
     /// Takes a socket that comes from elsewhere.
     pub(super) fn from_fd(fd: OwnedFd) -> Self {
         Self {
@@ -624,9 +552,9 @@ impl TcpStream {
 fn connecting(
     fd: BorrowedFd<'_>,
     address: &SocketAddr,
-) -> impl FnMut(bool) -> io::Result<Attempt<()>> {
+) -> impl FnMut(Signs) -> io::Result<Attempt<()>> {
     let mut under_way = false;
-    move |hung_up| {
+    move |signs| {
         if !under_way {
             under_way = true;
             return match net::connect(fd, address) {
@@ -636,7 +564,7 @@ fn connecting(
         }
         sockopt::socket_error(fd)??;
         match net::getpeername(fd) {
-            Err(Errno::NOTCONN) if hung_up => {
+            Err(Errno::NOTCONN) if signs.hung_up => {
                 Err(io::Error::other("the connection ended without an error"))
             }
             Err(Errno::NOTCONN) => Ok(Attempt::WouldBlock),
@@ -646,6 +574,8 @@ fn connecting(
 }
 
 impl Raw for TcpStream {
+    const A_PART_DRAINS: bool = true;
+
     fn source(&self) -> &Source {
         &self.source
     }
@@ -655,8 +585,7 @@ impl Raw for TcpStream {
     }
 
     fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-        let mut control = RecvAncillaryBuffer::default();
-        recvmsg(self, bufs, &mut control, RecvFlags::DONTWAIT).map(|message| message.bytes)
+        socket::receive_vectored(self, bufs)
     }
 
     fn try_write(&self, buf: &[u8]) -> Result<usize, Errno> {
@@ -664,8 +593,7 @@ impl Raw for TcpStream {
     }
 
     fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        let mut control = SendAncillaryBuffer::default();
-        sendmsg(self, bufs, &mut control, SEND_FLAGS)
+        socket::send_vectored(self, bufs)
     }
 
     fn close(&self) -> io::Result<()> {
@@ -676,80 +604,9 @@ impl Raw for TcpStream {
     }
 }
 
-impl Read for &TcpStream {
-    #[track_caller]
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.read_with(buf.len(), || self.try_read(&mut *buf))
-    }
-
-    #[track_caller]
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let most = bufs.len().min(MOST_BUFFERS);
-        let bufs = &mut bufs[..most];
-        let room = bufs.iter().map(|buf| buf.len()).sum();
-        self.read_with(room, || self.try_read_vectored(bufs))
-    }
-}
-
-impl Write for &TcpStream {
-    #[track_caller]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.write_with(buf.len(), |sent| self.try_write(&buf[sent..]))
-    }
-
-    #[track_caller]
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let bufs = &bufs[..bufs.len().min(MOST_BUFFERS)];
-        let total = bufs.iter().map(|buf| buf.len()).sum();
-        self.write_with(total, |sent| match sent {
-            0 => self.try_write_vectored(bufs),
-            _ => self.try_write_vectored(&skip(bufs, sent)),
-        })
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// What is left of `bufs` without the first `bytes`.
-fn skip<'a>(bufs: &'a [IoSlice<'_>], mut bytes: usize) -> Vec<IoSlice<'a>> {
-    let mut rest = Vec::with_capacity(bufs.len());
-    for buf in bufs {
-        let skipped = bytes.min(buf.len());
-        bytes -= skipped;
-        if skipped < buf.len() {
-            rest.push(IoSlice::new(&buf[skipped..]));
-        }
-    }
-    rest
-}
-
-impl Read for TcpStream {
-    #[track_caller]
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-
-    #[track_caller]
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
-}
-
-impl Write for TcpStream {
-    #[track_caller]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    #[track_caller]
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        (&*self).flush()
+impl Stream for TcpStream {
+    fn settings(&self) -> &Settings {
+        &self.settings
     }
 }
 

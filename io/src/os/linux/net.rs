@@ -6,6 +6,7 @@ mod udp;
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+pub use std::os::linux::net::SocketAddrExt;
 
 use rustix::net::sockopt;
 

@@ -1,0 +1,215 @@
+//! What the streams of sockets have in common, whatever their addresses are: blocking reads and writes.
+//!
+//! The description of a stream is in the mode that its user has set, as std's is: each system call
+//! carries a flag that makes it non-blocking.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use crate::io::{MOST_BUFFERS, Raw, moved};
+use crate::readiness::Direction;
+use crate::settings::Settings;
+use crate::source::{Attempt, Patience};
+
+/// A stream whose blocking operations have a mode and timeouts.
+pub(crate) trait Stream: Raw {
+    /// How long a write that waits for room relies on the system to tell of all that ends its wait, before it looks
+    /// by itself. `None` where the system tells of all.
+    const LOOKS_AFTER: Option<Duration> = None;
+
+    fn settings(&self) -> &Settings;
+
+    fn patience(&self, direction: Direction) -> io::Result<Patience> {
+        self.settings().patience(self.source().fd(), direction)
+    }
+
+    /// Reads once.
+    #[track_caller]
+    fn receive(&self, buf: &mut [u8]) -> io::Result<usize> {
+        receive_with(self, buf.len(), || self.try_read(&mut *buf))
+    }
+
+    #[track_caller]
+    fn receive_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let most = bufs.len().min(MOST_BUFFERS);
+        let bufs = &mut bufs[..most];
+        let room = bufs.iter().map(|buf| buf.len()).sum();
+        receive_with(self, room, || self.try_read_vectored(bufs))
+    }
+
+    /// Writes all of it, unless an error or a timeout comes after a part.
+    #[track_caller]
+    fn transmit(&self, buf: &[u8]) -> io::Result<usize> {
+        transmit_with(self, buf.len(), |sent| self.try_write(&buf[sent..]))
+    }
+
+    #[track_caller]
+    fn transmit_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bufs = &bufs[..bufs.len().min(MOST_BUFFERS)];
+        let total = bufs.iter().map(|buf| buf.len()).sum();
+        transmit_with(self, total, |sent| match sent {
+            0 => self.try_write_vectored(bufs),
+            _ => self.try_write_vectored(&skip(bufs, sent)),
+        })
+    }
+}
+
+/// Reads once, with a call of `try_read` that has room for `room` bytes.
+#[track_caller]
+fn receive_with<S: Stream + ?Sized>(
+    stream: &S,
+    room: usize,
+    mut try_read: impl FnMut() -> Result<usize, Errno>,
+) -> io::Result<usize> {
+    stream.source().operate(
+        Direction::Read,
+        || stream.patience(Direction::Read),
+        |_| moved::<S>(try_read(), room),
+    )
+}
+
+/// Writes `total` bytes with calls of `try_write`, which is told how many have been written so
+/// far. Gives the number of bytes written if there are any, since an error comes again with
+/// the next write.
+#[track_caller]
+pub(crate) fn transmit_with<S: Stream + ?Sized>(
+    stream: &S,
+    total: usize,
+    mut try_write: impl FnMut(usize) -> Result<usize, Errno>,
+) -> io::Result<usize> {
+    let mut sent = 0;
+    let whole = Cell::new(None);
+    let must_look = Cell::new(false);
+    let patience = || {
+        let patience = match whole.get() {
+            Some(patience) => patience,
+            None => stream.patience(Direction::Write)?,
+        };
+        whole.set(Some(patience));
+        let look = S::LOOKS_AFTER.map(|time| Instant::now() + time);
+        Ok(match (patience, look) {
+            (Patience::Forever, Some(look)) => {
+                must_look.set(true);
+                Patience::Until(look)
+            }
+            (Patience::Until(deadline), Some(look)) => {
+                must_look.set(look < deadline);
+                Patience::Until(deadline.min(look))
+            }
+            (patience, _) => patience,
+        })
+    };
+    loop {
+        let result = stream
+            .source()
+            .operate(Direction::Write, patience, |signs| {
+                // To try would take the error that ended the connection from the next write.
+                if signs.hung_up && sent > 0 {
+                    return Ok(Attempt::Done(()));
+                }
+                match try_write(sent) {
+                    Ok(more) => {
+                        sent += more;
+                        // The system takes all that it has room for, so there is none left.
+                        let all = sent == total;
+                        Ok(if all {
+                            Attempt::Done(())
+                        } else {
+                            Attempt::WouldBlock
+                        })
+                    }
+                    Err(error) => Attempt::of(Err(error)),
+                }
+            });
+        match result {
+            Err(error) if must_look.get() && error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if sent == 0 => return Err(error),
+            _ => return Ok(sent),
+        }
+    }
+}
+
+/// What is left of `bufs` without the first `bytes`.
+fn skip<'a>(bufs: &'a [IoSlice<'_>], mut bytes: usize) -> Vec<IoSlice<'a>> {
+    let mut rest = Vec::with_capacity(bufs.len());
+    for buf in bufs {
+        let skipped = bytes.min(buf.len());
+        bytes -= skipped;
+        if skipped < buf.len() {
+            rest.push(IoSlice::new(&buf[skipped..]));
+        }
+    }
+    rest
+}
+
+/// Implements `Read` and `Write` for a [`Stream`] and for references to one.
+macro_rules! read_and_write {
+    ($Stream:ident) => {
+        const _: () = {
+            use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+
+            use crate::net::stream::Stream as _;
+
+            impl Read for &$Stream {
+                #[track_caller]
+                fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                    self.receive(buf)
+                }
+
+                #[track_caller]
+                fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                    self.receive_vectored(bufs)
+                }
+            }
+
+            impl Write for &$Stream {
+                #[track_caller]
+                fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+                    self.transmit(buf)
+                }
+
+                #[track_caller]
+                fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+                    self.transmit_vectored(bufs)
+                }
+
+                fn flush(&mut self) -> io::Result<()> {
+                    Ok(())
+                }
+            }
+
+            impl Read for $Stream {
+                #[track_caller]
+                fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                    self.receive(buf)
+                }
+
+                #[track_caller]
+                fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                    self.receive_vectored(bufs)
+                }
+            }
+
+            impl Write for $Stream {
+                #[track_caller]
+                fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+                    self.transmit(buf)
+                }
+
+                #[track_caller]
+                fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+                    self.transmit_vectored(bufs)
+                }
+
+                fn flush(&mut self) -> io::Result<()> {
+                    Ok(())
+                }
+            }
+        };
+    };
+}
+
+pub(crate) use read_and_write;

@@ -1,0 +1,3 @@
+//! What there is on Unix. Mirrors `std::os::unix`.
+
+pub mod net;
