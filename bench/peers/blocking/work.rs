@@ -1,7 +1,7 @@
 //! The work as blocking code: one file for green threads and for OS threads, which differ in what
-//! `super` calls `thread`, `mpsc`, `Mutex` and `net`.
+//! `super` calls `thread`, `mpsc`, `Mutex` and what is of the network.
 
-use super::{Mutex, TcpListener, TcpStream, mpsc, thread};
+use super::{Mutex, TcpListener, TcpStream, UnixStream, mpsc, thread};
 use common::{
     ASLEEP, CAPACITY, CONTENDERS, LEAF, NEIGHBOURS, Notes, OPEN, PAUSE, Responder, SENDERS, Wakes,
     absent, each, percentiles,
@@ -21,6 +21,7 @@ pub fn work(name: &str, count: usize) -> Value {
         "yield_1000" => yields(1_000, count),
         "yield_100000" => yields(100_000, count),
         "ping_pong" => ping_pong(count),
+        "unix_ping_pong" => unix_ping_pong(count),
         "mpsc" => many_to_one(count),
         "skynet" => skynet(count),
         "mutex" => mutex(count),
@@ -105,6 +106,26 @@ fn ping_pong(count: usize) -> Value {
         assert_eq!(from_other.recv().unwrap(), n);
     }
     drop(to_other);
+    other.join().unwrap();
+    each(start, count)
+}
+
+fn unix_ping_pong(count: usize) -> Value {
+    let (mut near, mut far) = UnixStream::pair().unwrap();
+    let start = Instant::now();
+    let other = thread::spawn(move || {
+        let mut byte = [0];
+        while far.read(&mut byte).unwrap() > 0 {
+            far.write_all(&byte).unwrap();
+        }
+    });
+    for n in 0..count {
+        near.write_all(&[n as u8]).unwrap();
+        let mut byte = [0];
+        near.read_exact(&mut byte).unwrap();
+        assert_eq!(byte[0], n as u8);
+    }
+    drop(near);
     other.join().unwrap();
     each(start, count)
 }

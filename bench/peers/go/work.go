@@ -36,6 +36,8 @@ func work(name string, count int) figures {
 		return yields(100_000, count)
 	case "ping_pong":
 		return pingPong(count)
+	case "unix_ping_pong":
+		return unixPingPong(count)
 	case "mpsc":
 		return manyToOne(count)
 	case "skynet":

@@ -178,7 +178,7 @@ impl Row {
             What::Work { workers, .. } if workers > 1 && program.class == Class::Floor => false,
             // They have no workers, so that the row of two is theirs.
             What::Work {
-                work: "spawn_join" | "ping_pong",
+                work: "spawn_join" | "ping_pong" | "unix_ping_pong",
                 workers: 1,
                 ..
             } if program.class == Class::OsThreads => false,
@@ -240,6 +240,20 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
             TIME,
             "ping_pong",
             [few(300_000), 10_000],
+            2,
+        ),
+        Row::work(
+            "Unix-socket ping-pong, 1 worker",
+            TIME,
+            "unix_ping_pong",
+            [few(200_000), 20_000],
+            1,
+        ),
+        Row::work(
+            "Unix-socket ping-pong, 2 workers",
+            TIME,
+            "unix_ping_pong",
+            [few(200_000), 20_000],
             2,
         ),
         Row::work(

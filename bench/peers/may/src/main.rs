@@ -2,6 +2,7 @@
 
 use common::{Protocol, absent};
 use may::net::{TcpListener, TcpStream};
+use may::os::unix::net::UnixStream;
 use may::sync::Mutex;
 use serde_json::Value;
 use std::process::ExitCode;

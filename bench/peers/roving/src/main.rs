@@ -3,6 +3,7 @@
 use common::Protocol;
 use roving::io::Async;
 use roving::net::{TcpListener, TcpStream};
+use roving::os::unix::net::UnixStream;
 use roving::sync::{Mutex, mpsc};
 use roving::{Builder, Runtime, block_on, on_warm_stack, thread};
 use serde_json::Value;

@@ -10,8 +10,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::yield_now;
 
@@ -23,6 +23,7 @@ pub async fn work(name: &str, count: usize) -> Value {
         "yield_1000" => yields(1_000, count).await,
         "yield_100000" => yields(100_000, count).await,
         "ping_pong" => ping_pong(count).await,
+        "unix_ping_pong" => unix_ping_pong(count).await,
         "mpsc" => many_to_one(count).await,
         "skynet" => skynet(count).await,
         "mutex" => mutex(count).await,
@@ -114,6 +115,26 @@ async fn ping_pong(count: usize) -> Value {
         assert_eq!(from_other.recv().await, Some(n));
     }
     drop(to_other);
+    other.await.unwrap();
+    each(start, count)
+}
+
+async fn unix_ping_pong(count: usize) -> Value {
+    let (mut near, mut far) = UnixStream::pair().unwrap();
+    let start = Instant::now();
+    let other = tokio::spawn(async move {
+        let mut byte = [0];
+        while far.read(&mut byte).await.unwrap() > 0 {
+            far.write_all(&byte).await.unwrap();
+        }
+    });
+    for n in 0..count {
+        near.write_all(&[n as u8]).await.unwrap();
+        let mut byte = [0];
+        near.read_exact(&mut byte).await.unwrap();
+        assert_eq!(byte[0], n as u8);
+    }
+    drop(near);
     other.await.unwrap();
     each(start, count)
 }
