@@ -385,7 +385,7 @@ class Why:
 
     def operation(self):
         descriptor, direction = struct.unpack("<IB", read(self.value, 5))
-        return "%s on descriptor %d" % ("write" if direction else "read", descriptor)
+        return "%s on descriptor %d" % (("read", "write", "priority")[direction], descriptor)
 
     TOLD = {
         "&str": lambda why: text(*words(why.value, 2)),

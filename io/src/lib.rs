@@ -13,6 +13,7 @@
 //! - `hyper`: what hyper asks of a runtime.
 //! - `io`: descriptors in futures.
 //! - `ready`: the readiness of a socket, for a select.
+//! - `end`: one end of a pipe, whose open file description other processes may have too.
 //! - `source`: one descriptor, and the loop that every operation goes through: try, wait for an
 //!   edge, try again.
 //! - `polled`: the same loop for futures.
@@ -22,6 +23,7 @@
 //!   for them.
 //! - `readiness`: what is known of a descriptor from the edges seen so far, and who waits for the
 //!   next one.
+//! - `nowait`: system calls that do not block, whatever the mode of the descriptor.
 //! - `event`: what the system tells of a descriptor.
 //! - `unix_addr`: the addresses of Unix sockets.
 //!
@@ -39,12 +41,14 @@
 
 mod close;
 mod driver;
+mod end;
 mod error;
 mod event;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 pub mod io;
 pub mod net;
+mod nowait;
 pub mod os;
 mod polled;
 mod readiness;

@@ -41,6 +41,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use roving_scheduler::wait::{self, Interrupt, Outcome, Ticket, Why};
+use rustix::event::PollFlags;
 
 use crate::event::{Event, Key};
 
@@ -52,6 +53,23 @@ pub(crate) enum Direction {
     Read,
     /// Room for data, or the end of an attempt to connect.
     Write,
+    /// What is of priority, such as urgent data. Its edges are some of those of [`Read`](Self::Read), and counted there.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(dead_code, reason = "only epoll tells of it")
+    )]
+    Priority,
+}
+
+impl Direction {
+    /// What `poll` is asked for.
+    pub(crate) fn events(self) -> PollFlags {
+        match self {
+            Self::Read => PollFlags::IN,
+            Self::Write => PollFlags::OUT,
+            Self::Priority => PollFlags::PRI,
+        }
+    }
 }
 
 /// How many edges a direction has seen.
@@ -119,7 +137,7 @@ impl Registration {
 
     fn side(&self, direction: Direction) -> &Side {
         match direction {
-            Direction::Read => &self.read,
+            Direction::Read | Direction::Priority => &self.read,
             Direction::Write => &self.write,
         }
     }

@@ -8,12 +8,12 @@ use std::fmt;
 use std::io;
 
 use roving_scheduler::channel::{Registration, Selectable, Ticket};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::nowait::is_ready;
 use crate::readiness::Direction;
 use crate::source::Source;
 
-/// A direction of a socket that a [`select!`](roving_scheduler::select!) can wait for: see
+/// A direction of a descriptor that a [`select!`](roving_scheduler::select!) can wait for: see
 /// [`TcpStream::readable`](crate::net::TcpStream::readable).
 pub struct Ready<'a> {
     source: &'a Source,
@@ -40,15 +40,7 @@ impl Selectable for Ready<'_> {
 impl Source {
     /// Asks the system whether a direction is ready.
     pub(crate) fn is_ready(&self, direction: Direction) -> io::Result<bool> {
-        let interest = match direction {
-            Direction::Read => PollFlags::IN,
-            Direction::Write => PollFlags::OUT,
-        };
-        let ready = poll(
-            &mut [PollFd::from_borrowed_fd(self.fd(), interest)],
-            Some(&Timespec::default()),
-        )?;
-        Ok(ready > 0)
+        Ok(is_ready(self.fd(), direction.events())?)
     }
 
     /// Leaves a ticket for the next edge, unless `is_ready` says so or there has been one since it was asked.

@@ -229,7 +229,7 @@ impl Shared {
 
     fn timeout_of(&self, direction: Direction) -> &AtomicU64 {
         match direction {
-            Direction::Read => &self.read_timeout,
+            Direction::Read | Direction::Priority => &self.read_timeout,
             Direction::Write => &self.write_timeout,
         }
     }
@@ -253,7 +253,7 @@ impl Shared {
 
 fn timeout_option(direction: Direction) -> Timeout {
     match direction {
-        Direction::Read => Timeout::Recv,
+        Direction::Read | Direction::Priority => Timeout::Recv,
         Direction::Write => Timeout::Send,
     }
 }

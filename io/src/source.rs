@@ -340,15 +340,11 @@ fn wait_alone(
     direction: Direction,
     deadline: Option<Instant>,
 ) -> io::Result<Woken> {
-    let interest = match direction {
-        Direction::Read => PollFlags::IN,
-        Direction::Write => PollFlags::OUT,
-    };
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         // A timeout that cannot be told to the kernel is longer than anybody will wait.
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        let mut fds = [PollFd::from_borrowed_fd(fd, interest)];
+        let mut fds = [PollFd::from_borrowed_fd(fd, direction.events())];
         match poll(&mut fds, timeout.as_ref()) {
             Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(Woken::TimedOut),
             Ok(0) | Err(Errno::INTR) => {}

@@ -35,6 +35,7 @@ impl Why for Operation<'_> {
                 return write!(f, "connect from {own}");
             }
             Direction::Write => write!(f, "write on {own}")?,
+            Direction::Priority => write!(f, "priority on {own}")?,
         }
         match peer.ok().flatten().and_then(shown) {
             Some(peer) => write!(f, " -> {peer}"),
@@ -46,6 +47,7 @@ impl Why for Operation<'_> {
         match self.direction {
             Direction::Read => "read",
             Direction::Write => "write",
+            Direction::Priority => "priority",
         }
     }
 }

@@ -1,4 +1,12 @@
-//! Descriptors in futures.
+//! Reading and writing. Mirrors [`std::io`].
+//!
+//! Traits, buffers, errors and all else that never blocks by itself are std's own, so `use roving::io` takes the place of
+//! `use std::io`. What blocks is here, and blocks the green thread alone:
+//!
+//! - [`pipe()`], whose ends other processes may share;
+//! - [`Watched`], any other descriptor that tells when it is ready.
+//!
+//! # Futures
 //!
 //! A blocking call parks a green thread, and needs no future. Libraries that are written with futures want
 //! to read and write in their own way: for them, `Async` makes of a stream of this crate one that they
@@ -7,7 +15,8 @@
 //! [`TcpStream::connect_async`](crate::net::TcpStream::connect_async),
 //! [`read_async`](crate::net::TcpStream::read_async) and
 //! [`write_async`](crate::net::TcpStream::write_async), and those of
-//! [`UdpSocket`](crate::net::UdpSocket::recv_from_async) and of [Unix sockets](crate::os::unix::net).
+//! [`UdpSocket`](crate::net::UdpSocket::recv_from_async), of [Unix sockets](crate::os::unix::net) and of
+//! [pipes](PipeReader::read_async).
 //!
 //! - They work in any executor, on any thread, green or not, and may move from one to another. On a green
 //!   thread they wait with its runtime's IO driver; elsewhere with that of the global runtime, which
@@ -30,8 +39,20 @@
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 mod adapter;
 mod byte_stream;
+mod pipe;
+mod watched;
 
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 pub use self::adapter::Async;
 pub use self::byte_stream::ByteStream;
+// All that is stable and neither blocks nor is replaced here. No glob, by which what blocks could come in unnoticed.
+pub use std::io::{
+    BufRead, BufReader, BufWriter, Bytes, Chain, Cursor, Empty, Error, ErrorKind, IntoInnerError,
+    IoSlice, IoSliceMut, LineWriter, Lines, Read, Repeat, Result, Seek, SeekFrom, Sink, Split,
+    Take, Write, WriterPanicked, copy, empty, prelude, read_to_string, repeat, sink,
+};
+
 pub(crate) use self::byte_stream::{MOST_BUFFERS, Raw, moved, read_async, write_async};
+pub use self::pipe::{PipeReader, PipeWriter, pipe};
+pub use self::watched::Watched;
+pub use crate::ready::Ready;

@@ -133,7 +133,7 @@ pub(crate) fn transmit_with<S: Stream + ?Sized>(
 }
 
 /// What is left of `bufs` without the first `bytes`.
-fn skip<'a>(bufs: &'a [IoSlice<'_>], mut bytes: usize) -> Vec<IoSlice<'a>> {
+pub(crate) fn skip<'a>(bufs: &'a [IoSlice<'_>], mut bytes: usize) -> Vec<IoSlice<'a>> {
     let mut rest = Vec::with_capacity(bufs.len());
     for buf in bufs {
         let skipped = bytes.min(buf.len());

@@ -1,0 +1,132 @@
+//! One end of a pipe, or of anything else that bytes go into or come out of, whose open file description another process
+//! may have too.
+//!
+//! It is as blocking or non-blocking as whoever made it has left it, and stays so: see [`nowait`](crate::nowait). If it is
+//! non-blocking, operations that would block fail, as they do in std; that is asked for each time, since another process
+//! may change it.
+
+use std::future;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::fs::{OFlags, fcntl_getfl};
+
+use crate::io::MOST_BUFFERS;
+use crate::net::stream::skip;
+use crate::nowait::NoWait;
+use crate::polled::Pending;
+use crate::readiness::Direction;
+use crate::ready::Ready;
+use crate::source::{Attempt, Patience, Source};
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct End {
+    source: Source,
+    nowait: NoWait,
+}
+
+impl End {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self {
+            source: Source::new(fd),
+            nowait: NoWait::default(),
+        }
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.source.fd()
+    }
+
+    /// Gives the descriptor away.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.source.into_fd()
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self::new(self.fd().try_clone_to_owned()?))
+    }
+
+    pub(crate) fn ready(&self, direction: Direction) -> Ready<'_> {
+        Ready::new(&self.source, direction)
+    }
+
+    /// Reads what is there, as soon as there is something. Gives 0 at the end.
+    #[track_caller]
+    pub(crate) fn read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let most = bufs.len().min(MOST_BUFFERS);
+        let bufs = &mut bufs[..most];
+        let patience = || self.patience();
+        self.source.operate(Direction::Read, patience, |_| {
+            Attempt::of(self.nowait.read(self.fd(), bufs))
+        })
+    }
+
+    /// Writes all. Gives the number of bytes written if there are any, since an error comes again with the next write.
+    #[track_caller]
+    pub(crate) fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bufs = &bufs[..bufs.len().min(MOST_BUFFERS)];
+        let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let patience = || self.patience();
+        let mut written = 0;
+        let result = self.source.operate(Direction::Write, patience, |signs| {
+            loop {
+                // To try would take the error from the next write.
+                if signs.hung_up && written > 0 {
+                    return Ok(Attempt::Done(()));
+                }
+                let result = match written {
+                    0 => self.nowait.write(self.fd(), bufs),
+                    _ => self.nowait.write(self.fd(), &skip(bufs, written)),
+                };
+                match result {
+                    Ok(more) => written += more,
+                    Err(error) => return Attempt::of(Err(error)),
+                }
+                // Only an error says that there is no more room.
+                if written == total {
+                    return Ok(Attempt::Done(()));
+                }
+            }
+        });
+        match result {
+            Err(error) if written == 0 => Err(error),
+            _ => Ok(written),
+        }
+    }
+
+    /// Reads once, as a future.
+    pub(crate) async fn read_async(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut pending = Pending::default();
+        let mut bufs = [IoSliceMut::new(buf)];
+        future::poll_fn(|context| {
+            let source = &self.source;
+            source.poll_operate(&mut pending, Direction::Read, context, |_| {
+                Attempt::of(self.nowait.read(self.fd(), &mut bufs))
+            })
+        })
+        .await
+    }
+
+    /// Writes once, as a future: what there is room for, or less.
+    pub(crate) async fn write_async(&self, buf: &[u8]) -> io::Result<usize> {
+        let mut pending = Pending::default();
+        future::poll_fn(|context| {
+            let source = &self.source;
+            source.poll_operate(&mut pending, Direction::Write, context, |_| {
+                Attempt::of(self.nowait.write(self.fd(), &[IoSlice::new(buf)]))
+            })
+        })
+        .await
+    }
+
+    /// How long an operation that begins to wait now may wait.
+    fn patience(&self) -> io::Result<Patience> {
+        let is_nonblocking = fcntl_getfl(self.fd())?.contains(OFlags::NONBLOCK);
+        Ok(if is_nonblocking {
+            Patience::None
+        } else {
+            Patience::Forever
+        })
+    }
+}

@@ -1,0 +1,265 @@
+//! Pipes. Mirrors what `std::io` has of them.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::process::Stdio;
+
+use crate::end::End;
+use crate::readiness::Direction;
+use crate::ready::Ready;
+
+/// Makes a pipe: what is written to one end comes out of the other. Mirrors [`std::io::pipe`].
+///
+/// Within one process channels are better and faster; a pipe is for what is written or read by another process, or by code
+/// that wants a descriptor. Both ends are closed in other programs that this one starts, unless they are given to them.
+///
+/// The system keeps some bytes (64 KiB on Linux); a write to a full pipe waits until somebody reads. Pieces of up to
+/// `PIPE_BUF` bytes (4096 on Linux) are written as a whole.
+///
+/// # Errors
+///
+/// Those of `pipe`.
+///
+/// # Examples
+///
+/// ```
+/// use roving::io::{self, Read, Write};
+/// use std::process::Command;
+///
+/// # fn main() -> io::Result<()> {
+/// let (mut reader, writer) = io::pipe()?;
+/// // The command has the writer, which is closed here with it.
+/// let mut child = Command::new("echo").arg("hello").stdout(writer).spawn()?;
+/// let mut said = String::new();
+/// reader.read_to_string(&mut said)?;
+/// assert_eq!(said, "hello\n");
+/// roving::blocking(|| child.wait())?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((reader.into(), writer.into()))
+}
+
+/// The end of a [`pipe`] that is read. Mirrors [`std::io::PipeReader`].
+///
+/// A read waits until there is something. When all writers are closed, here and in other processes, it gives what is left
+/// and then 0.
+///
+/// Its open file description stays as it is, so that it can be shared with other processes; if somebody makes it non-blocking,
+/// reads that would wait fail with [`WouldBlock`](io::ErrorKind::WouldBlock).
+pub struct PipeReader(End);
+
+/// The end of a [`pipe`] that is written. Mirrors [`std::io::PipeWriter`].
+///
+/// A write waits until all is written. When all readers are closed, here and in other processes, it fails with
+/// [`BrokenPipe`](io::ErrorKind::BrokenPipe), unless it has written a part.
+///
+/// Its open file description stays as it is, so that it can be shared with other processes; if somebody makes it non-blocking,
+/// writes that would wait fail with [`WouldBlock`](io::ErrorKind::WouldBlock).
+pub struct PipeWriter(End);
+
+impl PipeReader {
+    /// Makes another handle to the same end. Each byte goes to one reader.
+    ///
+    /// # Errors
+    ///
+    /// Those of `dup`.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
+    /// What a [`select!`](roving_scheduler::select!) waits for until a read would not block: there is data, or the end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use roving::channel::after;
+    /// use roving::io;
+    ///
+    /// # fn main() -> io::Result<()> {
+    /// let (reader, writer) = io::pipe()?;
+    /// let ended = || roving::select! {
+    ///     readable(reader) => true,
+    ///     recv(after(Duration::from_millis(1))) -> _ => false,
+    /// };
+    /// assert!(!ended());
+    /// drop(writer);
+    /// assert!(ended());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn readable(&self) -> Ready<'_> {
+        self.0.ready(Direction::Read)
+    }
+
+    /// Reads once, as soon as there is something: a read as a future, in any executor. Gives 0 at the end.
+    ///
+    /// If it is dropped before it is ready, it has read nothing. A non-blocking mode has no effect on it.
+    ///
+    /// # Errors
+    ///
+    /// As for a read.
+    pub async fn read_async(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read_async(buf).await
+    }
+}
+
+impl PipeWriter {
+    /// Makes another handle to the same end. The reader comes to the end when all are closed.
+    ///
+    /// # Errors
+    ///
+    /// Those of `dup`.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
+    /// What a [`select!`](roving_scheduler::select!) waits for until a write of up to `PIPE_BUF` bytes would not block: there is
+    /// room, or nobody reads any more.
+    pub fn writable(&self) -> Ready<'_> {
+        self.0.ready(Direction::Write)
+    }
+
+    /// Writes what there is room for, as soon as there is some: a write as a future, in any executor. It may write a part,
+    /// unlike a blocking write.
+    ///
+    /// If it is dropped before it is ready, it has written nothing. A non-blocking mode has no effect on it.
+    ///
+    /// # Errors
+    ///
+    /// As for a write.
+    pub async fn write_async(&self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write_async(buf).await
+    }
+}
+
+impl Read for &PipeReader {
+    #[track_caller]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(&mut [IoSliceMut::new(buf)])
+    }
+
+    #[track_caller]
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.0.read(bufs)
+    }
+}
+
+impl Read for PipeReader {
+    #[track_caller]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+
+    #[track_caller]
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(bufs)
+    }
+}
+
+impl Write for &PipeWriter {
+    #[track_caller]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write(&[IoSlice::new(buf)])
+    }
+
+    #[track_caller]
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for PipeWriter {
+    #[track_caller]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    #[track_caller]
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+macro_rules! conversions {
+    ($End:ident) => {
+        impl fmt::Debug for $End {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($End))
+                    .field("fd", &self.as_raw_fd())
+                    .finish()
+            }
+        }
+
+        impl AsFd for $End {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.0.fd()
+            }
+        }
+
+        impl AsRawFd for $End {
+            fn as_raw_fd(&self) -> RawFd {
+                self.0.fd().as_raw_fd()
+            }
+        }
+
+        impl IntoRawFd for $End {
+            fn into_raw_fd(self) -> RawFd {
+                self.0.into_fd().into_raw_fd()
+            }
+        }
+
+        impl FromRawFd for $End {
+            unsafe fn from_raw_fd(fd: RawFd) -> Self {
+                // SAFETY: the caller owns the descriptor and gives it away, as this function's contract asks.
+                unsafe { OwnedFd::from_raw_fd(fd) }.into()
+            }
+        }
+
+        impl From<OwnedFd> for $End {
+            fn from(fd: OwnedFd) -> Self {
+                Self(End::new(fd))
+            }
+        }
+
+        impl From<$End> for OwnedFd {
+            fn from(end: $End) -> Self {
+                end.0.into_fd()
+            }
+        }
+
+        impl From<io::$End> for $End {
+            fn from(end: io::$End) -> Self {
+                OwnedFd::from(end).into()
+            }
+        }
+
+        impl From<$End> for io::$End {
+            fn from(end: $End) -> Self {
+                OwnedFd::from(end).into()
+            }
+        }
+
+        impl From<$End> for Stdio {
+            fn from(end: $End) -> Self {
+                OwnedFd::from(end).into()
+            }
+        }
+    };
+}
+
+conversions!(PipeReader);
+conversions!(PipeWriter);

@@ -1,0 +1,384 @@
+//! [`Watched`]: any descriptor that tells when it is ready.
+
+use std::fmt;
+use std::future;
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use roving_scheduler::blocking;
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+
+use crate::nowait::is_ready;
+use crate::polled::Pending;
+use crate::readiness::Direction;
+use crate::ready::Ready;
+use crate::source::{Attempt, Patience, Source};
+
+/// Any descriptor that tells when it is ready, and with it what this crate knows nothing of: an eventfd, a timer, inotify,
+/// netlink, a terminal, a serial line, the epoll instance of another library, the socket of a database's client.
+///
+/// Green threads, futures and a [`select!`](roving_scheduler::select!) wait for it, and so do plain OS threads. What is done
+/// when it is ready is a closure, which fails with [`WouldBlock`](ErrorKind::WouldBlock) if there was nothing to do: then it is
+/// waited for the next time. Several threads may wait at once.
+///
+/// It waits with a duplicate of the descriptor, which is its own. So whatever happens to that in `T` (a [`get_mut`](Self::get_mut),
+/// a library that closes its socket) nobody else's descriptor is waited for by mistake; and what was watched stays open for
+/// as long as it is.
+///
+/// # Blocking mode
+///
+/// The descriptor is best in non-blocking mode, which its maker has a flag for. It is never changed here, since other processes
+/// may share it. If it is in blocking mode when it comes, each try is made after the system has said that it would not block. If
+/// somebody else has been faster the try blocks after all; another OS thread runs the other green threads then, but nothing ends it.
+///
+/// # Examples
+///
+#[cfg_attr(target_os = "linux", doc = "```")]
+#[cfg_attr(not(target_os = "linux"), doc = "```ignore")]
+/// use roving::io::Watched;
+/// use rustix::event::{EventfdFlags, eventfd};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+/// let events = std::sync::Arc::new(Watched::new(eventfd(0, flags)?)?);
+/// let told = events.clone();
+/// let waits = roving::go!(move || {
+///     let mut count = [0; 8];
+///     told.read_with(|fd| Ok(rustix::io::read(fd, &mut count)?))?;
+///     Ok::<_, std::io::Error>(u64::from_ne_bytes(count))
+/// });
+/// rustix::io::write(&*events, &3u64.to_ne_bytes())?;
+/// assert_eq!(waits.join().unwrap()?, 3);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Watched<T> {
+    // Closed first, so that a close that lingers is that of the source.
+    inner: T,
+    source: Source,
+    /// The description was in blocking mode when it came.
+    blocks: bool,
+}
+
+impl<T: AsFd> Watched<T> {
+    /// Makes a descriptor one that can be waited for.
+    ///
+    /// # Errors
+    ///
+    /// Those of `dup`, `fstat` and `fcntl`; [`InvalidInput`](ErrorKind::InvalidInput) for a file or a folder on a disk and whatever
+    /// else is always ready, and therefore cannot be waited for. What blocks there is called with
+    /// [`blocking`](roving_scheduler::blocking::run).
+    pub fn new(inner: T) -> io::Result<Self> {
+        let fd = inner.as_fd();
+        if !can_be_watched(fd)? {
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "cannot watch a descriptor that is always ready, as files are: use roving::fs or roving::blocking",
+            ));
+        }
+        let blocks = !fcntl_getfl(fd)?.contains(OFlags::NONBLOCK);
+        let source = Source::new(fd.try_clone_to_owned()?);
+        Ok(Self {
+            inner,
+            source,
+            blocks,
+        })
+    }
+}
+
+impl<T> Watched<T> {
+    /// What is watched.
+    pub fn get_ref(&self) -> &T {
+        &self.inner
+    }
+
+    /// What is watched. If its descriptor is exchanged for another, that is not watched.
+    pub fn get_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+
+    /// Gives back what was watched.
+    pub fn into_inner(self) -> T {
+        self.inner
+    }
+
+    /// What a [`select!`](roving_scheduler::select!) waits for until there is something to read, or the end.
+    ///
+    #[cfg_attr(target_os = "linux", doc = "```")]
+    #[cfg_attr(not(target_os = "linux"), doc = "```ignore")]
+    /// # use rustix::event::{EventfdFlags, eventfd};
+    /// # use roving::{channel::after, io::Watched};
+    /// # use std::time::Duration;
+    /// # fn main() -> std::io::Result<()> {
+    /// let events = Watched::new(eventfd(0, EventfdFlags::NONBLOCK)?)?;
+    /// roving::select! {
+    ///     readable(events) => println!("an event"),
+    ///     recv(after(Duration::from_millis(1))) -> _ => println!("none yet"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn readable(&self) -> Ready<'_> {
+        Ready::new(&self.source, Direction::Read)
+    }
+
+    /// What a [`select!`](roving_scheduler::select!) waits for until something can be written, or there is an error.
+    pub fn writable(&self) -> Ready<'_> {
+        Ready::new(&self.source, Direction::Write)
+    }
+
+    /// What a [`select!`](roving_scheduler::select!) waits for, in an arm `ready(watched.priority())`, until there is something
+    /// of priority: urgent data of a TCP connection, a change on the other side of a terminal, of a file in `/sys` or of
+    /// `/proc/mounts`.
+    #[cfg(target_os = "linux")]
+    pub fn priority(&self) -> Ready<'_> {
+        Ready::new(&self.source, Direction::Priority)
+    }
+
+    /// Does what `f` does, as soon as there is something to read: tries, and while that fails with
+    /// [`WouldBlock`](ErrorKind::WouldBlock), waits and tries again.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`; those of a wait: the thread was cancelled, or a [deadline](roving_scheduler::deadline()) came.
+    #[track_caller]
+    pub fn read_with<R>(&self, f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.with(Direction::Read, f)
+    }
+
+    /// Does what `f` does, as soon as something can be written: see [`read_with`](Self::read_with).
+    ///
+    /// # Errors
+    ///
+    /// As those of `read_with`.
+    #[track_caller]
+    pub fn write_with<R>(&self, f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.with(Direction::Write, f)
+    }
+
+    /// Waits until there is something to read, or the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of a wait: the thread was cancelled, or a [deadline](roving_scheduler::deadline()) came.
+    #[track_caller]
+    pub fn wait_readable(&self) -> io::Result<()> {
+        self.wait(Direction::Read)
+    }
+
+    /// Waits until something can be written, or there is an error.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`wait_readable`](Self::wait_readable).
+    #[track_caller]
+    pub fn wait_writable(&self) -> io::Result<()> {
+        self.wait(Direction::Write)
+    }
+
+    /// Waits until there is something of priority: see [`priority`](Self::priority).
+    ///
+    /// # Errors
+    ///
+    /// As those of [`wait_readable`](Self::wait_readable).
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub fn wait_priority(&self) -> io::Result<()> {
+        self.wait(Direction::Priority)
+    }
+
+    /// [`read_with`](Self::read_with) as a future, in any executor. It makes no use of `f` before there is something to read, and
+    /// none after it has been dropped.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub async fn read_with_async<R>(&self, f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.with_async(Direction::Read, f).await
+    }
+
+    /// [`write_with`](Self::write_with) as a future, in any executor.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub async fn write_with_async<R>(&self, f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.with_async(Direction::Write, f).await
+    }
+
+    #[track_caller]
+    fn with<R>(
+        &self,
+        direction: Direction,
+        mut f: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let patience = || Ok(Patience::Forever);
+        self.source
+            .operate(direction, patience, |_| self.attempt(direction, &mut f))
+    }
+
+    async fn with_async<R>(
+        &self,
+        direction: Direction,
+        mut f: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let mut pending = Pending::default();
+        future::poll_fn(|context| {
+            let source = &self.source;
+            source.poll_operate(&mut pending, direction, context, |_| {
+                self.attempt(direction, &mut f)
+            })
+        })
+        .await
+    }
+
+    fn attempt<R>(
+        &self,
+        direction: Direction,
+        f: &mut impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<Attempt<R>> {
+        let result = if !self.blocks {
+            f(&self.inner)
+        } else if is_ready(self.source.fd(), direction.events())? {
+            blocking::run(|| f(&self.inner))
+        } else {
+            return Ok(Attempt::WouldBlock);
+        };
+        match result {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Attempt::WouldBlock),
+            result => Ok(Attempt::Done(result?)),
+        }
+    }
+
+    #[track_caller]
+    fn wait(&self, direction: Direction) -> io::Result<()> {
+        let patience = || Ok(Patience::Forever);
+        self.source.operate(direction, patience, |_| {
+            let ready = is_ready(self.source.fd(), direction.events())?;
+            Ok(if ready {
+                Attempt::Done(())
+            } else {
+                Attempt::WouldBlock
+            })
+        })
+    }
+}
+
+/// Whether the system tells when `fd` is ready.
+fn can_be_watched(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    match FileType::from_raw_mode(fstat(fd)?.st_mode) {
+        // Some files that are on no disk can be, and so can some devices: the driver would be refused the others.
+        FileType::RegularFile
+        | FileType::Directory
+        | FileType::BlockDevice
+        | FileType::CharacterDevice => takes(fd),
+        _ => Ok(true),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn takes(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    use rustix::event::epoll::{CreateFlags, EventData, EventFlags, add, create};
+
+    let epoll = create(CreateFlags::CLOEXEC)?;
+    match add(&epoll, fd, EventData::new_u64(0), EventFlags::IN) {
+        Err(rustix::io::Errno::PERM) => Ok(false),
+        result => Ok(result.map(|()| true)?),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn takes(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let kind = FileType::from_raw_mode(fstat(fd)?.st_mode);
+    Ok(kind == FileType::CharacterDevice)
+}
+
+impl<T> Read for &Watched<T>
+where
+    for<'a> &'a T: Read,
+{
+    #[track_caller]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_with(|mut inner| inner.read(buf))
+    }
+
+    #[track_caller]
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.read_with(|mut inner| inner.read_vectored(bufs))
+    }
+}
+
+impl<T> Read for Watched<T>
+where
+    for<'a> &'a T: Read,
+{
+    #[track_caller]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+
+    #[track_caller]
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(bufs)
+    }
+}
+
+/// A write may write a part.
+impl<T> Write for &Watched<T>
+where
+    for<'a> &'a T: Write,
+{
+    #[track_caller]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.write_with(|mut inner| inner.write(buf))
+    }
+
+    #[track_caller]
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_with(|mut inner| inner.write_vectored(bufs))
+    }
+
+    #[track_caller]
+    fn flush(&mut self) -> io::Result<()> {
+        self.write_with(|mut inner| inner.flush())
+    }
+}
+
+/// A write may write a part.
+impl<T> Write for Watched<T>
+where
+    for<'a> &'a T: Write,
+{
+    #[track_caller]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    #[track_caller]
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(bufs)
+    }
+
+    #[track_caller]
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self).flush()
+    }
+}
+
+impl<T: AsFd> AsFd for Watched<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
+impl<T: AsRawFd> AsRawFd for Watched<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.inner.as_raw_fd()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Watched<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watched").field(&self.inner).finish()
+    }
+}

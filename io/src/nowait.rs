@@ -1,0 +1,169 @@
+//! Reading and writing without blocking, on descriptors whose mode is not ours to change.
+//!
+//! Another process may have the open file description too: it has inherited the same terminal, or gets the end of a pipe.
+//! To make that non-blocking would make it so for all of them. So each call is kept from blocking by itself, in one of three
+//! ways:
+//!
+//! - By a flag, `RWF_NOWAIT`, which Linux knows for sockets and, since 6.4, for pipes.
+//! - By asking `poll` first. A read then takes what is there, and a write gives no more than a pipe that is ready has room for. If
+//!   another thread or process is faster, the call waits after all; therefore its worker's place is handed over.
+//! - By handing over at once, where `poll` knows nothing: files.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use roving_scheduler::blocking;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
+use rustix::io::{Errno, readv, write, writev};
+use rustix::pipe::PIPE_BUF;
+
+/// How calls on one descriptor are kept from blocking, as far as that is known.
+#[derive(Debug, Default)]
+pub(crate) struct NoWait(AtomicU8);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Way {
+    Flag = 1,
+    Poll,
+    HandOver,
+}
+
+impl NoWait {
+    /// Reads, or fails with `AGAIN` where that would block.
+    pub(crate) fn read(
+        &self,
+        fd: BorrowedFd<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Result<usize, Errno> {
+        if bufs.iter().all(|buf| buf.is_empty()) {
+            // There is nothing to wait for.
+            return readv(fd, bufs);
+        }
+        if self.way(fd)? == Way::Flag {
+            match flagged::read(fd, bufs) {
+                Err(error) if flagged::is_refused(error) => self.set(Way::Poll),
+                result => return result,
+            }
+        }
+        if self.way(fd)? == Way::Poll && !is_ready(fd, PollFlags::IN)? {
+            return Err(Errno::AGAIN);
+        }
+        blocking::run(|| readv(fd, bufs))
+    }
+
+    /// Writes what there is room for, or less, or fails with `AGAIN` where that would block.
+    pub(crate) fn write(&self, fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        let Some(first) = bufs.iter().find(|buf| !buf.is_empty()) else {
+            return writev(fd, bufs);
+        };
+        if self.way(fd)? == Way::Flag {
+            match flagged::write(fd, bufs) {
+                Err(error) if flagged::is_refused(error) => self.set(Way::Poll),
+                result => return result,
+            }
+        }
+        if self.way(fd)? == Way::HandOver {
+            return blocking::run(|| writev(fd, bufs));
+        }
+        if !is_ready(fd, PollFlags::OUT)? {
+            return Err(Errno::AGAIN);
+        }
+        let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+        blocking::run(|| {
+            if total <= PIPE_BUF {
+                // Not to be torn apart.
+                writev(fd, bufs)
+            } else {
+                write(fd, &first[..first.len().min(PIPE_BUF)])
+            }
+        })
+    }
+
+    fn way(&self, fd: BorrowedFd<'_>) -> Result<Way, Errno> {
+        const FLAG: u8 = Way::Flag as u8;
+        const POLL: u8 = Way::Poll as u8;
+        const HAND_OVER: u8 = Way::HandOver as u8;
+        // Relaxed: whoever does not see what another has found out finds it out again.
+        match self.0.load(Ordering::Relaxed) {
+            FLAG => Ok(Way::Flag),
+            POLL => Ok(Way::Poll),
+            HAND_OVER => Ok(Way::HandOver),
+            _ => {
+                let way = match FileType::from_raw_mode(fstat(fd)?.st_mode) {
+                    FileType::Fifo | FileType::Socket | FileType::CharacterDevice => flagged::WAY,
+                    _ => Way::HandOver,
+                };
+                self.set(way);
+                Ok(way)
+            }
+        }
+    }
+
+    fn set(&self, way: Way) {
+        self.0.store(way as u8, Ordering::Relaxed);
+    }
+}
+
+/// Whether one of `events`, or the end, has come.
+pub(crate) fn is_ready(fd: BorrowedFd<'_>, events: PollFlags) -> Result<bool, Errno> {
+    let mut fds = [PollFd::from_borrowed_fd(fd, events)];
+    Ok(poll(&mut fds, Some(&Timespec::default()))? > 0)
+}
+
+/// The calls that a flag keeps from blocking.
+#[cfg(target_os = "linux")]
+mod flagged {
+    use std::io::{IoSlice, IoSliceMut};
+    use std::os::fd::BorrowedFd;
+
+    use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
+
+    use super::Way;
+
+    /// What to begin with.
+    pub(super) const WAY: Way = Way::Flag;
+
+    /// Where the descriptor is.
+    const HERE: u64 = u64::MAX;
+
+    pub(super) fn read(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+        preadv2(fd, bufs, HERE, ReadWriteFlags::NOWAIT)
+    }
+
+    pub(super) fn write(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        pwritev2(fd, bufs, HERE, ReadWriteFlags::NOWAIT)
+    }
+
+    /// Whether the error may be due to the flag: the descriptor, the kernel or a sandbox does not know it.
+    pub(super) fn is_refused(error: Errno) -> bool {
+        [Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL, Errno::PERM].contains(&error)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod flagged {
+    use std::io::{IoSlice, IoSliceMut};
+    use std::os::fd::BorrowedFd;
+
+    use rustix::io::Errno;
+
+    use super::Way;
+
+    /// There are none.
+    pub(super) const WAY: Way = Way::Poll;
+
+    pub(super) fn read(_: BorrowedFd<'_>, _: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    pub(super) fn write(_: BorrowedFd<'_>, _: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    pub(super) fn is_refused(error: Errno) -> bool {
+        error == Errno::NOSYS
+    }
+}
