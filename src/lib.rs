@@ -101,6 +101,72 @@ macro_rules! __go_expects {
     };
 }
 
+/// Prints to the [standard output](io::Stdout), which may block the green thread but not its worker. Mirrors [`std::print!`].
+///
+/// # Panics
+///
+/// Panics if writing fails. A thread that has been cancelled unwinds if it would have to wait.
+#[macro_export]
+macro_rules! print {
+    ($($arg:tt)*) => {
+        $crate::io::print_to_stdout(::std::format_args!($($arg)*))
+    };
+}
+
+/// Prints a line to the [standard output](io::Stdout), which may block the green thread but not its worker. Mirrors
+/// [`std::println!`].
+///
+/// # Panics
+///
+/// As [`print!`](crate::print!).
+///
+/// # Examples
+///
+/// ```
+/// use roving::println;
+///
+/// let name = "world";
+/// println!("hello, {name}");
+/// println!();
+/// ```
+#[macro_export]
+macro_rules! println {
+    () => {
+        $crate::print!("\n")
+    };
+    ($($arg:tt)*) => {
+        $crate::print!("{}\n", ::std::format_args!($($arg)*))
+    };
+}
+
+/// Prints to the [standard error](io::Stderr), which may block the green thread but not its worker. Mirrors [`std::eprint!`].
+///
+/// # Panics
+///
+/// As [`print!`](crate::print!).
+#[macro_export]
+macro_rules! eprint {
+    ($($arg:tt)*) => {
+        $crate::io::print_to_stderr(::std::format_args!($($arg)*))
+    };
+}
+
+/// Prints a line to the [standard error](io::Stderr), which may block the green thread but not its worker. Mirrors
+/// [`std::eprintln!`].
+///
+/// # Panics
+///
+/// As [`print!`](crate::print!).
+#[macro_export]
+macro_rules! eprintln {
+    () => {
+        $crate::eprint!("\n")
+    };
+    ($($arg:tt)*) => {
+        $crate::eprint!("{}\n", ::std::format_args!($($arg)*))
+    };
+}
+
 /// The example in the README compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -47,6 +47,10 @@ impl End {
         Ok(Self::new(self.fd().try_clone_to_owned()?))
     }
 
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
     pub(crate) fn ready(&self, direction: Direction) -> Ready<'_> {
         Ready::new(&self.source, direction)
     }
@@ -121,7 +125,7 @@ impl End {
     }
 
     /// How long an operation that begins to wait now may wait.
-    fn patience(&self) -> io::Result<Patience> {
+    pub(crate) fn patience(&self) -> io::Result<Patience> {
         let is_nonblocking = fcntl_getfl(self.fd())?.contains(OFlags::NONBLOCK);
         Ok(if is_nonblocking {
             Patience::None

@@ -48,7 +48,7 @@ use crate::event::{Event, Key};
 /// What an operation waits for. Debuggers read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Direction {
+pub enum Direction {
     /// Data, a connection to accept, or the end of the stream.
     Read,
     /// Room for data, or the end of an attempt to connect.

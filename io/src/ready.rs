@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use roving_scheduler::channel::{Registration, Selectable, Ticket};
 
@@ -16,24 +17,57 @@ use crate::source::Source;
 /// A direction of a descriptor that a [`select!`](roving_scheduler::select!) can wait for: see
 /// [`TcpStream::readable`](crate::net::TcpStream::readable).
 pub struct Ready<'a> {
-    source: &'a Source,
+    of: Of<'a>,
     direction: Direction,
+}
+
+enum Of<'a> {
+    Source(&'a Source),
+    /// Nobody's: another descriptor may be put in its place, so it is waited for with a duplicate.
+    Descriptor(BorrowedFd<'a>),
 }
 
 impl<'a> Ready<'a> {
     pub(crate) fn new(source: &'a Source, direction: Direction) -> Self {
-        Self { source, direction }
+        Self {
+            of: Of::Source(source),
+            direction,
+        }
+    }
+
+    /// That of a descriptor which may become another one.
+    pub(crate) fn unregistered(fd: BorrowedFd<'a>, direction: Direction) -> Self {
+        Self {
+            of: Of::Descriptor(fd),
+            direction,
+        }
     }
 }
 
 impl Selectable for Ready<'_> {
     fn is_ready(&self) -> io::Result<bool> {
-        self.source.is_ready(self.direction)
+        match self.of {
+            Of::Source(source) => source.is_ready(self.direction),
+            Of::Descriptor(fd) => Ok(is_ready(fd, self.direction.events())?),
+        }
     }
 
     fn watch(&self, ticket: Ticket) -> io::Result<Option<Registration<'_>>> {
-        let is_ready = || self.is_ready();
-        self.source.watch(self.direction, ticket, is_ready)
+        let fd = match self.of {
+            Of::Source(source) => {
+                return source.watch(self.direction, ticket, || source.is_ready(self.direction));
+            }
+            Of::Descriptor(fd) => fd,
+        };
+        let source = Source::new(fd.try_clone_to_owned()?);
+        let is_ready = || source.is_ready(self.direction);
+        let registered = source.watch(self.direction, ticket, is_ready)?;
+        Ok(registered.map(|registered| {
+            Registration::new(move || {
+                drop(registered);
+                drop(source);
+            })
+        }))
     }
 }
 

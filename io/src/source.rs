@@ -37,7 +37,7 @@ use crate::why::Operation;
 
 /// How many operations on one descriptor come between two that let others run first. Divides the
 /// range of the counter.
-const TURNS: u8 = 128;
+pub(crate) const TURNS: u8 = 128;
 
 /// See the [module](self).
 pub struct Source {
@@ -113,7 +113,7 @@ pub(crate) struct Signs {
 
 /// How long an operation may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub enum Patience {
     /// Not at all: the socket is in non-blocking mode.
     None,
     Until(Instant),

@@ -4,6 +4,8 @@
 //! `use std::io`. What blocks is here, and blocks the green thread alone:
 //!
 //! - [`pipe()`], whose ends other processes may share;
+//! - [`stdin()`], [`stdout()`] and [`stderr()`], which other processes share;
+//! - [`splice()`], which moves bytes from one descriptor to another by the system;
 //! - [`Watched`], any other descriptor that tells when it is ready.
 //!
 //! # Futures
@@ -40,6 +42,8 @@
 mod adapter;
 mod byte_stream;
 mod pipe;
+mod splice;
+mod stdio;
 mod watched;
 
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
@@ -54,5 +58,11 @@ pub use std::io::{
 
 pub(crate) use self::byte_stream::{MOST_BUFFERS, Raw, moved, read_async, write_async};
 pub use self::pipe::{PipeReader, PipeWriter, pipe};
+pub use self::splice::{SpliceFrom, SpliceTo, splice, splice_up_to};
+pub use self::stdio::{
+    IsTerminal, Stderr, StderrLock, Stdin, StdinLock, Stdout, StdoutLock, stderr, stdin, stdout,
+};
+#[doc(hidden)]
+pub use self::stdio::{print_to_stderr, print_to_stdout};
 pub use self::watched::Watched;
 pub use crate::ready::Ready;

@@ -8,6 +8,7 @@ use std::process::Stdio;
 use crate::end::End;
 use crate::readiness::Direction;
 use crate::ready::Ready;
+use crate::source::{Patience, Source};
 
 /// Makes a pipe: what is written to one end comes out of the other. Mirrors [`std::io::pipe`].
 ///
@@ -196,6 +197,16 @@ impl Write for PipeWriter {
 
 macro_rules! conversions {
     ($End:ident) => {
+        impl $End {
+            pub(crate) fn source(&self) -> &Source {
+                self.0.source()
+            }
+
+            pub(crate) fn patience(&self, _: Direction) -> io::Result<Patience> {
+                self.0.patience()
+            }
+        }
+
         impl fmt::Debug for $End {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($End))

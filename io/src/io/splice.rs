@@ -1,0 +1,416 @@
+//! [`splice`]: bytes from one descriptor to another, without a way through this process.
+//!
+//! The system moves bytes between a pipe and anything else. Where neither side is one, they go through a pipe of our own, that
+//! is empty between two steps. Each step waits until the side that is no pipe, or the one that is somebody else's, is ready:
+//!
+//! - The flag by which a step does not block is about the pipe only. A socket is asked by `poll` before, and is not given more than
+//!   it has room for then. The mode of its description, which other processes may share, is not changed.
+//! - A step from or to a file is handed over.
+//!
+//! What the system refuses is read and written.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::io::{PipeReader, PipeWriter, Raw};
+use crate::net::TcpStream;
+use crate::net::stream::Stream;
+use crate::os::unix::net::UnixStream;
+use crate::readiness::Direction;
+use crate::source::{Patience, Source};
+
+/// Moves all bytes from one descriptor to another until the end, and gives their number.
+///
+/// On Linux they do not go through this process: that takes fewer system calls than [`copy`](io::copy), and no copying. Elsewhere,
+/// and between descriptors for which the system does not do that, it is the same as `copy`. It reads and writes as the types
+/// themselves do: only the green thread waits, timeouts and modes count, deadlines and cancellations end it.
+///
+/// Nobody else should read `from` or write `to` meanwhile: a worker might wait for what another thread has taken away. Pages
+/// of a file are moved as they are, so what is written to it before they have arrived may arrive too.
+///
+/// # Errors
+///
+/// Those of reading and writing. Some bytes may have been read and not written then.
+///
+/// # Examples
+///
+/// ```
+/// use roving::go;
+/// use roving::io::{self, Read, Write};
+/// use roving::net::{Shutdown, TcpListener, TcpStream};
+///
+/// # fn main() -> io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let address = listener.local_addr()?;
+/// // Sends all back.
+/// go!(move || -> io::Result<u64> {
+///     let (stream, _) = listener.accept()?;
+///     io::splice(&stream, &stream)
+/// });
+/// let mut stream = TcpStream::connect(address)?;
+/// stream.write_all(b"hello")?;
+/// stream.shutdown(Shutdown::Write)?;
+/// assert_eq!(io::read_to_string(stream)?, "hello");
+/// # Ok(())
+/// # }
+/// ```
+#[track_caller]
+pub fn splice<R, W>(from: &R, to: &W) -> io::Result<u64>
+where
+    R: SpliceFrom + ?Sized,
+    W: SpliceTo + ?Sized,
+{
+    splice_up_to(from, to, u64::MAX)
+}
+
+/// Moves bytes from one descriptor to another until the end or until there have been `limit`, and gives their number: see
+/// [`splice`].
+///
+/// # Errors
+///
+/// As for `splice`.
+#[track_caller]
+pub fn splice_up_to<R, W>(from: &R, to: &W, limit: u64) -> io::Result<u64>
+where
+    R: SpliceFrom + ?Sized,
+    W: SpliceTo + ?Sized,
+{
+    let moved = system::splice(from, to, limit)?;
+    match moved {
+        Moved::All(moved) => Ok(moved),
+        Moved::Refused(moved) => {
+            let mut rest = Reads(from).take(limit - moved);
+            let copied = io::copy(&mut rest, &mut Writes(to))?;
+            Ok(moved + copied)
+        }
+    }
+}
+
+/// What [`splice`] can take bytes from: [`TcpStream`], [`UnixStream`], [`PipeReader`] and [`File`]. Others cannot implement it.
+pub trait SpliceFrom: From {}
+
+impl<T: From + ?Sized> SpliceFrom for T {}
+
+/// What [`splice`] can move bytes to: [`TcpStream`], [`UnixStream`], [`PipeWriter`] and [`File`]. Others cannot implement it.
+pub trait SpliceTo: To {}
+
+impl<T: To + ?Sized> SpliceTo for T {}
+
+/// One side.
+pub trait Side {
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// By what it is waited for; a file is not.
+    fn source(&self) -> Option<&Source>;
+
+    fn patience(&self, direction: Direction) -> io::Result<Patience>;
+}
+
+pub trait From: Side {
+    fn read(&self, buf: &mut [u8]) -> io::Result<usize>;
+}
+
+pub trait To: Side {
+    fn write(&self, buf: &[u8]) -> io::Result<usize>;
+}
+
+struct Reads<'a, T: ?Sized>(&'a T);
+
+impl<T: From + ?Sized> Read for Reads<'_, T> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+struct Writes<'a, T: ?Sized>(&'a T);
+
+impl<T: To + ?Sized> Write for Writes<'_, T> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Makes a stream a side, by the one who knows its source and its patience; and what is read or written of it.
+macro_rules! side {
+    ($Stream:ident by $Knows:ident, $Waits:ident: $($Way:ident $call:ident $buf:ty),*) => {
+        impl Side for $Stream {
+            fn fd(&self) -> BorrowedFd<'_> {
+                self.as_fd()
+            }
+
+            fn source(&self) -> Option<&Source> {
+                Some($Knows::source(self))
+            }
+
+            fn patience(&self, direction: Direction) -> io::Result<Patience> {
+                $Waits::patience(self, direction)
+            }
+        }
+
+        $(impl $Way for $Stream {
+            #[track_caller]
+            fn $call(&self, buf: $buf) -> io::Result<usize> {
+                (&mut &*self).$call(buf)
+            }
+        })*
+    };
+}
+
+side!(TcpStream by Raw, Stream: From read &mut [u8], To write &[u8]);
+side!(UnixStream by Raw, Stream: From read &mut [u8], To write &[u8]);
+side!(PipeReader by PipeReader, PipeReader: From read &mut [u8]);
+side!(PipeWriter by PipeWriter, PipeWriter: To write &[u8]);
+
+impl Side for File {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+
+    fn source(&self) -> Option<&Source> {
+        None
+    }
+
+    fn patience(&self, _: Direction) -> io::Result<Patience> {
+        Ok(Patience::Forever)
+    }
+}
+
+impl From for File {
+    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        roving_scheduler::blocking::run(|| (&mut &*self).read(buf))
+    }
+}
+
+impl To for File {
+    fn write(&self, buf: &[u8]) -> io::Result<usize> {
+        roving_scheduler::blocking::run(|| (&mut &*self).write(buf))
+    }
+}
+
+/// How far the system has gone along.
+enum Moved {
+    All(u64),
+    /// It does not do this, or not any more; so many bytes have been moved before.
+    Refused(u64),
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use super::*;
+
+    pub(super) fn splice(
+        _: &(impl From + ?Sized),
+        _: &(impl To + ?Sized),
+        _: u64,
+    ) -> io::Result<Moved> {
+        Ok(Moved::Refused(0))
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod system {
+    use std::os::fd::OwnedFd;
+
+    use roving_scheduler::blocking;
+    use rustix::fs::{FileType, fstat};
+    use rustix::io::{Errno, read};
+    use rustix::net::sockopt::socket_send_buffer_size;
+    use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with};
+
+    use super::*;
+    use crate::nowait::is_ready;
+    use crate::source::Attempt;
+
+    /// As much as a pipe keeps, unless somebody has changed that.
+    const STEP: usize = 1 << 16;
+
+    #[track_caller]
+    pub(super) fn splice(
+        from: &(impl From + ?Sized),
+        to: &(impl To + ?Sized),
+        limit: u64,
+    ) -> io::Result<Moved> {
+        let mut moved = 0;
+        // A side that is not waited for must not be waited for with the other.
+        let is_pipe = |side: Option<&Source>| match side {
+            Some(source) => {
+                let kind = FileType::from_raw_mode(fstat(source.fd())?.st_mode);
+                Ok::<_, io::Error>(kind == FileType::Fifo)
+            }
+            None => Ok(false),
+        };
+        if is_pipe(from.source())? {
+            while moved < limit {
+                match step_from_pipe(from, to, step(limit - moved))? {
+                    Some(0) => break,
+                    Some(more) => moved += more as u64,
+                    None => return Ok(Moved::Refused(moved)),
+                }
+            }
+            return Ok(Moved::All(moved));
+        }
+        if is_pipe(to.source())? {
+            while moved < limit {
+                match step_to_pipe(from, to, step(limit - moved))? {
+                    Some(0) => break,
+                    Some(more) => moved += more as u64,
+                    None => return Ok(Moved::Refused(moved)),
+                }
+            }
+            return Ok(Moved::All(moved));
+        }
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        while moved < limit {
+            let filled = match fill(from, &writer, step(limit - moved))? {
+                Some(0) => break,
+                Some(filled) => filled,
+                None => return Ok(Moved::Refused(moved)),
+            };
+            let mut left = filled;
+            while left > 0 {
+                match drain(&reader, to, left)? {
+                    Some(drained) => left -= drained,
+                    None => {
+                        write_rest(&reader, to, left)?;
+                        return Ok(Moved::Refused(moved + filled as u64));
+                    }
+                }
+            }
+            moved += filled as u64;
+        }
+        Ok(Moved::All(moved))
+    }
+
+    fn step(limit: u64) -> usize {
+        usize::try_from(limit).unwrap_or(usize::MAX).min(STEP)
+    }
+
+    /// Moves bytes once, or tells that the system does not do that.
+    fn move_once(
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        most: usize,
+    ) -> Result<Option<usize>, Errno> {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        match rustix::pipe::splice(from, None, to, None, most, flags) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::PERM) => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    /// From what is no pipe to a pipe of our own, which is empty.
+    #[track_caller]
+    fn fill(from: &(impl From + ?Sized), pipe: &OwnedFd, most: usize) -> io::Result<Option<usize>> {
+        when_ready(from, Direction::Read, || {
+            Attempt::of(move_once(from.fd(), pipe.as_fd(), most))
+        })
+    }
+
+    /// From a pipe of our own, which has `most` bytes, to what is no pipe.
+    #[track_caller]
+    fn drain(pipe: &OwnedFd, to: &(impl To + ?Sized), most: usize) -> io::Result<Option<usize>> {
+        when_ready(to, Direction::Write, || {
+            Attempt::of(move_once(pipe.as_fd(), to.fd(), room(to, most)))
+        })
+    }
+
+    /// From somebody else's pipe.
+    #[track_caller]
+    fn step_from_pipe(
+        from: &(impl From + ?Sized),
+        to: &(impl To + ?Sized),
+        most: usize,
+    ) -> io::Result<Option<usize>> {
+        loop {
+            when_ready(from, Direction::Read, || Ok(Attempt::Done(())))?;
+            let step = when_ready(to, Direction::Write, || {
+                match move_once(from.fd(), to.fd(), room(to, most)) {
+                    // Somebody else has emptied the pipe.
+                    Err(Errno::AGAIN) if !is_ready(from.fd(), Direction::Read.events())? => {
+                        Ok(Attempt::Done(None))
+                    }
+                    Err(Errno::AGAIN) => Ok(Attempt::WouldBlock),
+                    result => Ok(Attempt::Done(Some(result?))),
+                }
+            })?;
+            if let Some(step) = step {
+                return Ok(step);
+            }
+        }
+    }
+
+    /// From what is no pipe to somebody else's.
+    #[track_caller]
+    fn step_to_pipe(
+        from: &(impl From + ?Sized),
+        to: &(impl To + ?Sized),
+        most: usize,
+    ) -> io::Result<Option<usize>> {
+        loop {
+            when_ready(to, Direction::Write, || Ok(Attempt::Done(())))?;
+            let step = when_ready(from, Direction::Read, || {
+                match move_once(from.fd(), to.fd(), most) {
+                    // Somebody else has filled the pipe.
+                    Err(Errno::AGAIN) if !is_ready(to.fd(), Direction::Write.events())? => {
+                        Ok(Attempt::Done(None))
+                    }
+                    Err(Errno::AGAIN) => Ok(Attempt::WouldBlock),
+                    result => Ok(Attempt::Done(Some(result?))),
+                }
+            })?;
+            if let Some(step) = step {
+                return Ok(step);
+            }
+        }
+    }
+
+    /// Does what `attempt` does, as soon as the side is ready. A file always is, and `attempt` is handed over.
+    #[track_caller]
+    fn when_ready<T>(
+        side: &(impl Side + ?Sized),
+        direction: Direction,
+        mut attempt: impl FnMut() -> io::Result<Attempt<T>>,
+    ) -> io::Result<T> {
+        let Some(source) = side.source() else {
+            return match blocking::run(attempt)?.done(direction, None) {
+                Some(done) => Ok(done),
+                None => Err(crate::error::would_block()),
+            };
+        };
+        source.operate(
+            direction,
+            || side.patience(direction),
+            |_| {
+                if is_ready(side.fd(), direction.events())? {
+                    attempt()
+                } else {
+                    Ok(Attempt::WouldBlock)
+                }
+            },
+        )
+    }
+
+    /// What a side that is ready has room for, at most `most`. A socket that is ready has a third of its buffer free; a pipe has
+    /// what it has, and a file has room.
+    fn room(to: &(impl To + ?Sized), most: usize) -> usize {
+        match socket_send_buffer_size(to.fd()) {
+            Ok(size) => most.min((size / 3).max(1)),
+            Err(_) => most,
+        }
+    }
+
+    /// Writes what the pipe still has.
+    fn write_rest(pipe: &OwnedFd, to: &(impl To + ?Sized), bytes: usize) -> io::Result<()> {
+        let mut rest = vec![0; bytes];
+        let mut len = 0;
+        while len < bytes {
+            len += read(pipe, &mut rest[len..])?;
+        }
+        Writes(to).write_all(&rest)
+    }
+}

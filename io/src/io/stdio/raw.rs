@@ -1,0 +1,134 @@
+//! The standard streams without buffers.
+//!
+//! Their descriptors are nobody's: another one may be put in the place of each at any time, by `dup2`. So nothing is known of
+//! them from one call to the next. A call that has to wait does so with a duplicate, which it finishes with.
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use roving_scheduler::{is_green, thread};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, writev};
+
+use crate::nowait::NoWait;
+use crate::readiness::Direction;
+use crate::source::{Attempt, Patience, Source, TURNS};
+
+/// Which of the three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    Stdin,
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    pub(super) fn fd(self) -> BorrowedFd<'static> {
+        match self {
+            Self::Stdin => rustix::stdio::stdin(),
+            Self::Stdout => rustix::stdio::stdout(),
+            Self::Stderr => rustix::stdio::stderr(),
+        }
+    }
+
+    /// Does what `attempt` does with the descriptor, as soon as that does not block. Gives `closed` if there is no descriptor,
+    /// as std does.
+    #[track_caller]
+    fn operate<T>(
+        self,
+        direction: Direction,
+        closed: T,
+        mut attempt: impl FnMut(&NoWait, BorrowedFd<'_>) -> Result<T, Errno>,
+    ) -> io::Result<T> {
+        static OPERATIONS: AtomicU8 = AtomicU8::new(0);
+        let operations = OPERATIONS.fetch_add(1, Ordering::Relaxed);
+        if operations.is_multiple_of(TURNS) && is_green() {
+            thread::yield_now();
+        }
+        let nowait = NoWait::default();
+        let fd = self.fd();
+        match attempt(&nowait, fd) {
+            Err(Errno::AGAIN) => {}
+            Err(Errno::BADF) => return Ok(closed),
+            result => return Ok(result?),
+        }
+        let source = Source::new(fd.try_clone_to_owned()?);
+        let patience = || Ok(Patience::Forever);
+        source.operate(direction, patience, |_| {
+            Attempt::of(attempt(&nowait, source.fd()))
+        })
+    }
+}
+
+/// Standard input.
+#[derive(Debug)]
+pub(super) struct RawStdin;
+
+impl Read for RawStdin {
+    #[track_caller]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_vectored(&mut [IoSliceMut::new(buf)])
+    }
+
+    #[track_caller]
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        Stream::Stdin.operate(Direction::Read, 0, |nowait, fd| nowait.read(fd, bufs))
+    }
+}
+
+/// Standard output, or standard error.
+#[derive(Debug)]
+pub(super) struct RawOutput {
+    stream: Stream,
+    /// The process ends, and there is nobody left to let run.
+    is_last: bool,
+}
+
+impl RawOutput {
+    pub(super) const fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            is_last: false,
+        }
+    }
+
+    /// From now on nothing is waited for but the system.
+    pub(super) fn set_last(&mut self) {
+        self.is_last = true;
+    }
+}
+
+impl Write for RawOutput {
+    #[track_caller]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(buf)])
+    }
+
+    #[track_caller]
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.is_last {
+            return write_at_last(self.stream.fd(), bufs);
+        }
+        let all = bufs.iter().map(|buf| buf.len()).sum();
+        self.stream
+            .operate(Direction::Write, all, |nowait, fd| nowait.write(fd, bufs))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes, and keeps the OS thread for it.
+fn write_at_last(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    loop {
+        match writev(fd, bufs) {
+            // Somebody has made the description non-blocking.
+            Err(Errno::AGAIN) => {
+                poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None)?;
+            }
+            result => return Ok(result?),
+        }
+    }
+}
