@@ -9,6 +9,7 @@
 mod check;
 mod clock;
 mod connections;
+mod datagrams;
 mod fail;
 mod latency;
 mod limits;
@@ -49,6 +50,8 @@ enum Command {
     Peers(peers::Options),
     /// Counts the instructions of the hot paths, and compares them with a baseline
     Check(check::Options),
+    /// Compares batches of datagrams with single ones
+    Datagrams(datagrams::Options),
     /// Draws a trace of what a runtime has recorded
     DrawTrace(trace::Options),
     /// Runs a hot path of `check`
@@ -79,6 +82,7 @@ impl Command {
             Self::Connections(_)
                 | Self::Switch(_)
                 | Self::Sync(_)
+                | Self::Datagrams(_)
                 | Self::Peers(_)
                 | Self::Check(_)
         )
@@ -95,6 +99,7 @@ fn main() -> ExitCode {
         Command::Switch(options) => switch::run(options),
         Command::Sync(options) => sync::run(options),
         Command::SyncCell(options) => sync::cell(options),
+        Command::Datagrams(options) => datagrams::run(options),
         Command::Check(options) => check::run(&options),
         Command::DrawTrace(options) => trace::draw(&options),
         Command::CheckPath(options) => check::path(&options),

@@ -1,10 +1,10 @@
 //! The work as blocking code: one file for green threads and for OS threads, which differ in what
 //! `super` calls `thread`, `mpsc`, `Mutex` and what is of the network.
 
-use super::{Mutex, TcpListener, TcpStream, UnixStream, mpsc, thread};
+use super::{Mutex, TcpListener, TcpStream, UdpSocket, UnixStream, mpsc, thread};
 use common::{
-    ASLEEP, CAPACITY, CONTENDERS, LEAF, NEIGHBOURS, Notes, OPEN, PAUSE, Responder, SENDERS, Wakes,
-    absent, each, percentiles,
+    ASLEEP, CAPACITY, CLIENTS, CONTENDERS, LEAF, NEIGHBOURS, Notes, OPEN, PAUSE, Responder,
+    SENDERS, Wakes, absent, each, percentiles,
 };
 use serde_json::Value;
 use std::io::{self, Read, Write};
@@ -30,6 +30,7 @@ pub fn work(name: &str, count: usize) -> Value {
         "wake_unpark" => wake_unpark(count),
         "wake_timer" => wake_timer(count),
         "wake_socket" => wake_socket(count),
+        "udp_echo" => udp_echo(count),
         "timers" => timers(count),
         "sleepers" => sleepers(count),
         "slow_neighbour" => slow_neighbour(count),
@@ -255,6 +256,44 @@ fn wake_socket(count: usize) -> Value {
         .collect();
     waker.join().unwrap();
     percentiles(latencies)
+}
+
+fn udp_echo(count: usize) -> Value {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let serves = thread::spawn(move || {
+        let mut buffer = [0; 1500];
+        loop {
+            let (len, client) = server.recv_from(&mut buffer).unwrap();
+            if len == 0 {
+                return;
+            }
+            server.send_to(&buffer[..len], client).unwrap();
+        }
+    });
+    let times = count / CLIENTS;
+    let start = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            thread::spawn(move || {
+                let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+                socket.connect(address).unwrap();
+                let mut answer = [0; 1500];
+                for _ in 0..times {
+                    socket.send(&[7; 64]).unwrap();
+                    assert_eq!(socket.recv(&mut answer).unwrap(), 64);
+                }
+            })
+        })
+        .collect();
+    clients
+        .into_iter()
+        .for_each(|client| client.join().unwrap());
+    let figures = each(start, times * CLIENTS);
+    let last = UdpSocket::bind("127.0.0.1:0").unwrap();
+    last.send_to(&[], address).unwrap();
+    serves.join().unwrap();
+    figures
 }
 
 fn timers(count: usize) -> Value {

@@ -18,6 +18,7 @@ const (
 	contenders = 8
 	leaf       = 2000
 	neighbours = 32
+	clients    = 64
 	slow       = 5 * time.Millisecond
 	pause      = time.Millisecond
 )
@@ -54,6 +55,8 @@ func work(name string, count int) figures {
 		return wakeTimer(count)
 	case "wake_socket":
 		return wakeSocket(count)
+	case "udp_echo":
+		return udpEcho(count)
 	case "timers":
 		return timers(count)
 	case "sleepers":

@@ -341,6 +341,13 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
             [few(300), few(300)],
             2,
         ),
+        Row::work(
+            "UDP echo, 64 clients, 2 workers",
+            TIME,
+            "udp_echo",
+            [few(300_000), few(300_000)],
+            2,
+        ),
         Row::work("10,000 timers", TIMERS, "timers", [10_000, 10_000], 2),
         Row::work(
             "slow neighbour",

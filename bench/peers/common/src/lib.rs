@@ -25,6 +25,8 @@ pub const NEIGHBOURS: usize = 32;
 pub const SLOW: Duration = Duration::from_millis(5);
 /// The pause in which a runtime gets idle, and what `wake_timer` sleeps.
 pub const PAUSE: Duration = Duration::from_millis(1);
+/// Clients of `udp_echo`.
+pub const CLIENTS: usize = 64;
 /// The buffer of a connection.
 pub const BUFFER: usize = 4096;
 

@@ -1,7 +1,7 @@
 //! may's coroutines. Its names differ little from std's, so the work is that of the blocking peers.
 
 use common::{Protocol, absent};
-use may::net::{TcpListener, TcpStream};
+use may::net::{TcpListener, TcpStream, UdpSocket};
 use may::os::unix::net::UnixStream;
 use may::sync::Mutex;
 use serde_json::Value;

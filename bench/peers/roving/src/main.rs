@@ -2,7 +2,7 @@
 
 use common::Protocol;
 use roving::io::Async;
-use roving::net::{TcpListener, TcpStream};
+use roving::net::{TcpListener, TcpStream, UdpSocket};
 use roving::os::unix::net::UnixStream;
 use roving::sync::{Mutex, mpsc};
 use roving::{Builder, Runtime, block_on, on_warm_stack, thread};

@@ -2,7 +2,7 @@
 
 use common::{Protocol, absent};
 use serde_json::Value;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::{Mutex, mpsc};

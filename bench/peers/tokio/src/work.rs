@@ -1,8 +1,8 @@
 //! The work as tasks.
 
 use common::{
-    ASLEEP, CAPACITY, CONTENDERS, LEAF, NEIGHBOURS, Notes, PAUSE, SENDERS, Wakes, absent, each,
-    percentiles,
+    ASLEEP, CAPACITY, CLIENTS, CONTENDERS, LEAF, NEIGHBOURS, Notes, PAUSE, SENDERS, Wakes, absent,
+    each, percentiles,
 };
 use serde_json::{Value, json};
 use std::io::Write;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixStream};
+use tokio::net::{TcpListener, UdpSocket, UnixStream};
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::yield_now;
 
@@ -32,6 +32,7 @@ pub async fn work(name: &str, count: usize) -> Value {
         "wake_unpark" => wake_unpark(count).await,
         "wake_timer" => wake_timer(count).await,
         "wake_socket" => wake_socket(count).await,
+        "udp_echo" => udp_echo(count).await,
         "timers" => timers(count).await,
         "sleepers" => sleepers(count).await,
         "slow_neighbour" => slow_neighbour(count).await,
@@ -287,6 +288,44 @@ async fn wake_socket(count: usize) -> Value {
     }
     waker.join().unwrap();
     percentiles(latencies)
+}
+
+async fn udp_echo(count: usize) -> Value {
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
+    let serves = tokio::spawn(async move {
+        let mut buffer = [0; 1500];
+        loop {
+            let (len, client) = server.recv_from(&mut buffer).await.unwrap();
+            if len == 0 {
+                return;
+            }
+            server.send_to(&buffer[..len], client).await.unwrap();
+        }
+    });
+    let times = count / CLIENTS;
+    let start = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            tokio::spawn(async move {
+                let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                socket.connect(address).await.unwrap();
+                let mut answer = [0; 1500];
+                for _ in 0..times {
+                    socket.send(&[7; 64]).await.unwrap();
+                    assert_eq!(socket.recv(&mut answer).await.unwrap(), 64);
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    let figures = each(start, times * CLIENTS);
+    let last = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    last.send_to(&[], address).await.unwrap();
+    serves.await.unwrap();
+    figures
 }
 
 async fn timers(count: usize) -> Value {
