@@ -6,6 +6,7 @@
 //!
 //! From the top down; a file imports from those below it:
 //!
+//! - `fs`: files. A read of what is in memory does not block; what may wait for a disk, waits in the system.
 //! - `net`, `os`: what users see. An operation is a system call that does not block, with what to do when
 //!   it would have.
 //! - `signal`: signals that the program listens to.
@@ -37,13 +38,15 @@
 //!   by its generation.
 //! - No system call on a green thread blocks its worker: every one is made non-blocking by a flag
 //!   of its own, or, where there is no such flag, on a descriptor that is non-blocking; and what cannot
-//!   be, which is the look-up of a name and a close that lingers, is left to a helper.
+//!   be, which is the look-up of a name, a close that lingers, and what asks a disk, is made with the worker's place
+//!   handed over.
 
 mod close;
 mod driver;
 mod end;
 mod error;
 mod event;
+pub mod fs;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 pub mod io;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use roving_scheduler::blocking;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, fstat};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::{Errno, readv, write, writev};
 use rustix::pipe::PIPE_BUF;
 
@@ -49,7 +49,13 @@ impl NoWait {
             }
         }
         if self.way(fd)? == Way::Poll && !is_ready(fd, PollFlags::IN)? {
-            return Err(Errno::AGAIN);
+            // A FIFO that nobody has ever written to may be at its end, and `poll` does not tell that.
+            let is_nonblocking = fcntl_getfl(fd)?.contains(OFlags::NONBLOCK);
+            return if is_nonblocking {
+                readv(fd, bufs)
+            } else {
+                Err(Errno::AGAIN)
+            };
         }
         blocking::run(|| readv(fd, bufs))
     }

@@ -219,8 +219,9 @@ impl Source {
         }
     }
 
+    /// Lets others run now and then.
     #[inline]
-    fn take_turn(&self) {
+    pub(crate) fn take_turn(&self) {
         if self.is_others_turn() && is_green() {
             thread::yield_now();
         }

@@ -3,6 +3,7 @@
 // Each file of tests is a program of its own, and uses a part of this.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod folder;
 #[path = "../../scheduler/tests/common/mod.rs"]
 mod scheduler;
 

@@ -1,3 +1,4 @@
 //! What there is on Unix. Mirrors `std::os::unix`.
 
+pub mod fs;
 pub mod net;

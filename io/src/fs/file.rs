@@ -1,0 +1,669 @@
+//! Open files.
+//!
+//! A file on a disk is always ready for whoever polls it, and a read of it may still take as long as the disk takes. So
+//! there is nothing to wait for with the driver. A read first asks for what is in the page cache; only if that is not
+//! there, the worker's place is handed over, and the read waits in the system. If the cache has the beginning, what
+//! is missing is read after it: as from std, a read is short at the end of the file only.
+//!
+//! One operation at a time is at the cursor of an open file, the system sees to that; the others wait in it. So while one
+//! is there that may take long, the others hand their workers over too.
+//!
+//! A FIFO, a socket, a terminal or another device is an [end](crate::end) of something, and waited for with the driver.
+//!
+//! All else is std's, with the place handed over.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
+use std::mem::{self, ManuallyDrop};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use roving_scheduler::blocking::run as hand_over;
+use rustix::io::Errno;
+#[cfg(target_os = "linux")]
+use rustix::io::ReadWriteFlags;
+
+use crate::end::End;
+use crate::fs::nature::{Instead, Kind, Nature, is_refusal};
+use crate::fs::{FileTimes, Metadata, OpenOptions, Permissions, TryLockError};
+
+/// An open file. Mirrors [`std::fs::File`].
+///
+/// A read of what is in the page cache is done in place. Everything else may take as long as the disk or the network
+/// behind it takes: the green thread that does it waits in the system, and the others of its worker [go
+/// on](mod@crate::fs). A FIFO, a terminal or a socket is waited for as a connection is, and that ends with a deadline
+/// or a cancellation.
+///
+/// Reading, writing and seeking need only a shared reference: `&File` is `Read`, `Write` and `Seek` too. All who
+/// share a file share its cursor; [`FileExt`] reads and writes without it.
+///
+/// The file is closed when the value is dropped, and errors of that are ignored: see
+/// [`sync_all`](Self::sync_all).
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// use roving::fs::{self, File};
+/// use roving::go;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let path = std::env::temp_dir().join(format!("roving-file-{}", std::process::id()));
+/// let written = path.clone();
+/// go!(move || File::create(written)?.write_all(b"once")).join().unwrap()?;
+///
+/// let mut text = String::new();
+/// File::open(&path)?.read_to_string(&mut text)?;
+/// assert_eq!(text, "once");
+/// fs::remove_file(path)
+/// # }
+/// ```
+pub struct File {
+    end: End,
+    nature: Nature,
+    /// How many operations at the cursor are in the system, or wait there for one that is.
+    at_cursor: AtomicUsize,
+}
+
+/// Where in a file something is read or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    AtCursor,
+    At(u64),
+}
+
+impl Place {
+    /// At an offset from the beginning of the file.
+    ///
+    /// # Errors
+    ///
+    /// As for the system, no file has such a place.
+    fn at(offset: u64) -> io::Result<Self> {
+        match i64::try_from(offset) {
+            Ok(_) => Ok(Self::At(offset)),
+            Err(_) => Err(Errno::INVAL.into()),
+        }
+    }
+
+    /// So many bytes further on. The cursor has been moved by whoever has read them.
+    fn after(self, bytes: usize) -> Self {
+        match self {
+            Self::AtCursor => Self::AtCursor,
+            Self::At(offset) => Self::At(offset.saturating_add(bytes as u64)),
+        }
+    }
+
+    /// As system calls are told it, in which no offset means the cursor.
+    fn raw(self) -> u64 {
+        match self {
+            Self::AtCursor => u64::MAX,
+            Self::At(offset) => offset,
+        }
+    }
+}
+
+impl File {
+    /// Opens a file for reading.
+    ///
+    /// Opening a FIFO waits for somebody who writes to it, and nothing else ends that.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenOptions::open`].
+    pub fn open<P: AsRef<Path>>(path: P) -> io::Result<Self> {
+        OpenOptions::new().read(true).open(path)
+    }
+
+    /// Opens a file for writing. It is created if it does not exist, else made empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenOptions::open`].
+    pub fn create<P: AsRef<Path>>(path: P) -> io::Result<Self> {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)
+    }
+
+    /// Creates a file, and opens it for reading and writing.
+    ///
+    /// That it does not exist and that it is created is one step, so nobody else can come in between.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenOptions::open`]; `AlreadyExists` if there is anything at that path.
+    pub fn create_new<P: AsRef<Path>>(path: P) -> io::Result<Self> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)
+    }
+
+    /// The same as [`OpenOptions::new`].
+    #[must_use]
+    pub fn options() -> OpenOptions {
+        OpenOptions::new()
+    }
+
+    /// Waits until the file and what is known about it are on the disk.
+    ///
+    /// What fails to be written when a file is closed is told to nobody. Whoever wants to know calls this first.
+    ///
+    /// # Errors
+    ///
+    /// Those of `fsync`.
+    pub fn sync_all(&self) -> io::Result<()> {
+        self.hand_over(|file| file.sync_all())
+    }
+
+    /// Waits until the data of the file are on the disk, and what is needed to find them.
+    ///
+    /// # Errors
+    ///
+    /// Those of `fdatasync`.
+    pub fn sync_data(&self) -> io::Result<()> {
+        self.hand_over(|file| file.sync_data())
+    }
+
+    /// Locks the file, so that nobody else has a lock of it. Waits until that can be done.
+    ///
+    /// The lock is between processes, and is that of the open file: a [clone](Self::try_clone) has it too, and a
+    /// second lock by the same file replaces the first. It is let go by [`unlock`](Self::unlock) or when the last clone is
+    /// closed. It keeps out who asks for a lock, and nobody else.
+    ///
+    /// **The wait is in the system.** Neither a cancellation nor a deadline nor a shutdown ends it, and it takes one of the
+    /// [spares](roving_scheduler::Builder::max_spares). If more wait like that than there are, whoever has the lock may get no
+    /// worker to let it go: among many threads of one process, use a [`Mutex`](roving_scheduler::sync::Mutex)
+    /// around the lock, or [`try_lock`](Self::try_lock) now and then.
+    ///
+    /// # Errors
+    ///
+    /// Those of `flock`.
+    pub fn lock(&self) -> io::Result<()> {
+        self.hand_over(|file| file.lock())
+    }
+
+    /// Locks the file together with others who do the same, so that nobody has a lock of it alone. Waits until that can
+    /// be done, as [`lock`](Self::lock) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of `flock`.
+    pub fn lock_shared(&self) -> io::Result<()> {
+        self.hand_over(|file| file.lock_shared())
+    }
+
+    /// [Locks](Self::lock) the file if nobody else has a lock of it.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if somebody has one; otherwise those of `flock`.
+    pub fn try_lock(&self) -> Result<(), TryLockError> {
+        self.hand_over(|file| file.try_lock())
+    }
+
+    /// [Locks](Self::lock_shared) the file together with others if nobody has a lock of it alone.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if somebody has one; otherwise those of `flock`.
+    pub fn try_lock_shared(&self) -> Result<(), TryLockError> {
+        self.hand_over(|file| file.try_lock_shared())
+    }
+
+    /// Lets go of the lock of the file, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Those of `flock`.
+    pub fn unlock(&self) -> io::Result<()> {
+        self.hand_over(|file| file.unlock())
+    }
+
+    /// Cuts the file to `size` bytes, or extends it with zeros to that. The cursor stays where it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of `ftruncate`; `InvalidInput` if there are no files of that size.
+    pub fn set_len(&self, size: u64) -> io::Result<()> {
+        self.hand_over(|file| file.set_len(size))
+    }
+
+    /// What is known about the file.
+    ///
+    /// # Errors
+    ///
+    /// Those of `fstat`.
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        self.hand_over(|file| file.metadata())
+    }
+
+    /// Makes another handle to the same open file. The two share the cursor, and locks.
+    ///
+    /// # Errors
+    ///
+    /// Those of `dup`.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.with_std(|file| file.try_clone()).map(Self::from)
+    }
+
+    /// Changes the permissions of the file.
+    ///
+    /// # Errors
+    ///
+    /// Those of `fchmod`.
+    pub fn set_permissions(&self, perm: Permissions) -> io::Result<()> {
+        self.hand_over(|file| file.set_permissions(perm))
+    }
+
+    /// Changes the times of the file.
+    ///
+    /// # Errors
+    ///
+    /// Those of `futimens`.
+    pub fn set_times(&self, times: FileTimes) -> io::Result<()> {
+        self.hand_over(|file| file.set_times(times))
+    }
+
+    /// Changes the time at which the file was last written to.
+    ///
+    /// # Errors
+    ///
+    /// Those of `futimens`.
+    pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
+        self.set_times(FileTimes::new().set_modified(time))
+    }
+
+    /// Lends the file as one of std.
+    fn with_std<T>(&self, f: impl FnOnce(&std::fs::File) -> T) -> T {
+        // SAFETY: the descriptor is open for as long as `self` is borrowed. What owns it meanwhile is only lent, and
+        // never dropped, so the descriptor is not closed.
+        let file = ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(self.as_raw_fd()) });
+        f(&file)
+    }
+
+    /// Does with the file of std what may wait in the system.
+    fn hand_over<T>(&self, f: impl FnOnce(&std::fs::File) -> T) -> T {
+        hand_over(|| self.with_std(f))
+    }
+
+    fn kind(&self) -> io::Result<Kind> {
+        self.nature.kind(self.as_fd())
+    }
+
+    /// The same at a place of what is stored.
+    fn hand_over_at<T>(&self, place: Place, f: impl FnOnce(&std::fs::File) -> T) -> T {
+        let _queued = (place == Place::AtCursor).then(|| Queued::new(&self.at_cursor));
+        self.hand_over(f)
+    }
+
+    /// Whether whoever wants to do something there may have to wait for another who does.
+    fn is_taken(&self, place: Place) -> bool {
+        place == Place::AtCursor && self.at_cursor.load(Ordering::Relaxed) > 0
+    }
+
+    /// Reads once what is stored: by `glance` what is there without a wait, else by `read`. Tells which it was.
+    fn read_once<B: ?Sized>(
+        &self,
+        place: Place,
+        buf: &mut B,
+        glance: impl FnOnce(BorrowedFd<'_>, &mut B) -> Result<usize, Errno>,
+        read: impl FnOnce(&std::fs::File, &mut B) -> io::Result<usize>,
+    ) -> io::Result<Part> {
+        self.end.source().take_turn();
+        let fd = self.as_fd();
+        if !self.is_taken(place) && self.nature.instead().is_none() {
+            match glance(fd, buf) {
+                Ok(read) => return Ok(Part::Glanced(read)),
+                Err(Errno::AGAIN) => {}
+                Err(error) if is_refusal(error) => self.nature.does_not_say(fd),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let read = |file: &_| read(file, buf);
+        let in_place = self.nature.instead() == Some(Instead::InPlace) && !self.is_taken(place);
+        let result = if in_place {
+            self.with_std(read)
+        } else {
+            self.hand_over_at(place, read)
+        };
+        result.map(Part::Whole)
+    }
+
+    /// Reads what is stored until `buf` is full, or as much as one read of the system gives.
+    fn read_into(&self, buf: &mut [u8], place: Place) -> io::Result<usize> {
+        let mut done = 0;
+        loop {
+            let place = place.after(done);
+            let part = self.read_once(
+                place,
+                &mut buf[done..],
+                |fd, buf| glance(fd, &mut [IoSliceMut::new(buf)], place),
+                |mut file, buf| match place {
+                    Place::AtCursor => file.read(buf),
+                    Place::At(offset) => file.read_at(buf, offset),
+                },
+            );
+            match part {
+                Ok(Part::Whole(more)) => return Ok(done + more),
+                Ok(Part::Glanced(more)) => {
+                    done += more;
+                    if more == 0 || done == buf.len() {
+                        return Ok(done);
+                    }
+                }
+                Err(_) if done > 0 => return Ok(done),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// How many bytes there seem to be from the cursor to the end.
+    fn bytes_left(&self) -> usize {
+        let left = self.with_std(|mut file| {
+            let end = file.metadata()?.len();
+            io::Result::Ok(end.saturating_sub(file.stream_position()?))
+        });
+        left.map_or(0, |left| usize::try_from(left).unwrap_or(usize::MAX))
+    }
+
+    /// Writes what is stored, by `write`.
+    fn store(
+        &self,
+        place: Place,
+        write: impl FnOnce(&std::fs::File) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        self.hand_over_at(place, write)
+    }
+}
+
+/// What a read has given.
+enum Part {
+    /// What the cache had of it. There may be more.
+    Glanced(usize),
+    /// All that one read gives.
+    Whole(usize),
+}
+
+/// An operation at the cursor that is in the system.
+struct Queued<'a>(&'a AtomicUsize);
+
+impl<'a> Queued<'a> {
+    fn new(queue: &'a AtomicUsize) -> Self {
+        queue.fetch_add(1, Ordering::Relaxed);
+        Self(queue)
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Reads what can be had without a wait.
+#[cfg(target_os = "linux")]
+fn glance(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>], place: Place) -> Result<usize, Errno> {
+    rustix::io::preadv2(fd, bufs, place.raw(), ReadWriteFlags::NOWAIT)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn glance(_: BorrowedFd<'_>, _: &mut [IoSliceMut<'_>], _: Place) -> Result<usize, Errno> {
+    Err(Errno::OPNOTSUPP)
+}
+
+impl Read for &File {
+    #[track_caller]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.kind()? {
+            Kind::Stored => self.read_into(buf, Place::AtCursor),
+            Kind::Stream => self.end.read(&mut [IoSliceMut::new(buf)]),
+        }
+    }
+
+    #[track_caller]
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if self.kind()? == Kind::Stream {
+            return self.end.read(bufs);
+        }
+        let part = self.read_once(
+            Place::AtCursor,
+            bufs,
+            |fd, bufs| glance(fd, bufs, Place::AtCursor),
+            |mut file, bufs| file.read_vectored(bufs),
+        )?;
+        let mut done = match part {
+            Part::Whole(read) | Part::Glanced(read @ 0) => return Ok(read),
+            Part::Glanced(read) => read,
+        };
+        let mut ahead = done;
+        for buf in bufs {
+            let filled = ahead.min(buf.len());
+            ahead -= filled;
+            let rest = &mut buf[filled..];
+            if !rest.is_empty() {
+                let room = rest.len();
+                let read = self.read_into(rest, Place::AtCursor).unwrap_or(0);
+                done += read;
+                if read < room {
+                    break;
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    #[track_caller]
+    fn read_to_end(&mut self, buf: &mut Vec<u8>) -> io::Result<usize> {
+        /// A file may be larger than what can be read of it.
+        const MOST_AT_ONCE: usize = 1 << 20;
+
+        let start = buf.len();
+        let mut expected = self.bytes_left();
+        buf.try_reserve(expected)?;
+        while expected > 0 {
+            let before = buf.len();
+            let most = expected.min(MOST_AT_ONCE);
+            buf.resize(before + most, 0);
+            let result = self.read(&mut buf[before..]);
+            let read = *result.as_ref().unwrap_or(&0);
+            buf.truncate(before + read);
+            match result {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Ok(read) if read < most => break,
+                Ok(read) => expected -= read,
+                Err(_) => {}
+            }
+        }
+        // It may have grown, and of many nobody knows how much there is.
+        self.take(u64::MAX).read_to_end(buf)?;
+        Ok(buf.len() - start)
+    }
+
+    #[track_caller]
+    fn read_to_string(&mut self, buf: &mut String) -> io::Result<usize> {
+        let start = buf.len();
+        let mut bytes = mem::take(buf).into_bytes();
+        let result = self.read_to_end(&mut bytes);
+        match (result, String::from_utf8(bytes)) {
+            (result, Ok(text)) => {
+                *buf = text;
+                result
+            }
+            (result, Err(error)) => {
+                let mut bytes = error.into_bytes();
+                bytes.truncate(start);
+                *buf = String::from_utf8(bytes).expect("so far it was text");
+                result.and(Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "stream did not contain valid UTF-8",
+                )))
+            }
+        }
+    }
+}
+
+impl Write for &File {
+    #[track_caller]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self.kind()? {
+            Kind::Stored => self.store(Place::AtCursor, |mut file| file.write(buf)),
+            Kind::Stream => self.end.write(&[IoSlice::new(buf)]),
+        }
+    }
+
+    #[track_caller]
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.kind()? {
+            Kind::Stored => self.store(Place::AtCursor, |mut file| file.write_vectored(bufs)),
+            Kind::Stream => self.end.write(bufs),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for &File {
+    fn seek(&mut self, pos: SeekFrom) -> io::Result<u64> {
+        let seek = |mut file: &std::fs::File| file.seek(pos);
+        if self.is_taken(Place::AtCursor) {
+            self.hand_over_at(Place::AtCursor, seek)
+        } else {
+            self.with_std(seek)
+        }
+    }
+}
+
+impl Read for File {
+    #[track_caller]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+
+    #[track_caller]
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(bufs)
+    }
+
+    #[track_caller]
+    fn read_to_end(&mut self, buf: &mut Vec<u8>) -> io::Result<usize> {
+        (&*self).read_to_end(buf)
+    }
+
+    #[track_caller]
+    fn read_to_string(&mut self, buf: &mut String) -> io::Result<usize> {
+        (&*self).read_to_string(buf)
+    }
+}
+
+impl Write for File {
+    #[track_caller]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    #[track_caller]
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self).flush()
+    }
+}
+
+impl Seek for File {
+    fn seek(&mut self, pos: SeekFrom) -> io::Result<u64> {
+        (&*self).seek(pos)
+    }
+}
+
+impl FileExt for File {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let place = Place::at(offset)?;
+        match self.kind()? {
+            Kind::Stored => self.read_into(buf, place),
+            // Of few there is more than one place.
+            Kind::Stream => self.hand_over(|file| file.read_at(buf, offset)),
+        }
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.store(Place::at(offset)?, |file| file.write_at(buf, offset))
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_std(|file| file.fmt(f))
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.end.fd()
+    }
+}
+
+impl AsRawFd for File {
+    fn as_raw_fd(&self) -> RawFd {
+        self.end.fd().as_raw_fd()
+    }
+}
+
+impl IntoRawFd for File {
+    fn into_raw_fd(self) -> RawFd {
+        self.end.into_fd().into_raw_fd()
+    }
+}
+
+impl FromRawFd for File {
+    unsafe fn from_raw_fd(fd: RawFd) -> Self {
+        // SAFETY: the caller owns the descriptor and gives it away, as this function's contract asks.
+        Self::from(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+}
+
+impl From<OwnedFd> for File {
+    fn from(fd: OwnedFd) -> Self {
+        Self {
+            end: End::new(fd),
+            nature: Nature::default(),
+            at_cursor: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl From<File> for OwnedFd {
+    fn from(file: File) -> Self {
+        file.end.into_fd()
+    }
+}
+
+impl From<std::fs::File> for File {
+    fn from(file: std::fs::File) -> Self {
+        Self::from(OwnedFd::from(file))
+    }
+}
+
+impl From<File> for std::fs::File {
+    fn from(file: File) -> Self {
+        OwnedFd::from(file).into()
+    }
+}
+
+impl From<File> for Stdio {
+    fn from(file: File) -> Self {
+        OwnedFd::from(file).into()
+    }
+}

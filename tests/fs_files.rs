@@ -1,0 +1,454 @@
+//! Files on a disk, used by many threads at once.
+//!
+//! - everybody reads what is there: at offsets, and each byte once at a shared cursor, out of the page cache or not
+//! - a read is short at the end of the file only, also where the cache ends before it
+//! - files that grow, that have been removed, that are converted
+//! - large directories, deep ones, and entries that go meanwhile
+//! - who waits for a lock keeps its worker from nobody
+//! - waits in the system outlast cancellations and deadlines, which take effect afterwards
+
+mod common;
+
+use std::io::{self, IoSliceMut, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::folder::Folder;
+use common::{each_worker_count, everywhere, on_each_mode, on_each_worker_count, pattern};
+use roving::fs::{self, File, OpenOptions};
+use roving::{go, thread};
+
+/// What is written there is in the page cache no more.
+fn drop_from_cache(file: &File) {
+    file.sync_all().unwrap();
+    // SAFETY: it is open.
+    let dropped = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    assert_eq!(dropped, 0);
+}
+
+fn file_of(folder: &Folder, contents: &[u8]) -> File {
+    let path = folder.join("file");
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)
+        .unwrap();
+    file.write_all(contents).unwrap();
+    file.rewind().unwrap();
+    file
+}
+
+#[test]
+fn many_read_at_offsets() {
+    const PART: usize = 5_000;
+    const PARTS: usize = 100;
+
+    let contents = &pattern(3, PART * PARTS);
+    on_each_mode(|| {
+        let folder = Folder::new();
+        let file = &file_of(&folder, contents);
+        for cold in [false, true] {
+            if cold {
+                drop_from_cache(file);
+            }
+            thread::scope(|scope| {
+                for part in 0..PARTS {
+                    scope.spawn(move || {
+                        let mut buffer = [0; PART];
+                        let offset = part * PART;
+                        assert_eq!(file.read_at(&mut buffer, offset as u64).unwrap(), PART);
+                        assert!(buffer == contents[offset..][..PART]);
+                    });
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn many_write_at_offsets() {
+    const PART: usize = 5_000;
+    const PARTS: usize = 50;
+
+    let contents = &pattern(5, PART * PARTS);
+    on_each_mode(|| {
+        let folder = Folder::new();
+        let file = &file_of(&folder, b"");
+        thread::scope(|scope| {
+            for part in (0..PARTS).rev() {
+                scope.spawn(move || {
+                    let offset = part * PART;
+                    let part = &contents[offset..][..PART];
+                    file.write_all_at(part, offset as u64).unwrap();
+                });
+            }
+        });
+        assert!(fs::read(folder.join("file")).unwrap() == *contents);
+    });
+}
+
+#[test]
+fn many_share_a_cursor() {
+    const READERS: usize = 20;
+    const RECORD: usize = 8;
+    const RECORDS: usize = 5_000;
+
+    let contents: Vec<u8> = (0..RECORDS as u64).flat_map(u64::to_le_bytes).collect();
+    on_each_mode(|| {
+        let folder = Folder::new();
+        let file = &file_of(&folder, &contents);
+        drop_from_cache(file);
+        thread::scope(|scope| {
+            let readers: Vec<_> = (0..READERS)
+                .map(|_| {
+                    scope.spawn(move || {
+                        let mut file = file;
+                        let mut records = Vec::new();
+                        let mut record = [0; RECORD];
+                        while file.read(&mut record).unwrap() == RECORD {
+                            records.push(u64::from_le_bytes(record));
+                        }
+                        records
+                    })
+                })
+                .collect();
+            let mut records: Vec<u64> = readers
+                .into_iter()
+                .flat_map(|reader| reader.join().unwrap())
+                .collect();
+            records.sort();
+            assert!((0..RECORDS as u64).eq(records));
+        });
+    });
+}
+
+#[test]
+fn many_append() {
+    const WRITERS: usize = 20;
+    const LINES: usize = 50;
+
+    on_each_mode(|| {
+        let folder = Folder::new();
+        let path = &folder.join("log");
+        thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                scope.spawn(move || {
+                    let mut log = OpenOptions::new();
+                    let mut log = log.append(true).create(true).open(path).unwrap();
+                    for line in 0..LINES {
+                        log.write_all(format!("{writer} {line}\n").as_bytes())
+                            .unwrap();
+                    }
+                });
+            }
+        });
+        let text = fs::read_to_string(path).unwrap();
+        let mut next = [0; WRITERS];
+        for line in text.lines() {
+            let (writer, line) = line.split_once(' ').unwrap();
+            let next = &mut next[writer.parse::<usize>().unwrap()];
+            assert_eq!(line.parse(), Ok(*next));
+            *next += 1;
+        }
+        assert_eq!(next, [LINES; WRITERS]);
+    });
+}
+
+/// The first pages are in the cache, and the others are not.
+#[test]
+fn a_read_goes_on_where_the_cache_ends() {
+    const LENGTH: usize = 4 << 20;
+
+    let contents = &pattern(11, LENGTH);
+    on_each_mode(|| {
+        let folder = Folder::new();
+        let mut file = file_of(&folder, contents);
+        let begin = || {
+            drop_from_cache(&file);
+            assert_eq!(file.read_at(&mut [0; 10_000], 0).unwrap(), 10_000);
+        };
+        let mut buffer = vec![0; LENGTH + 1];
+        begin();
+        assert_eq!(file.read_at(&mut buffer, 0).unwrap(), LENGTH);
+        assert!(buffer[..LENGTH] == *contents);
+
+        begin();
+        let mut buffer = vec![0; LENGTH + 1];
+        assert_eq!((&file).read(&mut buffer).unwrap(), LENGTH);
+        assert!(buffer[..LENGTH] == *contents);
+        assert_eq!((&file).stream_position().unwrap(), LENGTH as u64);
+
+        begin();
+        (&file).rewind().unwrap();
+        let mut buffer = vec![0; LENGTH];
+        let (one, other) = buffer.split_at_mut(3_000);
+        let (two, three) = other.split_at_mut(LENGTH / 2);
+        let mut bufs = [one, &mut [], two, three].map(IoSliceMut::new);
+        assert_eq!((&file).read_vectored(&mut bufs).unwrap(), LENGTH);
+        assert!(buffer == *contents);
+
+        begin();
+        file.seek(SeekFrom::Start(7)).unwrap();
+        let mut rest = vec![1, 2, 3];
+        assert_eq!(file.read_to_end(&mut rest).unwrap(), LENGTH - 7);
+        assert!(rest[..3] == [1, 2, 3] && rest[3..] == contents[7..]);
+    });
+}
+
+#[test]
+fn a_file_that_grows() {
+    on_each_mode(|| {
+        let folder = Folder::new();
+        let mut writer = file_of(&folder, b"");
+        let path = folder.join("file");
+        let writes = go!(move || {
+            for n in 0..200_u8 {
+                writer.write_all(&[n; 100]).unwrap();
+                if n % 10 == 0 {
+                    thread::yield_now();
+                }
+            }
+        });
+        let mut reader = File::open(path).unwrap();
+        let mut seen = Vec::new();
+        while seen.len() < 20_000 {
+            let before = seen.len();
+            let read = reader.read_to_end(&mut seen).unwrap();
+            assert_eq!(seen.len(), before + read);
+            if read == 0 {
+                thread::yield_now();
+            }
+        }
+        assert!(seen.chunks(100).zip(0..).all(|(part, n)| part == [n; 100]));
+        writes.join().unwrap();
+        assert_eq!(reader.read(&mut [0; 4]).unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_file_that_has_been_removed() {
+    everywhere(|| {
+        let folder = Folder::new();
+        let mut file = file_of(&folder, b"still there");
+        fs::remove_file(folder.join("file")).unwrap();
+        drop_from_cache(&file);
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "still there");
+        file.write_all(b", and longer").unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 23);
+        assert!(!fs::exists(folder.join("file")).unwrap());
+    });
+}
+
+#[test]
+fn files_in_memory() {
+    const LENGTH: usize = 100_000;
+
+    // Where there is no such file system this is one on a disk.
+    let path = format!("/dev/shm/roving-test-{}", std::process::id());
+    let contents = &pattern(2, LENGTH);
+    let path = match std::fs::write(&path, contents) {
+        Ok(()) => path.into(),
+        Err(_) => std::env::temp_dir().join(path.replace('/', "-")),
+    };
+    std::fs::write(&path, contents).unwrap();
+    on_each_mode(|| {
+        let file = &File::open(&path).unwrap();
+        thread::scope(|scope| {
+            for n in 0..20 {
+                scope.spawn(move || {
+                    let mut buffer = vec![0; LENGTH];
+                    let from = n * 1000;
+                    let read = file.read_at(&mut buffer, from as u64).unwrap();
+                    assert!(buffer[..read] == contents[from..]);
+                });
+            }
+        });
+        let mut file = File::open(&path).unwrap();
+        let mut all = Vec::new();
+        file.read_to_end(&mut all).unwrap();
+        assert!(all == *contents);
+    });
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn files_that_the_system_makes_up() {
+    on_each_mode(|| {
+        thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| {
+                    let text = fs::read_to_string("/proc/self/maps").unwrap();
+                    assert!(text.lines().count() > 10);
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn a_large_directory() {
+    // More than are read at once, and no multiple of that.
+    const FILES: usize = 1_000;
+
+    let folder = Folder::new();
+    for n in 0..FILES {
+        std::fs::write(folder.join(n.to_string()), "").unwrap();
+    }
+    everywhere(|| {
+        let mut entries = fs::read_dir(&*folder).unwrap();
+        let mut names: Vec<usize> = entries
+            .by_ref()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .map(|name| name.parse().unwrap())
+            .collect();
+        names.sort();
+        assert!((0..FILES).eq(names));
+        assert!(entries.next().is_none());
+    });
+}
+
+#[test]
+fn an_entry_that_is_gone() {
+    everywhere(|| {
+        let folder = Folder::new();
+        drop(file_of(&folder, b"x"));
+        let entry = fs::read_dir(&*folder).unwrap().next().unwrap().unwrap();
+        fs::remove_file(entry.path()).unwrap();
+        let error = entry.metadata().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(entry.file_type().unwrap().is_file());
+    });
+}
+
+/// Deeper than a small stack would take.
+#[test]
+fn a_deep_directory() {
+    const DEPTH: usize = 200;
+
+    each_worker_count(|runtime| {
+        let folder = Folder::new();
+        let path = folder.join("d/".repeat(DEPTH));
+        let spawn = thread::Builder::new().stack_size(64 << 10);
+        runtime.run(move || {
+            let all = move || {
+                fs::create_dir_all(&path).unwrap();
+                fs::write(path.join("file"), "x").unwrap();
+                fs::remove_dir_all(folder.join("d")).unwrap();
+                assert_eq!(fs::read_dir(&*folder).unwrap().count(), 0);
+            };
+            spawn.spawn(all).unwrap().join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_lock_waits_and_others_go_on() {
+    const WAITERS: usize = 20;
+
+    on_each_worker_count(|| {
+        let folder = Folder::new();
+        let holder = file_of(&folder, b"");
+        let path = &folder.join("file");
+        holder.lock().unwrap();
+        let (begun, got) = (&AtomicUsize::new(0), &AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..WAITERS {
+                scope.spawn(move || {
+                    let file = File::open(path).unwrap();
+                    begun.fetch_add(1, Ordering::Relaxed);
+                    file.lock().unwrap();
+                    // The lock is what makes this right.
+                    let before = got.load(Ordering::Relaxed);
+                    thread::yield_now();
+                    got.store(before + 1, Ordering::Relaxed);
+                    file.unlock().unwrap();
+                });
+            }
+            while begun.load(Ordering::Relaxed) < WAITERS {
+                thread::sleep(Duration::from_millis(1));
+            }
+            assert_eq!(got.load(Ordering::Relaxed), 0);
+            assert!(File::open(path).unwrap().try_lock().is_err());
+            holder.unlock().unwrap();
+        });
+        assert_eq!(got.load(Ordering::Relaxed), WAITERS);
+    });
+}
+
+#[test]
+fn a_lock_outlasts_a_cancellation() {
+    each_worker_count(|runtime| {
+        runtime.run(|| {
+            let folder = Folder::new();
+            let holder = file_of(&folder, b"");
+            holder.lock().unwrap();
+            let path = folder.join("file");
+            let (begun, has_lock) = (
+                Arc::new(AtomicBool::new(false)),
+                Arc::new(AtomicBool::new(false)),
+            );
+            let waits = go!({
+                let (begun, has_lock) = (begun.clone(), has_lock.clone());
+                move || {
+                    let file = File::open(path).unwrap();
+                    begun.store(true, Ordering::Relaxed);
+                    file.lock().unwrap();
+                    has_lock.store(true, Ordering::Relaxed);
+                    thread::sleep(Duration::MAX);
+                }
+            });
+            while !begun.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            waits.cancel();
+            thread::sleep(Duration::from_millis(1));
+            assert!(!waits.is_finished());
+            holder.unlock().unwrap();
+            assert!(waits.join().is_err());
+            assert!(has_lock.load(Ordering::Relaxed));
+            // Its file is closed, and its lock gone.
+            holder.try_lock().unwrap();
+        });
+    });
+}
+
+#[test]
+fn conversions_keep_the_cursor() {
+    everywhere(|| {
+        let folder = Folder::new();
+        let mut file = file_of(&folder, b"0123456789");
+        file.read_exact(&mut [0; 2]).unwrap();
+        let mut theirs = std::fs::File::from(file);
+        theirs.read_exact(&mut [0; 2]).unwrap();
+        let mut ours = File::from(theirs);
+        let mut rest = String::new();
+        ours.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "456789");
+    });
+}
+
+/// A thread that finds everything in the cache lets others run now and then.
+#[test]
+fn who_never_waits_lets_others_run() {
+    let runtime = common::lone_worker();
+    let _watchdog = common::watchdog("");
+    runtime.run(|| {
+        let folder = Folder::new();
+        let file = file_of(&folder, b"x");
+        let done = Arc::new(AtomicBool::new(false));
+        let seen = done.clone();
+        let other = go!(move || done.store(true, Ordering::Relaxed));
+        while !seen.load(Ordering::Relaxed) {
+            assert_eq!(file.read_at(&mut [0], 0).unwrap(), 1);
+        }
+        other.join().unwrap();
+    });
+    runtime.shutdown();
+}
