@@ -18,6 +18,8 @@ pub use roving_scheduler::{OnWarmStack, on_warm_stack};
 
 #[doc = include_str!("../docs/colours.md")]
 pub mod colours {}
+#[doc = include_str!("../docs/std.md")]
+pub mod parity {}
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
 #[doc = include_str!("../docs/platforms.md")]
