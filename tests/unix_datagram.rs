@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Place, let_others_wait, on_each_mode, on_each_worker_count, on_every_kind};
+use common::{
+    Place, each_worker_count, let_others_wait, on_each_mode, on_each_worker_count, on_every_kind,
+};
 use roving::os::unix::net::UnixDatagram;
 use roving::{CancelToken, block_on, channel, deadline, go, select, thread};
 
@@ -149,6 +151,27 @@ fn a_send_waits_for_room() {
     });
 }
 
+/// The sender's socket is always ready, and each try in vain makes an edge of it.
+#[test]
+fn who_waits_for_room_elsewhere_does_not_spin() {
+    each_worker_count(|runtime| {
+        let (place, socket) = bound();
+        let filled = fill(&place);
+        let place = Arc::new(place);
+        let there = place.clone();
+        let sends = runtime.spawn(move || UnixDatagram::unbound()?.send_to(b"x", &*there));
+        while runtime.metrics().parks == 0 {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        let runs = runtime.metrics().runs;
+        assert!(runs < 300, "it has run {runs} times");
+        empty(&socket, filled);
+        assert_eq!(socket.recv(&mut [0]).unwrap(), 1);
+        assert_eq!(sends.join().unwrap().unwrap(), 1);
+    });
+}
+
 /// What fills up is one's own allowance, while the receiver's queue has room.
 #[test]
 fn a_send_waits_for_room_of_its_own() {
@@ -167,7 +190,7 @@ fn a_send_waits_for_room_of_its_own() {
                 assert_eq!(far.recv(&mut buffer).unwrap(), data.len());
             }
         });
-        let error = near.send(&vec![0; 100 << 20]).unwrap_err();
+        let error = near.send(&vec![0; 16 << 20]).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE));
     });
 }

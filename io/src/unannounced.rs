@@ -2,13 +2,16 @@
 //!
 //! Room in the queue of a Unix socket is such a thing for whoever is not connected to it: for who connects to a
 //! listener whose backlog is full, and for who sends a datagram to an address. The system lets them block in the
-//! call, and wakes them there; a descriptor of theirs that is polled says that it is ready, or nothing.
+//! call, and wakes them there; a descriptor of theirs that is polled says that it is ready, and each send in vain makes
+//! an edge, so that who waits for edges spins.
 //!
 //! A plain OS thread that nothing may interrupt blocks in the call. Elsewhere the operation is tried again after
-//! pauses that grow. It is not handed over: no cancellation and no deadline would end it, each that waits would
+//! pauses that grow, and that are the longer the more wait, so that all together do not try more often than
+//! 20,000 times a second. It is not handed over: no cancellation and no deadline would end it, each that waits would
 //! take an OS thread, and who makes room may be a green thread that needs one.
 
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use roving_scheduler::thread;
@@ -21,7 +24,8 @@ use crate::source::{Attempt, Patience};
 /// How often others run before the first pause: whoever makes room may be one of them.
 const TURNS: u32 = 4;
 const SHORTEST: Duration = Duration::from_micros(50);
-/// How much later than possible an operation ends, at most. A hundred tries a second are a thousandth of a core.
+/// How much later than possible an operation ends, at most, if few wait. A hundred tries a second are a thousandth of
+/// a core.
 const LONGEST: Duration = Duration::from_millis(10);
 
 /// Does what `attempt` does, as often as it takes. `what` it is tells those who ask what the thread waits for.
@@ -55,8 +59,9 @@ pub(crate) fn insist<T>(
             return Ok(value);
         }
     }
-    for pause in pauses() {
-        let end = Instant::now() + pause;
+    let mut pauses = Pauses::begin();
+    loop {
+        let end = Instant::now() + pauses.next();
         wait::begin_interruptible()
             .why(&what)
             .try_block(Some(limit.map_or(end, |limit| limit.min(end))))
@@ -65,10 +70,9 @@ pub(crate) fn insist<T>(
             return Ok(value);
         }
         if limit.is_some_and(|limit| limit <= Instant::now()) {
-            break;
+            return Err(would_block());
         }
     }
-    Err(would_block())
 }
 
 /// Does what `attempt` does, which must not block, as a future.
@@ -78,16 +82,55 @@ pub(crate) async fn insist_async<T>(
     if let Attempt::Done(value) = attempt()? {
         return Ok(value);
     }
-    let mut pauses = pauses();
+    let mut pauses = Pauses::begin();
     loop {
-        sleep_async(pauses.next().unwrap_or(LONGEST)).await;
+        sleep_async(pauses.next()).await;
         if let Attempt::Done(value) = attempt()? {
             return Ok(value);
         }
     }
 }
 
-/// It never ends.
-fn pauses() -> impl Iterator<Item = Duration> {
-    std::iter::successors(Some(SHORTEST), |pause| Some((*pause * 2).min(LONGEST)))
+/// How many there are of [`Pauses`].
+static WAITING: AtomicU32 = AtomicU32::new(0);
+
+/// The pauses of one operation.
+struct Pauses {
+    next: Duration,
+}
+
+impl Pauses {
+    fn begin() -> Self {
+        WAITING.fetch_add(1, Ordering::Relaxed);
+        Self { next: SHORTEST }
+    }
+
+    fn next(&mut self) -> Duration {
+        let next = self.next;
+        self.next = (next * 2).min(LONGEST);
+        next.max(SHORTEST * WAITING.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Pauses {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_with_time_and_with_those_who_wait() {
+        let mut one = Pauses::begin();
+        let grown: Vec<_> = (0..20).map(|_| one.next()).collect();
+        assert!(grown.is_sorted());
+        assert_eq!((grown[0], grown[19]), (SHORTEST, LONGEST));
+        let others: Vec<_> = (1..1000).map(|_| Pauses::begin()).collect();
+        assert_eq!(one.next(), Duration::from_millis(50));
+        drop(others);
+        assert_eq!(one.next(), LONGEST);
+    }
 }

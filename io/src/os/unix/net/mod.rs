@@ -9,7 +9,7 @@
 //!
 //! - A [connect](UnixStream::connect) to a listener whose backlog is full waits until there is room, and so does a
 //!   [`send_to`](UnixDatagram::send_to) to a socket whose queue is full. A green thread tries again: after others have run, and then after
-//!   pauses of 50 microseconds to 10 milliseconds. Connect a datagram socket for which that matters, and
+//!   pauses of 50 microseconds to 10 milliseconds, longer where hundreds wait. Connect a datagram socket for which that matters, and
 //!   [`send`](UnixDatagram::send): its room is told at once.
 //! - A write to a stream without room waits until the peer reads. That the peer has shut down its reading is noticed within half a
 //!   second by green and plain threads that write, and by futures when the peer reads or closes. The same goes for a
