@@ -8,15 +8,17 @@ mod common;
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use common::{WORKER_COUNTS, child, is_child, message, printed, run, stacks_returned, watchdog};
 use roving_scheduler::channel::{Receiver, bounded};
 use roving_scheduler::sync::{Barrier, Mutex, MutexGuard, Once, RwLock};
-use roving_scheduler::thread::{self, JoinHandle, State};
+use roving_scheduler::thread::{self, JoinHandle, State, Thread};
 use roving_scheduler::{
-    Builder, CancelToken, Deadlocks, Runtime, block_on, deadline, dump, greenly,
+    Builder, CancelToken, Deadlocks, Runtime, ThreadLocals, block_on, coroutine, deadline, dump,
+    greenly, on_warm_stack,
 };
 
 /// Runtimes of all sizes, in the mode that is asked for.
@@ -288,6 +290,52 @@ fn it_is_told_beside_those_who_are_busy() {
         }
         ring_of_locks(runtime, &["one", "other"])
     });
+}
+
+/// The workers that have parked them do not come to look around any more.
+#[test]
+fn it_is_told_beside_those_who_keep_their_workers() {
+    told(
+        "it_is_told_beside_those_who_keep_their_workers",
+        |runtime| {
+            let locks = Arc::new((Mutex::new(0), Mutex::new(0)));
+            let all = Arc::new(Barrier::new(2));
+            let about_to_wait = Arc::new(AtomicUsize::new(0));
+            // A thread that is pinned to a worker that is kept could not panic.
+            let keepers = match runtime.thread_locals() {
+                ThreadLocals::Pinned => 0,
+                _ => 2 * runtime.workers(),
+            };
+            for _ in 0..keepers {
+                let about_to_wait = about_to_wait.clone();
+                let is_there = Arc::downgrade(&locks);
+                runtime.spawn(move || {
+                    while about_to_wait.load(Ordering::Acquire) < 2 {
+                        thread::yield_now();
+                    }
+                    while is_there.strong_count() > 0 {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                });
+            }
+            let takes_two = |turned: bool| {
+                let (locks, all, about_to_wait) =
+                    (locks.clone(), all.clone(), about_to_wait.clone());
+                runtime.spawn(move || {
+                    let in_order = if turned {
+                        (&locks.1, &locks.0)
+                    } else {
+                        (&locks.0, &locks.1)
+                    };
+                    let _held = lock(in_order.0);
+                    all.wait();
+                    about_to_wait.fetch_add(1, Ordering::Release);
+                    *lock(in_order.1) += 1;
+                })
+            };
+            vec![takes_two(false), takes_two(true)]
+        },
+    );
 }
 
 /// A child that makes a deadlock in a runtime that is set as its environment says.

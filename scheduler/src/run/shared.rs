@@ -68,6 +68,8 @@ pub(crate) struct Remote {
     os_thread: AtomicU32,
     /// Whether it is in the driver, or fires what it has found there.
     attends: AtomicBool,
+    /// Whether it has parked threads, since it last told, that only other threads can wake. Written by the worker.
+    pub(crate) has_parked_needy: AtomicBool,
 }
 
 impl Remote {
@@ -83,6 +85,7 @@ impl Remote {
             parker: Parker::new(),
             os_thread: AtomicU32::new(0),
             attends: AtomicBool::new(false),
+            has_parked_needy: AtomicBool::new(false),
         }
     }
 
@@ -399,6 +402,10 @@ impl Shared {
     fn see_to_place(self: &Arc<Self>, worker: usize, place: Place) {
         if place != Place::Kept {
             self.note(|| Event::HandedOver(worker));
+            if self.remote(worker).has_parked_needy.load(Ordering::Relaxed) {
+                // It may never get to tell of that itself.
+                self.lookout.somebody_waits();
+            }
         }
         match place {
             Place::Kept => {}

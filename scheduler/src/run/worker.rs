@@ -75,8 +75,6 @@ pub(crate) struct Worker {
     to_timed_run: Countdown,
     to_timed_delay: Countdown,
     tickets: RefCell<Vec<Ticket>>,
-    /// Whether it has parked threads, since it last told, that only other threads can wake.
-    has_parked_needy: Cell<bool>,
     /// When the next scan for what can be given back was due, as it fell asleep.
     scan: Cell<Option<Instant>>,
     /// When it looks whether anybody could wake it, and what its pace was when that was set.
@@ -128,7 +126,6 @@ impl Worker {
             to_timed_run: Countdown::new(),
             to_timed_delay: Countdown::new(),
             tickets: RefCell::new(Vec::new()),
-            has_parked_needy: Cell::new(false),
             scan: Cell::new(None),
             vigil: Cell::new(None),
             has_looked: Cell::new(false),
@@ -192,7 +189,7 @@ impl Worker {
 
     /// The green thread that runs is about to park, and only other threads can wake it.
     pub(crate) fn parks_needy(&self) {
-        self.has_parked_needy.set(true);
+        self.remote.has_parked_needy.store(true, Ordering::Relaxed);
     }
 
     /// Lets others steal what the green thread that runs has woken.

@@ -101,7 +101,9 @@ impl Worker {
 
     /// If it has parked threads that only others can wake, tells so.
     fn tell_of_needy(&self) {
-        if self.has_parked_needy.take() {
+        let has_parked = &self.remote.has_parked_needy;
+        if has_parked.load(Ordering::Relaxed) {
+            has_parked.store(false, Ordering::Relaxed);
             self.shared.lookout.somebody_waits();
         }
     }
