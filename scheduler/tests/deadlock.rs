@@ -39,10 +39,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// In a child: has `begin` make a deadlock in each runtime, and then ends, as one of its threads panics. Else gives what
 /// that child prints.
 fn told(test: &str, begin: fn(&Runtime) -> Vec<JoinHandle<()>>) -> Option<String> {
+    told_times(test, 1, begin)
+}
+
+/// The same with so many deadlocks, one after the other.
+fn told_times(
+    test: &str,
+    deadlocks: usize,
+    begin: fn(&Runtime) -> Vec<JoinHandle<()>>,
+) -> Option<String> {
     if !is_child(test) {
         let printed = run(child(test));
         let times = printed.matches("roving: deadlock: ").count();
-        assert_eq!(times, WORKER_COUNTS.len(), "once for each:\n{printed}");
+        assert_eq!(
+            times,
+            deadlocks * WORKER_COUNTS.len(),
+            "once for each:
+{printed}"
+        );
         return Some(printed);
     }
     let _watchdog = watchdog("");
@@ -206,6 +220,64 @@ fn a_lock_and_the_end_of_a_scope() {
             &printed,
             &["end of a scope with 1 threads", "lock of Mutex<i32>"],
         );
+    }
+}
+
+/// When one has panicked, the next is in a deadlock still.
+#[test]
+fn several_threads_of_a_scope() {
+    const WANT: usize = 3;
+    told_times("several_threads_of_a_scope", WANT, |runtime| {
+        vec![runtime.spawn(|| {
+            let mutex = Mutex::new(0);
+            let _held = lock(&mutex);
+            let holds = thread::current();
+            thread::scope(|scope| {
+                for _ in 0..WANT {
+                    scope.spawn(|| {
+                        wait_until_parked(&holds);
+                        *lock(&mutex) += 1;
+                    });
+                }
+            });
+        })]
+    });
+}
+
+/// The same, and the threads are of runtimes that have looked before.
+#[test]
+fn several_threads_of_a_scope_and_of_two_runtimes() {
+    const WANT: usize = 2;
+    let test = "several_threads_of_a_scope_and_of_two_runtimes";
+    told_times(test, WANT, |runtime| {
+        let other = Builder::new().workers(1).deadlocks(Deadlocks::Panic);
+        let other: &'static Runtime = Box::leak(Box::new(other.build().unwrap()));
+        let mutex: &'static Mutex<i32> = Box::leak(Box::new(Mutex::new(0)));
+        vec![runtime.spawn(move || {
+            let _held = lock(mutex);
+            let holds = thread::current();
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let (holds, wants) = (holds.clone(), move || *lock(mutex) += 1);
+                    let elsewhere = other.spawn(move || {
+                        wait_until_parked(&holds);
+                        wants();
+                    });
+                    elsewhere.join().unwrap();
+                });
+                scope.spawn(|| {
+                    wait_until_parked(&holds);
+                    thread::sleep(LONG);
+                    *lock(mutex) += 1;
+                });
+            });
+        })]
+    });
+}
+
+fn wait_until_parked(thread: &Thread) {
+    while !matches!(thread.state(), State::Parked(_)) {
+        thread::yield_now();
     }
 }
 

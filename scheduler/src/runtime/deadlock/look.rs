@@ -5,6 +5,9 @@
 //! [finds](super::find) what deadlocks there are, and sees to those that a thread of its runtime has closed. A thread is
 //! judged once in each of its waits, so nothing is left to do when no new waits last.
 //!
+//! One who panics ends its deadlock, and perhaps not all that there are: of a scope several threads may wait for what its own
+//! thread has. So then what is left is judged again, and other runtimes look again at their threads that have to do with it.
+//!
 //! What is judged was parked before the look began, so that all who have parked before it have been seen. Who is held by
 //! somebody at that moment, as by the look of another runtime, cannot be: then nobody is judged, and there is another look.
 
@@ -13,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use super::{Deadlock, Deadlocks, Member, Suspect, find, report};
+use super::{Deadlock, Deadlocks, Found, Member, Suspect, find, report};
 use crate::run::green::{Green, Waiter};
 use crate::run::lookout::{LONG, Look, Progress};
 use crate::run::registry::Cursor;
@@ -61,11 +64,28 @@ impl Look for Search {
             }
             return Progress::More;
         }
-        let is_incomplete = self.has_old && self.judge();
-        Progress::Done {
-            again: self.has_new || is_incomplete,
+        let judged = if self.has_old {
+            self.judge()
+        } else {
+            Judged::All
+        };
+        match judged {
+            Judged::Again => Progress::More,
+            Judged::All => Progress::Done {
+                again: self.has_new,
+            },
+            Judged::Some => Progress::Done { again: true },
         }
     }
+}
+
+/// Who has been judged.
+enum Judged {
+    All,
+    /// There must be another look.
+    Some,
+    /// Some are to panic, and what is left without them is to be judged.
+    Again,
 }
 
 impl Search {
@@ -113,29 +133,57 @@ impl Search {
         waited.is_none_or(|waited| waited >= self.begin.elapsed() + LONG)
     }
 
-    /// Sees to what deadlocks there are. `true` if there must be another look.
-    fn judge(&mut self) -> bool {
+    /// Sees to what deadlocks there are.
+    fn judge(&mut self) -> Judged {
         let one = dump::one_at_a_time();
         let found = find(&self.suspects);
-        let is_incomplete = self.is_incomplete || found.is_incomplete;
-        let is_to_judge = |member: &&Member| {
-            let is_own = self.is_own(&member.green().runtime);
-            is_own && !is_incomplete && self.is_old(member.since)
-        };
-        let others = found.others.iter().filter(is_to_judge);
-        others.for_each(|member| member.set_judged(false));
         let is_new = |deadlock: &&Deadlock| {
             let last = &deadlock.members[0];
-            self.is_own(&last.green().runtime) && !last.is_told()
+            self.is_own(&last.green().runtime) && !deadlock.is_told()
         };
         let new: Vec<_> = found.deadlocks.iter().filter(is_new).collect();
-        let members = new.iter().flat_map(|deadlock| &deadlock.members);
+        let breaks =
+            |deadlock: &Deadlock| self.what == Deadlocks::Panic && deadlock.victim().is_some();
+        let lasting = new.iter().filter(|deadlock| !breaks(deadlock));
+        let members = lasting.flat_map(|deadlock| &deadlock.members);
         members.for_each(|member| member.set_judged(true));
+        let breaks = new.iter().any(|deadlock| breaks(deadlock));
+        let is_incomplete = self.is_incomplete || found.is_incomplete;
+        if !breaks && !is_incomplete {
+            let is_to_judge = |member: &&Member| {
+                self.is_own(&member.green().runtime) && self.is_old(member.since)
+            };
+            let others = found.others.iter().filter(is_to_judge);
+            others.for_each(|member| member.set_judged(false));
+        }
         // To write to standard error may take long.
         drop(one);
         new.iter()
             .for_each(|deadlock| report::see_to(deadlock, self.what));
-        is_incomplete
+        match (breaks, is_incomplete) {
+            (true, _) => {
+                self.has_other_runtimes_look(&found);
+                Judged::Again
+            }
+            (false, true) => Judged::Some,
+            (false, false) => Judged::All,
+        }
+    }
+
+    /// What other runtimes have found out of their threads may have been so because of those who panic now.
+    fn has_other_runtimes_look(&self, found: &Found) {
+        let _one = dump::one_at_a_time();
+        let in_deadlocks = found
+            .deadlocks
+            .iter()
+            .flat_map(|deadlock| &deadlock.members);
+        for member in in_deadlocks.chain(&found.others) {
+            let runtime = &member.green().runtime;
+            if !self.is_own(runtime) && !member.is_told() {
+                member.set_unjudged();
+                runtime.lookout.somebody_waits();
+            }
+        }
     }
 }
 

@@ -143,6 +143,11 @@ impl Member {
         self.green().judged.store(judged, Ordering::Relaxed);
     }
 
+    /// What was found out of it must be found out again.
+    fn set_unjudged(&self) {
+        self.green().judged.store(0, Ordering::Relaxed);
+    }
+
     fn is_in_its_wait(&self) -> bool {
         !self.waiter.word.is_stale(self.epoch)
     }
@@ -154,6 +159,20 @@ pub(super) struct Deadlock {
     pub(super) members: Vec<Member>,
     /// How many others wait for them, and for those that do.
     behind: usize,
+}
+
+impl Deadlock {
+    /// The last to wait of those that can be interrupted.
+    fn victim(&self) -> Option<&Member> {
+        let interruptible = |member: &&Member| !member.waiter.word.is_masked();
+        let candidates = self.members.iter().filter(interruptible);
+        candidates.max_by_key(|member| member.since)
+    }
+
+    /// Whether it has been told of.
+    fn is_told(&self) -> bool {
+        self.members[0].is_told()
+    }
 }
 
 /// What was found out of a number of suspects.

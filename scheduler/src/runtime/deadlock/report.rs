@@ -18,9 +18,7 @@ use crate::runtime::state::Parked;
 const MOST_SHOWN: usize = 16;
 
 pub(super) fn see_to(deadlock: &Deadlock, what: Deadlocks) {
-    let interruptible = |member: &&Member| !member.waiter.word.is_masked();
-    let candidates = deadlock.members.iter().filter(interruptible);
-    let victim = candidates.max_by_key(|member| member.since);
+    let victim = deadlock.victim();
     let mut report = Visitor::with(|visitor| deadlock.told(visitor));
     let told = match (what, victim) {
         (Deadlocks::Ignore | Deadlocks::Report, _) => Ok(()),
