@@ -616,6 +616,40 @@ fn who_was_on_a_stack_before_is_not_taken_for_who_is_there_now() {
     });
 }
 
+/// Of a coroutine that has given a guard away, the stack may be the next one's.
+#[test]
+fn who_holds_what_a_coroutine_has_taken_is_not_known() {
+    not_told(|| {
+        let locks: Arc<Vec<_>> = Arc::new((0..100).map(|_| Mutex::new(0)).collect());
+        let takes = |mutex| {
+            coroutine::scope(|scope| {
+                let takes = scope.coroutine(|yielder, ()| {
+                    yielder.yield_(());
+                    lock(mutex)
+                });
+                takes.resume(());
+                match takes.resume(()) {
+                    coroutine::State::Complete(guard) => guard,
+                    coroutine::State::Yielded(()) => unreachable!("it has done so"),
+                }
+            })
+        };
+        let on_warm_stack = |mutex| block_on(on_warm_stack(async move { lock(mutex) }));
+        let (even, odd) = locks.split_at(locks.len() / 2);
+        let guards: Vec<_> = even.iter().map(takes).collect();
+        let others: Vec<_> = odd.iter().map(on_warm_stack).collect();
+        let wait = |index| {
+            let its_locks = locks.clone();
+            let wants = thread::spawn(move || *lock(&its_locks[index]) += 1);
+            thread::spawn(move || wants.join().unwrap())
+        };
+        let threads: Vec<_> = (0..locks.len()).map(wait).collect();
+        thread::sleep(LONG);
+        drop((guards, others));
+        threads.into_iter().for_each(|ends| ends.join().unwrap());
+    });
+}
+
 /// Locks that are taken in order, for longer than what is looked at, by many that give up, are cancelled or wait
 /// for one another's end.
 #[test]

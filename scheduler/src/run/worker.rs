@@ -119,7 +119,7 @@ impl Worker {
             environment: Environment::current(),
             local,
             stacks: RefCell::new(Cache::new(class)),
-            to_lend: RefCell::new(Cache::new(class.without_thread_locals())),
+            to_lend: RefCell::new(Cache::new(class.for_calls())),
             running: RefCell::new(None),
             polls: Cell::new(0),
             random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (index as u64 + 1)),
@@ -245,7 +245,7 @@ impl Worker {
 
     /// A stack to lend to a green thread whose own has `size` bytes, if there is one for it.
     pub(crate) fn lend_stack(&self, size: usize) -> Option<Stack> {
-        let class = self.shared.stack_class.without_thread_locals();
+        let class = self.shared.stack_class.for_calls();
         if size > class.size() || self.shared.mode.report_stacks {
             return None;
         }

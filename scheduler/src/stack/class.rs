@@ -1,6 +1,8 @@
 //! Classes of stacks, which are what they are pooled by, and the layout of a slot.
 //!
-//! Sizes are powers of two, from 16 KiB to 1 GiB, and each size comes with thread-locals and without. A
+//! Sizes are powers of two, from 16 KiB to 1 GiB. Each size comes for threads, with thread-locals and without, and
+//! for what runs as part of a thread, a coroutine or a call. The latter are never a thread's: locks name their holders by
+//! their stacks, and one that was taken in a call may be held when another has the stack. A
 //! *slot* has a guard at its low end and the usable stack above it:
 //!
 //! ```text
@@ -35,8 +37,7 @@ const MAX_SIZE: usize = 1 << 30;
 
 const MIN_LOG: u32 = MIN_SIZE.ilog2();
 const SIZES: usize = (MAX_SIZE.ilog2() - MIN_LOG) as usize + 1;
-/// Each size with thread-locals and without.
-pub(super) const CLASSES: usize = 2 * SIZES;
+pub(super) const CLASSES: usize = KINDS * SIZES;
 
 /// Of the free stacks of a class, so many bytes keep their pages, however much of them has been touched.
 const WARM_BYTES: usize = 32 << 20;
@@ -53,12 +54,27 @@ const SHALLOW: usize = 1344;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Class {
     log: u8,
+    kind: Kind,
     pub(super) own: Option<&'static tls::Own>,
 }
 
+/// Whom a stack is for.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Thread,
+    ThreadWithLocals,
+    Call,
+}
+
+const KINDS: usize = Kind::Call as usize + 1;
+
 impl Class {
-    /// The smallest class of at least `size` bytes, with thread-locals of its own if `own` is given.
+    /// The smallest class for threads of at least `size` bytes, with thread-locals of its own if `own` is given.
     pub(crate) fn of(size: usize, own: Option<&'static tls::Own>) -> io::Result<Self> {
+        let kind = match own {
+            None => Kind::Thread,
+            Some(_) => Kind::ThreadWithLocals,
+        };
         if size > MAX_SIZE {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -70,6 +86,7 @@ impl Class {
         let log = size.max(MIN_SIZE).next_power_of_two().ilog2();
         Ok(Self {
             log: (log - MIN_LOG) as u8,
+            kind,
             own,
         })
     }
@@ -79,9 +96,13 @@ impl Class {
         Self::of(size, self.own)
     }
 
-    /// The same without thread-locals.
-    pub(crate) fn without_thread_locals(self) -> Self {
-        Self { own: None, ..self }
+    /// The same for what runs as part of a thread, and with its thread-locals.
+    pub(crate) fn for_calls(self) -> Self {
+        Self {
+            kind: Kind::Call,
+            own: None,
+            ..self
+        }
     }
 
     /// Whether whoever runs on a stack has thread-locals of its own.
@@ -148,7 +169,7 @@ impl Class {
 
     /// Which of the [`CLASSES`] it is.
     pub(super) fn index(self) -> usize {
-        usize::from(self.log) + if self.own.is_some() { SIZES } else { 0 }
+        usize::from(self.log) + self.kind as usize * SIZES
     }
 }
 

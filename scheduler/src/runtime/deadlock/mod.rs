@@ -28,9 +28,11 @@
 //!   the lock, and has it for as long as it is parked. What it did before it parked was seen by who has seen it parked.
 //! - Who is parked has not ended, so who joins it waits for it; and the scope that it belongs to is no other any more.
 //!
-//! The word names the holder by its stack. If a thread has forgotten a guard and ended, its stack may be that of
+//! The word names the holder by its stack, which is a thread's own: coroutines and lent stacks are of other
+//! [classes](crate::stack::Class). If a thread has forgotten a guard and ended, its stack may be that of
 //! another one, which is then named in its place; but the lock is locked for ever then, so that who waits for it is stuck
-//! indeed, and so is who waits for that one.
+//! indeed, and so is who waits for that one. (A thread that keeps a guard in a thread-local that is its worker's, and ends, leaves
+//! it to whoever finds it there, and this is not known.)
 //!
 //! # Why each is found
 //!
