@@ -11,6 +11,9 @@
 //! A worker has one that runs while it is idle, and one that runs as long as it is there. The rest of that time it has
 //! been busy, and that is shown by one that stands as long as the other one runs. So whoever asks must see both as they were
 //! at one moment: it reads, and if the first has changed meanwhile, reads again.
+//!
+//! One that is about to be stopped shows what it does to whoever reads it still running, and that may be more than what it is
+//! stopped at, as that time was taken before. So what was told is kept, and nobody is told less than that.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -56,6 +59,8 @@ impl Stopwatch {
 pub(crate) struct Shift {
     whole: Stopwatch,
     idle: Stopwatch,
+    told_busy: AtomicU64,
+    told_idle: AtomicU64,
 }
 
 impl Shift {
@@ -81,8 +86,14 @@ impl Shift {
         self.whole.stop(now);
     }
 
-    /// How long it has been busy, and how long idle.
+    /// How long it has been busy, and how long idle. Neither is ever less than it was.
     pub(crate) fn read(&self) -> (u64, u64) {
+        let grown = |told: &AtomicU64, now: u64| told.fetch_max(now, Ordering::Relaxed).max(now);
+        let (busy, idle) = self.read_now();
+        (grown(&self.told_busy, busy), grown(&self.told_idle, idle))
+    }
+
+    fn read_now(&self) -> (u64, u64) {
         let mut idle = self.idle.word();
         loop {
             let (whole, now) = (self.whole.word(), ticks::now());
@@ -105,16 +116,32 @@ mod tests {
         let shift = Shift::default();
         shift.begin(100);
         shift.rest(110);
-        assert_eq!(shift.read().0, 10);
+        assert_eq!(shift.read_now().0, 10);
         shift.go_on(150);
-        assert_eq!(shift.read().1, 40);
+        assert_eq!(shift.read_now().1, 40);
         shift.rest(153);
         shift.go_on(154);
         shift.end(160);
-        assert_eq!(shift.read(), (19, 41));
+        assert_eq!(shift.read_now(), (19, 41));
         shift.begin(1000);
         shift.end(1001);
-        assert_eq!(shift.read(), (20, 41));
+        assert_eq!(shift.read_now(), (20, 41));
+    }
+
+    #[test]
+    fn one_that_is_stopped_late_shows_no_less_than_it_did() {
+        let shift = Shift::default();
+        let begin = ticks::now();
+        shift.begin(begin);
+        shift.rest(begin);
+        let is_stopped_at = ticks::now();
+        let (_, idle) = shift.read();
+        shift.go_on(is_stopped_at);
+        assert!(shift.read().1 >= idle);
+        let is_stopped_at = ticks::now();
+        let (busy, _) = shift.read();
+        shift.end(is_stopped_at);
+        assert!(shift.read().0 >= busy);
     }
 
     #[test]
