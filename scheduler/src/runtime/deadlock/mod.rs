@@ -97,6 +97,8 @@ impl Deadlocks {
         match self {
             Self::Ignore => None,
             Self::Report => Some(|runtime| look::begin(runtime, Self::Report)),
+            // No wait can be interrupted there.
+            Self::Panic if cfg!(panic = "abort") => Self::Abort.look(),
             Self::Panic => Some(|runtime| look::begin(runtime, Self::Panic)),
             Self::Abort => Some(|runtime| look::begin(runtime, Self::Abort)),
         }
