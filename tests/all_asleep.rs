@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use roving::net::{TcpListener, TcpStream};
 use roving::sync::Mutex;
-use roving::{AllAsleep, Builder, Runtime, blocking, channel, go, thread};
+use roving::{AllAsleep, Builder, Deadlocks, Runtime, blocking, channel, go, thread};
 
 const TOLD: &str = "roving: all green threads are asleep";
 const CASE: &str = "ROVING_TEST_CASE";
@@ -45,8 +45,16 @@ const CASES: &[Case] = &[
     ),
     (
         "two locks in the wrong order",
-        End::Asleep(&["2 parked", "lock of Mutex<"]),
+        End::Asleep(&[
+            "roving: deadlock: ",
+            "with them: each is in a deadlock that was told, or waits for one that is",
+        ]),
         wrong_order,
+    ),
+    (
+        "two locks in the wrong order, and another thread",
+        End::Asleep(&["roving: deadlock: ", "3 parked", ": park, at "]),
+        wrong_order_and_a_park,
     ),
     (
         "work, a timer and a call, and then silence",
@@ -73,6 +81,11 @@ const CASES: &[Case] = &[
         limited_os_thread,
     ),
     ("a call that blocks", End::Awake, call),
+    (
+        "a deadlock of which somebody is to panic",
+        End::Awake,
+        broken_deadlock,
+    ),
     ("one that computes", End::Awake, computes),
     ("a handler of a signal", End::Awake, signal),
     ("a socket", End::Awake, socket),
@@ -105,6 +118,25 @@ fn wrong_order(runtime: &Runtime) {
         let _second = locks.1.lock();
         other.join().unwrap();
     });
+}
+
+fn wrong_order_and_a_park(runtime: &Runtime) {
+    let _parked = runtime.spawn(thread::park);
+    wrong_order(runtime);
+}
+
+/// It begins when the OS thread has waited for a while, so that this one is the first to look.
+fn broken_deadlock(_: &Runtime) {
+    let builder = Builder::new().deadlocks(Deadlocks::Panic);
+    let runtime = builder.build().unwrap();
+    let panics = runtime.spawn(|| {
+        thread::sleep(Duration::from_millis(500));
+        let mutex = Arc::new(Mutex::new(()));
+        let _held = mutex.lock();
+        let wants = mutex.clone();
+        go!(move || drop(wants.lock())).join().unwrap();
+    });
+    panics.join().unwrap_err();
 }
 
 fn in_the_end(runtime: &Runtime) {

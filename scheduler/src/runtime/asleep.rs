@@ -3,7 +3,7 @@
 //! Somebody [looks](crate::run::silence) when all have slept for a while. He reports if
 //!
 //! - all workers and spares of all runtimes sleep, and there is nothing for them: no queued thread, no timer, no
-//!   wait that a driver could end;
+//!   wait that a driver could end, no look for deadlocks, which might end one;
 //! - every other OS thread of the process waits in the runtime for as long as it takes, or is a
 //!   [bystander](crate::run::silence::Bystander): there are as many OS threads as are known, and so none that is not;
 //! - no signal has a handler but the runtime's own, which wake nobody. Those of SIGSEGV and SIGBUS do not
@@ -22,6 +22,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use super::deadlock;
 use super::dump::{self, dump};
 use crate::protocol::say::say;
 use crate::run::shared::Shared;
@@ -91,6 +92,10 @@ fn look(looker: Option<(&Arc<Shared>, usize)>) -> Seen {
     let Some(before) = Sleepers::look(&runtimes, looker) else {
         return Seen::Awake;
     };
+    if runtimes.iter().any(|runtime| looks_for_deadlocks(runtime)) {
+        // Whoever does that wakes, and looks when it has slept for a while again.
+        return Seen::Awake;
+    }
     let nothing_wakes = process::nothing_wakes(before.os_threads())
         && runtimes.iter().all(|runtime| has_nothing_to_do(runtime));
     if !nothing_wakes {
@@ -113,12 +118,25 @@ fn look(looker: Option<(&Arc<Shared>, usize)>) -> Seen {
 fn report(outside: &Outside) {
     let waiting = outside.waiting();
     let plural = if waiting == 1 { "" } else { "s" };
+    let asleep =
+        format!("roving: all green threads are asleep, and {waiting} OS thread{plural} with them");
+    if deadlock::told_account_for_all() {
+        say(&format!(
+            "{asleep}: each is in a deadlock that was told, or waits for one that is\n"
+        ));
+        return;
+    }
     // A dump takes its time.
     say(&format!(
-        "roving: all green threads are asleep, and {waiting} OS thread{plural} with them, and nothing is left that could wake one: \
+        "{asleep}, and nothing is left that could wake one: \
          no timer, no socket, no call that blocks, no other OS thread, no handler of a signal\n",
     ));
     say(&format!("{}\n", dump().brief()));
+}
+
+/// Whether a runtime looks for deadlocks, or will before long.
+fn looks_for_deadlocks(runtime: &Shared) -> bool {
+    !runtime.is_stopping() && runtime.lookout.is_scheduled()
 }
 
 /// Who sleeps.

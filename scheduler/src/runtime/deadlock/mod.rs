@@ -197,6 +197,21 @@ enum Needed {
 
 /// All that there are in this process. For whoever [keeps others from looking](dump::one_at_a_time).
 pub(super) fn all() -> Vec<Deadlock> {
+    find(&all_suspects()).deadlocks
+}
+
+/// Whether each green thread that is alive is in a deadlock that has been told of, or waits for one that is.
+pub(super) fn told_account_for_all() -> bool {
+    let _one = dump::one_at_a_time();
+    let all = all();
+    let told = all.iter().filter(|deadlock| deadlock.is_told());
+    let involved: usize = told.map(|told| told.members.len() + told.behind).sum();
+    let runtimes = dump::runtimes();
+    let alive: usize = runtimes.iter().map(|runtime| runtime.registry.len()).sum();
+    involved > 0 && involved == alive
+}
+
+fn all_suspects() -> Vec<Suspect> {
     let mut suspects = Vec::new();
     for runtime in dump::runtimes() {
         let mut cursor = Some(Cursor::default());
@@ -206,7 +221,7 @@ pub(super) fn all() -> Vec<Deadlock> {
             cursor = next;
         }
     }
-    find(&suspects).deadlocks
+    suspects
 }
 
 /// The deadlocks that there are among those who were seen.
