@@ -11,6 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use common::{WORKER_COUNTS, child, is_child, printed, run, watchdog};
 use roving::thread::{self, State};
@@ -24,9 +25,9 @@ fn path(name: &str) -> PathBuf {
     path
 }
 
-fn asked_at(path: &Path, line: &str) -> String {
+fn asked_at(path: &Path, line: &[u8]) -> String {
     let mut stream = UnixStream::connect(path).unwrap();
-    writeln!(stream, "{line}").unwrap();
+    stream.write_all(&[line, b"\n"].concat()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert_eq!(answer.find('\n'), Some(answer.len() - 1), "one line");
@@ -34,7 +35,7 @@ fn asked_at(path: &Path, line: &str) -> String {
 }
 
 fn ask(path: &Path, line: &str) -> Value {
-    serde_json::from_str(&asked_at(path, line)).unwrap()
+    serde_json::from_str(&asked_at(path, line.as_bytes())).unwrap()
 }
 
 /// A thread of that name that waits in this function.
@@ -147,10 +148,28 @@ fn what_it_does_not_know_it_says() {
     );
     assert!(error("").starts_with("\"\" is none"));
     assert!(error(&"x".repeat(200)).contains("is none"));
+    assert!(asked_at(&path, b"\xff").contains("is none"));
     // Who says nothing holds nobody up for ever.
     let silent = UnixStream::connect(&path).unwrap();
     assert!(ask(&path, "metrics")["runtimes"].is_array());
     drop(silent);
+    // Nor does who takes his time.
+    let mut slow = UnixStream::connect(&path).unwrap();
+    let is_answered = AtomicBool::new(false);
+    let bytes = std::thread::scope(|scope| {
+        let drips = scope.spawn(|| {
+            let mut bytes = 0;
+            while !is_answered.load(Ordering::Acquire) && slow.write_all(b"x").is_ok() {
+                bytes += 1;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            bytes
+        });
+        assert!(ask(&path, "metrics")["runtimes"].is_array());
+        is_answered.store(true, Ordering::Release);
+        drips.join().unwrap()
+    });
+    assert!(bytes < 200, "it was heard to its end");
 }
 
 /// Starts a process that asks for a console at `path` and waits until it is told to end; gives what it has said by then.

@@ -10,8 +10,8 @@
 //! | `dump`     | a [dump](super::dump::Dump)                                                          |
 //!
 //! and for all else the answer is an object whose `error` says what is wrong. An OS thread that does nothing else
-//! serves one client at a time, so it answers also when all workers are stuck. It waits for nobody for longer than
-//! [`PATIENCE`].
+//! serves one client at a time, so it answers also when all workers are stuck. Nobody may keep it from the others for
+//! much longer than [`PATIENCE`], neither by asking slowly nor by taking the answer so.
 //!
 //! `socket` is where the socket comes from, and who may connect.
 
@@ -22,7 +22,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -34,8 +34,8 @@ use crate::run::os_thread;
 use crate::run::silence::Bystander;
 use socket::Place;
 
-/// How long a client may neither send what it asks nor take what it gets.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a client may take to ask, and then to take the answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 const LONGEST_REQUEST: u64 = 256;
 /// Of more green threads than these, none is told of one by one.
 const MOST_THREADS: usize = 10_000;
@@ -81,22 +81,61 @@ fn serve(listener: &UnixListener) {
             Ok((client, _)) => drop(answer(&client)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // There are no descriptors left, or no memory.
-            Err(_) => thread::sleep(PATIENCE / 10),
+            Err(_) => thread::sleep(PATIENCE / 20),
         }
     }
 }
 
-fn answer(mut client: &UnixStream) -> io::Result<()> {
+fn answer(client: &UnixStream) -> io::Result<()> {
     if !socket::is_same_user(client) {
         return Ok(());
     }
-    client.set_read_timeout(Some(PATIENCE))?;
-    client.set_write_timeout(Some(PATIENCE))?;
-    let mut request = String::new();
-    BufReader::new(client.take(LONGEST_REQUEST)).read_line(&mut request)?;
-    let mut line = reply(request.trim());
+    let mut request = Vec::new();
+    let asks = Patient::with(client).take(LONGEST_REQUEST);
+    BufReader::new(asks).read_until(b'\n', &mut request)?;
+    let mut line = reply(String::from_utf8_lossy(&request).trim());
     line.push('\n');
-    client.write_all(line.as_bytes())
+    Patient::with(client).write_all(line.as_bytes())
+}
+
+/// A client, until the patience with it ends.
+struct Patient<'a> {
+    client: &'a UnixStream,
+    until: Instant,
+}
+
+impl<'a> Patient<'a> {
+    fn with(client: &'a UnixStream) -> Self {
+        Self {
+            client,
+            until: Instant::now() + PATIENCE,
+        }
+    }
+
+    fn left(&self) -> io::Result<Option<Duration>> {
+        match self.until.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+            left => Ok(Some(left)),
+        }
+    }
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.client.set_read_timeout(self.left()?)?;
+        self.client.read(buffer)
+    }
+}
+
+impl Write for Patient<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.client.set_write_timeout(self.left()?)?;
+        self.client.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// All the numbers of this process.
