@@ -9,8 +9,10 @@ mod common;
 #[path = "../scheduler/tests/common/executors.rs"]
 mod executors;
 
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -216,6 +218,67 @@ fn a_reader_that_is_gone() {
         let (written, error) = writes.join().unwrap();
         assert!((100..MUCH).contains(&written), "{written}");
         assert_eq!(error, ErrorKind::BrokenPipe);
+    });
+}
+
+/// Pipes that have a name, and for whose calls Linux has no flag.
+fn named_pipe() -> (PipeReader, PipeWriter) {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("roving-pipes-{}-{count}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
+    // SAFETY: the name ends with a zero.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    // Does not wait for a writer.
+    let mut options = OpenOptions::new();
+    let reader = options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&path)
+        .unwrap();
+    let writer = OpenOptions::new().write(true).open(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    // SAFETY: a system call that takes no pointer, on a descriptor that is borrowed.
+    let cleared = unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_SETFL, 0) };
+    assert_eq!(cleared, 0);
+    (OwnedFd::from(reader).into(), OwnedFd::from(writer).into())
+}
+
+#[test]
+fn named_pipes() {
+    on_each_mode(|| {
+        let (reader, writer) = named_pipe();
+        let late = deadline(Duration::from_millis(1), || (&reader).read(&mut [0]));
+        assert!(late.is_err() || late.is_ok_and(|result| result.is_err()));
+        let writers: Vec<_> = (0..4u8)
+            .map(|n| {
+                let mut writer = writer.try_clone().unwrap();
+                go!(move || {
+                    for _ in 0..20 {
+                        writer.write_all(&[n; PIECE]).unwrap();
+                    }
+                })
+            })
+            .collect();
+        let mut piece = [0; PIECE];
+        for _ in 0..80 {
+            (&reader).read_exact(&mut piece).unwrap();
+            assert!(piece.iter().all(|byte| *byte == piece[0]));
+        }
+        writers.into_iter().for_each(|w| w.join().unwrap());
+        let sent = Arc::new(pattern(5, MUCH));
+        let data = sent.clone();
+        let writes = go!(move || (&writer).write(&data).unwrap());
+        let mut received = Vec::new();
+        (&reader).read_to_end(&mut received).unwrap();
+        assert!(received == *sent);
+        assert_eq!(writes.join().unwrap(), MUCH);
+        let (reader, writer) = named_pipe();
+        fill(&writer);
+        drop(reader);
+        let error = (&writer).write(b"x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     });
 }
 

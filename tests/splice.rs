@@ -17,7 +17,7 @@ use roving::net::{Shutdown, TcpStream};
 use roving::{Cancelled, deadline, go, thread};
 
 /// More than any of them keeps.
-const MUCH: usize = 8 << 20;
+const MUCH: usize = 2 << 20;
 
 /// A file that is gone with its last descriptor.
 fn file() -> File {

@@ -74,41 +74,42 @@ fn timer(after: Duration) -> File {
 }
 
 #[test]
-fn events() {
-    let flags = libc::EFD_NONBLOCK;
-    everywhere(|| {
-        let events = Watched::new(eventfd(flags)).unwrap();
-        let tells = events.get_ref().try_clone().unwrap();
-        let adds = std::thread::spawn(move || {
-            for count in 1..=20 {
-                add(&tells, count);
-                std::thread::yield_now();
+fn events_in_both_modes() {
+    for flags in [libc::EFD_NONBLOCK, 0] {
+        everywhere(|| {
+            let events = Watched::new(eventfd(flags)).unwrap();
+            let tells = events.get_ref().try_clone().unwrap();
+            let adds = std::thread::spawn(move || {
+                for count in 1..=20 {
+                    add(&tells, count);
+                    std::thread::yield_now();
+                }
+            });
+            let mut sum = 0;
+            while sum < 210 {
+                sum += take(&events);
             }
+            adds.join().unwrap();
+            assert_eq!(sum, 210);
         });
-        let mut sum = 0;
-        while sum < 210 {
-            sum += take(&events);
-        }
-        adds.join().unwrap();
-        assert_eq!(sum, 210);
-    });
-    // Nothing keeps a worker: the one that waits and the one that it waits for share it.
-    on_each_worker_count(|| {
-        let events = Arc::new(Watched::new(eventfd(flags)).unwrap());
-        let waits = events.clone();
-        let taker = go!(move || take(&waits));
-        thread::yield_now();
-        add(events.get_ref(), 7);
-        assert_eq!(taker.join().unwrap(), 7);
-        // No room to write.
-        add(events.get_ref(), u64::MAX - 1);
-        let waits = events.clone();
-        let writer = go!(move || (&*waits).write(&1u64.to_ne_bytes()).unwrap());
-        thread::yield_now();
-        assert_eq!(take(&events), u64::MAX - 1);
-        assert_eq!(writer.join().unwrap(), 8);
-        assert_eq!(take(&events), 1);
-    });
+        // Nothing keeps a worker: the one that waits and the one that it waits for share it.
+        on_each_worker_count(|| {
+            let events = Arc::new(Watched::new(eventfd(flags)).unwrap());
+            let waits = events.clone();
+            let taker = go!(move || take(&waits));
+            thread::yield_now();
+            add(events.get_ref(), 7);
+            assert_eq!(taker.join().unwrap(), 7);
+            // No room to write.
+            add(events.get_ref(), u64::MAX - 1);
+            let waits = events.clone();
+            let writer = go!(move || (&*waits).write(&1u64.to_ne_bytes()).unwrap());
+            thread::yield_now();
+            assert_eq!(take(&events), u64::MAX - 1);
+            assert_eq!(writer.join().unwrap(), 8);
+            assert_eq!(take(&events), 1);
+        });
+    }
 }
 
 #[test]

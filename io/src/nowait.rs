@@ -1,16 +1,18 @@
 //! Reading and writing without blocking, on descriptors whose mode is not ours to change.
 //!
 //! Another process may have the open file description too: it has inherited the same terminal, or gets the end of a pipe.
-//! To make that non-blocking would make it so for all of them. So each call is kept from blocking by itself, in one of three
+//! To make that non-blocking would make it so for all of them. So each call is kept from blocking by itself, in one of four
 //! ways:
 //!
-//! - By a flag, `RWF_NOWAIT`, which Linux knows for sockets and, since 6.4, for pipes.
+//! - By a flag, `RWF_NOWAIT`, which Linux knows for sockets and, since 6.4, for pipes without a name.
+//! - On a description of our own, which is non-blocking. Linux opens a pipe once more by its place in `/proc`.
 //! - By asking `poll` first. A read then takes what is there, and a write gives no more than a pipe that is ready has room for. If
 //!   another thread or process is faster, the call waits after all; therefore its worker's place is handed over.
 //! - By handing over at once, where `poll` knows nothing: files.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use roving_scheduler::blocking;
@@ -21,12 +23,17 @@ use rustix::pipe::PIPE_BUF;
 
 /// How calls on one descriptor are kept from blocking, as far as that is known.
 #[derive(Debug, Default)]
-pub(crate) struct NoWait(AtomicU8);
+pub(crate) struct NoWait {
+    way: AtomicU8,
+    /// A description of our own.
+    own: OnceLock<OwnedFd>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Way {
     Flag = 1,
+    Own,
     Poll,
     HandOver,
 }
@@ -44,9 +51,12 @@ impl NoWait {
         }
         if self.way(fd)? == Way::Flag {
             match flagged::read(fd, bufs) {
-                Err(error) if flagged::is_refused(error) => self.set(Way::Poll),
+                Err(error) if flagged::is_refused(error) => self.do_without_flag(fd),
                 result => return result,
             }
+        }
+        if let Some(own) = self.own.get() {
+            return readv(own, bufs);
         }
         if self.way(fd)? == Way::Poll && !is_ready(fd, PollFlags::IN)? {
             // A FIFO that nobody has ever written to may be at its end, and `poll` does not tell that.
@@ -67,9 +77,12 @@ impl NoWait {
         };
         if self.way(fd)? == Way::Flag {
             match flagged::write(fd, bufs) {
-                Err(error) if flagged::is_refused(error) => self.set(Way::Poll),
+                Err(error) if flagged::is_refused(error) => self.do_without_flag(fd),
                 result => return result,
             }
+        }
+        if let Some(own) = self.own.get() {
+            return writev(own, bufs);
         }
         if self.way(fd)? == Way::HandOver {
             return blocking::run(|| writev(fd, bufs));
@@ -90,15 +103,17 @@ impl NoWait {
 
     fn way(&self, fd: BorrowedFd<'_>) -> Result<Way, Errno> {
         const FLAG: u8 = Way::Flag as u8;
+        const OWN: u8 = Way::Own as u8;
         const POLL: u8 = Way::Poll as u8;
         const HAND_OVER: u8 = Way::HandOver as u8;
         // Relaxed: whoever does not see what another has found out finds it out again.
-        match self.0.load(Ordering::Relaxed) {
+        match self.way.load(Ordering::Relaxed) {
             FLAG => Ok(Way::Flag),
+            OWN => Ok(Way::Own),
             POLL => Ok(Way::Poll),
             HAND_OVER => Ok(Way::HandOver),
             _ => {
-                let way = match FileType::from_raw_mode(fstat(fd)?.st_mode) {
+                let way = match kind(fd)? {
                     FileType::Fifo | FileType::Socket | FileType::CharacterDevice => flagged::WAY,
                     _ => Way::HandOver,
                 };
@@ -108,9 +123,25 @@ impl NoWait {
         }
     }
 
-    fn set(&self, way: Way) {
-        self.0.store(way as u8, Ordering::Relaxed);
+    /// Finds the next best way.
+    fn do_without_flag(&self, fd: BorrowedFd<'_>) {
+        match flagged::open_again(fd) {
+            Ok(own) => {
+                // Another thread may have done so too.
+                let _ = self.own.set(own);
+                self.set(Way::Own);
+            }
+            Err(_) => self.set(Way::Poll),
+        }
     }
+
+    fn set(&self, way: Way) {
+        self.way.store(way as u8, Ordering::Relaxed);
+    }
+}
+
+fn kind(fd: BorrowedFd<'_>) -> Result<FileType, Errno> {
+    Ok(FileType::from_raw_mode(fstat(fd)?.st_mode))
 }
 
 /// Whether one of `events`, or the end, has come.
@@ -123,11 +154,12 @@ pub(crate) fn is_ready(fd: BorrowedFd<'_>, events: PollFlags) -> Result<bool, Er
 #[cfg(target_os = "linux")]
 mod flagged {
     use std::io::{IoSlice, IoSliceMut};
-    use std::os::fd::BorrowedFd;
+    use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+    use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, open};
     use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
 
-    use super::Way;
+    use super::{Way, kind};
 
     /// What to begin with.
     pub(super) const WAY: Way = Way::Flag;
@@ -143,6 +175,17 @@ mod flagged {
         pwritev2(fd, bufs, HERE, ReadWriteFlags::NOWAIT)
     }
 
+    /// Opens a pipe once more, non-blocking. What else there is may be another thing when it is opened again.
+    pub(super) fn open_again(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+        if kind(fd)? != FileType::Fifo {
+            return Err(Errno::INVAL);
+        }
+        let access = fcntl_getfl(fd)? & OFlags::RWMODE;
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        open(path, flags, Mode::empty())
+    }
+
     /// Whether the error may be due to the flag: the descriptor, the kernel or a sandbox does not know it.
     pub(super) fn is_refused(error: Errno) -> bool {
         [Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL, Errno::PERM].contains(&error)
@@ -152,7 +195,7 @@ mod flagged {
 #[cfg(not(target_os = "linux"))]
 mod flagged {
     use std::io::{IoSlice, IoSliceMut};
-    use std::os::fd::BorrowedFd;
+    use std::os::fd::{BorrowedFd, OwnedFd};
 
     use rustix::io::Errno;
 
@@ -166,6 +209,10 @@ mod flagged {
     }
 
     pub(super) fn write(_: BorrowedFd<'_>, _: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    pub(super) fn open_again(_: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
         Err(Errno::NOSYS)
     }
 

@@ -11,7 +11,7 @@ use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, LineWriter, Lines, 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::panic::{self, RefUnwindSafe, UnwindSafe};
 use std::process::Stdio;
-use std::sync::{OnceLock, PoisonError};
+use std::sync::{LazyLock, OnceLock, PoisonError};
 
 use roving_scheduler::DeadlineElapsed;
 use roving_scheduler::sync::{Mutex, MutexGuard};
@@ -183,8 +183,8 @@ pub struct StderrLock<'a> {
     _borrows: std::marker::PhantomData<&'a ()>,
 }
 
-static STDERR: ReentrantLock<RefCell<RawOutput>> =
-    ReentrantLock::new(RefCell::new(RawOutput::new(Stream::Stderr)));
+static STDERR: LazyLock<ReentrantLock<RefCell<RawOutput>>> =
+    LazyLock::new(|| ReentrantLock::new(RefCell::new(RawOutput::new(Stream::Stderr))));
 
 /// Gives a handle to the [standard error](Stderr). Mirrors [`std::io::stderr`].
 #[must_use]

@@ -33,7 +33,7 @@ unsafe impl<T: Send> Sync for ReentrantLock<T> {}
 unsafe impl<T: Send> Send for ReentrantLock<T> {}
 
 impl<T> ReentrantLock<T> {
-    pub(super) const fn new(value: T) -> Self {
+    pub(super) fn new(value: T) -> Self {
         Self {
             lock: Mutex::new(()),
             holder: parking_lot::Mutex::new(None),
@@ -118,12 +118,14 @@ impl<T> Drop for ReentrantGuard<T> {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::LazyLock;
 
     use super::*;
 
     #[test]
     fn its_holder_takes_it_again_and_others_wait() {
-        static LOCK: ReentrantLock<Cell<u32>> = ReentrantLock::new(Cell::new(0));
+        static LOCK: LazyLock<ReentrantLock<Cell<u32>>> =
+            LazyLock::new(|| ReentrantLock::new(Cell::new(0)));
         let threads: Vec<_> = (0..4)
             .map(|_| {
                 thread::spawn(|| {
