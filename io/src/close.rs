@@ -3,7 +3,7 @@
 //! The last close of a socket with `SO_LINGER` waits in the system, blocking mode or not, until the
 //! peer has what was sent or the time is over. A green thread hands its worker's place over for that, so that
 //! only itself waits. The option may have been set by anybody who has the descriptor, or inherited from a
-//! listener, so the system is asked each time, which takes a fiftieth of what the close of a connection does.
+//! listener, so the system is asked, unless nobody else [can have](crate::source::Source::may_be_shared) had either.
 
 use std::os::fd::OwnedFd;
 

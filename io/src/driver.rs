@@ -49,6 +49,9 @@ trait Poll: fmt::Debug + Send + Sync + Sized {
     /// Whether events tell of what is ready though nothing has come: see [`Event::irregular`].
     const SEES_IRREGULARITIES: bool;
 
+    /// Whether the system takes out a descriptor that is closed, if no other shares its open file description.
+    const FORGETS_CLOSED: bool;
+
     /// Room for the events of one wait.
     type Batch: Send;
 
@@ -96,7 +99,7 @@ impl Driver {
         })
     }
 
-    /// Registers `fd`. It must be [deregistered](Self::deregister) before it is closed.
+    /// Registers `fd`. It must be [deregistered](Self::deregister) or [forgotten](Self::forget) before it is closed.
     pub(crate) fn register(&self, fd: BorrowedFd<'_>) -> io::Result<Arc<Registration>> {
         let registration = self
             .registered
@@ -120,6 +123,23 @@ impl Driver {
         }
         // Fails only if the descriptor is not registered, and then there is nothing to do.
         let _ = self.poller.remove(fd);
+        self.remove(registration);
+    }
+
+    /// The same for `fd` that is closed next, of an open file description that no other descriptor is known to share:
+    /// where the system takes it out by itself, it is not asked to.
+    ///
+    /// If somebody shares it after all, it stays registered with the system until the last descriptor is closed. Its
+    /// events find nobody.
+    pub(crate) fn forget(&self, registration: &Registration, fd: BorrowedFd<'_>) {
+        if !System::FORGETS_CLOSED {
+            self.deregister(registration, fd);
+        } else if self.process.is_current() {
+            self.remove(registration);
+        }
+    }
+
+    fn remove(&self, registration: &Registration) {
         let removed = self.registered.lock().remove(registration.key());
         drop(removed);
     }

@@ -35,7 +35,7 @@
 //! - A waiter looks at the edge counter before it tries, and only waits if the counter still stands
 //!   there, so no edge is lost.
 //! - A descriptor leaves the driver before it is closed, and an event that comes late is recognised
-//!   by its generation.
+//!   by its generation. The system is told of it too, unless nobody can share the descriptor: then the close tells.
 //! - No system call on a green thread blocks its worker: every one is made non-blocking by a flag
 //!   of its own, or, where there is no such flag, on a descriptor that is non-blocking; and what cannot
 //!   be, which is the look-up of a name, a close that lingers, and what asks a disk, is made with the worker's place

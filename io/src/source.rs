@@ -14,18 +14,19 @@
 //!
 //! Operations borrow the source, so it is not closed while one waits. It is taken out of every
 //! driver before its descriptor is closed or given away: another descriptor may share its open file
-//! description and keep it, and its edges, alive.
+//! description and keep it, and its edges, alive. The system need not be told where none can share it: that
+//! is so for a descriptor that was made here, and that nobody has [seen](Source::lend) nor forked.
 
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use roving_scheduler::{Handle, RuntimeId, is_green, thread, wait};
+use roving_scheduler::{Handle, Process, RuntimeId, is_green, thread, wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -49,6 +50,8 @@ pub struct Source {
     others: Mutex<Vec<Registered>>,
     /// Counts operations, more or less: it is not worth an atomic increment.
     turns: AtomicU8,
+    /// Nobody but this has had the descriptor.
+    is_private: AtomicBool,
 }
 
 // An operation that unwinds leaves nothing half done: what a source knows changes in single steps.
@@ -121,12 +124,33 @@ pub enum Patience {
 }
 
 impl Source {
+    /// Of a descriptor whose open file description others may have.
     pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self::with_privacy(fd, false)
+    }
+
+    /// Of a descriptor that the system has just made, with an open file description of its own.
+    pub(crate) fn fresh(fd: OwnedFd) -> Self {
+        Self::with_privacy(fd, true)
+    }
+
+    /// Of a connection that this listener has accepted. It is fresh, but has inherited what others may have set.
+    pub(crate) fn accepted(&self, fd: OwnedFd) -> Self {
+        Self::with_privacy(fd, !self.may_be_shared())
+    }
+
+    /// Of a duplicate of the descriptor.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self::new(self.lend().try_clone_to_owned()?))
+    }
+
+    fn with_privacy(fd: OwnedFd, is_private: bool) -> Self {
         Self {
             fd: Some(fd),
             first: OnceLock::new(),
             others: Mutex::new(Vec::new()),
             turns: AtomicU8::new(0),
+            is_private: AtomicBool::new(is_private),
         }
     }
 
@@ -137,9 +161,21 @@ impl Source {
             .as_fd()
     }
 
+    /// The descriptor for somebody who may duplicate it, or change what it stands for.
+    pub(crate) fn lend(&self) -> BorrowedFd<'_> {
+        // Relaxed: who drops the source comes after all who have used it.
+        self.is_private.store(false, Ordering::Relaxed);
+        self.fd()
+    }
+
+    /// Whether somebody else may have, or may have had, a descriptor of the same open file description.
+    pub(crate) fn may_be_shared(&self) -> bool {
+        !self.is_private.load(Ordering::Relaxed) || Process::has_forked()
+    }
+
     /// Gives the descriptor away.
     pub(crate) fn into_fd(mut self) -> OwnedFd {
-        self.deregister();
+        self.deregister(Driver::deregister);
         self.fd.take().expect("a source is taken apart once")
     }
 
@@ -289,22 +325,24 @@ impl Source {
         }
     }
 
-    fn deregister(&mut self) {
+    fn deregister(&mut self, take_out: fn(&Driver, &Registration, BorrowedFd<'_>)) {
         let first = self.first.take();
         let others = std::mem::take(self.others.get_mut());
         for registered in first.into_iter().chain(others) {
-            registered
-                .driver
-                .deregister(&registered.registration, self.fd());
+            take_out(&registered.driver, &registered.registration, self.fd());
         }
     }
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        self.deregister();
-        if let Some(fd) = self.fd.take() {
-            close(fd);
+        if self.may_be_shared() {
+            self.deregister(Driver::deregister);
+            if let Some(fd) = self.fd.take() {
+                close(fd);
+            }
+        } else {
+            self.deregister(Driver::forget);
         }
     }
 }

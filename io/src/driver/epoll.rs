@@ -43,6 +43,8 @@ pub(super) struct Epoll {
 impl Poll for Epoll {
     const SEES_IRREGULARITIES: bool = true;
 
+    const FORGETS_CLOSED: bool = true;
+
     type Batch = Vec<libc::epoll_event>;
 
     fn new() -> io::Result<Self> {
@@ -67,7 +69,12 @@ impl Poll for Epoll {
         let flags =
             EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI | EventFlags::ET;
         let key = EventData::new_u64(key.0);
-        Ok(epoll::add(&self.poller, fd, key, flags)?)
+        match epoll::add(&self.poller, fd, key, flags) {
+            // One of this number was closed without being taken out, and there was another of its description
+            // after all, from which this one has been made. It tells of an edge as a new one does.
+            Err(Errno::EXIST) => Ok(epoll::modify(&self.poller, fd, key, flags)?),
+            result => Ok(result?),
+        }
     }
 
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {

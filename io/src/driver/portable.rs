@@ -16,6 +16,9 @@ impl Poll for Portable {
     /// Not on every system does polling ask for, or pass on, the end of the stream.
     const SEES_IRREGULARITIES: bool = false;
 
+    /// polling asks for it.
+    const FORGETS_CLOSED: bool = false;
+
     type Batch = Events;
 
     fn new() -> io::Result<Self> {

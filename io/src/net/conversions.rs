@@ -8,13 +8,13 @@ macro_rules! conversions {
 
             impl AsFd for $Socket {
                 fn as_fd(&self) -> BorrowedFd<'_> {
-                    self.source.fd()
+                    self.source.lend()
                 }
             }
 
             impl AsRawFd for $Socket {
                 fn as_raw_fd(&self) -> RawFd {
-                    self.source.fd().as_raw_fd()
+                    self.source.lend().as_raw_fd()
                 }
             }
 

@@ -113,7 +113,7 @@ impl UdpSocket {
     /// Takes a new socket.
     pub(in crate::net) fn bound(fd: OwnedFd) -> Self {
         Self {
-            source: Source::new(fd),
+            source: Source::fresh(fd),
             settings: Settings::default(),
         }
     }
@@ -212,7 +212,7 @@ impl UdpSocket {
     /// Those of `dup`.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
-            source: Source::new(self.source.fd().try_clone_to_owned()?),
+            source: self.source.try_clone()?,
             settings: self.settings.share(),
         })
     }
@@ -658,7 +658,7 @@ impl fmt::Debug for UdpSocket {
         if let Ok(address) = self.local_addr() {
             debug.field("addr", &address);
         }
-        debug.field("fd", &self.as_raw_fd()).finish()
+        debug.field("fd", &self.source.fd().as_raw_fd()).finish()
     }
 }
 

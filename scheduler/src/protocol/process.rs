@@ -16,11 +16,14 @@ use std::io;
 use std::mem::offset_of;
 use std::ptr;
 use std::sync::Once;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use crate::protocol::outline::Field;
 
 pub(crate) static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// Whether this process, or one from which it was forked, has begun to fork.
+static HAS_FORKED: AtomicBool = AtomicBool::new(false);
 
 /// A process, among those from which this one was forked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,12 @@ impl Process {
     /// Whether this is the process still, and not one that was forked from it.
     pub fn is_current(self) -> bool {
         self == Self::current()
+    }
+
+    /// Whether other processes may have what this one has, its descriptors for example: one has been forked, or is
+    /// being forked, since forks are watched.
+    pub fn has_forked() -> bool {
+        HAS_FORKED.load(Ordering::Relaxed)
     }
 
     /// Whether it was forked from none that has watched its forks.
@@ -81,13 +90,17 @@ impl Process {
 pub(crate) fn watch_forks(in_child: extern "C" fn()) {
     static WATCHED: Once = Once::new();
     WATCHED.call_once(|| {
-        // SAFETY: both functions stay, do not unwind, and do in the child what may be done there.
+        // SAFETY: the functions stay, do not unwind, and do in the child what may be done there.
         let refused = unsafe {
-            libc::pthread_atfork(None, None, Some(count_fork))
+            libc::pthread_atfork(Some(note_fork), None, Some(count_fork))
                 | libc::pthread_atfork(None, None, Some(in_child))
         };
         assert!(refused == 0, "no memory to watch for forks");
     });
+}
+
+extern "C" fn note_fork() {
+    HAS_FORKED.store(true, Ordering::Relaxed);
 }
 
 extern "C" fn count_fork() {

@@ -93,7 +93,7 @@ impl TcpListener {
     /// Takes a new socket that listens, and whose description is non-blocking.
     pub(in crate::net) fn listening(fd: OwnedFd) -> Self {
         Self {
-            source: Source::new(fd),
+            source: Source::fresh(fd),
             settings: Settings::default(),
         }
     }
@@ -104,7 +104,7 @@ impl TcpListener {
     ///
     /// Those of `getsockname`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        socket::local_addr(self)
+        socket::local_addr(self.source.fd())
     }
 
     /// Makes another handle to the same socket.
@@ -116,7 +116,7 @@ impl TcpListener {
     /// Those of `dup`.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
-            source: Source::new(self.as_fd().try_clone_to_owned()?),
+            source: self.source.try_clone()?,
             settings: self.settings.share(),
         })
     }
@@ -201,7 +201,8 @@ impl TcpListener {
 
     fn accepted(&self, (accepted, address): Accepted) -> io::Result<(TcpStream, SocketAddr)> {
         let address = socket::to_std(address)?;
-        let stream = TcpStream::accepted(accepted, self.settings.of_accepted());
+        let stream =
+            TcpStream::accepted(self.source.accepted(accepted), self.settings.of_accepted());
         Ok((stream, address))
     }
 
@@ -216,7 +217,7 @@ impl TcpListener {
     ///
     /// Those of `setsockopt`.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        Ok(sockopt::set_ip_ttl(self, ttl)?)
+        Ok(sockopt::set_ip_ttl(self.source.fd(), ttl)?)
     }
 
     /// The time to live of the packets sent.
@@ -225,7 +226,7 @@ impl TcpListener {
     ///
     /// Those of `getsockopt`.
     pub fn ttl(&self) -> io::Result<u32> {
-        Ok(sockopt::ip_ttl(self)?)
+        Ok(sockopt::ip_ttl(self.source.fd())?)
     }
 
     /// Limits the socket to IPv6.
@@ -235,7 +236,7 @@ impl TcpListener {
     /// Those of `setsockopt`; there always is one, since the socket is bound.
     #[deprecated(note = "this option can only be set before the socket is bound")]
     pub fn set_only_v6(&self, only_v6: bool) -> io::Result<()> {
-        Ok(sockopt::set_ipv6_v6only(self, only_v6)?)
+        Ok(sockopt::set_ipv6_v6only(self.source.fd(), only_v6)?)
     }
 
     /// Tells whether the socket is limited to IPv6.
@@ -245,7 +246,7 @@ impl TcpListener {
     /// Those of `getsockopt`.
     #[deprecated(note = "this option can only be set before the socket is bound")]
     pub fn only_v6(&self) -> io::Result<bool> {
-        Ok(sockopt::ipv6_v6only(self)?)
+        Ok(sockopt::ipv6_v6only(self.source.fd())?)
     }
 
     /// Takes the error that the socket has kept (`SO_ERROR`).
@@ -254,7 +255,7 @@ impl TcpListener {
     ///
     /// Those of `getsockopt`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        socket::take_error(self)
+        socket::take_error(self.source.fd())
     }
 
     /// Sets whether [`accept`](Self::accept) fails with `WouldBlock` instead of waiting. Clones
@@ -280,7 +281,7 @@ impl TcpListener {
     /// ```
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.settings
-            .set_listener_nonblocking(self.as_fd(), nonblocking)
+            .set_listener_nonblocking(self.source.fd(), nonblocking)
     }
 
     /// What a [`select!`](roving_scheduler::select!) waits for until [`accept`](Self::accept) would
@@ -311,7 +312,7 @@ impl fmt::Debug for TcpListener {
         if let Ok(address) = self.local_addr() {
             debug.field("addr", &address);
         }
-        debug.field("fd", &self.as_raw_fd()).finish()
+        debug.field("fd", &self.source.fd().as_raw_fd()).finish()
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::Buffer;
@@ -152,7 +152,7 @@ impl TcpStream {
         address: &SocketAddr,
         patience: impl Fn() -> io::Result<Patience>,
     ) -> io::Result<Self> {
-        let source = Source::new(fd);
+        let source = Source::fresh(fd);
         let attempt = connecting(source.fd(), address);
         source.operate(Direction::Write, patience, attempt)?;
         Self::connected(source)
@@ -197,7 +197,7 @@ impl TcpStream {
         fd: OwnedFd,
         address: &SocketAddr,
     ) -> io::Result<Self> {
-        let source = Source::new(fd);
+        let source = Source::fresh(fd);
         let attempt = connecting(source.fd(), address);
         source.operate_async(Direction::Write, attempt).await?;
         Self::connected(source)
@@ -211,11 +211,8 @@ impl TcpStream {
         })
     }
 
-    pub(super) fn accepted(fd: OwnedFd, settings: Settings) -> Self {
-        Self {
-            source: Source::new(fd),
-            settings,
-        }
+    pub(super) fn accepted(source: Source, settings: Settings) -> Self {
+        Self { source, settings }
     }
 
     /// The address of the other end.
@@ -224,7 +221,7 @@ impl TcpStream {
     ///
     /// Those of `getpeername`.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        socket::peer_addr(self)
+        socket::peer_addr(self.source.fd())
     }
 
     /// The address of this end.
@@ -233,7 +230,7 @@ impl TcpStream {
     ///
     /// Those of `getsockname`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        socket::local_addr(self)
+        socket::local_addr(self.source.fd())
     }
 
     /// Ends one direction of the connection, or both. Reads and writes of that direction that are
@@ -243,7 +240,7 @@ impl TcpStream {
     ///
     /// Those of `shutdown`.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        socket::shutdown(self, how)
+        socket::shutdown(self.source.fd(), how)
     }
 
     /// Makes another handle to the same connection.
@@ -255,7 +252,7 @@ impl TcpStream {
     /// Those of `dup`.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
-            source: Source::new(self.as_fd().try_clone_to_owned()?),
+            source: self.source.try_clone()?,
             settings: self.settings.share(),
         })
     }
@@ -288,7 +285,7 @@ impl TcpStream {
     /// ```
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.settings
-            .set_timeout(self.as_fd(), Direction::Read, timeout)
+            .set_timeout(self.source.fd(), Direction::Read, timeout)
     }
 
     /// Sets how long a write waits before it fails with `WouldBlock`, or ends with what is written
@@ -299,7 +296,7 @@ impl TcpStream {
     /// Those of `setsockopt`; `InvalidInput` if `timeout` is zero.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.settings
-            .set_timeout(self.as_fd(), Direction::Write, timeout)
+            .set_timeout(self.source.fd(), Direction::Write, timeout)
     }
 
     /// How long a read waits, as the system has rounded it.
@@ -308,7 +305,7 @@ impl TcpStream {
     ///
     /// Those of `getsockopt`.
     pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        self.settings.timeout(self.as_fd(), Direction::Read)
+        self.settings.timeout(self.source.fd(), Direction::Read)
     }
 
     /// How long a write waits, as the system has rounded it.
@@ -317,7 +314,7 @@ impl TcpStream {
     ///
     /// Those of `getsockopt`.
     pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        self.settings.timeout(self.as_fd(), Direction::Write)
+        self.settings.timeout(self.source.fd(), Direction::Write)
     }
 
     /// Reads once, as soon as there is something: a read as a future, in any executor. Gives 0 at the end of
@@ -399,7 +396,7 @@ impl TcpStream {
         self.source.operate(
             Direction::Read,
             || self.patience(Direction::Read),
-            |_| Attempt::of(recv(self, &mut *buf, flags).map(|(_, received)| received)),
+            |_| Attempt::of(recv(self.source.fd(), &mut *buf, flags).map(|(_, received)| received)),
         )
     }
 
@@ -409,7 +406,7 @@ impl TcpStream {
     ///
     /// Those of `setsockopt`.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        Ok(sockopt::set_tcp_nodelay(self, nodelay)?)
+        Ok(sockopt::set_tcp_nodelay(self.source.fd(), nodelay)?)
     }
 
     /// Tells whether small pieces of data are sent at once.
@@ -418,7 +415,7 @@ impl TcpStream {
     ///
     /// Those of `getsockopt`.
     pub fn nodelay(&self) -> io::Result<bool> {
-        Ok(sockopt::tcp_nodelay(self)?)
+        Ok(sockopt::tcp_nodelay(self.source.fd())?)
     }
 
     /// Sets the time to live of the packets sent (`IP_TTL`).
@@ -427,7 +424,7 @@ impl TcpStream {
     ///
     /// Those of `setsockopt`.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        Ok(sockopt::set_ip_ttl(self, ttl)?)
+        Ok(sockopt::set_ip_ttl(self.source.fd(), ttl)?)
     }
 
     /// The time to live of the packets sent.
@@ -436,7 +433,7 @@ impl TcpStream {
     ///
     /// Those of `getsockopt`.
     pub fn ttl(&self) -> io::Result<u32> {
-        Ok(sockopt::ip_ttl(self)?)
+        Ok(sockopt::ip_ttl(self.source.fd())?)
     }
 
     /// Takes the error that the socket has kept (`SO_ERROR`).
@@ -445,7 +442,7 @@ impl TcpStream {
     ///
     /// Those of `getsockopt`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        socket::take_error(self)
+        socket::take_error(self.source.fd())
     }
 
     /// Sets whether reads and writes fail with `WouldBlock` instead of waiting. Clones share it.
@@ -454,7 +451,7 @@ impl TcpStream {
     ///
     /// Those of `ioctl`.
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.settings.set_nonblocking(self.as_fd(), nonblocking)
+        self.settings.set_nonblocking(self.source.fd(), nonblocking)
     }
 
     /// What a [`select!`](roving_scheduler::select!) waits for until a read would not block: there
@@ -581,23 +578,23 @@ impl Raw for TcpStream {
     }
 
     fn try_read<B: Buffer<u8>>(&self, buf: B) -> Result<B::Output, Errno> {
-        recv(self, buf, RecvFlags::DONTWAIT).map(|(received, _)| received)
+        recv(self.source.fd(), buf, RecvFlags::DONTWAIT).map(|(received, _)| received)
     }
 
     fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-        socket::receive_vectored(self, bufs)
+        socket::receive_vectored(self.source.fd(), bufs)
     }
 
     fn try_write(&self, buf: &[u8]) -> Result<usize, Errno> {
-        send(self, buf, SEND_FLAGS)
+        send(self.source.fd(), buf, SEND_FLAGS)
     }
 
     fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        socket::send_vectored(self, bufs)
+        socket::send_vectored(self.source.fd(), bufs)
     }
 
     fn close(&self) -> io::Result<()> {
-        match net::shutdown(self, net::Shutdown::Write) {
+        match net::shutdown(self.source.fd(), net::Shutdown::Write) {
             Err(Errno::NOTCONN) => Ok(()),
             result => Ok(result?),
         }
@@ -619,6 +616,6 @@ impl fmt::Debug for TcpStream {
         if let Ok(peer) = self.peer_addr() {
             debug.field("peer", &peer);
         }
-        debug.field("fd", &self.as_raw_fd()).finish()
+        debug.field("fd", &self.source.fd().as_raw_fd()).finish()
     }
 }

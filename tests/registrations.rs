@@ -1,0 +1,170 @@
+//! What is registered with the system is not left there, whoever shares it; and what is left all the same disturbs
+//! nobody.
+//!
+//! A connection that nobody else can have is closed without being taken out of the driver, since the system does that.
+//! Each of these tests counts what the system says is registered, so each is in a process of its own.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use common::{WORKER_COUNTS, child, connection, is_child, run, runtime, watchdog};
+use roving::net::TcpStream;
+use roving::{Runtime, thread};
+
+/// In a process of its own, calls `test` with a runtime of each size, which has its driver.
+fn with_each_runtime(name: &str, test: impl Fn(&Runtime)) {
+    let _watchdog = watchdog("");
+    if !is_child(name) {
+        run(child(name));
+        return;
+    }
+    for workers in WORKER_COUNTS {
+        let runtime = runtime(workers);
+        drop(runtime.run(waiting_once));
+        test(&runtime);
+        runtime.shutdown();
+    }
+}
+
+/// How many descriptors are registered with all drivers.
+fn registered() -> usize {
+    let mut count = 0;
+    for entry in fs::read_dir("/proc/self/fd").unwrap() {
+        let entry = entry.unwrap();
+        let kind = fs::read_link(entry.path()).unwrap_or_default();
+        if kind.to_string_lossy() == "anon_inode:[eventpoll]" {
+            let info = format!("/proc/self/fdinfo/{}", entry.file_name().to_str().unwrap());
+            count += fs::read_to_string(info).unwrap().matches("tfd:").count();
+        }
+    }
+    count
+}
+
+/// The two ends of a connection, which both have had to wait for data, and so are registered.
+fn waiting_once() -> (TcpStream, TcpStream) {
+    let (one, other) = connection();
+    for stream in [&one, &other] {
+        stream
+            .set_read_timeout(Some(Duration::from_millis(1)))
+            .unwrap();
+        assert!({ stream }.read(&mut [0]).is_err());
+        stream.set_read_timeout(None).unwrap();
+    }
+    (one, other)
+}
+
+#[test]
+fn what_is_closed_is_not_registered() {
+    with_each_runtime("what_is_closed_is_not_registered", |runtime| {
+        let before = registered();
+        let streams: Vec<_> = (0..20).map(|_| runtime.run(waiting_once)).collect();
+        assert_eq!(registered(), before + 40);
+        runtime.run(move || drop(streams));
+        assert_eq!(registered(), before);
+    });
+}
+
+#[test]
+fn a_duplicate_keeps_no_registration() {
+    with_each_runtime("a_duplicate_keeps_no_registration", |runtime| {
+        let before = registered();
+        let (one, other) = runtime.run(waiting_once);
+        let duplicate = one.as_fd().try_clone_to_owned().unwrap();
+        let clone = other.try_clone().unwrap();
+        drop((one, other));
+        assert_eq!(registered(), before);
+        let (mut one, mut other) = (TcpStream::from(duplicate), clone);
+        one.write_all(b"x").unwrap();
+        other.read_exact(&mut [0]).unwrap();
+    });
+}
+
+#[test]
+fn a_forked_child_keeps_no_registration() {
+    with_each_runtime("a_forked_child_keeps_no_registration", |runtime| {
+        let before = registered();
+        let streams = runtime.run(waiting_once);
+        // SAFETY: the child only waits to be ended.
+        let forked = unsafe { libc::fork() };
+        if forked == 0 {
+            loop {
+                // SAFETY: it has no preconditions.
+                unsafe { libc::pause() };
+            }
+        }
+        drop(streams);
+        let after = registered();
+        // SAFETY: it is the child's, which has not been waited for.
+        unsafe {
+            libc::kill(forked, libc::SIGKILL);
+            libc::waitpid(forked, std::ptr::null_mut(), 0);
+        }
+        assert_eq!(after, before);
+    });
+}
+
+/// Somebody has duplicated a descriptor whose number he guessed: nothing here can know. What is then left behind is
+/// stale, and a descriptor that gets the same number takes it over.
+#[test]
+fn what_is_left_behind_disturbs_nobody() {
+    with_each_runtime("what_is_left_behind_disturbs_nobody", |runtime| {
+        let (one, mut other) = runtime.run(waiting_once);
+        let before = registered();
+        let shown = format!("{one:?}");
+        let number: RawFd = shown
+            .trim_end_matches([' ', '}'])
+            .rsplit(' ')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        // SAFETY: it takes numbers.
+        let kept = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 200) };
+        assert!(kept >= 200);
+        drop(one);
+        assert_eq!(registered(), before);
+
+        // Others come and go meanwhile, and get its slot.
+        runtime.run(|| {
+            let (mut near, mut far) = waiting_once();
+            other.write_all(b"for what is left").unwrap();
+            let reads = thread::spawn(move || {
+                let mut byte = [0];
+                near.read_exact(&mut byte).unwrap();
+                byte
+            });
+            thread::sleep(Duration::from_millis(2));
+            far.write_all(b"y").unwrap();
+            assert_eq!(reads.join().unwrap(), *b"y");
+        });
+
+        // SAFETY: the number is free, since the stream that had it is closed.
+        let again = unsafe { libc::dup2(kept, number) };
+        assert_eq!(again, number);
+        // SAFETY: nobody else has it.
+        let mut again = unsafe { TcpStream::from_raw_fd(again) };
+        runtime.run(|| {
+            let mut read = [0; 16];
+            again.read_exact(&mut read).unwrap();
+            assert_eq!(&read, b"for what is left");
+            let writes = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(2));
+                other.write_all(b"z").unwrap();
+                other
+            });
+            // It waits, for which it must be registered.
+            again.read_exact(&mut read[..1]).unwrap();
+            assert_eq!(read[0], b'z');
+            drop(writes.join().unwrap());
+        });
+        assert_eq!(again.as_raw_fd(), number);
+        drop(again);
+        // SAFETY: it was made above, and nobody else has it.
+        drop(unsafe { OwnedFd::from_raw_fd(kept) });
+    });
+}
