@@ -5,6 +5,7 @@
 //! counter stops, or jumps, what is told is wrong for once, and never more than the age of the process.
 
 use std::sync::OnceLock;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::protocol::process::PerProcess;
@@ -44,17 +45,16 @@ pub(crate) fn scale() -> impl Fn(u64) -> Duration {
 
 /// The time that so many ticks take.
 ///
-/// How fast the counter goes is settled at the first question after [`SETTLED_AFTER`], so that what has grown in ticks
-/// has grown in time.
+/// How fast the counter goes is settled at the first question, which waits for [`SETTLED_AFTER`] if need be, so that what
+/// has grown in ticks has grown in time.
 pub(crate) fn time(ticks: u64) -> Duration {
-    let (begin, at_begin) = BEGIN.get_or_init(|| (Instant::now(), now()));
-    let rate = || begin.elapsed().as_secs_f64() / now().saturating_sub(*at_begin).max(1) as f64;
-    let seconds_a_tick = if begin.elapsed() < SETTLED_AFTER {
-        rate()
-    } else {
-        static SETTLED: PerProcess<f64> = PerProcess::new();
-        *SETTLED.get_or_make(rate)
+    static SECONDS_A_TICK: PerProcess<f64> = PerProcess::new();
+    let settle = || {
+        let (begin, at_begin) = BEGIN.get_or_init(|| (Instant::now(), now()));
+        thread::sleep(SETTLED_AFTER.saturating_sub(begin.elapsed()));
+        begin.elapsed().as_secs_f64() / now().saturating_sub(*at_begin).max(1) as f64
     };
+    let seconds_a_tick = *SECONDS_A_TICK.get_or_make(settle);
     Duration::try_from_secs_f64(ticks as f64 * seconds_a_tick).unwrap_or(Duration::MAX)
 }
 
@@ -91,6 +91,14 @@ mod counter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn so_many_ticks_take_as_long_from_the_first_question_on() {
+        begin();
+        let told = time(1 << 40);
+        thread::sleep(2 * SETTLED_AFTER);
+        assert_eq!(time(1 << 40), told);
+    }
 
     #[test]
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

@@ -28,7 +28,8 @@ use histogram::seconds;
 ///
 /// They are counted always. That costs four instructions a switch, and some more each time that a worker looks for
 /// work elsewhere. To ask takes some microseconds, and some locks of the runtime for a moment each; it may be done
-/// anywhere. A forked child that asks for the numbers of its parent's runtime gets none: all are zero.
+/// anywhere. In the first hundredth of a second after the first runtime has started it waits for the rest of that, to know the
+/// processor's clock. A forked child that asks for the numbers of its parent's runtime gets none: all are zero.
 ///
 /// With the feature `serde` they can be serialized; times are seconds then.
 #[derive(Debug, Clone, Default)]
