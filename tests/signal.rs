@@ -86,7 +86,7 @@ fn all_who_listen_are_told() {
             let both = Signals::new([SIGUSR1, SIGUSR2]).unwrap();
             let listeners: Vec<_> = (0..5)
                 .map(|_| {
-                    let signals = Signals::new(&[SIGUSR1]).unwrap();
+                    let signals = Signals::new([SIGUSR1]).unwrap();
                     go!(move || {
                         assert_eq!(signals.recv().unwrap(), SIGUSR1);
                         signals
