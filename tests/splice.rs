@@ -8,6 +8,7 @@ mod common;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,6 +131,42 @@ fn from_and_to_files() {
     });
 }
 
+/// A pipe as a file, which nobody can wait for.
+#[test]
+fn a_pipe_that_comes_as_a_file() {
+    everywhere(|| {
+        let as_file = |end: OwnedFd| File::from(end);
+        let (reader, writer) = pipe().unwrap();
+        let (last_reader, last_writer) = pipe().unwrap();
+        let writes = std::thread::spawn(move || {
+            std::thread::yield_now();
+            (&writer).write_all(b"through two pipes").unwrap();
+        });
+        let moved = splice(&as_file(reader.into()), &as_file(last_writer.into()));
+        assert_eq!(moved.unwrap(), 17);
+        writes.join().unwrap();
+        let (far, near) = connection();
+        assert_eq!(splice(&last_reader, &far).unwrap(), 17);
+        let mut all = [0; 17];
+        (&near).read_exact(&mut all).unwrap();
+        assert_eq!(&all, b"through two pipes");
+        // A full one.
+        let (reader, writer) = pipe().unwrap();
+        let (from, source) = pipe().unwrap();
+        let data = pattern(6, 200_000);
+        std::thread::scope(|scope| {
+            scope.spawn(|| (&source).write_all(&data));
+            let reads = scope.spawn(|| {
+                let mut all = vec![0; 200_000];
+                (&reader).read_exact(&mut all).map(|()| all)
+            });
+            let moved = splice_up_to(&from, &as_file(writer.into()), 200_000);
+            assert_eq!(moved.unwrap(), 200_000);
+            assert!(reads.join().unwrap().unwrap() == data);
+        });
+    });
+}
+
 #[test]
 fn with_a_limit() {
     everywhere(|| {
@@ -146,13 +183,13 @@ fn with_a_limit() {
     });
 }
 
-/// With one worker too, others run while nothing is received, and while nothing is sent.
+/// With one worker too, others run while nothing is received, of more than sockets keep.
 #[test]
 fn who_waits_stops_nobody_else() {
     on_each_mode(|| {
         let ((source, from), (to, sink)) = (connection(), connection());
         let sends = go!(move || {
-            let sent = (&source).write(&vec![1; MUCH]);
+            let sent = (&source).write(&vec![1; 32 << 20]);
             drop(source);
             sent
         });

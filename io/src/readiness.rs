@@ -56,7 +56,7 @@ pub enum Direction {
     /// What is of priority, such as urgent data. Its edges are some of those of [`Read`](Self::Read), and counted there.
     #[cfg_attr(
         not(target_os = "linux"),
-        expect(dead_code, reason = "only epoll tells of it")
+        allow(dead_code, reason = "only epoll tells of it")
     )]
     Priority,
 }

@@ -303,11 +303,22 @@ mod system {
         }
     }
 
+    /// What came of a step. A file that would block is a pipe that came as one: it is not waited for, and left to reads and writes.
+    fn or_refused(
+        side: &(impl Side + ?Sized),
+        result: Result<Option<usize>, Errno>,
+    ) -> io::Result<Attempt<Option<usize>>> {
+        match result {
+            Err(Errno::AGAIN) if side.source().is_none() => Ok(Attempt::Done(None)),
+            result => Attempt::of(result),
+        }
+    }
+
     /// From what is no pipe to a pipe of our own, which is empty.
     #[track_caller]
     fn fill(from: &(impl From + ?Sized), pipe: &OwnedFd, most: usize) -> io::Result<Option<usize>> {
         when_ready(from, Direction::Read, || {
-            Attempt::of(move_once(from.fd(), pipe.as_fd(), most))
+            or_refused(from, move_once(from.fd(), pipe.as_fd(), most))
         })
     }
 
@@ -315,7 +326,7 @@ mod system {
     #[track_caller]
     fn drain(pipe: &OwnedFd, to: &(impl To + ?Sized), most: usize) -> io::Result<Option<usize>> {
         when_ready(to, Direction::Write, || {
-            Attempt::of(move_once(pipe.as_fd(), to.fd(), room(to, most)))
+            or_refused(to, move_once(pipe.as_fd(), to.fd(), room(to, most)))
         })
     }
 
@@ -334,6 +345,8 @@ mod system {
                     Err(Errno::AGAIN) if !is_ready(from.fd(), Direction::Read.events())? => {
                         Ok(Attempt::Done(None))
                     }
+                    // It is a pipe that came as a file, and is full.
+                    Err(Errno::AGAIN) if to.source().is_none() => Ok(Attempt::Done(Some(None))),
                     Err(Errno::AGAIN) => Ok(Attempt::WouldBlock),
                     result => Ok(Attempt::Done(Some(result?))),
                 }
@@ -359,6 +372,8 @@ mod system {
                     Err(Errno::AGAIN) if !is_ready(to.fd(), Direction::Write.events())? => {
                         Ok(Attempt::Done(None))
                     }
+                    // It is a pipe that came as a file, and is empty.
+                    Err(Errno::AGAIN) if from.source().is_none() => Ok(Attempt::Done(Some(None))),
                     Err(Errno::AGAIN) => Ok(Attempt::WouldBlock),
                     result => Ok(Attempt::Done(Some(result?))),
                 }
