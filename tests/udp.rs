@@ -19,11 +19,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{
-    child_with_limits, is_child, on_each_mode, on_each_worker_count, on_every_kind, run, runtime,
-    stacks_returned, watchdog,
+    child_with_limits, is_child, lone_worker, on_each_mode, on_each_worker_count, on_every_kind,
+    run, runtime, stacks_returned, watchdog,
 };
 use executors::in_each_executor;
 use roving::channel::{after, bounded};
@@ -292,6 +292,29 @@ fn timeouts_that_race_with_datagrams_lose_none() {
         sends.join().unwrap();
         assert!(got.into_iter().eq((0..DATAGRAMS).map(|n| n as u8)));
     });
+}
+
+/// A worker that has better to do than to look hears of both too late, the datagram and the end of the time.
+#[test]
+fn what_came_in_time_is_received() {
+    let _stacks = stacks_returned();
+    let _watchdog = watchdog("");
+    let runtime = lone_worker();
+    for _ in 0..10 {
+        let (near, far) = pair();
+        far.set_read_timeout(Some(SHORT)).unwrap();
+        let start = Instant::now();
+        let receives = runtime.spawn(move || far.recv(&mut [0; 8]));
+        let computes = runtime.spawn(move || {
+            near.send(b"x").unwrap();
+            while start.elapsed() < 4 * SHORT {
+                std::hint::spin_loop();
+            }
+        });
+        assert_eq!(receives.join().unwrap().unwrap(), 1);
+        computes.join().unwrap();
+    }
+    runtime.shutdown();
 }
 
 #[test]

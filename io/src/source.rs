@@ -249,7 +249,15 @@ impl Source {
             };
             match woken {
                 Woken::Ready { hung_up: now } => hung_up = now,
-                Woken::TimedOut => return Err(would_block()),
+                Woken::TimedOut => {
+                    // What has come in time may not have been told of yet.
+                    let signs = Signs {
+                        hung_up,
+                        irregular: true,
+                    };
+                    let value = attempt(signs)?.done(direction, None);
+                    return value.ok_or_else(would_block);
+                }
             }
             has_waited = true;
         }
