@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
-EXAMPLES := hello echo http chat fetch primes million philosophers pipeline jobs happy_eyeballs generators transfer hangs metrics record shutdown rooms relay tail names grep
+EXAMPLES := hello echo http chat fetch primes million philosophers pipeline jobs happy_eyeballs generators transfer hangs metrics record shutdown supervisor rooms relay tail names grep
 # What has so many dependencies that to compile them takes minutes: `make ecosystem`.
 LARGE_EXAMPLES := roving-example-axum roving-example-bookshop
 LARGE := roving-ecosystem roving-top $(LARGE_EXAMPLES)

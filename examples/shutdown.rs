@@ -4,10 +4,10 @@
 //! Some clients are served slowly, and one of them has the process asked to end meanwhile.
 
 use std::io::{self, Read, Write};
-use std::process::{Command, id};
 use std::time::Duration;
 
 use roving::net::{SocketAddr, TcpListener, TcpStream};
+use roving::process::{Command, id};
 use roving::signal::{SIGINT, SIGTERM, Signals};
 use roving::{go, select, thread};
 

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "hyper")]
 pub use roving_io::hyper;
-pub use roving_io::{fs, io, net, os, signal};
+pub use roving_io::{fs, io, net, os, process, signal};
 pub use roving_scheduler::{
     AllAsleep, Builder, CancelToken, DeadlineElapsed, Deadlocks, Dump, Greenly, Group, Guards,
     Handle, Histogram, Leak, Members, Metrics, NoGuards, NoOwnThreadLocals, Record, Runtime,

@@ -9,6 +9,7 @@
 //! - `fs`: files. A read of what is in memory does not block; what may wait for a disk, waits in the system.
 //! - `net`, `os`: what users see. An operation is a system call that does not block, with what to do when
 //!   it would have.
+//! - `process`: children, and the pipes to them.
 //! - `signal`: signals that the program listens to.
 //! - `settings`: how long an operation may wait, shared by the clones of a socket.
 //! - `hyper`: what hyper asks of a runtime.
@@ -38,8 +39,8 @@
 //!   by its generation. The system is told of it too, unless nobody can share the descriptor: then the close tells.
 //! - No system call on a green thread blocks its worker: every one is made non-blocking by a flag
 //!   of its own, or, where there is no such flag, on a descriptor that is non-blocking; and what cannot
-//!   be, which is the look-up of a name, a close that lingers, and what asks a disk, is made with the worker's place
-//!   handed over.
+//!   be, which is the look-up of a name, a close that lingers, what asks a disk, and the start of a child, is made with
+//!   the worker's place handed over.
 
 mod close;
 mod driver;
@@ -54,6 +55,7 @@ pub mod net;
 mod nowait;
 pub mod os;
 mod polled;
+pub mod process;
 mod readiness;
 mod ready;
 mod settings;

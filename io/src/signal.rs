@@ -11,7 +11,7 @@
 //! - The handler counts, and writes to a descriptor. It runs on the alternate signal stack where the OS thread has one, as
 //!   those of Roving and of std have.
 //! - Blocking calls of std are not interrupted: they are begun anew (`SA_RESTART`).
-//! - A child that a program starts has the default for what its parent listens to. One that is forked
+//! - A child that a program [starts](crate::process) has the default for what its parent listens to. One that is forked
 //!   and executes nothing does what was done before; it listens by `Signals` of its own.
 //! - SIGPIPE is ignored in programs whose `main` is Rust's, with std as here: a write to what nobody reads gives an error.
 //! - SIGQUIT may be listened to and [take dumps](roving_scheduler::Builder::dump_on_signal) at the same time.
@@ -30,8 +30,8 @@
 //! # fn main() -> io::Result<()> {
 //! let ends = Signals::new([SIGINT, SIGTERM])?;
 //! let listener = TcpListener::bind("127.0.0.1:0")?;
-//! # let this = std::process::id().to_string();
-//! # std::process::Command::new("kill").arg(this).status()?;
+//! # let this = roving::process::id().to_string();
+//! # roving::process::Command::new("kill").arg(this).status()?;
 //! loop {
 //!     select! {
 //!         readable(listener) => {
@@ -99,7 +99,7 @@ numbers! {
 ///
 /// ```
 /// use roving::go;
-/// use std::process::{Command, id};
+/// use roving::process::{Command, id};
 /// use roving::signal::{SIGHUP, Signals};
 ///
 /// # fn main() -> std::io::Result<()> {
@@ -183,7 +183,7 @@ impl Signals {
     ///
     /// ```
     /// use roving::block_on;
-    /// use std::process::{Command, id};
+    /// use roving::process::{Command, id};
     /// use roving::signal::{SIGUSR1, Signals};
     ///
     /// # fn main() -> std::io::Result<()> {
@@ -274,7 +274,7 @@ impl<'a> IntoIterator for &'a Signals {
 /// # Examples
 ///
 /// ```
-/// use std::process::{Command, id};
+/// use roving::process::{Command, id};
 /// use roving::signal::{SIGINT, Signals, ctrl_c};
 /// use roving::{go, thread};
 ///

@@ -333,6 +333,18 @@ impl Source {
         }
     }
 
+    /// Sees to it that the current thread has something to wait with.
+    ///
+    /// # Errors
+    ///
+    /// The driver's, if it cannot be made or does not take another descriptor.
+    pub(crate) fn prepare(&self) -> io::Result<()> {
+        if let Some(runtime) = runtime_to_wait_with()? {
+            self.registration(runtime)?;
+        }
+        Ok(())
+    }
+
     fn deregister(&mut self, take_out: fn(&Driver, &Registration, BorrowedFd<'_>)) {
         let first = self.first.take();
         let others = std::mem::take(self.others.get_mut());

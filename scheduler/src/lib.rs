@@ -61,6 +61,8 @@ pub mod wait;
 
 pub use future::{Greenly, OnWarmStack, await_, block_on, greenly, on_warm_stack};
 pub use group::{Group, Members};
+#[doc(hidden)]
+pub use protocol::process::PerProcess;
 pub use protocol::process::Process;
 pub use run::context::is_green;
 pub use run::driver;

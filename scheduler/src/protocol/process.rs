@@ -108,7 +108,7 @@ extern "C" fn count_fork() {
 }
 
 /// A value that each process makes for itself when it first asks for it. It is never dropped.
-pub(crate) struct PerProcess<T: 'static>(AtomicPtr<Made<T>>);
+pub struct PerProcess<T: 'static>(AtomicPtr<Made<T>>);
 
 struct Made<T> {
     process: Process,
@@ -121,12 +121,13 @@ impl<T> PerProcess<T> {
         Field::new("PerProcess.value", offset_of!(Made<T>, value)),
     ];
 
-    pub(crate) const fn new() -> Self {
+    /// Nobody has made it.
+    pub const fn new() -> Self {
         Self(AtomicPtr::new(ptr::null_mut()))
     }
 
     /// The value, if this process has made it.
-    pub(crate) fn get(&self) -> Option<&'static T> {
+    pub fn get(&self) -> Option<&'static T> {
         // SAFETY: null, or what `set` has leaked. Acquire: it is there whole.
         let made = unsafe { self.0.load(Ordering::Acquire).as_ref() }?;
         made.process.is_current().then_some(&made.value)
@@ -139,7 +140,7 @@ impl<T> PerProcess<T> {
     }
 
     /// Gives this process its value. If it has one, gives `value` back.
-    pub(crate) fn set(&self, value: T) -> Result<&'static T, T> {
+    pub fn set(&self, value: T) -> Result<&'static T, T> {
         let process = Process::current();
         let made = Box::into_raw(Box::new(Made { process, value }));
         let mut seen = self.0.load(Ordering::Acquire);
@@ -164,7 +165,7 @@ impl<T> PerProcess<T> {
 
     /// The value, made by `make` if there is none. If several threads make one at once, all but one
     /// are dropped.
-    pub(crate) fn get_or_make(&self, make: impl FnOnce() -> T) -> &'static T {
+    pub fn get_or_make(&self, make: impl FnOnce() -> T) -> &'static T {
         match self.get() {
             Some(value) => value,
             None => match self.set(make()) {
@@ -172,6 +173,12 @@ impl<T> PerProcess<T> {
                 Err(_) => self.get().expect("somebody else has made it"),
             },
         }
+    }
+}
+
+impl<T> Default for PerProcess<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
