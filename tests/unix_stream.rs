@@ -20,6 +20,9 @@ use common::{
     Place, child_with_limits, each_worker_count, is_child, let_others_wait, on_each_mode,
     on_each_worker_count, on_every_kind, pattern, run, runtime, stacks_returned, watchdog,
 };
+use futures::future::try_join;
+use futures::io::{AsyncReadExt, AsyncWriteExt};
+use roving::io::Async;
 use roving::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use roving::{CancelToken, DeadlineElapsed, block_on, channel, deadline, go, select, thread};
 
@@ -420,6 +423,35 @@ fn a_future_that_writes_meets_a_shutdown_of_its_own() {
         let write = |own: &UnixStream| block_on(own.write_async(b"more"));
         let ended = while_waiting(write, &own, || own.shutdown(Shutdown::Write).unwrap());
         assert_eq!(ended.unwrap_err().kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
+fn streams_are_polled() {
+    on_each_mode(|| {
+        let (place, listener) = listener();
+        let served = go!(move || {
+            block_on(async {
+                let (stream, _) = listener.accept_async().await?;
+                let stream = Async::new(Arc::new(stream));
+                futures::io::copy(&stream, &mut &stream).await?;
+                (&stream).close().await
+            })
+        });
+        let sent = pattern(5, 1 << 20);
+        let echoed = block_on(async {
+            let stream = Async::new(UnixStream::connect_async(&place).await?);
+            let writes = async {
+                (&stream).write_all(&sent).await?;
+                (&stream).close().await
+            };
+            let mut echoed = Vec::new();
+            let mut reader = &stream;
+            try_join(writes, reader.read_to_end(&mut echoed)).await?;
+            io::Result::Ok(echoed)
+        });
+        assert!(echoed.unwrap() == sent);
+        served.join().unwrap().unwrap();
     });
 }
 

@@ -4,13 +4,15 @@ mod common;
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::yield_now;
 use std::time::Duration;
 
-use common::{child, each_worker_count, is_child, run};
+use common::{Place, child, each_worker_count, is_child, run};
 use roving::net::{TcpListener, TcpStream};
+use roving::os::unix::net::{UnixListener, UnixStream};
 use roving::thread::{self, JoinHandle, State};
 use roving::{block_on, blocking, dump, go, greenly};
 use serde_json::Value;
@@ -50,6 +52,40 @@ fn who_waits_for_a_socket_tells_its_addresses() {
         );
         drop(accepted);
         assert_eq!(reads.join().unwrap(), 0);
+    });
+}
+
+#[test]
+fn who_waits_for_a_unix_socket_tells_its_path() {
+    each_worker_count(|runtime| {
+        let place = Arc::new(Place::new());
+        let path = place.as_ref().as_ref().display().to_string();
+        let listener = UnixListener::bind(&*place).unwrap();
+        let accepts = runtime.spawn(move || (listener.accept().unwrap().0, listener));
+        assert_eq!(why(&accepts), format!("accept on {path}"));
+        let mut stream = UnixStream::connect(&*place).unwrap();
+        let (mut accepted, listener) = accepts.join().unwrap();
+        let descriptor = stream.as_raw_fd();
+        let reads = runtime.spawn(move || (stream.read(&mut [0]).unwrap(), stream));
+        assert_eq!(
+            why(&reads),
+            format!("read on descriptor {descriptor} -> {path}")
+        );
+        let writes = runtime.spawn(move || accepted.write(&vec![0; 1 << 20]).unwrap());
+        let (count, stream) = reads.join().unwrap();
+        assert_eq!(count, 1);
+        assert_eq!(why(&writes), format!("write on {path}"));
+        drop(stream);
+        assert!(writes.join().unwrap() < 1 << 20);
+
+        // SAFETY: the call takes a descriptor that is open, and a number.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+        let _client = UnixStream::connect(&*place).unwrap();
+        let there = place.clone();
+        let connects = runtime.spawn(move || UnixStream::connect(&*there).map(drop));
+        assert_eq!(why(&connects), "connect to a Unix socket");
+        drop(listener);
+        connects.join().unwrap().unwrap_err();
     });
 }
 
