@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use common::{WORKER_COUNTS, child, connection, is_child, run, runtime, watchdog};
 use roving::net::TcpStream;
+use roving::os::unix::net::UnixStream;
 use roving::{Runtime, thread};
 
 /// In a process of its own, calls `test` with a runtime of each size, which has its driver.
@@ -166,5 +167,34 @@ fn what_is_left_behind_disturbs_nobody() {
         drop(again);
         // SAFETY: it was made above, and nobody else has it.
         drop(unsafe { OwnedFd::from_raw_fd(kept) });
+    });
+}
+
+/// The duplicate that waits to be received keeps the connection, and with it what would be left of the registration.
+#[test]
+fn a_descriptor_that_was_sent_along_is_taken_out() {
+    with_each_runtime("a_descriptor_that_was_sent_along_is_taken_out", |runtime| {
+        let before = registered();
+        for sends in [false, true] {
+            let (carries, holds) = UnixStream::pair().unwrap();
+            let (waits, mut peer) = UnixStream::pair().unwrap();
+            waits
+                .set_read_timeout(Some(Duration::from_millis(1)))
+                .unwrap();
+            assert!(runtime.run(|| (&waits).read(&mut [0])).is_err());
+            assert_eq!(registered(), before + 1);
+            if sends {
+                carries.send_with_fds(b"x", &[waits.as_fd()]).unwrap();
+            }
+            drop(waits);
+            assert_eq!(registered(), before);
+            if sends {
+                peer.write_all(b"!").unwrap();
+                let mut fds = Vec::new();
+                holds.recv_with_fds(&mut [0], &mut fds).unwrap();
+                let mut received = UnixStream::from(fds.pop().unwrap());
+                received.read_exact(&mut [0]).unwrap();
+            }
+        }
     });
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -75,7 +75,7 @@ impl UnixDatagram {
     pub fn bind_addr(socket_addr: &SocketAddr) -> io::Result<Self> {
         let address = unix_addr::to_system(socket_addr)?;
         let socket = Self::unbound()?;
-        net::bind(&socket, &address)?;
+        net::bind(socket.source.fd(), &address)?;
         Ok(socket)
     }
 
@@ -86,7 +86,7 @@ impl UnixDatagram {
     /// Those of `socket`.
     pub fn unbound() -> io::Result<Self> {
         let fd = open(SocketType::DGRAM, SocketFlags::empty())?;
-        Ok(Self::new(fd, Settings::default()))
+        Ok(Self::new(Source::fresh(fd), Settings::default()))
     }
 
     /// Makes two sockets that are connected to each other and have no name.
@@ -96,15 +96,12 @@ impl UnixDatagram {
     /// Those of `socketpair`.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = open_pair(SocketType::DGRAM)?;
-        let new = |fd| Self::new(fd, Settings::default());
+        let new = |fd| Self::new(Source::fresh(fd), Settings::default());
         Ok((new(one), new(other)))
     }
 
-    fn new(fd: OwnedFd, settings: Settings) -> Self {
-        Self {
-            source: Source::new(fd),
-            settings,
-        }
+    fn new(source: Source, settings: Settings) -> Self {
+        Self { source, settings }
     }
 
     /// Connects the socket to the one at a path: [`send`](Self::send) sends there, and datagrams from there alone are
@@ -123,7 +120,10 @@ impl UnixDatagram {
     ///
     /// Those of `connect`.
     pub fn connect_addr(&self, socket_addr: &SocketAddr) -> io::Result<()> {
-        Ok(net::connect(self, &unix_addr::to_system(socket_addr)?)?)
+        Ok(net::connect(
+            self.source.fd(),
+            &unix_addr::to_system(socket_addr)?,
+        )?)
     }
 
     /// Makes another handle to the same socket.
@@ -135,7 +135,7 @@ impl UnixDatagram {
     /// Those of `dup`.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
-            source: Source::new(self.as_fd().try_clone_to_owned()?),
+            source: self.source.try_clone()?,
             settings: self.settings.share(),
         })
     }
@@ -146,7 +146,7 @@ impl UnixDatagram {
     ///
     /// Those of `getsockname`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        unix_addr::local_addr(self)
+        unix_addr::local_addr(self.source.fd())
     }
 
     /// The address of the socket that this one is connected to.
@@ -155,7 +155,7 @@ impl UnixDatagram {
     ///
     /// Those of `getpeername`.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        unix_addr::peer_addr(self)
+        unix_addr::peer_addr(self.source.fd())
     }
 
     /// Waits for a datagram, and gives its length and the address of its sender. What does not fit into `buf` is lost.
@@ -223,7 +223,7 @@ impl UnixDatagram {
         self.source.operate(
             Direction::Write,
             || self.patience(Direction::Write),
-            |_| Attempt::of(send(self, buf, SEND_FLAGS)),
+            |_| Attempt::of(send(self.source.fd(), buf, SEND_FLAGS)),
         )
     }
 
@@ -304,7 +304,7 @@ impl UnixDatagram {
     ///
     /// As [`send`](Self::send).
     pub async fn send_async(&self, buf: &[u8]) -> io::Result<usize> {
-        let attempt = |_| Attempt::of(send(self, buf, SEND_FLAGS));
+        let attempt = |_| Attempt::of(send(self.source.fd(), buf, SEND_FLAGS));
         self.source.operate_async(Direction::Write, attempt).await
     }
 
@@ -316,7 +316,7 @@ impl UnixDatagram {
     /// Those of `setsockopt`; `InvalidInput` if `timeout` is zero.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.settings
-            .set_timeout(self.as_fd(), Direction::Read, timeout)
+            .set_timeout(self.source.fd(), Direction::Read, timeout)
     }
 
     /// Sets how long a send waits before it fails with `WouldBlock`. `None` is for as long as it
@@ -327,7 +327,7 @@ impl UnixDatagram {
     /// Those of `setsockopt`; `InvalidInput` if `timeout` is zero.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.settings
-            .set_timeout(self.as_fd(), Direction::Write, timeout)
+            .set_timeout(self.source.fd(), Direction::Write, timeout)
     }
 
     /// How long a receive waits, as the system has rounded it.
@@ -336,7 +336,7 @@ impl UnixDatagram {
     ///
     /// Those of `getsockopt`.
     pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        self.settings.timeout(self.as_fd(), Direction::Read)
+        self.settings.timeout(self.source.fd(), Direction::Read)
     }
 
     /// How long a send waits, as the system has rounded it.
@@ -345,7 +345,7 @@ impl UnixDatagram {
     ///
     /// Those of `getsockopt`.
     pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        self.settings.timeout(self.as_fd(), Direction::Write)
+        self.settings.timeout(self.source.fd(), Direction::Write)
     }
 
     /// Sets whether sends and receives fail with `WouldBlock` instead of waiting. Clones share it.
@@ -354,7 +354,7 @@ impl UnixDatagram {
     ///
     /// Those of `ioctl`.
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.settings.set_nonblocking(self.as_fd(), nonblocking)
+        self.settings.set_nonblocking(self.source.fd(), nonblocking)
     }
 
     /// Takes the error that the socket has kept (`SO_ERROR`).
@@ -363,7 +363,7 @@ impl UnixDatagram {
     ///
     /// Those of `getsockopt`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        socket::take_error(self)
+        socket::take_error(self.source.fd())
     }
 
     /// Ends one direction, or both. Sends and receives of that direction that are waiting end: receives give 0, sends
@@ -373,7 +373,7 @@ impl UnixDatagram {
     ///
     /// Those of `shutdown`.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        socket::shutdown(self, how)?;
+        socket::shutdown(self.source.fd(), how)?;
         if how != Shutdown::Read {
             self.source.rouse();
         }
@@ -391,7 +391,7 @@ impl UnixDatagram {
     }
 
     pub(super) fn patience(&self, direction: Direction) -> io::Result<Patience> {
-        self.settings.patience(self.as_fd(), direction)
+        self.settings.patience(self.source.fd(), direction)
     }
 
     /// Receives once. `None` if nothing can be received any more.
@@ -422,7 +422,9 @@ impl UnixDatagram {
         try_receive: &mut impl FnMut() -> Result<T, Errno>,
     ) -> io::Result<Attempt<Option<T>>> {
         match try_receive() {
-            Err(Errno::AGAIN) if signs.irregular && socket::is_shut_for_reading(self)? => {
+            Err(Errno::AGAIN)
+                if signs.irregular && socket::is_shut_for_reading(self.source.fd())? =>
+            {
                 // Nothing comes from now on, but something may have come just before.
                 match try_receive() {
                     Err(Errno::AGAIN) => Ok(Attempt::Done(None)),
@@ -434,11 +436,12 @@ impl UnixDatagram {
     }
 
     fn try_recv(&self, buf: &mut [u8]) -> Result<usize, Errno> {
-        recv(self, buf, RecvFlags::DONTWAIT).map(|(received, _)| received)
+        recv(self.source.fd(), buf, RecvFlags::DONTWAIT).map(|(received, _)| received)
     }
 
     fn try_recv_from(&self, buf: &mut [u8]) -> Result<(usize, Option<net::SocketAddrAny>), Errno> {
-        recvfrom(self, buf, RecvFlags::DONTWAIT).map(|(received, _, address)| (received, address))
+        recvfrom(self.source.fd(), buf, RecvFlags::DONTWAIT)
+            .map(|(received, _, address)| (received, address))
     }
 
     fn try_send_to(
@@ -447,12 +450,12 @@ impl UnixDatagram {
         address: &SocketAddrUnix,
         flags: SendFlags,
     ) -> io::Result<Attempt<usize>> {
-        Attempt::of(sendto(self, buf, flags, address))
+        Attempt::of(sendto(self.source.fd(), buf, flags, address))
     }
 
     /// Takes a socket that comes from elsewhere.
     pub(super) fn from_fd(fd: OwnedFd) -> Self {
-        Self::new(fd, Settings::unknown())
+        Self::new(Source::new(fd), Settings::unknown())
     }
 
     /// Gives the descriptor away.
@@ -464,7 +467,7 @@ impl UnixDatagram {
 impl fmt::Debug for UnixDatagram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("UnixDatagram");
-        debug.field("fd", &self.as_raw_fd());
+        debug.field("fd", &self.source.fd().as_raw_fd());
         if let Ok(address) = self.local_addr() {
             debug.field("local", &address);
         }

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::cmsg_space;
 use rustix::io::Errno;
@@ -65,7 +65,7 @@ impl UnixStream {
             ));
         }
         transmit_with(self, buf.len(), |sent| match sent {
-            0 => try_send(self, buf, fds),
+            0 => try_send(self.source.fd(), buf, fds),
             _ => self.try_write(&buf[sent..]),
         })
     }
@@ -78,10 +78,10 @@ impl UnixStream {
     /// As for a read.
     #[track_caller]
     pub fn recv_with_fds(&self, buf: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
-        self.source().operate(
+        self.source.operate(
             Direction::Read,
             || self.patience(Direction::Read),
-            |_| Attempt::of(try_receive(self, buf, fds)),
+            |_| Attempt::of(try_receive(self.source.fd(), buf, fds)),
         )
     }
 }
@@ -99,7 +99,7 @@ impl UnixDatagram {
         self.source.operate(
             Direction::Write,
             || self.patience(Direction::Write),
-            |_| Attempt::of(try_send(self, buf, fds)),
+            |_| Attempt::of(try_send(self.source.fd(), buf, fds)),
         )
     }
 
@@ -111,7 +111,7 @@ impl UnixDatagram {
     /// As for [`recv`](Self::recv).
     #[track_caller]
     pub fn recv_with_fds(&self, buf: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
-        let received = self.receive(|| try_receive(self, buf, fds))?;
+        let received = self.receive(|| try_receive(self.source.fd(), buf, fds))?;
         Ok(received.unwrap_or_default())
     }
 }
@@ -129,7 +129,7 @@ fn check(fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     ))
 }
 
-fn try_send(fd: impl AsFd, buf: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
+fn try_send(fd: BorrowedFd<'_>, buf: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fits = fds.is_empty() || control.push(SendAncillaryMessage::ScmRights(fds));
@@ -137,7 +137,7 @@ fn try_send(fd: impl AsFd, buf: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, 
     sendmsg(fd, &[IoSlice::new(buf)], &mut control, SEND_FLAGS)
 }
 
-fn try_receive(fd: impl AsFd, buf: &mut [u8], fds: &mut Vec<OwnedFd>) -> Result<usize, Errno> {
+fn try_receive(fd: BorrowedFd<'_>, buf: &mut [u8], fds: &mut Vec<OwnedFd>) -> Result<usize, Errno> {
     // Credentials come first, where somebody has asked the socket for them.
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST), ScmCredentials(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

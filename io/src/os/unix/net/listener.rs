@@ -94,7 +94,7 @@ impl UnixListener {
         bind(&fd, &address)?;
         listen(&fd, BACKLOG)?;
         Ok(Self {
-            source: Source::new(fd),
+            source: Source::fresh(fd),
             settings: Settings::default(),
         })
     }
@@ -125,7 +125,7 @@ impl UnixListener {
 
     fn accepted(&self, (accepted, address): Accepted) -> io::Result<(UnixStream, SocketAddr)> {
         let address = unix_addr::to_std(address)?;
-        let stream = UnixStream::new(accepted, self.settings.of_accepted());
+        let stream = UnixStream::new(self.source.accepted(accepted), self.settings.of_accepted());
         Ok((stream, address))
     }
 
@@ -138,7 +138,7 @@ impl UnixListener {
     /// Those of `dup`.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
-            source: Source::new(self.as_fd().try_clone_to_owned()?),
+            source: self.source.try_clone()?,
             settings: self.settings.share(),
         })
     }
@@ -149,7 +149,7 @@ impl UnixListener {
     ///
     /// Those of `getsockname`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        unix_addr::local_addr(self)
+        unix_addr::local_addr(self.source.fd())
     }
 
     /// Sets whether [`accept`](Self::accept) fails with `WouldBlock` instead of waiting. Clones
@@ -160,7 +160,7 @@ impl UnixListener {
     /// Those of `ioctl`.
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.settings
-            .set_listener_nonblocking(self.as_fd(), nonblocking)
+            .set_listener_nonblocking(self.source.fd(), nonblocking)
     }
 
     /// Takes the error that the socket has kept (`SO_ERROR`).
@@ -169,7 +169,7 @@ impl UnixListener {
     ///
     /// Those of `getsockopt`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        socket::take_error(self)
+        socket::take_error(self.source.fd())
     }
 
     /// Iterates over the connections, as [`accept`](Self::accept) gives them. It never ends.
@@ -202,7 +202,7 @@ impl UnixListener {
 impl fmt::Debug for UnixListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("UnixListener");
-        debug.field("fd", &self.as_raw_fd());
+        debug.field("fd", &self.source.fd().as_raw_fd());
         if let Ok(address) = self.local_addr() {
             debug.field("local", &address);
         }

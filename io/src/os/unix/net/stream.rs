@@ -95,7 +95,7 @@ impl UnixStream {
         if !alone {
             ioctl_fionbio(&fd, false)?;
         }
-        Ok(Self::new(fd, Settings::default()))
+        Ok(Self::new(Source::fresh(fd), Settings::default()))
     }
 
     /// Connects to the socket at a path: [`connect`](Self::connect) as a future, in any executor.
@@ -143,7 +143,7 @@ impl UnixStream {
         let fd = open(SocketType::STREAM, SocketFlags::NONBLOCK)?;
         insist_async(|| try_connect(fd.as_fd(), &address)).await?;
         ioctl_fionbio(&fd, false)?;
-        Ok(Self::new(fd, Settings::default()))
+        Ok(Self::new(Source::fresh(fd), Settings::default()))
     }
 
     /// Makes two sockets that are connected to each other and have no name.
@@ -153,15 +153,12 @@ impl UnixStream {
     /// Those of `socketpair`.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = open_pair(SocketType::STREAM)?;
-        let new = |fd| Self::new(fd, Settings::default());
+        let new = |fd| Self::new(Source::fresh(fd), Settings::default());
         Ok((new(one), new(other)))
     }
 
-    pub(super) fn new(fd: OwnedFd, settings: Settings) -> Self {
-        Self {
-            source: Source::new(fd),
-            settings,
-        }
+    pub(super) fn new(source: Source, settings: Settings) -> Self {
+        Self { source, settings }
     }
 
     /// Makes another handle to the same connection.
@@ -173,7 +170,7 @@ impl UnixStream {
     /// Those of `dup`.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
-            source: Source::new(self.as_fd().try_clone_to_owned()?),
+            source: self.source.try_clone()?,
             settings: self.settings.share(),
         })
     }
@@ -184,7 +181,7 @@ impl UnixStream {
     ///
     /// Those of `getsockname`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        unix_addr::local_addr(self)
+        unix_addr::local_addr(self.source.fd())
     }
 
     /// The address of the other end.
@@ -193,7 +190,7 @@ impl UnixStream {
     ///
     /// Those of `getpeername`.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        unix_addr::peer_addr(self)
+        unix_addr::peer_addr(self.source.fd())
     }
 
     /// Sets how long a read waits before it fails with `WouldBlock`. `None` is for as long as it
@@ -206,7 +203,7 @@ impl UnixStream {
     /// Those of `setsockopt`; `InvalidInput` if `timeout` is zero.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.settings
-            .set_timeout(self.as_fd(), Direction::Read, timeout)
+            .set_timeout(self.source.fd(), Direction::Read, timeout)
     }
 
     /// Sets how long a write waits before it fails with `WouldBlock`, or ends with what is written
@@ -217,7 +214,7 @@ impl UnixStream {
     /// Those of `setsockopt`; `InvalidInput` if `timeout` is zero.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.settings
-            .set_timeout(self.as_fd(), Direction::Write, timeout)
+            .set_timeout(self.source.fd(), Direction::Write, timeout)
     }
 
     /// How long a read waits, as the system has rounded it.
@@ -226,7 +223,7 @@ impl UnixStream {
     ///
     /// Those of `getsockopt`.
     pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        self.settings.timeout(self.as_fd(), Direction::Read)
+        self.settings.timeout(self.source.fd(), Direction::Read)
     }
 
     /// How long a write waits, as the system has rounded it.
@@ -235,7 +232,7 @@ impl UnixStream {
     ///
     /// Those of `getsockopt`.
     pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        self.settings.timeout(self.as_fd(), Direction::Write)
+        self.settings.timeout(self.source.fd(), Direction::Write)
     }
 
     /// Reads once, as soon as there is something: a read as a future, in any executor. Gives 0 at the end of
@@ -272,7 +269,7 @@ impl UnixStream {
     ///
     /// Those of `ioctl`.
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.settings.set_nonblocking(self.as_fd(), nonblocking)
+        self.settings.set_nonblocking(self.source.fd(), nonblocking)
     }
 
     /// Takes the error that the socket has kept (`SO_ERROR`).
@@ -281,7 +278,7 @@ impl UnixStream {
     ///
     /// Those of `getsockopt`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        socket::take_error(self)
+        socket::take_error(self.source.fd())
     }
 
     /// Ends one direction of the connection, or both. Reads and writes of that direction that are
@@ -291,7 +288,7 @@ impl UnixStream {
     ///
     /// Those of `shutdown`.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        socket::shutdown(self, how)?;
+        socket::shutdown(self.source.fd(), how)?;
         if how != Shutdown::Read {
             self.source.rouse();
         }
@@ -315,7 +312,7 @@ impl UnixStream {
 
     /// Takes a socket that comes from elsewhere.
     pub(super) fn from_fd(fd: OwnedFd) -> Self {
-        Self::new(fd, Settings::unknown())
+        Self::new(Source::new(fd), Settings::unknown())
     }
 
     /// Gives the descriptor away.
@@ -341,19 +338,19 @@ impl Raw for UnixStream {
     }
 
     fn try_read<B: Buffer<u8>>(&self, buf: B) -> Result<B::Output, Errno> {
-        recv(self, buf, RecvFlags::DONTWAIT).map(|(received, _)| received)
+        recv(self.source.fd(), buf, RecvFlags::DONTWAIT).map(|(received, _)| received)
     }
 
     fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-        socket::receive_vectored(self, bufs)
+        socket::receive_vectored(self.source.fd(), bufs)
     }
 
     fn try_write(&self, buf: &[u8]) -> Result<usize, Errno> {
-        send(self, buf, SEND_FLAGS)
+        send(self.source.fd(), buf, SEND_FLAGS)
     }
 
     fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        socket::send_vectored(self, bufs)
+        socket::send_vectored(self.source.fd(), bufs)
     }
 
     fn close(&self) -> io::Result<()> {
@@ -375,7 +372,7 @@ impl Stream for UnixStream {
 impl fmt::Debug for UnixStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("UnixStream");
-        debug.field("fd", &self.as_raw_fd());
+        debug.field("fd", &self.source.fd().as_raw_fd());
         if let Ok(address) = self.local_addr() {
             debug.field("local", &address);
         }
