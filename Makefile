@@ -25,7 +25,7 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-check peers clean
+.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-files bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -164,6 +164,9 @@ bench-switch:         ## what a switch costs: futures, coroutines, green threads
 
 bench-sync:           ## locks, channels, select, spawning, timers, beside std, crossbeam, tokio and may
 	$(CARGO) run --release --locked -p roving-bench -- sync $(ARGS)
+
+bench-files:          ## reads, writes and commits, beside std on OS threads and tokio
+	$(CARGO) run --release --locked -p roving-bench -- files $(ARGS)
 
 bench-check:          ## instructions of the hot paths, by callgrind, against the stored baseline; needs valgrind
 	$(CARGO) run --release --locked -p roving-bench -- check $(ARGS)

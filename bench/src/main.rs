@@ -11,6 +11,7 @@ mod clock;
 mod connections;
 mod datagrams;
 mod fail;
+mod files;
 mod latency;
 mod limits;
 mod load;
@@ -46,6 +47,8 @@ enum Command {
     /// Compares locks, channels, select, spawning and timers with those of std, crossbeam, tokio
     /// and may
     Sync(sync::Options),
+    /// Compares files with those of std on OS threads, and of tokio
+    Files(sync::Options),
     /// Compares Roving with may, tokio, Go, OS threads and what no runtime can beat
     Peers(peers::Options),
     /// Counts the instructions of the hot paths, and compares them with a baseline
@@ -69,9 +72,9 @@ enum Command {
     /// Answers bytes of standard input, until it ends
     #[command(hide = true)]
     Echo(switch::EchoOptions),
-    /// Measures one cell of `sync` once
+    /// Measures one cell of `sync` or `files` once
     #[command(hide = true)]
-    SyncCell(sync::CellOptions),
+    Cell(sync::CellOptions),
 }
 
 impl Command {
@@ -83,6 +86,7 @@ impl Command {
                 | Self::Switch(_)
                 | Self::Sync(_)
                 | Self::Datagrams(_)
+                | Self::Files(_)
                 | Self::Peers(_)
                 | Self::Check(_)
         )
@@ -97,9 +101,10 @@ fn main() -> ExitCode {
     let outcome = match command {
         Command::Connections(options) => connections::run(options),
         Command::Switch(options) => switch::run(options),
-        Command::Sync(options) => sync::run(options),
-        Command::SyncCell(options) => sync::cell(options),
         Command::Datagrams(options) => datagrams::run(options),
+        Command::Sync(options) => sync::run(&sync::SUITE, options),
+        Command::Files(options) => sync::run(&files::SUITE, options),
+        Command::Cell(options) => sync::cell(&[sync::SUITE, files::SUITE], options),
         Command::Check(options) => check::run(&options),
         Command::DrawTrace(options) => trace::draw(&options),
         Command::CheckPath(options) => check::path(&options),

@@ -1,4 +1,5 @@
-//! `sync`: locks, channels, select, spawning and timers, beside those of others.
+//! `sync`: locks, channels, select, spawning and timers, beside those of others. And what measures that, for other
+//! suites of rows.
 //!
 //! The same work for all, with the same capacities and, where there are workers, the same number of
 //! them. A cell measures one batch a round, in a process of its own so that no peer's idle workers
@@ -8,7 +9,7 @@ mod may_coroutines;
 mod os_threads;
 mod roving;
 mod tokio_tasks;
-mod work;
+pub(crate) mod work;
 
 use crate::limits;
 use crate::machine::Machine;
@@ -24,7 +25,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// The arguments of `sync`.
+/// The arguments of `sync`, and of what is measured like that.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Rounds, of which each cell has the median
@@ -47,29 +48,44 @@ pub(crate) struct Options {
 /// The arguments of the child that measures a cell once.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CellOptions {
+    suite: String,
     row: usize,
     peer: usize,
     workers: usize,
     divisor: usize,
 }
 
-const PEERS: [&str; 5] = ["roving", "std", "crossbeam", "tokio", "may"];
+/// What a subcommand measures.
+pub(crate) struct Suite {
+    pub(crate) name: &'static str,
+    pub(crate) rows: fn() -> Vec<Row>,
+    /// What to know about the table.
+    pub(crate) meaning: &'static str,
+}
+
+pub(crate) const SUITE: Suite = Suite {
+    name: "sync",
+    rows,
+    meaning: MEANING,
+};
+
+pub(crate) const PEERS: [&str; 5] = ["roving", "std", "crossbeam", "tokio", "may"];
 const ROVING: usize = 0;
 
 /// What one does `count` times; it gives the nanoseconds of one.
-enum Work {
+pub(crate) enum Work {
     /// On a thread of the peer.
     Blocking(fn(usize) -> f64),
     Async(fn(usize) -> std::pin::Pin<Box<dyn Future<Output = f64> + Send>>),
     May(fn(usize) -> f64),
 }
 
-struct Row {
-    what: &'static str,
-    unit: &'static str,
+pub(crate) struct Row {
+    pub(crate) what: &'static str,
+    pub(crate) unit: &'static str,
     /// How often green threads and tasks do it in a batch, and how often OS threads.
-    counts: [usize; 2],
-    peers: [Option<Work>; PEERS.len()],
+    pub(crate) counts: [usize; 2],
+    pub(crate) peers: [Option<Work>; PEERS.len()],
 }
 
 macro_rules! row {
@@ -154,9 +170,10 @@ impl Row {
     }
 }
 
-/// Measures a cell once, in this process.
-pub(crate) fn cell(options: CellOptions) -> Result<()> {
-    let rows = rows();
+/// Measures a cell of one of these once, in this process.
+pub(crate) fn cell(suites: &[Suite], options: CellOptions) -> Result<()> {
+    let suite = suites.iter().find(|suite| suite.name == options.suite);
+    let rows = (suite.context("no such suite")?.rows)();
     let row = rows.get(options.row).context("no such row")?;
     let work = row.peers.get(options.peer).and_then(Option::as_ref);
     let count = row.count(options.peer, options.divisor);
@@ -185,9 +202,9 @@ pub(crate) fn cell(options: CellOptions) -> Result<()> {
     Ok(())
 }
 
-fn measure(row: usize, peer: usize, workers: u32, divisor: usize) -> Result<f64> {
+fn measure(suite: &Suite, row: usize, peer: usize, workers: u32, divisor: usize) -> Result<f64> {
     let child = Command::new(env::current_exe()?)
-        .arg("sync-cell")
+        .args(["cell", suite.name])
         .args([row, peer, workers as usize, divisor].map(|n| n.to_string()))
         .stderr(Stdio::inherit())
         .output()?;
@@ -219,13 +236,13 @@ struct Figures {
     ratio: Option<f64>,
 }
 
-pub(crate) fn run(options: Options) -> Result<()> {
+pub(crate) fn run(suite: &Suite, options: Options) -> Result<()> {
     let (rounds, divisor) = if options.quick {
         (3, 10)
     } else {
         (options.rounds, 1)
     };
-    let rows = rows();
+    let rows = (suite.rows)();
     let cells: Vec<(usize, usize)> = rows
         .iter()
         .enumerate()
@@ -245,7 +262,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
         for ((row, peer), samples) in cells.iter().zip(&mut samples) {
             let name = format!("{}: {}", rows[*row].what, PEERS[*peer]);
             progress.set_message(name.clone());
-            let nanos = measure(*row, *peer, options.workers, divisor);
+            let nanos = measure(suite, *row, *peer, options.workers, divisor);
             samples.push(nanos.with_context(|| format!("measuring {name}"))?);
             progress.inc(1);
         }
@@ -274,14 +291,14 @@ pub(crate) fn run(options: Options) -> Result<()> {
     }
     let results = Results {
         schema: 1,
-        benchmark: "sync",
+        benchmark: suite.name,
         machine: Machine::look(limits::raise_descriptor_limit()),
         rounds,
         workers: options.workers,
         peers: PEERS.map(str::to_owned).to_vec(),
         rows: figures,
     };
-    print(&results)?;
+    print(suite, &results)?;
     if let Some(path) = options.json {
         let text = serde_json::to_string_pretty(&results)?;
         fs::write(&path, text + "\n").with_context(|| format!("writing {}", path.display()))?;
@@ -289,22 +306,30 @@ pub(crate) fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-fn print(results: &Results) -> Result<()> {
+fn print(suite: &Suite, results: &Results) -> Result<()> {
+    let is_there = |peer: &usize| {
+        results
+            .rows
+            .iter()
+            .any(|row| row.median_ns[*peer].is_some())
+    };
+    let peers: Vec<usize> = (0..PEERS.len()).filter(is_there).collect();
     let mut table = table::ruled();
-    let header = ["ns", "of one"].into_iter().chain(PEERS);
+    let header = ["ns", "of one"].into_iter();
+    let header = header.chain(peers.iter().map(|peer| PEERS[*peer]));
     table.set_header(header.chain(["of the best other"]));
     for row in &results.rows {
         let shown =
-            |nanos: &Option<f64>| nanos.map_or("—".to_owned(), |nanos| format!("{nanos:.1}"));
+            |nanos: Option<f64>| nanos.map_or("—".to_owned(), |nanos| format!("{nanos:.1}"));
         let mut cells = vec![row.what.to_owned(), row.unit.to_owned()];
-        cells.extend(row.median_ns.iter().map(shown));
+        cells.extend(peers.iter().map(|peer| shown(row.median_ns[*peer])));
         cells.push(
             row.ratio
                 .map_or("—".to_owned(), |ratio| format!("{ratio:.2}")),
         );
         table.add_row(cells);
     }
-    for column in 2..PEERS.len() + 3 {
+    for column in 2..peers.len() + 3 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -313,13 +338,14 @@ fn print(results: &Results) -> Result<()> {
     let machine = &results.machine;
     writeln!(
         out,
-        "roving {}, {}, {}; {} workers; medians of {} interleaved rounds\n{}\n\n{table}\n{MEANING}",
+        "roving {}, {}, {}; {} workers; medians of {} interleaved rounds\n{}\n\n{table}\n{}",
         machine.roving,
         machine.rustc,
         machine.cpu,
         results.workers,
         results.rounds,
-        machine.ground()
+        machine.ground(),
+        suite.meaning
     )?;
     Ok(())
 }
