@@ -13,6 +13,7 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,9 +24,11 @@ use common::{
     on_each_worker_count, pattern, run, runtime, stacks_returned, watchdog,
 };
 use executors::in_each_executor;
+use futures::io::{AsyncReadExt, AsyncWriteExt};
 use roving::channel::after;
-use roving::io::{PipeReader, PipeWriter, pipe};
+use roving::io::{Async, PipeReader, PipeWriter, Watched, pipe};
 use roving::{Cancelled, Runtime, deadline, go, select, thread};
+use tokio::io::AsyncBufReadExt;
 
 /// More than a pipe keeps.
 const MUCH: usize = 1 << 20;
@@ -475,6 +478,34 @@ fn ends_in_futures() {
         };
         let ((), received) = futures::join!(writes, reads);
         assert!(received == sent);
+    });
+}
+
+#[test]
+fn ends_by_the_traits_of_futures() {
+    in_each_executor(|| async {
+        let (reader, writer) = pipe().unwrap();
+        let (mut reader, mut writer) = (Async::from(reader), Async::new(Arc::new(writer)));
+        let sent = pattern(10, MUCH);
+        let writes = async {
+            writer.write_all(&sent).await.unwrap();
+            writer.close().await.unwrap();
+            drop(writer);
+        };
+        let mut received = Vec::new();
+        let ((), read) = futures::join!(writes, reader.read_to_end(&mut received));
+        assert_eq!(read.unwrap(), MUCH);
+        assert!(received == sent);
+    });
+    in_each_executor(|| async {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut near = tokio::io::BufReader::new(Async::from(Watched::new(near).unwrap()));
+        (&far).write_all(b"a line\nand more").unwrap();
+        drop(far);
+        let mut line = String::new();
+        near.read_line(&mut line).await.unwrap();
+        assert_eq!(line, "a line\n");
     });
 }
 

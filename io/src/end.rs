@@ -8,6 +8,7 @@
 use std::future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::task::{Context, Poll};
 
 use rustix::fs::{OFlags, fcntl_getfl};
 
@@ -99,29 +100,47 @@ impl End {
         }
     }
 
+    /// Reads what is there, as [`read`](Self::read) does, or leaves its wait in `pending`.
+    pub(crate) fn poll_read(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let most = bufs.len().min(MOST_BUFFERS);
+        let bufs = &mut bufs[..most];
+        let source = &self.source;
+        source.poll_operate(pending, Direction::Read, context, |_| {
+            Attempt::of(self.nowait.read(self.fd(), bufs))
+        })
+    }
+
+    /// Writes what there is room for, or less, or leaves its wait in `pending`.
+    pub(crate) fn poll_write(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let bufs = &bufs[..bufs.len().min(MOST_BUFFERS)];
+        let source = &self.source;
+        source.poll_operate(pending, Direction::Write, context, |_| {
+            Attempt::of(self.nowait.write(self.fd(), bufs))
+        })
+    }
+
     /// Reads once, as a future.
     pub(crate) async fn read_async(&self, buf: &mut [u8]) -> io::Result<usize> {
         let mut pending = Pending::default();
         let mut bufs = [IoSliceMut::new(buf)];
-        future::poll_fn(|context| {
-            let source = &self.source;
-            source.poll_operate(&mut pending, Direction::Read, context, |_| {
-                Attempt::of(self.nowait.read(self.fd(), &mut bufs))
-            })
-        })
-        .await
+        future::poll_fn(|context| self.poll_read(&mut pending, context, &mut bufs)).await
     }
 
     /// Writes once, as a future: what there is room for, or less.
     pub(crate) async fn write_async(&self, buf: &[u8]) -> io::Result<usize> {
         let mut pending = Pending::default();
-        future::poll_fn(|context| {
-            let source = &self.source;
-            source.poll_operate(&mut pending, Direction::Write, context, |_| {
-                Attempt::of(self.nowait.write(self.fd(), &[IoSlice::new(buf)]))
-            })
-        })
-        .await
+        let bufs = [IoSlice::new(buf)];
+        future::poll_fn(|context| self.poll_write(&mut pending, context, &bufs)).await
     }
 
     /// How long an operation that begins to wait now may wait.

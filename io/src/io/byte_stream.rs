@@ -1,6 +1,7 @@
 //! What `Async` can be made of, and the operations that it is polled for.
 //!
-//! A kind of descriptor becomes one by saying how to try to read and to write it: see [`Raw`].
+//! A kind of socket becomes one by saying how to try to read and to write it: see [`Raw`]. What goes one way only, or tries in
+//! another way, implements [`PollRead`] or [`PollWrite`] itself.
 
 use std::future;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -15,11 +16,135 @@ use crate::polled::Pending;
 use crate::readiness::Direction;
 use crate::source::{Attempt, Source};
 
-/// A stream of bytes that can be read and written in futures, as an `Async`:
-/// [`TcpStream`](crate::net::TcpStream), [`UnixStream`](crate::os::unix::net::UnixStream), and an [`Arc`] of one. Others cannot implement it.
-pub trait ByteStream: Raw {}
+/// A stream of bytes that can be read or written in futures, as an `Async`:
+/// [`TcpStream`](crate::net::TcpStream), [`UnixStream`](crate::os::unix::net::UnixStream),
+/// [`PipeReader`](crate::io::PipeReader), [`PipeWriter`](crate::io::PipeWriter), [`Watched`](crate::io::Watched), and an
+/// [`Arc`] of one. Others cannot implement it.
+pub trait ByteStream: Sealed {}
 
-impl<S: Raw> ByteStream for S {}
+impl<S: Sealed> ByteStream for S {}
+
+/// What can be read in futures: all [`ByteStream`]s but [`PipeWriter`](crate::io::PipeWriter) and what is
+/// [`Watched`](crate::io::Watched) and cannot be read. Others cannot implement it.
+pub trait ByteSource: PollRead {}
+
+impl<S: PollRead> ByteSource for S {}
+
+/// What can be written in futures: all [`ByteStream`]s but [`PipeReader`](crate::io::PipeReader) and what is
+/// [`Watched`](crate::io::Watched) and cannot be written. Others cannot implement it.
+pub trait ByteSink: PollWrite {}
+
+impl<S: PollWrite> ByteSink for S {}
+
+/// See [`ByteStream`].
+pub trait Sealed {}
+
+impl<S: Raw> Sealed for S {}
+
+impl<S: Sealed + ?Sized> Sealed for Arc<S> {}
+
+/// See [`ByteSource`]. Each operation leaves its wait in `pending`.
+pub trait PollRead {
+    fn poll_read(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Reads into the beginning of `buf`, and gives how many bytes of it are initialised by that.
+    fn poll_read_uninit(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        buf: &mut [MaybeUninit<u8>],
+    ) -> Poll<io::Result<usize>> {
+        buf.fill(MaybeUninit::new(0));
+        // SAFETY: all of it has just been written.
+        let buf = unsafe { buf.assume_init_mut() };
+        self.poll_read(pending, context, buf)
+    }
+
+    fn poll_read_vectored(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>>;
+}
+
+/// See [`ByteSink`]. Each operation leaves its wait in `pending`.
+pub trait PollWrite {
+    fn poll_write(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>>;
+
+    fn poll_write_vectored(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Tells the other end that nothing more will be written, if there is a way to tell it.
+    fn end(&self) -> io::Result<()>;
+}
+
+impl<S: PollRead + ?Sized> PollRead for Arc<S> {
+    fn poll_read(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        (**self).poll_read(pending, context, buf)
+    }
+
+    fn poll_read_uninit(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        buf: &mut [MaybeUninit<u8>],
+    ) -> Poll<io::Result<usize>> {
+        (**self).poll_read_uninit(pending, context, buf)
+    }
+
+    fn poll_read_vectored(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        (**self).poll_read_vectored(pending, context, bufs)
+    }
+}
+
+impl<S: PollWrite + ?Sized> PollWrite for Arc<S> {
+    fn poll_write(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        (**self).poll_write(pending, context, buf)
+    }
+
+    fn poll_write_vectored(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        (**self).poll_write_vectored(pending, context, bufs)
+    }
+
+    fn end(&self) -> io::Result<()> {
+        (**self).end()
+    }
+}
 
 /// How many buffers the system takes in one call.
 pub(crate) const MOST_BUFFERS: usize = 1024;
@@ -43,7 +168,9 @@ pub trait Raw: Send + Sync {
 
     /// Tells the other end that nothing more will be written.
     fn close(&self) -> io::Result<()>;
+}
 
+impl<S: Raw> PollRead for S {
     fn poll_read(
         &self,
         pending: &mut Pending,
@@ -57,7 +184,6 @@ pub trait Raw: Send + Sync {
         })
     }
 
-    /// Reads into the beginning of `buf`, and gives how many bytes of it are initialised by that.
     fn poll_read_uninit(
         &self,
         pending: &mut Pending,
@@ -86,7 +212,9 @@ pub trait Raw: Send + Sync {
             moved::<Self>(self.try_read_vectored(bufs), room)
         })
     }
+}
 
+impl<S: Raw> PollWrite for S {
     fn poll_write(
         &self,
         pending: &mut Pending,
@@ -112,33 +240,9 @@ pub trait Raw: Send + Sync {
             moved::<Self>(self.try_write_vectored(bufs), total)
         })
     }
-}
 
-impl<S: Raw> Raw for Arc<S> {
-    const A_PART_DRAINS: bool = S::A_PART_DRAINS;
-
-    fn source(&self) -> &Source {
-        (**self).source()
-    }
-
-    fn try_read<B: Buffer<u8>>(&self, buf: B) -> Result<B::Output, Errno> {
-        (**self).try_read(buf)
-    }
-
-    fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-        (**self).try_read_vectored(bufs)
-    }
-
-    fn try_write(&self, buf: &[u8]) -> Result<usize, Errno> {
-        (**self).try_write(buf)
-    }
-
-    fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        (**self).try_write_vectored(bufs)
-    }
-
-    fn close(&self) -> io::Result<()> {
-        (**self).close()
+    fn end(&self) -> io::Result<()> {
+        self.close()
     }
 }
 

@@ -48,7 +48,7 @@ mod watched;
 
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 pub use self::adapter::Async;
-pub use self::byte_stream::ByteStream;
+pub use self::byte_stream::{ByteSink, ByteSource, ByteStream};
 // All that is stable and neither blocks nor is replaced here. No glob, by which what blocks could come in unnoticed.
 pub use std::io::{
     BufRead, BufReader, BufWriter, Bytes, Chain, Cursor, Empty, Error, ErrorKind, IntoInnerError,
@@ -56,7 +56,9 @@ pub use std::io::{
     Take, Write, WriterPanicked, copy, empty, prelude, read_to_string, repeat, sink,
 };
 
-pub(crate) use self::byte_stream::{MOST_BUFFERS, Raw, moved, read_async, write_async};
+pub(crate) use self::byte_stream::{
+    MOST_BUFFERS, PollRead, PollWrite, Raw, Sealed, moved, read_async, write_async,
+};
 pub use self::pipe::{PipeReader, PipeWriter, pipe};
 pub use self::splice::{SpliceFrom, SpliceTo, splice, splice_up_to};
 pub use self::stdio::{

@@ -4,8 +4,11 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::process::Stdio;
+use std::task::{Context, Poll};
 
 use crate::end::End;
+use crate::io::{PollRead, PollWrite, Sealed};
+use crate::polled::Pending;
 use crate::readiness::Direction;
 use crate::ready::Ready;
 use crate::source::{Patience, Source};
@@ -195,8 +198,55 @@ impl Write for PipeWriter {
     }
 }
 
+impl PollRead for PipeReader {
+    fn poll_read(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0
+            .poll_read(pending, context, &mut [IoSliceMut::new(buf)])
+    }
+
+    fn poll_read_vectored(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_read(pending, context, bufs)
+    }
+}
+
+impl PollWrite for PipeWriter {
+    fn poll_write(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_write(pending, context, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_write(pending, context, bufs)
+    }
+
+    fn end(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 macro_rules! conversions {
     ($End:ident) => {
+        impl Sealed for $End {}
+
         impl $End {
             pub(crate) fn source(&self) -> &Source {
                 self.0.source()

@@ -4,10 +4,12 @@ use std::fmt;
 use std::future;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::task::{Context, Poll};
 
 use roving_scheduler::blocking;
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 
+use crate::io::{PollRead, PollWrite, Sealed};
 use crate::nowait::is_ready;
 use crate::polled::Pending;
 use crate::readiness::Direction;
@@ -223,13 +225,20 @@ impl<T> Watched<T> {
         mut f: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
         let mut pending = Pending::default();
-        future::poll_fn(|context| {
-            let source = &self.source;
-            source.poll_operate(&mut pending, direction, context, |_| {
-                self.attempt(direction, &mut f)
-            })
+        future::poll_fn(|context| self.poll_with(direction, &mut pending, context, &mut f)).await
+    }
+
+    fn poll_with<R>(
+        &self,
+        direction: Direction,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        mut f: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        let source = &self.source;
+        source.poll_operate(pending, direction, context, |_| {
+            self.attempt(direction, &mut f)
         })
-        .await
     }
 
     fn attempt<R>(
@@ -362,6 +371,66 @@ where
     #[track_caller]
     fn flush(&mut self) -> io::Result<()> {
         (&*self).flush()
+    }
+}
+
+impl<T> Sealed for Watched<T> {}
+
+impl<T> PollRead for Watched<T>
+where
+    for<'a> &'a T: Read,
+{
+    fn poll_read(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_with(Direction::Read, pending, context, |mut inner| {
+            inner.read(buf)
+        })
+    }
+
+    fn poll_read_vectored(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_with(Direction::Read, pending, context, |mut inner| {
+            inner.read_vectored(bufs)
+        })
+    }
+}
+
+impl<T> PollWrite for Watched<T>
+where
+    for<'a> &'a T: Write,
+{
+    fn poll_write(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_with(Direction::Write, pending, context, |mut inner| {
+            inner.write(buf)
+        })
+    }
+
+    fn poll_write_vectored(
+        &self,
+        pending: &mut Pending,
+        context: &Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_with(Direction::Write, pending, context, |mut inner| {
+            inner.write_vectored(bufs)
+        })
+    }
+
+    fn end(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -7,11 +7,11 @@ use std::task::{Context, Poll};
 use ::futures_io::{AsyncRead, AsyncWrite};
 
 use super::{Async, Lends};
-use crate::io::ByteStream;
+use crate::io::{ByteSink, ByteSource};
 
 macro_rules! implement {
     ($Lends:ty) => {
-        impl<T: ByteStream> AsyncRead for $Lends {
+        impl<T: ByteSource> AsyncRead for $Lends {
             fn poll_read(
                 mut self: Pin<&mut Self>,
                 context: &mut Context<'_>,

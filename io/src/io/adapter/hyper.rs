@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use ::hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::{Async, Lends};
-use crate::io::ByteStream;
+use crate::io::{ByteSink, ByteSource};
 
-impl<T: ByteStream> Read for Async<T> {
+impl<T: ByteSource> Read for Async<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -3,7 +3,7 @@
 /// Implements a trait for writing, which is the same for all but for the names of its methods.
 macro_rules! implement_write {
     ($Write:ident for $Lends:ty, $close:ident $(, $is_write_vectored:ident)?) => {
-        impl<T: ByteStream> $Write for $Lends {
+        impl<T: ByteSink> $Write for $Lends {
             fn poll_write(
                 mut self: Pin<&mut Self>,
                 context: &mut Context<'_>,
@@ -29,7 +29,7 @@ macro_rules! implement_write {
             }
 
             fn $close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(self.stream.close())
+                Poll::Ready(self.stream.end())
             }
         }
     };
@@ -60,8 +60,9 @@ use crate::polled::Pending;
 /// [`write_async`](crate::net::TcpStream::write_async). An [`Arc`](std::sync::Arc) of a stream is a
 /// stream too, so there may be several of these for one.
 ///
-/// A write may write a part. Closing ends the direction of writing, as
-/// [`Shutdown::Write`](std::net::Shutdown::Write) does, and does nothing if the connection is gone.
+/// A write may write a part. Closing ends the direction of writing of a socket, as
+/// [`Shutdown::Write`](std::net::Shutdown::Write) does, and does nothing if the connection is gone, or if it is no socket: the end of
+/// a pipe comes when its writers are dropped.
 ///
 /// # Examples
 ///

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Async, Lends};
-use crate::io::ByteStream;
+use crate::io::{ByteSink, ByteSource};
 
-impl<T: ByteStream> AsyncRead for Async<T> {
+impl<T: ByteSource> AsyncRead for Async<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
