@@ -123,7 +123,9 @@ impl TcpListener {
 
     /// Waits for a connection and accepts it.
     ///
-    /// Several threads may wait at once; each connection goes to one of them.
+    /// Several threads may wait at once; each connection goes to one of them. But each arrival wakes all that wait, so one
+    /// that spawns a green thread for each connection does better, or listeners that [share a
+    /// port](crate::net::SocketOptions::reuse_port).
     ///
     /// # Errors
     ///
