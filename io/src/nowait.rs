@@ -7,7 +7,8 @@
 //! - By a flag, `RWF_NOWAIT`, which Linux knows for sockets and, since 6.4, for pipes without a name.
 //! - On a description of our own, which is non-blocking. Linux opens a pipe once more by its place in `/proc`.
 //! - By asking `poll` first. A read then takes what is there, and a write gives no more than a pipe that is ready has room for. If
-//!   another thread or process is faster, the call waits after all; therefore its worker's place is handed over.
+//!   another thread or process is faster, the call waits after all; therefore its worker's place is handed over. That is for what
+//!   has no other way: terminals, and what stands in for a pipe.
 //! - By handing over at once, where `poll` knows nothing: files.
 
 use std::io::{IoSlice, IoSliceMut};

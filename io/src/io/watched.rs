@@ -31,7 +31,8 @@ use crate::source::{Attempt, Patience, Source};
 ///
 /// The descriptor is best in non-blocking mode, which its maker has a flag for. It is never changed here, since other processes
 /// may share it. If it is in blocking mode when it comes, each try is made after the system has said that it would not block. If
-/// somebody else has been faster the try blocks after all; another OS thread runs the other green threads then, but nothing ends it.
+/// somebody else has been faster the try blocks after all; another OS thread runs the other green threads then, but nothing ends it,
+/// and in [pinned mode](roving_scheduler::ThreadLocals::Pinned) those that have begun on the same worker wait for it.
 ///
 /// # Examples
 ///
