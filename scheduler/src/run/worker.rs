@@ -75,6 +75,8 @@ pub(crate) struct Worker {
     to_timed_run: Countdown,
     to_timed_delay: Countdown,
     tickets: RefCell<Vec<Ticket>>,
+    /// Whether it has been in the driver since it was last asked.
+    has_led: Cell<bool>,
     /// When the next scan for what can be given back was due, as it fell asleep.
     scan: Cell<Option<Instant>>,
     /// When it looks whether anybody could wake it, and what its pace was when that was set.
@@ -129,6 +131,7 @@ impl Worker {
             scan: Cell::new(None),
             vigil: Cell::new(None),
             has_looked: Cell::new(false),
+            has_led: Cell::new(false),
             spare: Spare::default(),
             gave_up_in_hook: Cell::new(None),
         }

@@ -50,6 +50,8 @@ impl Signal {
 struct Driver {
     woken: Signal,
     is_led: AtomicUsize,
+    /// How many events there are that let something run, to be taken by who is in it.
+    events: AtomicUsize,
 }
 
 struct Model {
@@ -106,6 +108,13 @@ impl Model {
             driver: Some(Driver::default()),
             ..Self::new(workers)
         }
+    }
+
+    /// Something comes that only who is in the driver learns of.
+    fn event(&self) {
+        let driver = self.driver.as_ref().expect("there is one");
+        driver.events.fetch_add(1, Ordering::AcqRel);
+        driver.woken.give();
     }
 
     fn unpark(&self, worker: usize) {
@@ -209,6 +218,7 @@ struct Worker {
     /// Whether the time comes at which it has something to do, and whether it has come.
     timer: Cell<bool>,
     timer_is_due: Cell<bool>,
+    has_led: Cell<bool>,
 }
 
 impl Worker {
@@ -222,6 +232,7 @@ impl Worker {
             misses: Cell::new(0),
             timer: Cell::new(false),
             timer_is_due: Cell::new(false),
+            has_led: Cell::new(false),
         }
     }
 
@@ -358,17 +369,31 @@ impl Idler for Worker {
         driver.is_some_and(|driver| driver.is_led.load(Ordering::Relaxed) == 0)
     }
 
-    fn wait_in_driver(&self, until: Option<Instant>) -> bool {
+    fn has_led(&self) -> bool {
+        self.has_led.take()
+    }
+
+    fn wait_in_driver(&self, until: Option<Instant>) -> Option<bool> {
         let driver = self.model.driver.as_ref().expect("it may lead");
-        if driver.is_led.swap(1, Ordering::AcqRel) == 1 {
-            return false;
+        let leads = driver
+            .is_led
+            .compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed);
+        if leads.is_err() {
+            return None;
+        }
+        self.has_led.set(true);
+        if !self.parker().enter_driver() {
+            driver.is_led.store(0, Ordering::Release);
+            return Some(true);
         }
         match until {
             None => driver.woken.wait(),
             Some(_) => thread::yield_now(),
         }
+        let events = driver.events.swap(0, Ordering::AcqRel);
         driver.is_led.store(0, Ordering::Release);
-        true
+        (0..events).for_each(|_| self.model.push_shared());
+        Some(self.parker().leave_driver())
     }
 }
 

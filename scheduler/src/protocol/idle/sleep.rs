@@ -7,12 +7,18 @@
 //! leaves to others. If it has been claimed all the same, be it to watch or before it was dismissed, it counts
 //! as searching, so whoever has pushed work meanwhile relies on it: it claims another one in its place, as who
 //! finds work does.
+//!
+//! Nor does it lead. Others may have fallen asleep because it did, and was dismissed in the driver, or because it just
+//! looked in there. So one that has been in the driver and falls asleep in reserve claims one of them if nobody
+//! leads. Whoever falls asleep announces that, and looks then, behind a fence, whether anybody leads; the spare has left
+//! the driver, and looks then, behind a fence, who sleeps. So one of them sees the other.
 
 use std::time::{Duration, Instant};
 
 use super::{Idle, Watcher};
 use crate::protocol::nap::Naps;
 use crate::protocol::parker::Parker;
+use crate::protocol::primitive::{Ordering, fence};
 use crate::protocol::roster::Roster;
 
 /// So many times in a row a worker watches though nobody is busy. In a model none does, so that whoever must
@@ -87,12 +93,18 @@ pub(crate) trait Idler {
     /// Nobody is left who could watch. Starts another spare, if there may be one.
     fn lacks_watcher(&self);
 
-    /// Whether there is a driver, and nobody seems to wait in it.
+    /// Whether there is a driver, and nobody seems to be in it.
     fn may_lead(&self) -> bool;
 
-    /// Waits in the driver, until then or until it is woken, and lets what became ready run again. `false`
-    /// if another worker waits there.
-    fn wait_in_driver(&self, until: Option<Instant>) -> bool;
+    /// Whether it has been in the driver since this was last asked.
+    fn has_led(&self) -> bool;
+
+    /// Waits in the driver, until then or until it is woken, and lets what became ready run again. `None` if another
+    /// worker is there; else whether this one was unparked.
+    ///
+    /// First nobody else can be there any more, and then it says so to those who unpark it: what wakes the driver is for
+    /// who is in it, and another one would take it.
+    fn wait_in_driver(&self, until: Option<Instant>) -> Option<bool>;
 }
 
 /// Why a worker does not sleep any more.
@@ -131,7 +143,11 @@ pub(crate) fn find_or_sleep<W: Idler>(worker: &W) -> Option<W::Work> {
         worker.is_not_stuck();
         let called = sleep(worker, searching, nap, &mut quiet) == Awoken::Called;
         has_slept = true;
-        if worker.is_stopping() || !called && nap.is_none() && worker.may_end() {
+        if worker.is_stopping() {
+            return None;
+        }
+        if !called && nap.is_none() && worker.may_end() {
+            pass_lead_on(worker);
             return None;
         }
         takes_part = takes_part_in(worker);
@@ -176,6 +192,19 @@ fn pass_on<W: Idler>(worker: &W) {
     }
 }
 
+/// Has another one lead who sleeps, if the worker has led, and nobody does.
+fn pass_lead_on<W: Idler>(worker: &W) {
+    if !worker.has_led() {
+        return;
+    }
+    fence(Ordering::SeqCst);
+    if worker.may_lead()
+        && let Some(other) = worker.idle().claim_any()
+    {
+        worker.unpark(other);
+    }
+}
+
 /// Sleeps, having announced it, unless there is work after all.
 fn sleep<W: Idler>(worker: &W, searched: bool, nap: Option<Duration>, quiet: &mut u32) -> Awoken {
     let idle = worker.idle();
@@ -189,8 +218,11 @@ fn sleep<W: Idler>(worker: &W, searched: bool, nap: Option<Duration>, quiet: &mu
         }
         return Awoken::Called;
     }
-    if !takes_part && searched {
-        pass_on(worker);
+    if !takes_part {
+        if searched {
+            pass_on(worker);
+        }
+        pass_lead_on(worker);
     }
     if worker.is_stopping() {
         return Awoken::ByItself;
@@ -233,10 +265,5 @@ fn lead<W: Idler>(worker: &W, takes_part: bool, until: Option<Instant>) -> Optio
     if !takes_part || !worker.may_lead() {
         return None;
     }
-    if !worker.parker().enter_driver() {
-        return Some(true);
-    }
-    let led = worker.wait_in_driver(until);
-    let unparked = worker.parker().leave_driver();
-    (led || unparked).then_some(unparked)
+    worker.wait_in_driver(until)
 }

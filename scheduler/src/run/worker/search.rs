@@ -21,6 +21,8 @@ use std::hint;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use parking_lot::MutexGuard;
+
 use super::{Worker, die};
 use crate::protocol::idle::Idle;
 use crate::protocol::idle::sleep::{self, Idler};
@@ -29,6 +31,7 @@ use crate::protocol::parker::Parker;
 use crate::protocol::roster::Roster;
 use crate::protocol::timer::Shard;
 use crate::protocol::word::By;
+use crate::run::driver::Driver;
 use crate::run::event::Event;
 use crate::run::green::Runnable;
 use crate::run::processor;
@@ -111,7 +114,7 @@ impl Worker {
     /// Ends the waits of those whose events or deadlines have come.
     pub(crate) fn serve(&self) {
         self.expire(self.timers());
-        self.poll_driver(Some(Duration::ZERO));
+        self.look_into_driver();
     }
 
     /// Ends the waits whose deadlines in `timers` have come.
@@ -128,15 +131,23 @@ impl Worker {
         self.tickets.replace(due);
     }
 
-    /// Waits in the driver and fires what became ready. `false` if there is no driver or another
-    /// worker is in it.
-    fn poll_driver(&self, timeout: Option<Duration>) -> bool {
-        let Some(driver) = self.shared.driver() else {
-            return false;
-        };
-        let Some(leading) = self.shared.leader.try_lock() else {
-            return false;
-        };
+    /// Fires what is ready, if there is a driver and no other worker is in it.
+    fn look_into_driver(&self) {
+        if let Some(driver) = self.shared.driver()
+            && let Some(leading) = self.shared.leader.try_lock()
+        {
+            self.poll_driver(driver, leading, Some(Duration::ZERO));
+        }
+    }
+
+    /// Waits in the driver and fires what became ready.
+    fn poll_driver(
+        &self,
+        driver: &dyn Driver,
+        leading: MutexGuard<'_, ()>,
+        timeout: Option<Duration>,
+    ) {
+        self.has_led.set(true);
         let mut ready = self.tickets.take();
         self.remote.set_attends(true);
         let polled = driver.wait(timeout, &mut ready);
@@ -151,7 +162,6 @@ impl Worker {
         }
         self.remote.set_attends(false);
         self.tickets.replace(ready);
-        true
     }
 
     /// Finds work elsewhere, or sleeps until there is some. `None` when the runtime stops.
@@ -394,7 +404,7 @@ impl Idler for Worker {
             self.remote.pace.begin_turn();
         }
         if has_tidied {
-            self.poll_driver(Some(Duration::ZERO));
+            self.look_into_driver();
         }
         has_looked || has_tidied
     }
@@ -495,8 +505,20 @@ impl Idler for Worker {
         self.shared.driver().is_some() && !self.shared.leader.is_locked()
     }
 
-    fn wait_in_driver(&self, until: Option<Instant>) -> bool {
+    fn has_led(&self) -> bool {
+        self.has_led.take()
+    }
+
+    fn wait_in_driver(&self, until: Option<Instant>) -> Option<bool> {
+        let driver = self.shared.driver()?;
+        let leading = self.shared.leader.try_lock()?;
+        let parker = self.parker();
+        if !parker.enter_driver() {
+            self.has_led.set(true);
+            return Some(true);
+        }
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
-        self.poll_driver(timeout)
+        self.poll_driver(driver, leading, timeout);
+        Some(parker.leave_driver())
     }
 }

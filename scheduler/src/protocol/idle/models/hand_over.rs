@@ -98,6 +98,40 @@ fn a_push_meets_a_place_that_is_given_back() {
     });
 }
 
+/// The spare leads, is dismissed, and is called to watch, so that it leaves the driver; meanwhile the worker that is back
+/// has fallen asleep, since somebody led.
+#[test]
+fn an_event_meets_a_leader_that_is_dismissed() {
+    check_with(2, || {
+        let model = Arc::new(Model {
+            driver: Some(Driver::default()),
+            ..Model::with_spares(1, 1)
+        });
+        let until_the_end = |worker: Worker| {
+            let found = worker.find_or_sleep();
+            if found.is_some() {
+                worker.model.stop();
+            }
+            found
+        };
+        let worker = Worker::new(&model, WORKER);
+        model.hands_over(WORKER);
+        let spare = Worker::new(&model, SPARE);
+        let spare = thread::spawn(move || until_the_end(spare));
+        let worker = thread::spawn(move || {
+            worker.model.is_back(WORKER);
+            if let Watcher::Claimed(other) = worker.model.idle.claim_watcher() {
+                worker.unpark(other);
+            }
+            until_the_end(worker)
+        });
+        model.event();
+        let found = [spare, worker].map(|worker| worker.join().unwrap());
+        assert_eq!(found.iter().flatten().count(), 1);
+        check_that_nobody_is_stuck(&model);
+    });
+}
+
 #[test]
 fn one_that_is_found_stuck_falls_asleep() {
     check_with(3, || {
