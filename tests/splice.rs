@@ -119,6 +119,7 @@ fn from_and_to_files() {
         assert!(receive(&to) == data[10..]);
         // From file to file, with a limit; and to a file that takes no pages.
         from.rewind().unwrap();
+        let mut from = roving::fs::File::from(from);
         let other = file();
         assert_eq!(splice_up_to(&from, &other, 100_000).unwrap(), 100_000);
         assert_eq!(from.stream_position().unwrap(), 100_000);

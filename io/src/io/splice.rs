@@ -9,10 +9,12 @@
 //!
 //! What the system refuses is read and written.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use roving_scheduler::blocking;
+
+use crate::fs::File;
 use crate::io::{PipeReader, PipeWriter, Raw};
 use crate::net::TcpStream;
 use crate::net::stream::Stream;
@@ -87,12 +89,12 @@ where
     }
 }
 
-/// What [`splice`] can take bytes from: [`TcpStream`], [`UnixStream`], [`PipeReader`] and [`File`]. Others cannot implement it.
+/// What [`splice`] can take bytes from: [`TcpStream`], [`UnixStream`], [`PipeReader`], [`File`] and std's. Others cannot implement it.
 pub trait SpliceFrom: From {}
 
 impl<T: From + ?Sized> SpliceFrom for T {}
 
-/// What [`splice`] can move bytes to: [`TcpStream`], [`UnixStream`], [`PipeWriter`] and [`File`]. Others cannot implement it.
+/// What [`splice`] can move bytes to: [`TcpStream`], [`UnixStream`], [`PipeWriter`], [`File`] and std's. Others cannot implement it.
 pub trait SpliceTo: To {}
 
 impl<T: To + ?Sized> SpliceTo for T {}
@@ -166,31 +168,39 @@ side!(UnixStream by Raw, Stream: From read &mut [u8], To write &[u8]);
 side!(PipeReader by PipeReader, PipeReader: From read &mut [u8]);
 side!(PipeWriter by PipeWriter, PipeWriter: To write &[u8]);
 
-impl Side for File {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.as_fd()
-    }
+/// Makes a file a side. Each call on it is handed over.
+macro_rules! file {
+    ($File:ty) => {
+        impl Side for $File {
+            fn fd(&self) -> BorrowedFd<'_> {
+                self.as_fd()
+            }
 
-    fn source(&self) -> Option<&Source> {
-        None
-    }
+            fn source(&self) -> Option<&Source> {
+                None
+            }
 
-    fn patience(&self, _: Direction) -> io::Result<Patience> {
-        Ok(Patience::Forever)
-    }
+            fn patience(&self, _: Direction) -> io::Result<Patience> {
+                Ok(Patience::Forever)
+            }
+        }
+
+        impl From for $File {
+            fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+                blocking::run(|| (&mut &*self).read(buf))
+            }
+        }
+
+        impl To for $File {
+            fn write(&self, buf: &[u8]) -> io::Result<usize> {
+                blocking::run(|| (&mut &*self).write(buf))
+            }
+        }
+    };
 }
 
-impl From for File {
-    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        roving_scheduler::blocking::run(|| (&mut &*self).read(buf))
-    }
-}
-
-impl To for File {
-    fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        roving_scheduler::blocking::run(|| (&mut &*self).write(buf))
-    }
-}
+file!(File);
+file!(std::fs::File);
 
 /// How far the system has gone along.
 enum Moved {
@@ -216,7 +226,6 @@ mod system {
 mod system {
     use std::os::fd::OwnedFd;
 
-    use roving_scheduler::blocking;
     use rustix::fs::{FileType, fstat};
     use rustix::io::{Errno, read};
     use rustix::net::sockopt::socket_send_buffer_size;
