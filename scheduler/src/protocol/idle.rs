@@ -333,7 +333,6 @@ impl Idle {
                 let bit = 1 << left.trailing_zeros();
                 left &= !bit;
                 word.fetch_and(!bit, Ordering::SeqCst);
-                fence(Ordering::SeqCst);
                 if asleep.load(Ordering::SeqCst) & bit != 0 {
                     self.enrolled_count.fetch_sub(1, Ordering::SeqCst);
                     return Some(self.workers + index * BITS + bit.trailing_zeros() as usize);

@@ -35,9 +35,10 @@
 //! not look for work. Who enrols it does that in its place: it sets the bit in [`Idle`] first, and then, behind
 //! a fence, looks at the queues, as in step 4 of falling asleep. Of a push and this, one sees the other.
 //!
-//! **A sleeper is dismissed, or it takes part, and not both.** Who dismisses takes the bit away, and looks
-//! behind a fence whether the spare still sleeps; if not, it puts the bit back. A spare that has slept looks
-//! behind a fence whether it has the bit. If both see the other, the spare sleeps in reserve, and looks again
+//! **A sleeper is dismissed, or it takes part, and not both.** Who dismisses takes the bit away, and then looks
+//! whether the spare still sleeps; if not, it puts the bit back. A spare that has slept sleeps no more, by its own doing or by that
+//! of who has claimed it, and then looks whether it has the bit. All four are sequentially consistent, so if the one finds
+//! that it sleeps, it finds the bit gone. If both see the other, the spare sleeps in reserve, and looks again
 //! when it has announced that. While it is awake, nobody but itself takes the bit.
 //!
 //! The models are with those of [`idle`](crate::protocol::idle), whose workers they have.
@@ -169,7 +170,6 @@ impl Roster {
     }
 
     fn spare_takes_part(&self, idle: &Idle, spare: usize) -> bool {
-        fence(Ordering::SeqCst);
         idle.is_enrolled(spare) && !self.retire(idle, spare)
     }
 
