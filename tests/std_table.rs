@@ -15,7 +15,7 @@ struct Module {
     ours: &'static [&'static str],
 }
 
-const MODULES: [Module; 2] = [
+const MODULES: [Module; 10] = [
     Module {
         name: "std::net",
         theirs: &[
@@ -35,6 +35,64 @@ const MODULES: [Module; 2] = [
             "os/unix/net/stream.rs",
         ],
         ours: &["io/src/os/unix/net"],
+    },
+    Module {
+        name: "std::fs",
+        theirs: &["fs.rs"],
+        ours: &["io/src/fs"],
+    },
+    Module {
+        name: "std::os::unix::fs",
+        theirs: &["os/unix/fs.rs"],
+        ours: &["io/src/os/unix/fs.rs"],
+    },
+    Module {
+        name: "std::io",
+        theirs: &["io/copy.rs", "io/pipe.rs", "io/stdio.rs"],
+        ours: &["io/src/io"],
+    },
+    Module {
+        name: "std::process",
+        theirs: &["process.rs"],
+        ours: &["io/src/process"],
+    },
+    Module {
+        name: "std::os::unix::process",
+        theirs: &["os/unix/process.rs"],
+        ours: &["io/src/os/unix/process.rs"],
+    },
+    Module {
+        name: "std::sync",
+        theirs: &[
+            "sync/barrier.rs",
+            "sync/lazy_lock.rs",
+            "sync/once.rs",
+            "sync/once_lock.rs",
+            "sync/poison.rs",
+            "sync/poison/condvar.rs",
+            "sync/poison/mutex.rs",
+            "sync/poison/rwlock.rs",
+        ],
+        ours: &["scheduler/src/sync"],
+    },
+    Module {
+        name: "std::sync::mpsc",
+        theirs: &["sync/mpsc.rs"],
+        ours: &["scheduler/src/sync/mpsc.rs"],
+    },
+    Module {
+        name: "std::thread",
+        theirs: &[
+            "thread/builder.rs",
+            "thread/current.rs",
+            "thread/functions.rs",
+            "thread/id.rs",
+            "thread/join_handle.rs",
+            "thread/local.rs",
+            "thread/scoped.rs",
+            "thread/thread.rs",
+        ],
+        ours: &["scheduler/src/thread"],
     },
 ];
 
@@ -59,7 +117,7 @@ fn items(source: &str) -> Vec<Item> {
         let depth = line.len() - trimmed.len();
         if trimmed.starts_with("#[") {
             let mut attribute = trimmed.to_owned();
-            while !attribute.ends_with(']') {
+            while !attribute.split(" //").next().unwrap().ends_with(']') {
                 let Some(more) = lines.next() else { break };
                 attribute += more.trim();
             }
@@ -143,9 +201,11 @@ fn identifier(text: &str) -> &str {
 
 /// The type of an `impl`, whose header goes on behind that word.
 fn implemented(header: &str) -> &str {
-    let mut depth = 0;
+    let (mut depth, mut before) = (0, ' ');
     let start = header.find(|c: char| {
-        depth += i32::from(c == '<') - i32::from(c == '>');
+        let closes = c == '>' && before != '-';
+        depth += i32::from(c == '<') - i32::from(closes);
+        before = c;
         depth == 0 && c.is_alphabetic()
     });
     identifier(&header[start.unwrap_or(header.len())..])
@@ -257,8 +317,9 @@ fn items_are_found() {
 #[stable(feature = \"a\", since = \"1.0.0\")]
 pub struct Old(u8);
 
-impl<'a, T: Into<u8>> Old {
+impl<'a, T: Into<u8>, F: FnOnce() -> T> Old {
     #[stable(feature = \"a\", since = \"1.9.0\")]
+    #[inline] // or not
     #[rustc_const_stable(feature = \"b\", since = \"1.90.0\")]
     pub const unsafe fn stable(&self) {
         pub fn inner() {}
