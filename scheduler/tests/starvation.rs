@@ -5,6 +5,7 @@
 //! - all wait for what only a thread that waits in a queue can do: by std's channel, lock, barrier
 //! - so do threads that print under std's lock, and a thousand calls that block at a time
 //! - one that sleeps for moments gets on beside hundreds that block
+//! - what waits at those that are kept is taken also by those that always have something to do themselves
 //! - where green threads are pinned, so it is with whatever has not begun on a worker that is kept
 //! - at the bound what waits goes on later
 
@@ -119,6 +120,39 @@ fn all_wait_in_the_system() {
         while !stop.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(1));
         }
+    });
+}
+
+/// Each that begins is kept, and most of the others wait where it is. (So would one that is pinned there, and always has work.)
+#[test]
+fn those_that_always_have_work_take_what_waits_elsewhere() {
+    on_each_runtime(|runtime| {
+        if runtime.thread_locals() == ThreadLocals::Pinned {
+            return;
+        }
+        let (send, receive) = mpsc::channel::<()>();
+        let receive = Arc::new(Mutex::new(receive));
+        let begun = Arc::new(AtomicUsize::new(0));
+        let begins = begun.clone();
+        let kept = runtime.run(move || {
+            let kept: Vec<_> = (0..20)
+                .map(|_| {
+                    let (begun, receive) = (begins.clone(), receive.clone());
+                    thread::spawn(move || {
+                        blocking::run(|| ());
+                        begun.fetch_add(1, Ordering::AcqRel);
+                        blocking::run(|| receive.lock().unwrap().recv().unwrap_err());
+                    })
+                })
+                .collect();
+            while begins.load(Ordering::Acquire) < kept.len() {
+                thread::yield_now();
+            }
+            kept
+        });
+        assert_eq!(begun.load(Ordering::Acquire), kept.len());
+        drop(send);
+        kept.into_iter().for_each(|kept| kept.join().unwrap());
     });
 }
 

@@ -99,7 +99,22 @@ impl Worker {
         self.remote.running.switches();
         self.tell_of_needy();
         self.shared.lookout.slice(&self.shared);
-        self.take_injected()
+        self.take_injected().or_else(|| self.relieve_the_stuck())
+    }
+
+    /// Takes what waits at a worker that is stuck. It does not get to that, and the others would only when they have
+    /// nothing of their own.
+    fn relieve_the_stuck(&self) -> Option<Runnable> {
+        if self.shared.roster.stuck() == 0 {
+            return None;
+        }
+        let everybody = self.shared.everybody().enumerate();
+        let mut stuck = everybody.filter(|(_, worker)| worker.pace.is_stuck());
+        let relieved = stuck.find_map(|(victim, worker)| {
+            let runnable = self.local.steal_from(&worker.stealable)?;
+            Some(self.stolen(runnable, victim))
+        });
+        relieved.or_else(|| self.take_old_lifo())
     }
 
     /// If it has parked threads that only others can wake, tells so.
