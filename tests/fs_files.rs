@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::folder::Folder;
-use common::{each_worker_count, everywhere, on_each_mode, on_each_worker_count, pattern};
+use common::{each_worker_count, everywhere, on_each_mode, on_each_that_moves, pattern};
 use roving::fs::{self, File, OpenOptions};
 use roving::{go, thread};
 
@@ -352,7 +352,7 @@ fn a_deep_directory() {
 fn a_lock_waits_and_others_go_on() {
     const WAITERS: usize = 20;
 
-    on_each_worker_count(|| {
+    on_each_that_moves(|| {
         let folder = Folder::new();
         let holder = file_of(&folder, b"");
         let path = &folder.join("file");
@@ -384,38 +384,36 @@ fn a_lock_waits_and_others_go_on() {
 
 #[test]
 fn a_lock_outlasts_a_cancellation() {
-    each_worker_count(|runtime| {
-        runtime.run(|| {
-            let folder = Folder::new();
-            let holder = file_of(&folder, b"");
-            holder.lock().unwrap();
-            let path = folder.join("file");
-            let (begun, has_lock) = (
-                Arc::new(AtomicBool::new(false)),
-                Arc::new(AtomicBool::new(false)),
-            );
-            let waits = go!({
-                let (begun, has_lock) = (begun.clone(), has_lock.clone());
-                move || {
-                    let file = File::open(path).unwrap();
-                    begun.store(true, Ordering::Relaxed);
-                    file.lock().unwrap();
-                    has_lock.store(true, Ordering::Relaxed);
-                    thread::sleep(Duration::MAX);
-                }
-            });
-            while !begun.load(Ordering::Relaxed) {
-                thread::sleep(Duration::from_millis(1));
+    on_each_that_moves(|| {
+        let folder = Folder::new();
+        let holder = file_of(&folder, b"");
+        holder.lock().unwrap();
+        let path = folder.join("file");
+        let (begun, has_lock) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let waits = go!({
+            let (begun, has_lock) = (begun.clone(), has_lock.clone());
+            move || {
+                let file = File::open(path).unwrap();
+                begun.store(true, Ordering::Relaxed);
+                file.lock().unwrap();
+                has_lock.store(true, Ordering::Relaxed);
+                thread::sleep(Duration::MAX);
             }
-            waits.cancel();
-            thread::sleep(Duration::from_millis(1));
-            assert!(!waits.is_finished());
-            holder.unlock().unwrap();
-            assert!(waits.join().is_err());
-            assert!(has_lock.load(Ordering::Relaxed));
-            // Its file is closed, and its lock gone.
-            holder.try_lock().unwrap();
         });
+        while !begun.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        waits.cancel();
+        thread::sleep(Duration::from_millis(1));
+        assert!(!waits.is_finished());
+        holder.unlock().unwrap();
+        assert!(waits.join().is_err());
+        assert!(has_lock.load(Ordering::Relaxed));
+        // Its file is closed, and its lock gone.
+        holder.try_lock().unwrap();
     });
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::folder::Folder;
-use common::{each_worker_count, everywhere, on_each_mode, on_each_worker_count, pattern};
+use common::{each_worker_count, everywhere, on_each_mode, on_each_that_moves, pattern};
 use roving::fs::{self, File, OpenOptions};
 use roving::sync::Barrier;
 use roving::{Cancelled, deadline, go, thread};
@@ -91,7 +91,7 @@ fn of_each_pipe(test: impl Fn(File, File)) {
 /// Large writes to streams of each kind, wherever that can be done.
 fn with_large_writes(test: impl Fn(File, File) + Send + Sync) {
     everywhere(|| of_each_pipe(&test));
-    on_each_worker_count(|| {
+    on_each_that_moves(|| {
         let (reader, writer) = terminal();
         test(reader, writer);
     });
@@ -244,7 +244,7 @@ fn many_who_read_one() {
     const READERS: usize = 20;
     const EACH: usize = 10;
 
-    on_each_worker_count(|| {
+    on_each_that_moves(|| {
         of_each_kind(|reader, mut writer| {
             let reader = &reader;
             thread::scope(|scope| {
@@ -330,7 +330,7 @@ fn a_wait_ends_with_a_cancellation() {
 
 #[test]
 fn to_open_a_fifo_waits_for_the_other_end() {
-    on_each_worker_count(|| {
+    on_each_that_moves(|| {
         let folder = Folder::new();
         let path = make_fifo(&folder);
         let (met, opened) = (Arc::new(Barrier::new(2)), path.clone());

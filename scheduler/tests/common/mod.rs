@@ -96,6 +96,15 @@ pub(crate) fn on_each_worker_count(test: impl Fn() + Send + Sync) {
     each_worker_count(|runtime| runtime.run(&test));
 }
 
+/// The same, but not where they are pinned to their worker: a call that blocks in the system holds those up.
+pub(crate) fn on_each_that_moves(test: impl Fn() + Send + Sync) {
+    each_worker_count(|runtime| {
+        if runtime.thread_locals() != ThreadLocals::Pinned {
+            runtime.run(&test);
+        }
+    });
+}
+
 /// The same in every mode that is safe to ask for.
 pub(crate) fn on_each_mode(test: impl Fn() + Send + Sync) {
     on_each_worker_count(&test);
