@@ -26,7 +26,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use roving_scheduler::{Handle, Process, RuntimeId, is_green, thread, wait};
+use roving_scheduler::{Handle, Process, RuntimeId, is_green, shield, thread, wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -267,7 +267,7 @@ impl Source {
     #[inline]
     pub(crate) fn take_turn(&self) {
         if self.is_others_turn() && is_green() {
-            thread::yield_now();
+            let_others_run();
         }
     }
 
@@ -375,6 +375,11 @@ impl fmt::Debug for Source {
             .field("others", &self.others)
             .finish_non_exhaustive()
     }
+}
+
+/// Yields. Who is interrupted then learns of it where the operation waits, which gives an error, and is not unwound.
+pub(crate) fn let_others_run() {
+    shield(thread::yield_now);
 }
 
 /// The runtime whose driver the current thread waits with. A plain OS thread does so if a deadline

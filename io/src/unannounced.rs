@@ -14,12 +14,11 @@ use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use roving_scheduler::thread;
 use roving_scheduler::time::sleep_async;
 use roving_scheduler::wait::{self, Interrupt};
 
 use crate::error::would_block;
-use crate::source::{Attempt, Patience};
+use crate::source::{Attempt, Patience, let_others_run};
 
 /// How often others run before the first pause: whoever makes room may be one of them.
 const TURNS: u32 = 4;
@@ -54,7 +53,7 @@ pub(crate) fn insist<T>(
         Patience::Forever => None,
     };
     for _ in 0..TURNS {
-        thread::yield_now();
+        let_others_run();
         if let Attempt::Done(value) = attempt()? {
             return Ok(value);
         }

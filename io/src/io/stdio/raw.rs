@@ -7,13 +7,13 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use roving_scheduler::{is_green, thread};
+use roving_scheduler::is_green;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, writev};
 
 use crate::nowait::NoWait;
 use crate::readiness::Direction;
-use crate::source::{Attempt, Patience, Source, TURNS};
+use crate::source::{Attempt, Patience, Source, TURNS, let_others_run};
 
 /// Which of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Stream {
         static OPERATIONS: AtomicU8 = AtomicU8::new(0);
         let operations = OPERATIONS.fetch_add(1, Ordering::Relaxed);
         if operations.is_multiple_of(TURNS) && is_green() {
-            thread::yield_now();
+            let_others_run();
         }
         let nowait = NoWait::default();
         let fd = self.fd();
