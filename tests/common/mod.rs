@@ -54,7 +54,10 @@ impl Place {
         static PLACES: AtomicUsize = AtomicUsize::new(0);
         let place = PLACES.fetch_add(1, Ordering::Relaxed);
         let name = format!("roving-test-{}-{place}", std::process::id());
-        Self(std::env::temp_dir().join(name))
+        let path = std::env::temp_dir().join(name);
+        // One that was killed, of the same number, may have left it.
+        let _ = std::fs::remove_file(&path);
+        Self(path)
     }
 }
 
