@@ -3,6 +3,7 @@
 //! - no address space for another stack: an error that names the limit, and the process goes on
 //! - whatever is left of address space or writable memory, from none on: a runtime works, or there is an error that names
 //!   the limit; nothing aborts, hangs or stays
+//! - what is asked for in vain is not taken from others meanwhile
 //! - a kernel that can guard stacks only by memory mappings, until these run out: an error that
 //!   says so
 //! - no OS thread for a worker: `build` fails, and a smaller runtime works after it
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{child_with_limits, is_child, run, stacks_returned, watchdog};
 use roving_scheduler::thread::{self, Builder};
-use roving_scheduler::{Builder as RuntimeBuilder, blocking, stacks};
+use roving_scheduler::{Builder as RuntimeBuilder, Runtime, blocking, stacks};
 
 /// In a child with `limits`, calls `test`; elsewhere, starts that child.
 fn with_limits(name: &str, limits: &str, test: impl FnOnce()) {
@@ -194,6 +195,51 @@ fn whatever_is_left_of_writable_memory() {
     with_limits("whatever_is_left_of_writable_memory", NO_BACKTRACES, || {
         whatever_is_left(libc::RLIMIT_DATA, "VmData", "ulimit -d");
     });
+}
+
+/// Whether the system would give so many bytes.
+#[cfg(target_os = "linux")]
+fn can_map(bytes: usize) -> bool {
+    use libc::{MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE};
+    let (null, access) = (std::ptr::null_mut(), PROT_READ | PROT_WRITE);
+    // SAFETY: it is a mapping of its own, of which nobody knows.
+    unsafe {
+        let start = libc::mmap(null, bytes, access, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        start != MAP_FAILED && libc::munmap(start, bytes) == 0
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_asked_for_in_vain_is_not_taken_from_others() {
+    let name = "what_is_asked_for_in_vain_is_not_taken_from_others";
+    with_limits(name, NO_BACKTRACES, || {
+        let runtime = common::runtime(2);
+        let mut refused = 0;
+        for left in 32..64 {
+            let limit = memory("VmSize") + (left << 20);
+            refused += with_soft_limit(libc::RLIMIT_AS, limit, || asked_in_vain(&runtime));
+        }
+        assert!(refused > 1000, "{refused} of 3,200");
+    });
+}
+
+/// Asks for large stacks while somebody else needs some memory, and gives how often they were refused.
+#[cfg(target_os = "linux")]
+fn asked_in_vain(runtime: &Runtime) -> usize {
+    let one = || Builder::new().stack_size(24 << 20).spawn(|| ());
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asks = scope.spawn(|| {
+            let refused = runtime.run(|| (0..100).filter(|_| one().is_err()).count());
+            is_done.store(true, Ordering::Relaxed);
+            refused
+        });
+        while !is_done.load(Ordering::Relaxed) {
+            assert!(can_map(1 << 20), "there are some MiB left");
+        }
+        asks.join().unwrap()
+    })
 }
 
 #[cfg(target_os = "linux")]

@@ -4,11 +4,14 @@
 //! for a stack is told by an error. An allocation that fails ends the process, and so does an OS thread that lacks
 //! memory as it starts. So neither stacks nor OS threads of ours take the last: what they are made of is had only if
 //! [`LEFT`] bytes are there besides.
+//!
+//! To find that out the room is taken for a moment, in which nobody else has it. So where a limit can be asked for, there must be
+//! as much again.
 
 use std::fs;
 use std::io;
 
-use super::slab;
+use super::{page, slab};
 
 /// Enough for some OS threads that start, with 2 MiB each.
 const LEFT: usize = 8 << 20;
@@ -19,10 +22,47 @@ const LEFT: usize = 8 << 20;
 ///
 /// It would not, for the reason that it has given.
 pub(crate) fn is_left() -> io::Result<()> {
+    limits_leave(LEFT)?;
     let start = slab::map_bytes(LEFT)?;
     // SAFETY: it has just been mapped, and nobody knows of it.
     unsafe { slab::unmap(start, LEFT) };
     Ok(())
+}
+
+/// Whether the limits of the process, as far as it can know them, let it map so many bytes and [`LEFT`] besides.
+///
+/// # Errors
+///
+/// They do not, and the system would refuse it.
+pub(super) fn limits_leave(bytes: usize) -> io::Result<()> {
+    let limits = [libc::RLIMIT_AS, libc::RLIMIT_DATA].map(soft_limit);
+    if limits == [libc::RLIM_INFINITY; 2] {
+        return Ok(());
+    }
+    let Some(mapped) = mapped() else {
+        return Ok(());
+    };
+    let needed = (bytes + LEFT) as libc::rlim_t;
+    if limits
+        .iter()
+        .zip(mapped)
+        .all(|(&limit, mapped)| limit.saturating_sub(mapped) >= needed)
+    {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(libc::ENOMEM))
+    }
+}
+
+/// How many bytes of the process count for `ulimit -v` and, with its first stack, for `ulimit -d`, where the system tells.
+fn mapped() -> Option<[libc::rlim_t; 2]> {
+    let pages = fs::read_to_string("/proc/self/statm").ok()?;
+    let mut pages = pages.split_whitespace().map(str::parse::<libc::rlim_t>);
+    let mut bytes = |place| Some(pages.nth(place)?.ok()? * page::page() as libc::rlim_t);
+    let all = bytes(0)?;
+    // Behind what is resident, shared and text, and what is always 0.
+    let data = bytes(4)?;
+    Some([all, data])
 }
 
 /// What limits the memory of this process, for those who are told that there is no more.
@@ -53,16 +93,20 @@ pub(crate) fn limit(
     resource: Resource,
     count: impl FnOnce(libc::rlim_t) -> libc::rlim_t,
 ) -> String {
+    match soft_limit(resource) {
+        libc::RLIM_INFINITY => format!("{name} is unlimited"),
+        most => format!("{name} is {}", count(most)),
+    }
+}
+
+fn soft_limit(resource: Resource) -> libc::rlim_t {
     let mut limit = libc::rlimit {
         rlim_cur: libc::RLIM_INFINITY,
         rlim_max: libc::RLIM_INFINITY,
     };
     // SAFETY: it is written to a `rlimit`, if at all.
     unsafe { libc::getrlimit(resource, &raw mut limit) };
-    match limit.rlim_cur {
-        libc::RLIM_INFINITY => format!("{name} is unlimited"),
-        most => format!("{name} is {}", count(most)),
-    }
+    limit.rlim_cur
 }
 
 /// What a setting of the kernel is, where there are such.

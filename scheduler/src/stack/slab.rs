@@ -99,6 +99,7 @@ fn map(class: Class) -> io::Result<(usize, usize)> {
 
 /// Maps so many bytes, if there is [room](room::is_left) for others then.
 fn map_with_room(bytes: usize) -> io::Result<usize> {
+    room::limits_leave(bytes)?;
     let start = map_bytes(bytes)?;
     room::is_left().inspect_err(|_| {
         // SAFETY: it has just been mapped, and nobody knows of it.
