@@ -192,6 +192,14 @@ fn a_read_goes_on_where_the_cache_ends() {
         assert_eq!((&file).read_vectored(&mut bufs).unwrap(), LENGTH);
         assert!(buffer == *contents);
 
+        // More than the system takes in one call.
+        begin();
+        (&file).rewind().unwrap();
+        let mut buffer = [0; 3_000];
+        let mut bufs: Vec<_> = buffer.chunks_mut(1).map(IoSliceMut::new).collect();
+        let read = (&file).read_vectored(&mut bufs).unwrap();
+        assert!(read >= 1024 && buffer[..read] == contents[..read]);
+
         begin();
         file.seek(SeekFrom::Start(7)).unwrap();
         let mut rest = vec![1, 2, 3];

@@ -9,7 +9,7 @@ mod common;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -331,6 +331,27 @@ fn lines_stay_together() {
                 "{stdout}"
             );
             assert!(stderr.contains("in the end\nby hand\n"), "{stderr}");
+        },
+    );
+}
+
+/// The system takes fewer in one call.
+#[test]
+fn very_many_buffers() {
+    with_child(
+        "very_many_buffers",
+        || {
+            let bytes = [IoSlice::new(b"x"); 3000];
+            assert_eq!(io::stderr().write_vectored(&bytes).unwrap(), 1024);
+            let mut room = [[0; 10]; 3000];
+            let mut bufs: Vec<_> = room.iter_mut().map(|it| IoSliceMut::new(it)).collect();
+            assert_eq!(io::stdin().lock().read_vectored(&mut bufs).unwrap(), 5);
+        },
+        |mut command| {
+            let (input, mut tell) = std::io::pipe().unwrap();
+            tell.write_all(b"hello").unwrap();
+            let (_, errors) = ends_well(command.stdin(input).spawn().unwrap());
+            assert_eq!(errors, "x".repeat(1024));
         },
     );
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::{
     WORKER_COUNTS, closed_address, connection, each_worker_count, on_each_worker_count, pattern,
-    runtime, stacks_returned, watchdog,
+    runtime, stacks_returned, the_end_comes_behind_the_data, watchdog,
 };
 use roving::net::{Shutdown, TcpListener, TcpStream};
 use roving::{Cancelled, go, thread};
@@ -61,36 +61,11 @@ fn data_and_the_end_arrive_together() {
     });
 }
 
-/// The reader has read once before, so it is registered with the driver, and its first read was
-/// short.
 #[test]
 fn data_and_the_end_arrive_together_at_a_reader_that_has_waited() {
     on_each_worker_count(|| {
-        for n in 0..500 {
-            let (mut reader, mut writer) = connection();
-            let writes = go!(move || {
-                writer.write_all(b"first").unwrap();
-                for _ in 0..n % 4 {
-                    thread::yield_now();
-                }
-                writer.write_all(b"second").unwrap();
-                if n % 2 == 0 {
-                    writer.shutdown(Shutdown::Write).unwrap();
-                    assert_eq!(writer.read(&mut [0]).unwrap(), 0);
-                }
-            });
-            let mut all = String::new();
-            let mut buffer = [0; 100];
-            loop {
-                match reader.read(&mut buffer).unwrap() {
-                    0 => break,
-                    count => all += std::str::from_utf8(&buffer[..count]).unwrap(),
-                }
-            }
-            assert_eq!(all, "firstsecond");
-            drop(reader);
-            writes.join().unwrap();
-        }
+        let end = |stream: &TcpStream| stream.shutdown(Shutdown::Write);
+        the_end_comes_behind_the_data(500, connection, end);
     });
 }
 

@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::script::{Script, assert_same, without_numbers};
+use common::script::{Script, TIMEOUTS, assert_same, without_numbers};
 use common::{WORKER_COUNTS, runtime, stacks_returned, watchdog};
 
 macro_rules! script {
@@ -89,19 +89,9 @@ macro_rules! script {
                 s.step("ttl again", stream.ttl());
                 s.step("a ttl that cannot be", stream.set_ttl(256));
                 s.step("error", stream.take_error().map(|error| error.map(|e| e.kind())));
-                let lengths = [
-                    None,
-                    Some(Duration::from_secs(5)),
-                    Some(Duration::from_millis(1234)),
-                    Some(Duration::from_nanos(1)),
-                    Some(Duration::ZERO),
-                    Some(Duration::from_secs(1 << 33)),
-                    Some(Duration::MAX),
-                    None,
-                ];
-                for length in lengths {
-                    s.step("set read timeout", stream.set_read_timeout(length));
-                    s.step("set write timeout", stream.set_write_timeout(length));
+                for timeout in TIMEOUTS {
+                    s.step("set read timeout", stream.set_read_timeout(timeout));
+                    s.step("set write timeout", stream.set_write_timeout(timeout));
                     s.step("read timeout", stream.read_timeout());
                     s.step("write timeout", stream.write_timeout());
                 }

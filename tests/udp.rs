@@ -22,14 +22,14 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use common::{
-    child_with_limits, is_child, lone_worker, on_each_mode, on_each_worker_count, on_every_kind,
-    run, runtime, stacks_returned, watchdog,
+    child_with_limits, is_child, let_others_wait, lone_worker, on_each_mode, on_each_worker_count,
+    on_every_kind, run, runtime, stacks_returned, watchdog,
 };
 use executors::in_each_executor;
 use roving::channel::{after, bounded};
 use roving::net::{SocketAddr, UdpSocket};
 use roving::sync::Semaphore;
-use roving::{CancelToken, Cancelled, DeadlineElapsed, deadline, go, select, thread};
+use roving::{CancelToken, Cancelled, DeadlineElapsed, block_on, deadline, go, select, thread};
 
 const SHORT: Duration = Duration::from_millis(5);
 
@@ -396,6 +396,25 @@ fn deadlines_and_tokens_end_a_wait() {
     everywhere_with_children(|| {
         a_deadline_is_told_once();
         a_token_is_told_once();
+    });
+}
+
+/// As std's do: through whatever descriptor somebody has shut it down.
+#[test]
+fn a_receive_meets_a_shutdown() {
+    everywhere_with_children(|| {
+        let (near, far) = pair();
+        let shut_down = || rustix::net::shutdown(&far, rustix::net::Shutdown::Read).unwrap();
+        near.send(b"last").unwrap();
+        thread::scope(|scope| {
+            assert_eq!(far.recv(&mut [0; 9]).unwrap(), 4);
+            let waits = scope.spawn(|| far.recv(&mut [0; 9]));
+            let_others_wait();
+            shut_down();
+            assert_eq!(waits.join().unwrap().unwrap(), 0);
+        });
+        assert_eq!(far.peek(&mut [0; 9]).unwrap(), 0);
+        assert_eq!(block_on(far.recv_async(&mut [0; 9])).unwrap(), 0);
     });
 }
 

@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::everywhere;
-use common::script::{Script, assert_same, without_numbers};
+use common::script::{Script, TIMEOUTS, assert_same, without_numbers};
 
 macro_rules! script {
     ($name:ident, $($net:ident)::+) => {
@@ -79,19 +79,9 @@ macro_rules! script {
                     s.step("debug", Ok(without_numbers(&format!("{six:?}"))));
                 }
                 s.step("error", socket.take_error().map(|error| error.map(|e| e.kind())));
-                let lengths = [
-                    None,
-                    Some(Duration::from_secs(5)),
-                    Some(Duration::from_millis(1234)),
-                    Some(Duration::from_nanos(1)),
-                    Some(Duration::ZERO),
-                    Some(Duration::from_secs(1 << 33)),
-                    Some(Duration::MAX),
-                    None,
-                ];
-                for length in lengths {
-                    s.step("set read timeout", socket.set_read_timeout(length));
-                    s.step("set write timeout", socket.set_write_timeout(length));
+                for timeout in TIMEOUTS {
+                    s.step("set read timeout", socket.set_read_timeout(timeout));
+                    s.step("set write timeout", socket.set_write_timeout(timeout));
                     s.step("read timeout", socket.read_timeout());
                     s.step("write timeout", socket.write_timeout());
                 }

@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use common::{
     Place, child_with_limits, each_worker_count, is_child, let_others_wait, on_each_mode,
-    on_each_worker_count, on_every_kind, pattern, run, runtime, stacks_returned, watchdog,
+    on_each_worker_count, on_every_kind, pattern, run, runtime, stacks_returned,
+    the_end_comes_behind_the_data, watchdog,
 };
 use futures::future::try_join;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
@@ -141,31 +142,8 @@ fn both_directions_are_full() {
 #[test]
 fn data_and_the_end_arrive_together() {
     on_each_worker_count(|| {
-        for n in 0..300 {
-            let (mut reader, mut writer) = UnixStream::pair().unwrap();
-            let writes = go!(move || {
-                writer.write_all(b"first").unwrap();
-                for _ in 0..n % 4 {
-                    thread::yield_now();
-                }
-                writer.write_all(b"second").unwrap();
-                if n % 2 == 0 {
-                    writer.shutdown(Shutdown::Write).unwrap();
-                    assert_eq!(writer.read(&mut [0]).unwrap(), 0);
-                }
-            });
-            let mut all = String::new();
-            let mut buffer = [0; 100];
-            loop {
-                match reader.read(&mut buffer).unwrap() {
-                    0 => break,
-                    count => all += std::str::from_utf8(&buffer[..count]).unwrap(),
-                }
-            }
-            assert_eq!(all, "firstsecond");
-            drop(reader);
-            writes.join().unwrap();
-        }
+        let end = |stream: &UnixStream| stream.shutdown(Shutdown::Write);
+        the_end_comes_behind_the_data(300, || UnixStream::pair().unwrap(), end);
     });
 }
 

@@ -12,8 +12,7 @@ use std::task::{Context, Poll};
 
 use rustix::fs::{OFlags, fcntl_getfl};
 
-use crate::io::MOST_BUFFERS;
-use crate::net::stream::skip;
+use crate::buffers::{skip, taken, taken_mut, total};
 use crate::nowait::NoWait;
 use crate::polled::Pending;
 use crate::readiness::Direction;
@@ -59,8 +58,7 @@ impl End {
     /// Reads what is there, as soon as there is something. Gives 0 at the end.
     #[track_caller]
     pub(crate) fn read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let most = bufs.len().min(MOST_BUFFERS);
-        let bufs = &mut bufs[..most];
+        let bufs = taken_mut(bufs);
         let patience = || self.patience();
         self.source.operate(Direction::Read, patience, |_| {
             Attempt::of(self.nowait.read(self.fd(), bufs))
@@ -70,8 +68,8 @@ impl End {
     /// Writes all. Gives the number of bytes written if there are any, since an error comes again with the next write.
     #[track_caller]
     pub(crate) fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let bufs = &bufs[..bufs.len().min(MOST_BUFFERS)];
-        let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let bufs = taken(bufs);
+        let total = total(bufs);
         let patience = || self.patience();
         let mut written = 0;
         let result = self.source.operate(Direction::Write, patience, |signs| {
@@ -84,12 +82,13 @@ impl End {
                     0 => self.nowait.write(self.fd(), bufs),
                     _ => self.nowait.write(self.fd(), &skip(bufs, written)),
                 };
-                match result {
-                    Ok(more) => written += more,
+                let more = match result {
+                    Ok(more) => more,
                     Err(error) => return Attempt::of(Err(error)),
-                }
-                // Only an error says that there is no more room.
-                if written == total {
+                };
+                written += more;
+                // Only an error says that there is no more room; and a device may take nothing without one.
+                if written == total || more == 0 {
                     return Ok(Attempt::Done(()));
                 }
             }
@@ -107,8 +106,7 @@ impl End {
         context: &Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        let most = bufs.len().min(MOST_BUFFERS);
-        let bufs = &mut bufs[..most];
+        let bufs = taken_mut(bufs);
         let source = &self.source;
         source.poll_operate(pending, Direction::Read, context, |_| {
             Attempt::of(self.nowait.read(self.fd(), bufs))
@@ -122,7 +120,7 @@ impl End {
         context: &Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let bufs = &bufs[..bufs.len().min(MOST_BUFFERS)];
+        let bufs = taken(bufs);
         let source = &self.source;
         source.poll_operate(pending, Direction::Write, context, |_| {
             Attempt::of(self.nowait.write(self.fd(), bufs))

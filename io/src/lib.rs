@@ -6,6 +6,7 @@
 //!
 //! From the top down; a file imports from those below it:
 //!
+//! - `io::splice`: what the system copies from one descriptor to another.
 //! - `fs`: files. A read of what is in memory does not block; what may wait for a disk, waits in the system.
 //! - `net`, `os`: what users see. An operation is a system call that does not block, with what to do when
 //!   it would have.
@@ -13,21 +14,23 @@
 //! - `signal`: signals that the program listens to.
 //! - `settings`: how long an operation may wait, shared by the clones of a socket.
 //! - `hyper`: what hyper asks of a runtime.
-//! - `io`: descriptors in futures.
-//! - `ready`: the readiness of a socket, for a select.
+//! - `io`: pipes, standard streams, any descriptor that tells when it is ready, and descriptors in futures.
 //! - `end`: one end of a pipe, whose open file description other processes may have too.
+//! - `ready`: the readiness of a descriptor, for a select.
+//! - `unannounced`: what the system tells nobody of who polls.
+//! - `polled`: the loop of `source` for futures.
 //! - `source`: one descriptor, and the loop that every operation goes through: try, wait for an
 //!   edge, try again.
-//! - `polled`: the same loop for futures.
-//! - `unannounced`: what the system tells nobody of who polls.
+//! - `yielding`: whoever never waits lets others run.
 //! - `close`: closing, which may block.
 //! - `driver`: one poller for each runtime, which turns events into the tickets of those who waited
 //!   for them.
+//! - `why`: what an operation waits for, for those who ask.
 //! - `readiness`: what is known of a descriptor from the edges seen so far, and who waits for the
 //!   next one.
 //! - `nowait`: system calls that do not block, whatever the mode of the descriptor.
 //! - `event`: what the system tells of a descriptor.
-//! - `unix_addr`: the addresses of Unix sockets.
+//! - `buffers`, `conversions`, `error`, `unix_addr`: what many of these have alike.
 //!
 //! What the rest relies on:
 //!
@@ -42,7 +45,9 @@
 //!   be, which is the look-up of a name, a close that lingers, what asks a disk, and the start of a child, is made with
 //!   the worker's place handed over.
 
+mod buffers;
 mod close;
+mod conversions;
 mod driver;
 mod end;
 mod error;
@@ -64,3 +69,4 @@ mod source;
 mod unannounced;
 mod unix_addr;
 mod why;
+mod yielding;

@@ -22,6 +22,8 @@ use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::{Errno, readv, write, writev};
 use rustix::pipe::PIPE_BUF;
 
+use crate::buffers::total;
+
 /// How calls on one descriptor are kept from blocking, as far as that is known.
 #[derive(Debug, Default)]
 pub(crate) struct NoWait {
@@ -91,7 +93,7 @@ impl NoWait {
         if !is_ready(fd, PollFlags::OUT)? {
             return Err(Errno::AGAIN);
         }
-        let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let total = total(bufs);
         blocking::run(|| {
             if total <= PIPE_BUF {
                 // Not to be torn apart.
@@ -141,7 +143,8 @@ impl NoWait {
     }
 }
 
-fn kind(fd: BorrowedFd<'_>) -> Result<FileType, Errno> {
+/// What kind of thing a descriptor is of.
+pub(crate) fn kind(fd: BorrowedFd<'_>) -> Result<FileType, Errno> {
     Ok(FileType::from_raw_mode(fstat(fd)?.st_mode))
 }
 

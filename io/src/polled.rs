@@ -73,7 +73,7 @@ impl Source {
         context: &Context<'_>,
         mut attempt: impl FnMut(Signs) -> io::Result<Attempt<T>>,
     ) -> Poll<io::Result<T>> {
-        if pending.left.is_none() && self.is_others_turn() {
+        if pending.left.is_none() && self.operations().is_others_turn() {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }

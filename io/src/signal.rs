@@ -48,7 +48,6 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::future;
 use std::io;
 use std::iter::FusedIterator;
 
@@ -57,7 +56,6 @@ use roving_scheduler::channel::{Registration, Selectable, Ticket};
 use roving_scheduler::hearing::{self, Hearing};
 use rustix::process::Signal;
 
-use crate::polled::Pending;
 use crate::readiness::Direction;
 use crate::source::{Attempt, Patience, Source, waits_alone};
 
@@ -194,13 +192,8 @@ impl Signals {
     /// # }
     /// ```
     pub async fn recv_async(&self) -> io::Result<i32> {
-        let mut pending = Pending::default();
-        future::poll_fn(|context| {
-            let attempt = |_| self.attempt();
-            self.source
-                .poll_operate(&mut pending, Direction::Read, context, attempt)
-        })
-        .await
+        let attempt = |_| self.attempt();
+        self.source.operate_async(Direction::Read, attempt).await
     }
 
     /// The signals as they come. It never ends.

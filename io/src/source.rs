@@ -7,9 +7,6 @@
 //! A plain OS thread waits with `poll` on the one descriptor, or, if a deadline or a cancellation
 //! may end that, with the driver of the global runtime.
 //!
-//! A green thread whose descriptor is always ready never waits, so it would keep its worker.
-//! Therefore every [`TURNS`]th operation lets the others run first.
-//!
 //! Futures wait with a driver too, by the same steps: see [`polled`](crate::polled).
 //!
 //! Operations borrow the source, so it is not closed while one waits. It is taken out of every
@@ -21,12 +18,12 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use roving_scheduler::{Handle, Process, RuntimeId, is_green, shield, thread, wait};
+use roving_scheduler::{Handle, Process, RuntimeId, is_green, wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -35,10 +32,7 @@ use crate::driver::Driver;
 use crate::error::{while_trying, would_block};
 use crate::readiness::{Direction, Glance, Registration, Tick, Woken};
 use crate::why::Operation;
-
-/// How many operations on one descriptor come between two that let others run first. Divides the
-/// range of the counter.
-pub(crate) const TURNS: u8 = 128;
+use crate::yielding::Operations;
 
 /// See the [module](self).
 pub struct Source {
@@ -48,8 +42,7 @@ pub struct Source {
     first: OnceLock<Registered>,
     /// Those with other runtimes. The lock is held while a registration is made.
     others: Mutex<Vec<Registered>>,
-    /// Counts operations, more or less: it is not worth an atomic increment.
-    turns: AtomicU8,
+    operations: Operations,
     /// Nobody but this has had the descriptor.
     is_private: AtomicBool,
 }
@@ -80,6 +73,14 @@ impl<T> Attempt<T> {
             Ok(value) => Ok(Self::Done(value)),
             Err(Errno::AGAIN) => Ok(Self::WouldBlock),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Attempt<U> {
+        match self {
+            Self::Done(value) => Attempt::Done(f(value)),
+            Self::Drained(value) => Attempt::Drained(f(value)),
+            Self::WouldBlock => Attempt::WouldBlock,
         }
     }
 
@@ -149,7 +150,7 @@ impl Source {
             fd: Some(fd),
             first: OnceLock::new(),
             others: Mutex::new(Vec::new()),
-            turns: AtomicU8::new(0),
+            operations: Operations::new(),
             is_private: AtomicBool::new(is_private),
         }
     }
@@ -196,7 +197,7 @@ impl Source {
         patience: impl Fn() -> io::Result<Patience>,
         mut attempt: impl FnMut(Signs) -> io::Result<Attempt<T>>,
     ) -> io::Result<T> {
-        self.take_turn();
+        self.operations.take_turn();
         let mut known_patience = None;
         let mut patience = || match known_patience {
             Some(patience) => Ok(patience),
@@ -204,6 +205,7 @@ impl Source {
         };
         let mut hung_up = false;
         let mut has_waited = false;
+        let mut time_is_up = false;
         // The registration to wait with, if it is not the first.
         let mut other: Option<Arc<Registration>> = None;
         loop {
@@ -221,6 +223,9 @@ impl Source {
             };
             if !in_vain && let Some(value) = attempt(signs)?.done(direction, looked) {
                 return Ok(value);
+            }
+            if time_is_up {
+                return Err(would_block());
             }
             let deadline = match patience()? {
                 Patience::None => return Err(would_block()),
@@ -249,34 +254,16 @@ impl Source {
             };
             match woken {
                 Woken::Ready { hung_up: now } => hung_up = now,
-                Woken::TimedOut => {
-                    // What has come in time may not have been told of yet.
-                    let signs = Signs {
-                        hung_up,
-                        irregular: true,
-                    };
-                    let value = attempt(signs)?.done(direction, None);
-                    return value.ok_or_else(would_block);
-                }
+                // What has come in time may not have been told of yet.
+                Woken::TimedOut => time_is_up = true,
             }
             has_waited = true;
         }
     }
 
-    /// Lets others run now and then.
-    #[inline]
-    pub(crate) fn take_turn(&self) {
-        if self.is_others_turn() && is_green() {
-            let_others_run();
-        }
-    }
-
-    /// Counts an operation, and tells whether it should let others run first.
-    #[inline]
-    pub(crate) fn is_others_turn(&self) -> bool {
-        let turns = self.turns.load(Ordering::Relaxed).wrapping_add(1);
-        self.turns.store(turns, Ordering::Relaxed);
-        turns.is_multiple_of(TURNS)
+    /// Its operations, which let others run now and then.
+    pub(crate) fn operations(&self) -> &Operations {
+        &self.operations
     }
 
     pub(crate) fn first(&self) -> Option<&Arc<Registration>> {
@@ -375,11 +362,6 @@ impl fmt::Debug for Source {
             .field("others", &self.others)
             .finish_non_exhaustive()
     }
-}
-
-/// Yields. Who is interrupted then learns of it where the operation waits, which gives an error, and is not unwound.
-pub(crate) fn let_others_run() {
-    shield(thread::yield_now);
 }
 
 /// The runtime whose driver the current thread waits with. A plain OS thread does so if a deadline

@@ -18,7 +18,8 @@ use roving_scheduler::time::sleep_async;
 use roving_scheduler::wait::{self, Interrupt};
 
 use crate::error::would_block;
-use crate::source::{Attempt, Patience, let_others_run};
+use crate::source::{Attempt, Patience};
+use crate::yielding::let_others_run;
 
 /// How often others run before the first pause: whoever makes room may be one of them.
 const TURNS: u32 = 4;

@@ -9,11 +9,13 @@ mod scheduler;
 
 pub(crate) mod script;
 
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use roving::net::{SocketAddr, TcpListener, TcpStream};
+use roving::{go, thread};
 
 pub(crate) use scheduler::*;
 
@@ -37,6 +39,40 @@ pub(crate) fn closed_address() -> (SocketAddr, [TcpStream; 2]) {
     let one = TcpStream::connect(address).unwrap();
     let (other, _) = listener.accept().unwrap();
     (address, [one, other])
+}
+
+/// Data that come with the end of the stream, or before it, are read whole, and then the end: `rounds` times, by a reader that
+/// has read once before. It is registered with the driver then, and its first read was short.
+pub(crate) fn the_end_comes_behind_the_data<S: Read + Write + Send + 'static>(
+    rounds: usize,
+    connection: impl Fn() -> (S, S),
+    end: fn(&S) -> io::Result<()>,
+) {
+    for n in 0..rounds {
+        let (mut reader, mut writer) = connection();
+        let writes = go!(move || {
+            writer.write_all(b"first").unwrap();
+            for _ in 0..n % 4 {
+                thread::yield_now();
+            }
+            writer.write_all(b"second").unwrap();
+            if n % 2 == 0 {
+                end(&writer).unwrap();
+                assert_eq!(writer.read(&mut [0]).unwrap(), 0);
+            }
+        });
+        let mut all = String::new();
+        let mut buffer = [0; 100];
+        loop {
+            match reader.read(&mut buffer).unwrap() {
+                0 => break,
+                count => all += std::str::from_utf8(&buffer[..count]).unwrap(),
+            }
+        }
+        assert_eq!(all, "firstsecond");
+        drop(reader);
+        writes.join().unwrap();
+    }
 }
 
 /// `len` bytes that differ from place to place, and with `seed`.

@@ -3,6 +3,7 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::time::Duration;
 
 /// What happened, a line a step. Numbers that differ from run to run (ports, descriptors) are left
 /// out.
@@ -28,6 +29,18 @@ impl Script {
         self.lines.push(format!("{what}: {value:?}"));
     }
 }
+
+/// Timeouts of all kinds.
+pub(crate) const TIMEOUTS: [Option<Duration>; 8] = [
+    None,
+    Some(Duration::from_secs(5)),
+    Some(Duration::from_millis(1234)),
+    Some(Duration::from_nanos(1)),
+    Some(Duration::ZERO),
+    Some(Duration::from_secs(1 << 33)),
+    Some(Duration::MAX),
+    None,
+];
 
 /// `text` with each number replaced by `#`.
 pub(crate) fn without_numbers(text: &str) -> String {

@@ -15,10 +15,9 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::mem::{self, ManuallyDrop};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
@@ -27,6 +26,10 @@ use rustix::io::Errno;
 #[cfg(target_os = "linux")]
 use rustix::io::ReadWriteFlags;
 
+use crate::buffers::taken_mut;
+use crate::conversions::{
+    conversions, from_raw_fd, into_stdio, read_by_reference, write_by_reference,
+};
 use crate::end::End;
 use crate::fs::nature::{Instead, Kind, Nature, is_refusal};
 use crate::fs::{FileTimes, Metadata, OpenOptions, Permissions, TryLockError};
@@ -295,6 +298,22 @@ impl File {
         hand_over(|| self.with_std(f))
     }
 
+    fn lend(&self) -> BorrowedFd<'_> {
+        self.end.fd()
+    }
+
+    fn from_fd(fd: OwnedFd) -> Self {
+        Self {
+            end: End::new(fd),
+            nature: Nature::default(),
+            at_cursor: AtomicUsize::new(0),
+        }
+    }
+
+    fn into_fd(self) -> OwnedFd {
+        self.end.into_fd()
+    }
+
     fn kind(&self) -> io::Result<Kind> {
         self.nature.kind(self.as_fd())
     }
@@ -318,7 +337,7 @@ impl File {
         glance: impl FnOnce(BorrowedFd<'_>, &mut B) -> Result<usize, Errno>,
         read: impl FnOnce(&std::fs::File, &mut B) -> io::Result<usize>,
     ) -> io::Result<Part> {
-        self.end.source().take_turn();
+        self.end.source().operations().take_turn();
         let fd = self.as_fd();
         if !self.is_taken(place) && self.nature.instead().is_none() {
             match glance(fd, buf) {
@@ -374,15 +393,6 @@ impl File {
         });
         left.map_or(0, |left| usize::try_from(left).unwrap_or(usize::MAX))
     }
-
-    /// Writes what is stored, by `write`.
-    fn store(
-        &self,
-        place: Place,
-        write: impl FnOnce(&std::fs::File) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        self.hand_over_at(place, write)
-    }
 }
 
 /// What a read has given.
@@ -412,7 +422,7 @@ impl Drop for Queued<'_> {
 /// Reads what can be had without a wait.
 #[cfg(target_os = "linux")]
 fn glance(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>], place: Place) -> Result<usize, Errno> {
-    rustix::io::preadv2(fd, bufs, place.raw(), ReadWriteFlags::NOWAIT)
+    rustix::io::preadv2(fd, taken_mut(bufs), place.raw(), ReadWriteFlags::NOWAIT)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -515,7 +525,7 @@ impl Write for &File {
     #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self.kind()? {
-            Kind::Stored => self.store(Place::AtCursor, |mut file| file.write(buf)),
+            Kind::Stored => self.hand_over_at(Place::AtCursor, |mut file| file.write(buf)),
             Kind::Stream => self.end.write(&[IoSlice::new(buf)]),
         }
     }
@@ -523,7 +533,9 @@ impl Write for &File {
     #[track_caller]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match self.kind()? {
-            Kind::Stored => self.store(Place::AtCursor, |mut file| file.write_vectored(bufs)),
+            Kind::Stored => {
+                self.hand_over_at(Place::AtCursor, |mut file| file.write_vectored(bufs))
+            }
             Kind::Stream => self.end.write(bufs),
         }
     }
@@ -544,43 +556,8 @@ impl Seek for &File {
     }
 }
 
-impl Read for File {
-    #[track_caller]
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-
-    #[track_caller]
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
-
-    #[track_caller]
-    fn read_to_end(&mut self, buf: &mut Vec<u8>) -> io::Result<usize> {
-        (&*self).read_to_end(buf)
-    }
-
-    #[track_caller]
-    fn read_to_string(&mut self, buf: &mut String) -> io::Result<usize> {
-        (&*self).read_to_string(buf)
-    }
-}
-
-impl Write for File {
-    #[track_caller]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    #[track_caller]
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        (&*self).flush()
-    }
-}
+read_by_reference!(File);
+write_by_reference!(File);
 
 impl Seek for File {
     fn seek(&mut self, pos: SeekFrom) -> io::Result<u64> {
@@ -599,7 +576,7 @@ impl FileExt for File {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.store(Place::at(offset)?, |file| file.write_at(buf, offset))
+        self.hand_over_at(Place::at(offset)?, |file| file.write_at(buf, offset))
     }
 }
 
@@ -609,61 +586,6 @@ impl fmt::Debug for File {
     }
 }
 
-impl AsFd for File {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.end.fd()
-    }
-}
-
-impl AsRawFd for File {
-    fn as_raw_fd(&self) -> RawFd {
-        self.end.fd().as_raw_fd()
-    }
-}
-
-impl IntoRawFd for File {
-    fn into_raw_fd(self) -> RawFd {
-        self.end.into_fd().into_raw_fd()
-    }
-}
-
-impl FromRawFd for File {
-    unsafe fn from_raw_fd(fd: RawFd) -> Self {
-        // SAFETY: the caller owns the descriptor and gives it away, as this function's contract asks.
-        Self::from(unsafe { OwnedFd::from_raw_fd(fd) })
-    }
-}
-
-impl From<OwnedFd> for File {
-    fn from(fd: OwnedFd) -> Self {
-        Self {
-            end: End::new(fd),
-            nature: Nature::default(),
-            at_cursor: AtomicUsize::new(0),
-        }
-    }
-}
-
-impl From<File> for OwnedFd {
-    fn from(file: File) -> Self {
-        file.end.into_fd()
-    }
-}
-
-impl From<std::fs::File> for File {
-    fn from(file: std::fs::File) -> Self {
-        Self::from(OwnedFd::from(file))
-    }
-}
-
-impl From<File> for std::fs::File {
-    fn from(file: File) -> Self {
-        OwnedFd::from(file).into()
-    }
-}
-
-impl From<File> for Stdio {
-    fn from(file: File) -> Self {
-        OwnedFd::from(file).into()
-    }
-}
+conversions!(File, std::fs::File);
+from_raw_fd!(File);
+into_stdio!(File);

@@ -4,8 +4,10 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
 
-use rustix::fs::{FileType, fstat};
+use rustix::fs::FileType;
 use rustix::io::Errno;
+
+use crate::nowait::kind;
 
 /// What there is to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,7 @@ impl Nature {
         if let Some(kind) = self.kind.get() {
             return Ok(*kind);
         }
-        let kind = match FileType::from_raw_mode(fstat(fd)?.st_mode) {
+        let kind = match kind(fd)? {
             FileType::Fifo | FileType::Socket | FileType::CharacterDevice => Kind::Stream,
             _ => Kind::Stored,
         };

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use rustix::buffer::Buffer;
 use rustix::io::Errno;
 
+use crate::buffers::{taken, taken_mut, total};
 use crate::polled::Pending;
 use crate::readiness::Direction;
 use crate::source::{Attempt, Source};
@@ -146,9 +147,6 @@ impl<S: PollWrite + ?Sized> PollWrite for Arc<S> {
     }
 }
 
-/// How many buffers the system takes in one call.
-pub(crate) const MOST_BUFFERS: usize = 1024;
-
 /// How to try an operation. None of them blocks, whatever the mode of the descriptor.
 pub trait Raw: Send + Sync {
     /// Whether a system call that has moved a part of what it was given has told that the next one would block
@@ -204,9 +202,8 @@ impl<S: Raw> PollRead for S {
         context: &Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        let most = bufs.len().min(MOST_BUFFERS);
-        let bufs = &mut bufs[..most];
-        let room = bufs.iter().map(|buf| buf.len()).sum();
+        let bufs = taken_mut(bufs);
+        let room = total(bufs);
         let source = self.source();
         source.poll_operate(pending, Direction::Read, context, |_| {
             moved::<Self>(self.try_read_vectored(bufs), room)
@@ -233,8 +230,8 @@ impl<S: Raw> PollWrite for S {
         context: &Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let bufs = &bufs[..bufs.len().min(MOST_BUFFERS)];
-        let total = bufs.iter().map(|buf| buf.len()).sum();
+        let bufs = taken(bufs);
+        let total = total(bufs);
         let source = self.source();
         source.poll_operate(pending, Direction::Write, context, |_| {
             moved::<Self>(self.try_write_vectored(bufs), total)

@@ -57,7 +57,7 @@ pub use std::io::{
 };
 
 pub(crate) use self::byte_stream::{
-    MOST_BUFFERS, PollRead, PollWrite, Raw, Sealed, moved, read_async, write_async,
+    PollRead, PollWrite, Raw, Sealed, moved, read_async, write_async,
 };
 pub use self::pipe::{PipeReader, PipeWriter, pipe};
 pub use self::splice::{SpliceFrom, SpliceTo, splice, splice_up_to};

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::process::Stdio;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
+use crate::conversions::{
+    conversions, from_raw_fd, into_stdio, read_by_reference, write_by_reference,
+};
 use crate::end::End;
 use crate::io::{PollRead, PollWrite, Sealed};
 use crate::polled::Pending;
@@ -154,17 +156,7 @@ impl Read for &PipeReader {
     }
 }
 
-impl Read for PipeReader {
-    #[track_caller]
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-
-    #[track_caller]
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
-}
+read_by_reference!(PipeReader);
 
 impl Write for &PipeWriter {
     #[track_caller]
@@ -182,21 +174,7 @@ impl Write for &PipeWriter {
     }
 }
 
-impl Write for PipeWriter {
-    #[track_caller]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    #[track_caller]
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+write_by_reference!(PipeWriter);
 
 impl PollRead for PipeReader {
     fn poll_read(
@@ -243,7 +221,7 @@ impl PollWrite for PipeWriter {
     }
 }
 
-macro_rules! conversions {
+macro_rules! end {
     ($End:ident) => {
         impl Sealed for $End {}
 
@@ -255,6 +233,18 @@ macro_rules! conversions {
             pub(crate) fn patience(&self, _: Direction) -> io::Result<Patience> {
                 self.0.patience()
             }
+
+            fn lend(&self) -> BorrowedFd<'_> {
+                self.0.fd()
+            }
+
+            fn from_fd(fd: OwnedFd) -> Self {
+                Self(End::new(fd))
+            }
+
+            fn into_fd(self) -> OwnedFd {
+                self.0.into_fd()
+            }
         }
 
         impl fmt::Debug for $End {
@@ -265,62 +255,11 @@ macro_rules! conversions {
             }
         }
 
-        impl AsFd for $End {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.0.fd()
-            }
-        }
-
-        impl AsRawFd for $End {
-            fn as_raw_fd(&self) -> RawFd {
-                self.0.fd().as_raw_fd()
-            }
-        }
-
-        impl IntoRawFd for $End {
-            fn into_raw_fd(self) -> RawFd {
-                self.0.into_fd().into_raw_fd()
-            }
-        }
-
-        impl FromRawFd for $End {
-            unsafe fn from_raw_fd(fd: RawFd) -> Self {
-                // SAFETY: the caller owns the descriptor and gives it away, as this function's contract asks.
-                unsafe { OwnedFd::from_raw_fd(fd) }.into()
-            }
-        }
-
-        impl From<OwnedFd> for $End {
-            fn from(fd: OwnedFd) -> Self {
-                Self(End::new(fd))
-            }
-        }
-
-        impl From<$End> for OwnedFd {
-            fn from(end: $End) -> Self {
-                end.0.into_fd()
-            }
-        }
-
-        impl From<io::$End> for $End {
-            fn from(end: io::$End) -> Self {
-                OwnedFd::from(end).into()
-            }
-        }
-
-        impl From<$End> for io::$End {
-            fn from(end: $End) -> Self {
-                OwnedFd::from(end).into()
-            }
-        }
-
-        impl From<$End> for Stdio {
-            fn from(end: $End) -> Self {
-                OwnedFd::from(end).into()
-            }
-        }
+        conversions!($End, io::$End);
+        from_raw_fd!($End);
+        into_stdio!($End);
     };
 }
 
-conversions!(PipeReader);
-conversions!(PipeWriter);
+end!(PipeReader);
+end!(PipeWriter);

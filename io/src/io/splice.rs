@@ -226,13 +226,13 @@ mod system {
 mod system {
     use std::os::fd::OwnedFd;
 
-    use rustix::fs::{FileType, fstat};
+    use rustix::fs::FileType;
     use rustix::io::{Errno, read};
     use rustix::net::sockopt::socket_send_buffer_size;
     use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with};
 
     use super::*;
-    use crate::nowait::is_ready;
+    use crate::nowait::{is_ready, kind};
     use crate::source::Attempt;
 
     /// As much as a pipe keeps, unless somebody has changed that.
@@ -244,35 +244,24 @@ mod system {
         to: &(impl To + ?Sized),
         limit: u64,
     ) -> io::Result<Moved> {
-        let mut moved = 0;
         // A side that is not waited for must not be waited for with the other.
         let is_pipe = |side: Option<&Source>| match side {
-            Some(source) => {
-                let kind = FileType::from_raw_mode(fstat(source.fd())?.st_mode);
-                Ok::<_, io::Error>(kind == FileType::Fifo)
-            }
+            Some(source) => Ok::<_, io::Error>(kind(source.fd())? == FileType::Fifo),
             None => Ok(false),
         };
         if is_pipe(from.source())? {
-            while moved < limit {
-                match step_from_pipe(from, to, step(limit - moved))? {
-                    Some(0) => break,
-                    Some(more) => moved += more as u64,
-                    None => return Ok(Moved::Refused(moved)),
-                }
-            }
-            return Ok(Moved::All(moved));
+            return repeat(limit, |most| {
+                let moves = || move_once(from.fd(), to.fd(), room(to, most));
+                beside_a_pipe((from, Direction::Read), (to, Direction::Write), moves)
+            });
         }
         if is_pipe(to.source())? {
-            while moved < limit {
-                match step_to_pipe(from, to, step(limit - moved))? {
-                    Some(0) => break,
-                    Some(more) => moved += more as u64,
-                    None => return Ok(Moved::Refused(moved)),
-                }
-            }
-            return Ok(Moved::All(moved));
+            return repeat(limit, |most| {
+                let moves = || move_once(from.fd(), to.fd(), most);
+                beside_a_pipe((to, Direction::Write), (from, Direction::Read), moves)
+            });
         }
+        let mut moved = 0;
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         while moved < limit {
             let filled = match fill(from, &writer, step(limit - moved))? {
@@ -291,6 +280,23 @@ mod system {
                 }
             }
             moved += filled as u64;
+        }
+        Ok(Moved::All(moved))
+    }
+
+    /// Takes steps, each of which moves so many bytes at most, until nothing more comes or the limit is reached.
+    #[track_caller]
+    fn repeat(
+        limit: u64,
+        mut take: impl FnMut(usize) -> io::Result<Option<usize>>,
+    ) -> io::Result<Moved> {
+        let mut moved = 0;
+        while moved < limit {
+            match take(step(limit - moved))? {
+                Some(0) => break,
+                Some(more) => moved += more as u64,
+                None => return Ok(Moved::Refused(moved)),
+            }
         }
         Ok(Moved::All(moved))
     }
@@ -339,56 +345,27 @@ mod system {
         })
     }
 
-    /// From somebody else's pipe.
+    /// With somebody else's pipe on one side: does what `moves` does, as soon as both sides are ready.
     #[track_caller]
-    fn step_from_pipe(
-        from: &(impl From + ?Sized),
-        to: &(impl To + ?Sized),
-        most: usize,
+    fn beside_a_pipe(
+        (pipe, at_pipe): (&(impl Side + ?Sized), Direction),
+        (other, at_other): (&(impl Side + ?Sized), Direction),
+        mut moves: impl FnMut() -> Result<Option<usize>, Errno>,
     ) -> io::Result<Option<usize>> {
         loop {
-            when_ready(from, Direction::Read, || Ok(Attempt::Done(())))?;
-            let step = when_ready(to, Direction::Write, || {
-                match move_once(from.fd(), to.fd(), room(to, most)) {
-                    // Somebody else has emptied the pipe.
-                    Err(Errno::AGAIN) if !is_ready(from.fd(), Direction::Read.events())? => {
-                        Ok(Attempt::Done(None))
-                    }
-                    // It is a pipe that came as a file, and is full.
-                    Err(Errno::AGAIN) if to.source().is_none() => Ok(Attempt::Done(Some(None))),
-                    Err(Errno::AGAIN) => Ok(Attempt::WouldBlock),
-                    result => Ok(Attempt::Done(Some(result?))),
+            when_ready(pipe, at_pipe, || Ok(Attempt::Done(())))?;
+            let mut overtaken = false;
+            let moved = when_ready(other, at_other, || {
+                let result = moves();
+                overtaken = result == Err(Errno::AGAIN) && !is_ready(pipe.fd(), at_pipe.events())?;
+                match overtaken {
+                    // Somebody else was faster at the pipe.
+                    true => Ok(Attempt::Done(None)),
+                    false => or_refused(other, result),
                 }
             })?;
-            if let Some(step) = step {
-                return Ok(step);
-            }
-        }
-    }
-
-    /// From what is no pipe to somebody else's.
-    #[track_caller]
-    fn step_to_pipe(
-        from: &(impl From + ?Sized),
-        to: &(impl To + ?Sized),
-        most: usize,
-    ) -> io::Result<Option<usize>> {
-        loop {
-            when_ready(to, Direction::Write, || Ok(Attempt::Done(())))?;
-            let step = when_ready(from, Direction::Read, || {
-                match move_once(from.fd(), to.fd(), most) {
-                    // Somebody else has filled the pipe.
-                    Err(Errno::AGAIN) if !is_ready(to.fd(), Direction::Write.events())? => {
-                        Ok(Attempt::Done(None))
-                    }
-                    // It is a pipe that came as a file, and is empty.
-                    Err(Errno::AGAIN) if from.source().is_none() => Ok(Attempt::Done(Some(None))),
-                    Err(Errno::AGAIN) => Ok(Attempt::WouldBlock),
-                    result => Ok(Attempt::Done(Some(result?))),
-                }
-            })?;
-            if let Some(step) = step {
-                return Ok(step);
+            if !overtaken {
+                return Ok(moved);
             }
         }
     }

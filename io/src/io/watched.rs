@@ -1,16 +1,15 @@
 //! [`Watched`]: any descriptor that tells when it is ready.
 
 use std::fmt;
-use std::future;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll};
 
 use roving_scheduler::blocking;
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+use rustix::fs::{FileType, OFlags, fcntl_getfl};
 
 use crate::io::{PollRead, PollWrite, Sealed};
-use crate::nowait::is_ready;
+use crate::nowait::{is_ready, kind};
 use crate::polled::Pending;
 use crate::readiness::Direction;
 use crate::ready::Ready;
@@ -225,8 +224,8 @@ impl<T> Watched<T> {
         direction: Direction,
         mut f: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        let mut pending = Pending::default();
-        future::poll_fn(|context| self.poll_with(direction, &mut pending, context, &mut f)).await
+        let attempt = |_| self.attempt(direction, &mut f);
+        self.source.operate_async(direction, attempt).await
     }
 
     fn poll_with<R>(
@@ -276,7 +275,7 @@ impl<T> Watched<T> {
 
 /// Whether the system tells when `fd` is ready.
 fn can_be_watched(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    match FileType::from_raw_mode(fstat(fd)?.st_mode) {
+    match kind(fd)? {
         // Some files that are on no disk can be, and so can some devices: the driver would be refused the others.
         FileType::RegularFile
         | FileType::Directory
@@ -299,8 +298,7 @@ fn takes(fd: BorrowedFd<'_>) -> io::Result<bool> {
 
 #[cfg(not(target_os = "linux"))]
 fn takes(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    let kind = FileType::from_raw_mode(fstat(fd)?.st_mode);
-    Ok(kind == FileType::CharacterDevice)
+    Ok(kind(fd)? == FileType::CharacterDevice)
 }
 
 impl<T> Read for &Watched<T>

@@ -70,8 +70,8 @@
 
 pub(crate) mod accept;
 mod addr;
-pub(crate) mod conversions;
 mod options;
+pub(crate) mod receive;
 pub(crate) mod socket;
 pub(crate) mod stream;
 mod tcp;

@@ -4,7 +4,6 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrAny,
@@ -60,17 +59,6 @@ pub(crate) fn shutdown(fd: impl AsFd, how: Shutdown) -> io::Result<()> {
         Shutdown::Both => rustix::net::Shutdown::Both,
     };
     Ok(rustix::net::shutdown(fd, how)?)
-}
-
-/// Whether nothing more can be received, because somebody has shut that down.
-pub(crate) fn is_shut_for_reading(fd: impl AsFd) -> io::Result<bool> {
-    #[cfg(target_os = "linux")]
-    let end = PollFlags::RDHUP;
-    #[cfg(not(target_os = "linux"))]
-    let end = PollFlags::HUP;
-    let mut fds = [PollFd::new(&fd, end)];
-    poll(&mut fds, Some(&Timespec::default()))?;
-    Ok(fds[0].revents().contains(end))
 }
 
 /// The error that the socket has kept since it was last asked.

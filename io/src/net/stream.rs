@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use crate::io::{MOST_BUFFERS, Raw, moved};
+use crate::buffers::{skip, taken, taken_mut, total};
+use crate::io::{Raw, moved};
 use crate::readiness::Direction;
 use crate::settings::Settings;
 use crate::source::{Attempt, Patience};
@@ -34,10 +35,8 @@ pub(crate) trait Stream: Raw {
 
     #[track_caller]
     fn receive_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let most = bufs.len().min(MOST_BUFFERS);
-        let bufs = &mut bufs[..most];
-        let room = bufs.iter().map(|buf| buf.len()).sum();
-        receive_with(self, room, || self.try_read_vectored(bufs))
+        let bufs = taken_mut(bufs);
+        receive_with(self, total(bufs), || self.try_read_vectored(bufs))
     }
 
     /// Writes all of it, unless an error or a timeout comes after a part.
@@ -48,9 +47,8 @@ pub(crate) trait Stream: Raw {
 
     #[track_caller]
     fn transmit_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let bufs = &bufs[..bufs.len().min(MOST_BUFFERS)];
-        let total = bufs.iter().map(|buf| buf.len()).sum();
-        transmit_with(self, total, |sent| match sent {
+        let bufs = taken(bufs);
+        transmit_with(self, total(bufs), |sent| match sent {
             0 => self.try_write_vectored(bufs),
             _ => self.try_write_vectored(&skip(bufs, sent)),
         })
@@ -132,19 +130,6 @@ pub(crate) fn transmit_with<S: Stream + ?Sized>(
     }
 }
 
-/// What is left of `bufs` without the first `bytes`.
-pub(crate) fn skip<'a>(bufs: &'a [IoSlice<'_>], mut bytes: usize) -> Vec<IoSlice<'a>> {
-    let mut rest = Vec::with_capacity(bufs.len());
-    for buf in bufs {
-        let skipped = bytes.min(buf.len());
-        bytes -= skipped;
-        if skipped < buf.len() {
-            rest.push(IoSlice::new(&buf[skipped..]));
-        }
-    }
-    rest
-}
-
 /// Implements `Read` and `Write` for a [`Stream`] and for references to one.
 macro_rules! read_and_write {
     ($Stream:ident) => {
@@ -181,33 +166,8 @@ macro_rules! read_and_write {
                 }
             }
 
-            impl Read for $Stream {
-                #[track_caller]
-                fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-                    self.receive(buf)
-                }
-
-                #[track_caller]
-                fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                    self.receive_vectored(bufs)
-                }
-            }
-
-            impl Write for $Stream {
-                #[track_caller]
-                fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-                    self.transmit(buf)
-                }
-
-                #[track_caller]
-                fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-                    self.transmit_vectored(bufs)
-                }
-
-                fn flush(&mut self) -> io::Result<()> {
-                    Ok(())
-                }
-            }
+            crate::conversions::read_by_reference!($Stream);
+            crate::conversions::write_by_reference!($Stream);
         };
     };
 }

@@ -15,8 +15,9 @@ use rustix::net::{
     sockopt,
 };
 
+use crate::conversions::{conversions, from_raw_fd};
 use crate::net::addr::{ToSocketAddrs, first_of};
-use crate::net::conversions::conversions;
+use crate::net::receive::{receive, receive_async};
 use crate::net::socket::{self, SEND_FLAGS};
 use crate::readiness::Direction;
 use crate::ready::Ready;
@@ -160,8 +161,8 @@ impl UdpSocket {
     #[track_caller]
     fn recv_from_with(&self, buf: &mut [u8], flags: RecvFlags) -> io::Result<(usize, SocketAddr)> {
         let fd = self.source.fd();
-        let (received, address) =
-            self.operate(Direction::Read, || try_recv_from(fd, buf, flags))?;
+        let received = self.receive(|| try_recv_from(fd, buf, flags))?;
+        let (received, address) = received.unwrap_or_default();
         Ok((received, socket::to_std(address)?))
     }
 
@@ -182,7 +183,7 @@ impl UdpSocket {
             ));
         };
         let fd = self.source.fd();
-        self.operate(Direction::Write, || try_send_to(fd, buf, &address))
+        self.send_with(|| try_send_to(fd, buf, &address))
     }
 
     /// The address that this is connected to.
@@ -446,7 +447,7 @@ impl UdpSocket {
     #[track_caller]
     pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
         let fd = self.source.fd();
-        self.operate(Direction::Write, || try_send(fd, buf))
+        self.send_with(|| try_send(fd, buf))
     }
 
     /// Waits for a datagram of the [peer](Self::connect), or of anybody if there is none. Gives its length.
@@ -461,7 +462,8 @@ impl UdpSocket {
     #[track_caller]
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         let fd = self.source.fd();
-        self.operate(Direction::Read, || try_recv(fd, buf, RecvFlags::empty()))
+        let received = self.receive(|| try_recv(fd, buf, RecvFlags::empty()))?;
+        Ok(received.unwrap_or_default())
     }
 
     /// Waits for a datagram, as [`recv`](Self::recv), but leaves it for the next call.
@@ -472,7 +474,8 @@ impl UdpSocket {
     #[track_caller]
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         let fd = self.source.fd();
-        self.operate(Direction::Read, || try_recv(fd, buf, RecvFlags::PEEK))
+        let received = self.receive(|| try_recv(fd, buf, RecvFlags::PEEK))?;
+        Ok(received.unwrap_or_default())
     }
 
     /// Waits for a datagram of the peer: [`recv`](Self::recv) as a future, in any executor.
@@ -507,8 +510,9 @@ impl UdpSocket {
     /// ```
     pub async fn recv_async(&self, buf: &mut [u8]) -> io::Result<usize> {
         let fd = self.source.fd();
-        self.operate_async(Direction::Read, || try_recv(fd, buf, RecvFlags::empty()))
-            .await
+        let attempt = || try_recv(fd, buf, RecvFlags::empty());
+        let received = receive_async(&self.source, attempt).await?;
+        Ok(received.unwrap_or_default())
     }
 
     /// Waits for a datagram: [`recv_from`](Self::recv_from) as a future, in any executor. See
@@ -520,7 +524,8 @@ impl UdpSocket {
     pub async fn recv_from_async(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let fd = self.source.fd();
         let attempt = || try_recv_from(fd, buf, RecvFlags::empty());
-        let (received, address) = self.operate_async(Direction::Read, attempt).await?;
+        let received = receive_async(&self.source, attempt).await?;
+        let (received, address) = received.unwrap_or_default();
         Ok((received, socket::to_std(address)?))
     }
 
@@ -534,8 +539,8 @@ impl UdpSocket {
     /// As [`send`](Self::send).
     pub async fn send_async(&self, buf: &[u8]) -> io::Result<usize> {
         let fd = self.source.fd();
-        self.operate_async(Direction::Write, || try_send(fd, buf))
-            .await
+        let attempt = |_| try_send(fd, buf);
+        self.source.operate_async(Direction::Write, attempt).await
     }
 
     /// Sends a datagram to an address: [`send_to`](Self::send_to) as a future, in any executor. See
@@ -548,8 +553,8 @@ impl UdpSocket {
     /// Those of `sendto`.
     pub async fn send_to_async(&self, buf: &[u8], addr: &SocketAddr) -> io::Result<usize> {
         let fd = self.source.fd();
-        self.operate_async(Direction::Write, || try_send_to(fd, buf, addr))
-            .await
+        let attempt = |_| try_send_to(fd, buf, addr);
+        self.source.operate_async(Direction::Write, attempt).await
     }
 
     /// Sets whether what would wait fails with `WouldBlock` instead. Clones share it.
@@ -593,27 +598,29 @@ impl UdpSocket {
         Ready::new(&self.source, Direction::Write)
     }
 
-    /// Does what `attempt` does, waiting as long as the socket's settings let it.
+    /// Waits for what `attempt` receives. `None` if nothing can be received any more.
     #[track_caller]
-    pub(crate) fn operate<T>(
+    pub(crate) fn receive<T>(
         &self,
-        direction: Direction,
-        mut attempt: impl FnMut() -> io::Result<Attempt<T>>,
-    ) -> io::Result<T> {
-        self.source.operate(
-            direction,
-            || self.settings.patience(self.source.fd(), direction),
-            |_| attempt(),
-        )
+        attempt: impl FnMut() -> io::Result<Attempt<T>>,
+    ) -> io::Result<Option<T>> {
+        receive(&self.source, &self.settings, attempt)
     }
 
-    async fn operate_async<T>(
+    /// Waits until there is room for what `attempt` sends.
+    #[track_caller]
+    pub(crate) fn send_with<T>(
         &self,
-        direction: Direction,
         mut attempt: impl FnMut() -> io::Result<Attempt<T>>,
     ) -> io::Result<T> {
-        let attempt = |_| attempt();
-        self.source.operate_async(direction, attempt).await
+        let patience = || self.settings.patience(self.source.fd(), Direction::Write);
+        self.source
+            .operate(Direction::Write, patience, |_| attempt())
+    }
+
+    /// The descriptor for somebody who may duplicate it, or change what it stands for.
+    fn lend(&self) -> BorrowedFd<'_> {
+        self.source.lend()
     }
 
     /// Takes a socket that comes from elsewhere.
@@ -663,3 +670,4 @@ impl fmt::Debug for UdpSocket {
 }
 
 conversions!(UdpSocket, std::net::UdpSocket);
+from_raw_fd!(UdpSocket);

@@ -13,7 +13,6 @@ use roving_scheduler::{blocking, thread};
 
 use super::ended::Ended;
 use super::pipes::{ChildStderr, ChildStdin, ChildStdout};
-use crate::polled::Pending;
 use crate::readiness::Direction;
 use crate::source::{Attempt, Patience, waits_alone};
 
@@ -124,13 +123,9 @@ impl Child {
         if let Some(status) = self.try_wait()? {
             return Ok(status);
         }
-        let mut pending = Pending::default();
         let source = self.ended.source(self.std.id())?;
-        let status = future::poll_fn(|context| {
-            let attempt = |_| attempt(&mut self.std);
-            source.poll_operate(&mut pending, Direction::Read, context, attempt)
-        })
-        .await?;
+        let attempt = |_| attempt(&mut self.std);
+        let status = source.operate_async(Direction::Read, attempt).await?;
         self.has_ended();
         Ok(status)
     }
@@ -258,7 +253,7 @@ impl Child {
     }
 }
 
-fn attempt(child: &mut process::Child) -> io::Result<Attempt<ExitStatus>> {
+pub(super) fn attempt(child: &mut process::Child) -> io::Result<Attempt<ExitStatus>> {
     let status = child.try_wait()?;
     Ok(status.map_or(Attempt::WouldBlock, Attempt::Done))
 }

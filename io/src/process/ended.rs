@@ -69,10 +69,11 @@ fn await_end(child: Pid, alive: PipeWriter) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::child::attempt;
     use super::*;
     use crate::readiness::Direction;
-    use crate::source::{Attempt, Patience};
-    use std::process::{Command, Stdio};
+    use crate::source::Patience;
+    use std::process::{Child, Command, Stdio};
 
     /// Both ways lead to the same.
     #[test]
@@ -85,30 +86,14 @@ mod tests {
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => continue,
                 Err(error) => panic!("{error}"),
             };
-            let mut has_ended = |patience| {
-                source.operate(
-                    Direction::Read,
-                    || Ok(patience),
-                    |_| {
-                        let status = child.try_wait()?;
-                        Ok(status.map_or(Attempt::WouldBlock, Attempt::Done))
-                    },
-                )
+            let has_ended = |child: &mut Child, patience| {
+                let patience = || Ok(patience);
+                source.operate(Direction::Read, patience, |_| attempt(child))
             };
-            let early = has_ended(Patience::None).unwrap_err();
+            let early = has_ended(&mut child, Patience::None).unwrap_err();
             assert_eq!(early.kind(), io::ErrorKind::WouldBlock);
             drop(child.stdin.take());
-            let mut has_ended = |patience| {
-                source.operate(
-                    Direction::Read,
-                    || Ok(patience),
-                    |_| {
-                        let status = child.try_wait()?;
-                        Ok(status.map_or(Attempt::WouldBlock, Attempt::Done))
-                    },
-                )
-            };
-            assert!(has_ended(Patience::Forever).unwrap().success());
+            assert!(has_ended(&mut child, Patience::Forever).unwrap().success());
         }
     }
 }

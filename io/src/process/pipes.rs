@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::process::{self, Stdio};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process;
 
+use crate::conversions::{conversions, into_stdio, write_by_reference};
 use crate::io::{PipeReader, PipeWriter};
 use crate::ready::Ready;
 
@@ -60,21 +61,7 @@ impl Write for &ChildStdin {
     }
 }
 
-impl Write for ChildStdin {
-    #[track_caller]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    #[track_caller]
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+write_by_reference!(ChildStdin);
 
 macro_rules! output {
     ($Output:ident) => {
@@ -129,64 +116,33 @@ const ROOM: usize = 8 << 10;
 output!(ChildStdout);
 output!(ChildStderr);
 
-macro_rules! conversions {
+macro_rules! pipe {
     ($Pipe:ident) => {
+        impl $Pipe {
+            fn lend(&self) -> BorrowedFd<'_> {
+                self.0.as_fd()
+            }
+
+            fn from_fd(fd: OwnedFd) -> Self {
+                Self(fd.into())
+            }
+
+            fn into_fd(self) -> OwnedFd {
+                self.0.into()
+            }
+        }
+
         impl fmt::Debug for $Pipe {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($Pipe)).finish_non_exhaustive()
             }
         }
 
-        impl AsFd for $Pipe {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.0.as_fd()
-            }
-        }
-
-        impl AsRawFd for $Pipe {
-            fn as_raw_fd(&self) -> RawFd {
-                self.0.as_raw_fd()
-            }
-        }
-
-        impl IntoRawFd for $Pipe {
-            fn into_raw_fd(self) -> RawFd {
-                self.0.into_raw_fd()
-            }
-        }
-
-        impl From<OwnedFd> for $Pipe {
-            fn from(fd: OwnedFd) -> Self {
-                Self(fd.into())
-            }
-        }
-
-        impl From<$Pipe> for OwnedFd {
-            fn from(pipe: $Pipe) -> Self {
-                pipe.0.into()
-            }
-        }
-
-        impl From<process::$Pipe> for $Pipe {
-            fn from(pipe: process::$Pipe) -> Self {
-                OwnedFd::from(pipe).into()
-            }
-        }
-
-        impl From<$Pipe> for process::$Pipe {
-            fn from(pipe: $Pipe) -> Self {
-                OwnedFd::from(pipe).into()
-            }
-        }
-
-        impl From<$Pipe> for Stdio {
-            fn from(pipe: $Pipe) -> Self {
-                OwnedFd::from(pipe).into()
-            }
-        }
+        conversions!($Pipe, process::$Pipe);
+        into_stdio!($Pipe);
     };
 }
 
-conversions!(ChildStdin);
-conversions!(ChildStdout);
-conversions!(ChildStderr);
+pipe!(ChildStdin);
+pipe!(ChildStdout);
+pipe!(ChildStderr);

@@ -5,15 +5,15 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicU8, Ordering};
 
-use roving_scheduler::is_green;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, writev};
 
+use crate::buffers::{taken, taken_mut, total};
 use crate::nowait::NoWait;
 use crate::readiness::Direction;
-use crate::source::{Attempt, Patience, Source, TURNS, let_others_run};
+use crate::source::{Attempt, Patience, Source};
+use crate::yielding::Operations;
 
 /// Which of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,11 +41,8 @@ impl Stream {
         closed: T,
         mut attempt: impl FnMut(&NoWait, BorrowedFd<'_>) -> Result<T, Errno>,
     ) -> io::Result<T> {
-        static OPERATIONS: AtomicU8 = AtomicU8::new(0);
-        let operations = OPERATIONS.fetch_add(1, Ordering::Relaxed);
-        if operations.is_multiple_of(TURNS) && is_green() {
-            let_others_run();
-        }
+        static OPERATIONS: Operations = Operations::new();
+        OPERATIONS.take_turn();
         let nowait = NoWait::default();
         let fd = self.fd();
         match attempt(&nowait, fd) {
@@ -73,6 +70,7 @@ impl Read for RawStdin {
 
     #[track_caller]
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let bufs = taken_mut(bufs);
         Stream::Stdin.operate(Direction::Read, 0, |nowait, fd| nowait.read(fd, bufs))
     }
 }
@@ -107,10 +105,11 @@ impl Write for RawOutput {
 
     #[track_caller]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let all = total(bufs);
+        let bufs = taken(bufs);
         if self.is_last {
             return write_at_last(self.stream.fd(), bufs);
         }
-        let all = bufs.iter().map(|buf| buf.len()).sum();
         self.stream
             .operate(Direction::Write, all, |nowait, fd| nowait.write(fd, bufs))
     }

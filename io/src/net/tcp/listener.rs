@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::iter::FusedIterator;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{bind, listen, sockopt};
 
@@ -290,6 +290,11 @@ impl TcpListener {
     /// not block.
     pub fn readable(&self) -> Ready<'_> {
         Ready::new(&self.source, Direction::Read)
+    }
+
+    /// The descriptor for somebody who may duplicate it, or change what it stands for.
+    pub(super) fn lend(&self) -> BorrowedFd<'_> {
+        self.source.lend()
     }
 
     /// Takes a socket that comes from elsewhere.

@@ -16,7 +16,6 @@ use rustix::io::Errno;
 
 use super::set_option;
 use crate::net::UdpSocket;
-use crate::readiness::Direction;
 use crate::source::Attempt;
 
 /// How many datagrams one system call moves, at most.
@@ -60,7 +59,8 @@ pub trait UdpSocketExt: sealed::Sealed {
     /// Waits for a datagram, and takes as many as there are, and room for (`recvmmsg`). Gives their number:
     /// they are the first of `datagrams`.
     ///
-    /// One call takes up to 32. It waits only if there is none, and not at all if `datagrams` is empty.
+    /// One call takes up to 32. It waits only if there is none, and not at all if `datagrams` is empty. It gives 0 if nothing
+    /// can be received any more, since somebody has shut that down.
     ///
     /// # Errors
     ///
@@ -102,13 +102,14 @@ impl UdpSocketExt for UdpSocket {
             return Ok(0);
         }
         let most = datagrams.len().min(MOST);
-        self.operate(Direction::Read, || {
+        let received = self.receive(|| {
             match try_recv(self.as_fd(), &mut datagrams[..most]) {
                 // It stops early where there is no other.
                 Ok(received) if received < most => Ok(Attempt::Drained(received)),
                 result => Attempt::of(result),
             }
-        })
+        })?;
+        Ok(received.unwrap_or_default())
     }
 
     #[track_caller]
@@ -117,9 +118,7 @@ impl UdpSocketExt for UdpSocket {
         while sent < datagrams.len() {
             let rest = &datagrams[sent..];
             let most = &rest[..rest.len().min(MOST)];
-            match self.operate(Direction::Write, || {
-                Attempt::of(try_send(self.as_fd(), most))
-            }) {
+            match self.send_with(|| Attempt::of(try_send(self.as_fd(), most))) {
                 Ok(more) => sent += more,
                 Err(error) if sent == 0 => return Err(error),
                 Err(_) => break,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -15,11 +15,12 @@ use rustix::net::{
 };
 
 use super::{open, open_pair};
+use crate::net::receive::{receive, receive_async};
 use crate::net::socket::{self, SEND_FLAGS};
 use crate::readiness::Direction;
 use crate::ready::Ready;
 use crate::settings::Settings;
-use crate::source::{Attempt, Patience, Signs, Source, waits_alone};
+use crate::source::{Attempt, Patience, Source, waits_alone};
 use crate::unannounced::{insist, insist_async};
 use crate::unix_addr;
 
@@ -394,45 +395,20 @@ impl UnixDatagram {
         self.settings.patience(self.source.fd(), direction)
     }
 
-    /// Receives once. `None` if nothing can be received any more.
+    /// Receives. `None` if nothing can be received any more.
     #[track_caller]
     pub(super) fn receive<T>(
         &self,
         mut try_receive: impl FnMut() -> Result<T, Errno>,
     ) -> io::Result<Option<T>> {
-        self.source.operate(
-            Direction::Read,
-            || self.patience(Direction::Read),
-            |signs| self.try_or_end(signs, &mut try_receive),
-        )
+        receive(&self.source, &self.settings, || Attempt::of(try_receive()))
     }
 
     async fn receive_async<T>(
         &self,
         mut try_receive: impl FnMut() -> Result<T, Errno>,
     ) -> io::Result<Option<T>> {
-        let attempt = |signs| self.try_or_end(signs, &mut try_receive);
-        self.source.operate_async(Direction::Read, attempt).await
-    }
-
-    /// Tries. When receiving has been shut down, Linux tells the end only to who blocks.
-    fn try_or_end<T>(
-        &self,
-        signs: Signs,
-        try_receive: &mut impl FnMut() -> Result<T, Errno>,
-    ) -> io::Result<Attempt<Option<T>>> {
-        match try_receive() {
-            Err(Errno::AGAIN)
-                if signs.irregular && socket::is_shut_for_reading(self.source.fd())? =>
-            {
-                // Nothing comes from now on, but something may have come just before.
-                match try_receive() {
-                    Err(Errno::AGAIN) => Ok(Attempt::Done(None)),
-                    last => Attempt::of(last.map(Some)),
-                }
-            }
-            result => Attempt::of(result.map(Some)),
-        }
+        receive_async(&self.source, || Attempt::of(try_receive())).await
     }
 
     fn try_recv(&self, buf: &mut [u8]) -> Result<usize, Errno> {
@@ -451,6 +427,11 @@ impl UnixDatagram {
         flags: SendFlags,
     ) -> io::Result<Attempt<usize>> {
         Attempt::of(sendto(self.source.fd(), buf, flags, address))
+    }
+
+    /// The descriptor for somebody who may duplicate it, or change what it stands for.
+    pub(super) fn lend(&self) -> BorrowedFd<'_> {
+        self.source.lend()
     }
 
     /// Takes a socket that comes from elsewhere.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
@@ -181,6 +181,11 @@ impl UnixListener {
     /// not block.
     pub fn readable(&self) -> Ready<'_> {
         Ready::new(&self.source, Direction::Read)
+    }
+
+    /// The descriptor for somebody who may duplicate it, or change what it stands for.
+    pub(super) fn lend(&self) -> BorrowedFd<'_> {
+        self.source.lend()
     }
 
     /// Takes a socket that comes from elsewhere.

@@ -57,12 +57,15 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, socketpai
 pub use self::datagram::UnixDatagram;
 pub use self::listener::{Incoming, UnixListener};
 pub use self::stream::UnixStream;
-use crate::net::conversions::conversions;
+use crate::conversions::{conversions, from_raw_fd};
 use crate::net::stream::read_and_write;
 
 conversions!(UnixDatagram, std::os::unix::net::UnixDatagram);
 conversions!(UnixListener, std::os::unix::net::UnixListener);
 conversions!(UnixStream, std::os::unix::net::UnixStream);
+from_raw_fd!(UnixDatagram);
+from_raw_fd!(UnixListener);
+from_raw_fd!(UnixStream);
 read_and_write!(UnixStream);
 
 fn open(kind: SocketType, flags: SocketFlags) -> io::Result<OwnedFd> {

@@ -310,6 +310,11 @@ impl UnixStream {
         Ready::new(&self.source, Direction::Write)
     }
 
+    /// The descriptor for somebody who may duplicate it, or change what it stands for.
+    pub(super) fn lend(&self) -> BorrowedFd<'_> {
+        self.source.lend()
+    }
+
     /// Takes a socket that comes from elsewhere.
     pub(super) fn from_fd(fd: OwnedFd) -> Self {
         Self::new(Source::new(fd), Settings::unknown())

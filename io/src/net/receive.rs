@@ -1,0 +1,63 @@
+//! Receiving datagrams, whatever the addresses are.
+//!
+//! When receiving has been shut down, Linux tells the end only to who blocks in the call. So who has found nothing, and may
+//! have missed that, asks.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::readiness::Direction;
+use crate::settings::Settings;
+use crate::source::{Attempt, Signs, Source};
+
+/// Waits for what `attempt` receives. `None` if nothing can be received any more.
+#[track_caller]
+pub(crate) fn receive<T>(
+    source: &Source,
+    settings: &Settings,
+    mut attempt: impl FnMut() -> io::Result<Attempt<T>>,
+) -> io::Result<Option<T>> {
+    source.operate(
+        Direction::Read,
+        || settings.patience(source.fd(), Direction::Read),
+        |signs| receive_or_end(source, signs, &mut attempt),
+    )
+}
+
+pub(crate) async fn receive_async<T>(
+    source: &Source,
+    mut attempt: impl FnMut() -> io::Result<Attempt<T>>,
+) -> io::Result<Option<T>> {
+    let attempt = |signs| receive_or_end(source, signs, &mut attempt);
+    source.operate_async(Direction::Read, attempt).await
+}
+
+fn receive_or_end<T>(
+    source: &Source,
+    signs: Signs,
+    mut attempt: impl FnMut() -> io::Result<Attempt<T>>,
+) -> io::Result<Attempt<Option<T>>> {
+    match attempt()? {
+        Attempt::WouldBlock if signs.irregular && is_shut_down(source.fd())? => {
+            // Nothing comes from now on, but something may have come just before.
+            match attempt()? {
+                Attempt::WouldBlock => Ok(Attempt::Done(None)),
+                last => Ok(last.map(Some)),
+            }
+        }
+        first => Ok(first.map(Some)),
+    }
+}
+
+/// Whether nothing more can be received, because somebody has shut that down.
+fn is_shut_down(fd: impl AsFd) -> io::Result<bool> {
+    #[cfg(target_os = "linux")]
+    let end = PollFlags::RDHUP;
+    #[cfg(not(target_os = "linux"))]
+    let end = PollFlags::HUP;
+    let mut fds = [PollFd::new(&fd, end)];
+    poll(&mut fds, Some(&Timespec::default()))?;
+    Ok(fds[0].revents().contains(end))
+}
