@@ -10,7 +10,7 @@ mod common;
 
 use std::ffi::CString;
 use std::io::{self, IoSlice, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::folder::Folder;
+use common::terminal::raw_terminal;
 use common::{each_worker_count, everywhere, on_each_mode, on_each_that_moves, pattern};
 use roving::fs::{self, File, OpenOptions};
 use roving::sync::Barrier;
@@ -52,23 +53,10 @@ fn sockets() -> (File, File) {
     (OwnedFd::from(one).into(), OwnedFd::from(other).into())
 }
 
-/// A terminal that changes nothing, and its other end.
+/// A terminal, and its other end.
 fn terminal() -> (File, File) {
-    let (mut master, mut slave) = (0, 0);
-    // SAFETY: there is room for two descriptors; settings are looked at only where there are any.
-    let made = unsafe {
-        let null = std::ptr::null_mut();
-        libc::openpty(&mut master, &mut slave, null, null.cast(), null.cast())
-    };
-    assert_eq!(made, 0);
-    // SAFETY: they have just been opened, and the settings are read before they are written.
-    unsafe {
-        let mut settings = std::mem::zeroed();
-        assert_eq!(libc::tcgetattr(slave, &mut settings), 0);
-        libc::cfmakeraw(&mut settings);
-        assert_eq!(libc::tcsetattr(slave, libc::TCSANOW, &settings), 0);
-        (File::from_raw_fd(slave), File::from_raw_fd(master))
-    }
+    let (master, slave) = raw_terminal();
+    (slave.into(), master.into())
 }
 
 /// Calls `test` with the reading and the writing end of a stream of each kind.

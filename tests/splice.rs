@@ -12,10 +12,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::terminal::raw_terminal;
 use common::{connection, everywhere, on_each_mode, pattern};
-use roving::io::{self, pipe, splice, splice_up_to};
+use roving::io::{self, PipeReader, PipeWriter, pipe, splice, splice_up_to};
 use roving::net::{Shutdown, TcpStream};
-use roving::{Cancelled, deadline, go, thread};
+use roving::{Builder, Cancelled, deadline, go, thread};
 
 /// More than any of them keeps.
 const MUCH: usize = 2 << 20;
@@ -165,6 +166,27 @@ fn a_pipe_that_comes_as_a_file() {
             assert_eq!(moved.unwrap(), 200_000);
             assert!(reads.join().unwrap().unwrap() == data);
         });
+    });
+}
+
+/// A terminal as a pipe: nobody can tell how much it takes. Whoever reads is on the same worker, which has no spare.
+#[test]
+fn a_terminal_that_comes_as_a_pipe() {
+    const SENT: usize = 100_000;
+    let builder = Builder::new().workers(1).max_spares(0);
+    builder.build().unwrap().run(|| {
+        let (master, slave) = raw_terminal();
+        let (from, source) = pipe().unwrap();
+        let sends = go!(move || (&source).write_all(&pattern(7, SENT)));
+        let splices = go!(move || splice(&from, &PipeWriter::from(slave)));
+        thread::yield_now();
+        let mut all = vec![0; SENT];
+        PipeReader::from(OwnedFd::from(master))
+            .read_exact(&mut all)
+            .unwrap();
+        assert!(all == pattern(7, SENT));
+        sends.join().unwrap().unwrap();
+        assert_eq!(splices.join().unwrap().unwrap(), SENT as u64);
     });
 }
 

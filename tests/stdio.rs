@@ -10,13 +10,14 @@ mod common;
 use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use common::terminal::terminal;
 use common::{WORKER_COUNTS, child, is_child, runtime, watchdog};
 use roving::io::{self, IsTerminal};
 use roving::{Cancelled, go, select, thread};
@@ -114,6 +115,65 @@ fn a_full_pipe_stops_nobody_else() {
     );
 }
 
+/// Takes all descriptors that the process can have.
+fn exhaust() -> Vec<File> {
+    let limit = libc::rlimit {
+        rlim_cur: 64,
+        rlim_max: 64,
+    };
+    // SAFETY: the limit is read, and is there.
+    let is_set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } == 0;
+    assert!(is_set);
+    let open = || File::open("/dev/null");
+    let taken = std::iter::from_fn(|| open().ok()).collect();
+    assert_eq!(open().unwrap_err().raw_os_error(), Some(libc::EMFILE));
+    taken
+}
+
+#[test]
+fn without_descriptors_lines_are_read_and_printed_all_the_same() {
+    with_child(
+        "without_descriptors_lines_are_read_and_printed_all_the_same",
+        || {
+            let taken = exhaust();
+            let prints = go!(|| (0..LINES).for_each(|n| roving::println!("{}", line(n))));
+            let reads = go!(|| io::stdin().lines().next().unwrap().unwrap());
+            others_run();
+            roving::eprintln!("the others run");
+            prints.join().unwrap();
+            assert_eq!(reads.join().unwrap(), "the last");
+            let waits = go!(|| io::stdin().lines().next());
+            others_run();
+            waits.cancel();
+            let error = waits.join().unwrap().unwrap().unwrap_err();
+            assert!(error.get_ref().unwrap().is::<Cancelled>());
+            drop(taken);
+        },
+        |mut command| {
+            let (reader, writer) = std::io::pipe().unwrap();
+            let mut child = command
+                .stdin(Stdio::piped())
+                .stdout(writer)
+                .spawn()
+                .unwrap();
+            drop(command);
+            let mut errors = BufReader::new(child.stderr.take().unwrap());
+            let mut said = String::new();
+            errors.read_line(&mut said).unwrap();
+            assert_eq!(said, "the others run\n");
+            let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
+            let mut lines = lines.by_ref().filter(|line| line.contains("of a text"));
+            assert!(lines.next().unwrap().ends_with(&line(0)));
+            assert!(lines.by_ref().take(LINES - 1).eq((1..LINES).map(line)));
+            let mut input = child.stdin.take().unwrap();
+            input.write_all(b"the last\n").unwrap();
+            assert!(lines.next().is_none());
+            child.stderr = None;
+            assert!(child.wait().unwrap().success());
+        },
+    );
+}
+
 fn echo_lines() {
     let beats = Arc::new(AtomicBool::new(false));
     let stop = beats.clone();
@@ -177,17 +237,6 @@ fn input_comes_by_a_description_that_is_not_blocking() {
         drop(tell);
         ends_well(child);
     });
-}
-
-/// The two sides of a terminal: whoever has it, and the process in it.
-fn terminal() -> (File, OwnedFd) {
-    let (mut master, mut slave) = (-1, -1);
-    let null = std::ptr::null_mut();
-    // SAFETY: the two descriptors are written, and nothing else is asked for.
-    let result = unsafe { libc::openpty(&mut master, &mut slave, null, null as _, null as _) };
-    assert_eq!(result, 0);
-    // SAFETY: they are new, and nobody else has them.
-    unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) }
 }
 
 #[test]

@@ -14,10 +14,12 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use common::terminal::terminal;
 use common::{connection, each_worker_count, everywhere, on_each_mode, on_each_worker_count};
 use executors::in_each_executor;
 use roving::channel::after;
@@ -173,15 +175,9 @@ fn netlink() {
 #[test]
 fn a_terminal() {
     on_each_mode(|| {
-        let (mut master, mut slave) = (-1, -1);
-        let null = std::ptr::null_mut();
-        // SAFETY: the two descriptors are written, and nothing else is asked for.
-        checked(unsafe { libc::openpty(&mut master, &mut slave, null, null as _, null as _) })
-            .unwrap();
-        let (master, slave) = (
-            Watched::new(made(master)).unwrap(),
-            Watched::new(made(slave)).unwrap(),
-        );
+        let (master, slave) = terminal();
+        let master = Watched::new(master).unwrap();
+        let slave = Watched::new(File::from(slave)).unwrap();
         let types = go!(move || {
             thread::yield_now();
             (&master).write_all(b"typed\n").unwrap();
@@ -357,6 +353,45 @@ fn in_futures() {
         let writes = events.write_with_async(|mut events| events.write(&3u64.to_ne_bytes()));
         let (read, written) = futures::join!(reads, writes);
         assert_eq!((read.unwrap(), written.unwrap()), (3, 8));
+    });
+}
+
+/// Says that it has read more than there was room for.
+struct Boasts(File);
+
+impl Read for &Boasts {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(buf.len() + 1)
+    }
+}
+
+impl AsFd for Boasts {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[test]
+fn a_reader_that_boasts_is_not_believed() {
+    use std::pin::Pin;
+    use std::task::{Context, Waker};
+
+    use roving::io::Async;
+    use tokio::io::{AsyncRead, ReadBuf};
+
+    everywhere(|| {
+        let events = eventfd(libc::EFD_NONBLOCK);
+        let mut boasts = Async::from(Watched::new(Boasts(events)).unwrap());
+        let mut room = [0; 8];
+        let mut room = ReadBuf::new(&mut room);
+        let reads = panic::catch_unwind(AssertUnwindSafe(|| {
+            let mut context = Context::from_waker(Waker::noop());
+            let _ = Pin::new(&mut boasts).poll_read(&mut context, &mut room);
+        }));
+        let said = reads.unwrap_err();
+        let said = said.downcast_ref::<String>().unwrap();
+        assert!(said.contains("8 bytes gave 9"), "{said}");
+        assert!(room.filled().is_empty());
     });
 }
 

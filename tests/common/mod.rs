@@ -8,6 +8,7 @@ pub(crate) mod folder;
 mod scheduler;
 
 pub(crate) mod script;
+pub(crate) mod terminal;
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use std::future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use rustix::buffer::Buffer;
 use rustix::io::Errno;
@@ -53,7 +53,7 @@ pub trait PollRead {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>>;
 
-    /// Reads into the beginning of `buf`, and gives how many bytes of it are initialised by that.
+    /// Reads into the beginning of `buf`, and gives how many bytes of it are initialised by that: never more than there are.
     fn poll_read_uninit(
         &self,
         pending: &mut Pending,
@@ -63,7 +63,14 @@ pub trait PollRead {
         buf.fill(MaybeUninit::new(0));
         // SAFETY: all of it has just been written.
         let buf = unsafe { buf.assume_init_mut() };
-        self.poll_read(pending, context, buf)
+        let room = buf.len();
+        let read = ready!(self.poll_read(pending, context, buf))?;
+        // It may be what somebody's `Read` says.
+        assert!(
+            read <= room,
+            "a read into {room} bytes gave {read}, which is more"
+        );
+        Poll::Ready(Ok(read))
     }
 
     fn poll_read_vectored(

@@ -7,7 +7,8 @@
 //!   it has room for then. The mode of its description, which other processes may share, is not changed.
 //! - A step from or to a file is handed over.
 //!
-//! What the system refuses is read and written.
+//! What the system refuses is read and written; so is what came as an end of a pipe and is something else, such as a terminal: that
+//! takes a step to the end, however little room it has.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -245,17 +246,20 @@ mod system {
         limit: u64,
     ) -> io::Result<Moved> {
         // A side that is not waited for must not be waited for with the other.
-        let is_pipe = |side: Option<&Source>| match side {
-            Some(source) => Ok::<_, io::Error>(kind(source.fd())? == FileType::Fifo),
-            None => Ok(false),
-        };
-        if is_pipe(from.source())? {
+        let kind = |side: Option<&Source>| side.map(|source| kind(source.fd())).transpose();
+        let (from_kind, to_kind) = (kind(from.source())?, kind(to.source())?);
+        let is_refused =
+            |kind| !matches!(kind, None | Some(FileType::Fifo) | Some(FileType::Socket));
+        if is_refused(from_kind) || is_refused(to_kind) {
+            return Ok(Moved::Refused(0));
+        }
+        if from_kind == Some(FileType::Fifo) {
             return repeat(limit, |most| {
                 let moves = || move_once(from.fd(), to.fd(), room(to, most));
                 beside_a_pipe((from, Direction::Read), (to, Direction::Write), moves)
             });
         }
-        if is_pipe(to.source())? {
+        if to_kind == Some(FileType::Fifo) {
             return repeat(limit, |most| {
                 let moves = || move_once(from.fd(), to.fd(), most);
                 beside_a_pipe((to, Direction::Write), (from, Direction::Read), moves)

@@ -1,7 +1,8 @@
 //! The standard streams without buffers.
 //!
 //! Their descriptors are nobody's: another one may be put in the place of each at any time, by `dup2`. So nothing is known of
-//! them from one call to the next. A call that has to wait does so with a duplicate, which it finishes with.
+//! them from one call to the next. A call that has to wait does so with a duplicate, which it finishes with; if there can be none, since
+//! the process or the system has no descriptors left, it [tries again](crate::unannounced) now and then.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::BorrowedFd;
@@ -13,6 +14,7 @@ use crate::buffers::{taken, taken_mut, total};
 use crate::nowait::NoWait;
 use crate::readiness::Direction;
 use crate::source::{Attempt, Patience, Source};
+use crate::unannounced::insist;
 use crate::yielding::Operations;
 
 /// Which of the three.
@@ -29,6 +31,15 @@ impl Stream {
             Self::Stdin => rustix::stdio::stdin(),
             Self::Stdout => rustix::stdio::stdout(),
             Self::Stderr => rustix::stdio::stderr(),
+        }
+    }
+
+    /// What a thread does that waits without a duplicate.
+    fn what(self) -> &'static str {
+        match self {
+            Self::Stdin => "read standard input",
+            Self::Stdout => "write to standard output",
+            Self::Stderr => "write to standard error",
         }
     }
 
@@ -50,12 +61,24 @@ impl Stream {
             Err(Errno::BADF) => return Ok(closed),
             result => return Ok(result?),
         }
-        let source = Source::new(fd.try_clone_to_owned()?);
         let patience = || Ok(Patience::Forever);
+        let Ok(source) = duplicate(fd) else {
+            // The process may have as many descriptors as it can have, and prints all the same.
+            return insist(false, self.what(), patience, || {
+                Attempt::of(attempt(&nowait, fd))
+            });
+        };
         source.operate(direction, patience, |_| {
             Attempt::of(attempt(&nowait, source.fd()))
         })
     }
+}
+
+/// What can be waited with for the descriptor, even if another one is put in its place.
+fn duplicate(fd: BorrowedFd<'_>) -> io::Result<Source> {
+    let source = Source::new(fd.try_clone_to_owned()?);
+    source.prepare()?;
+    Ok(source)
 }
 
 /// Standard input.
