@@ -214,6 +214,11 @@ fn linux_has_options_of_its_own() {
         let error = options.device("no such").listen("127.0.0.1:0").unwrap_err();
         // ENODEV
         assert_eq!(error.raw_os_error(), Some(19));
+        // The system would cut them to one that is there, or to none.
+        for name in ["", "lo\0and more", "a name of 16 byt"] {
+            let error = options.device(name).bind_udp("127.0.0.1:0").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name:?}");
+        }
 
         let listener = SocketOptions::new()
             .defer_accept(Duration::from_secs(30))

@@ -4,8 +4,8 @@
 mod common;
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::time::Duration;
@@ -367,5 +367,23 @@ fn batches_and_single_calls_share_a_socket() {
         assert!(all.values().all(|count| *count == 1));
         ends.cancel();
         let _ = ends.join();
+    });
+}
+
+/// Those that are for who receives, and cannot be told to a batch, are closed.
+#[test]
+fn descriptors_that_come_along_stay_with_nobody() {
+    everywhere(|| {
+        let (near, far) = roving::os::unix::net::UnixDatagram::pair().unwrap();
+        let far = UdpSocket::from(OwnedFd::from(far));
+        let (mut reader, writer) = roving::io::pipe().unwrap();
+        near.send_with_fds(b"with one", &[writer.as_fd()]).unwrap();
+        drop(writer);
+        let mut buffer = [0; 100];
+        let mut room = [RecvDatagram::new(&mut buffer)];
+        assert_eq!(far.recv_mmsg(&mut room).unwrap(), 1);
+        assert_eq!(room[0].data(), b"with one");
+        let end = deadline(Duration::from_secs(60), || reader.read(&mut [0]));
+        assert_eq!(end.unwrap().unwrap(), 0);
     });
 }

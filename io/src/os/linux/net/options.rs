@@ -41,7 +41,8 @@ mod sealed {
 /// ```
 pub trait SocketOptionsExt: sealed::Sealed {
     /// The network interface, by its name, by which alone to send and to receive (`SO_BINDTODEVICE`). Before Linux 5.7
-    /// it takes a privilege.
+    /// it takes a privilege. To make the socket fails with `InvalidInput` for what can be the name of none: it is empty, longer than
+    /// 15 bytes, or has a zero in it.
     fn device(&mut self, name: impl AsRef<OsStr>) -> &mut Self;
 
     /// That a connection is to be accepted once data have come, or after about as long as this (`TCP_DEFER_ACCEPT`): so
@@ -69,15 +70,21 @@ pub(crate) struct OnLinux {
 
 impl OnLinux {
     pub(crate) fn set_common(&self, fd: &OwnedFd) -> io::Result<()> {
-        match &self.device {
-            Some(name) => set_option(
-                fd.as_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_BINDTODEVICE,
-                name.as_bytes(),
-            ),
-            None => Ok(()),
+        let Some(name) = &self.device else {
+            return Ok(());
+        };
+        let name = name.as_bytes();
+        // Of these the system takes the beginning, and if that is empty, every interface.
+        if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains(&0) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "the name of a network interface has 1 to {} bytes, none of them zero",
+                    libc::IFNAMSIZ - 1
+                ),
+            ));
         }
+        set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name)
     }
 
     pub(crate) fn set_for_listener(&self, fd: &OwnedFd) -> io::Result<()> {

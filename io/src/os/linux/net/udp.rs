@@ -9,7 +9,7 @@ use std::io;
 use std::iter;
 use std::mem;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use rustix::io::Errno;
@@ -285,7 +285,7 @@ fn try_recv(fd: BorrowedFd<'_>, datagrams: &mut [RecvDatagram<'_>]) -> Result<us
             fd.as_raw_fd(),
             headers.as_mut_ptr(),
             most as c_uint,
-            libc::MSG_DONTWAIT as _,
+            (libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC) as _,
             ptr::null_mut(),
         )
     };
@@ -297,7 +297,8 @@ fn try_recv(fd: BorrowedFd<'_>, datagrams: &mut [RecvDatagram<'_>]) -> Result<us
         datagram.len = len.min(datagram.buffer.len());
         datagram.sender = name.address(header.msg_namelen);
         datagram.is_truncated = header.msg_flags & libc::MSG_TRUNC != 0;
-        datagram.segment_size = control.segment_size(header);
+        // SAFETY: the system has just written the header and the control, and they are looked at once.
+        datagram.segment_size = unsafe { control.take_segment_size(header) };
     }
     Ok(received)
 }
@@ -459,8 +460,13 @@ impl Control {
     }
 
     /// How large the datagrams are that were put together, by as many bytes as `header` says that the system has
-    /// written.
-    fn segment_size(&self, header: &libc::msghdr) -> Option<usize> {
+    /// written. Descriptors that have come along, as they do if the socket is one of Unix, are closed.
+    ///
+    /// # Safety
+    ///
+    /// The system has written this and `header`, and this is the only call since: what descriptors there are, are nobody's yet.
+    unsafe fn take_segment_size(&self, header: &libc::msghdr) -> Option<usize> {
+        let mut segment_size = None;
         let mut header = *header;
         header.msg_control = (&raw const *self).cast_mut().cast();
         header.msg_controllen = header.msg_controllen.min(size_of::<Self>() as _);
@@ -481,11 +487,23 @@ impl Control {
             if (level, kind) == (libc::SOL_UDP, libc::UDP_GRO) && size >= least {
                 // SAFETY: its length says that there is an `int` in it.
                 let size = unsafe { libc::CMSG_DATA(message).cast::<c_int>().read_unaligned() };
-                return usize::try_from(size).ok().filter(|size| *size > 0);
+                segment_size = usize::try_from(size).ok().filter(|size| *size > 0);
+            }
+            if (level, kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                // SAFETY: it computes.
+                let head = unsafe { libc::CMSG_LEN(0) } as usize;
+                for place in 0..size.saturating_sub(head) / size_of::<RawFd>() {
+                    // SAFETY: its length says that there are so many descriptors in it. The system has made them for whoever
+                    // receives the message, which is the caller of this alone.
+                    drop(unsafe {
+                        let fds = libc::CMSG_DATA(message).cast::<RawFd>();
+                        OwnedFd::from_raw_fd(fds.add(place).read_unaligned())
+                    });
+                }
             }
             // SAFETY: as for the first one.
             message = unsafe { libc::CMSG_NXTHDR(&raw const header, message) };
         }
-        None
+        segment_size
     }
 }

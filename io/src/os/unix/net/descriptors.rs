@@ -73,6 +73,9 @@ impl UnixStream {
     /// Reads once, and adds the descriptors that came along to `fds`. They are closed when a program is executed.
     /// Linux only.
     ///
+    /// When the process has as many descriptors as it may have (`RLIMIT_NOFILE`), the system closes the rest of those that came along,
+    /// and does not tell how many there were.
+    ///
     /// # Errors
     ///
     /// As for a read.
@@ -105,6 +108,8 @@ impl UnixDatagram {
 
     /// Receives a datagram, as [`recv`](Self::recv) does, and adds the descriptors that came along to `fds`. They are
     /// closed when a program is executed. Linux only.
+    ///
+    /// As with [streams](UnixStream::recv_with_fds), those are lost for which the process has no room.
     ///
     /// # Errors
     ///
