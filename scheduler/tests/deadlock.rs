@@ -436,7 +436,7 @@ fn it_is_told_where_nothing_is_set_and_the_program_goes_on() {
         let mut child = child.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         if set == Some("nonsense") {
-            let complaint = "roving: ROVING_DEADLOCKS=nonsense: expected off, report, panic or abort; report is taken";
+            let complaint = "roving: ROVING_DEADLOCKS=nonsense: expected one of off, report, panic, abort; it is as if it were not set";
             assert_eq!(lines.next().unwrap().unwrap(), complaint);
         }
         let told = lines.next().unwrap().unwrap();

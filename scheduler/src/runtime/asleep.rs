@@ -42,22 +42,15 @@ pub enum AllAsleep {
 }
 
 impl AllAsleep {
-    const ALL: [Self; 3] = [Self::Ignore, Self::Report, Self::Abort];
+    pub(super) const ALL: [Self; 3] = [Self::Ignore, Self::Report, Self::Abort];
 
     /// As the variable of the environment calls it.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Ignore => "off",
             Self::Report => "report",
             Self::Abort => "abort",
         }
-    }
-
-    /// What a variable of the environment says.
-    pub(super) const EXPECTED: &str = "off, report or abort";
-
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|what| what.name() == text)
     }
 }
 

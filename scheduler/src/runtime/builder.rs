@@ -1,18 +1,16 @@
-//! How a runtime is configured: by a [`Builder`], and by the environment where the builder is
+//! How a runtime is configured: by a [`Builder`], and by the [environment](super::environment) where the builder is
 //! silent.
 
-use std::env;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::asleep::{self, AllAsleep};
 use super::deadlock::Deadlocks;
 use super::dump::{self, signal};
-use super::{Runtime, console, cpus, debugger, stuck};
-use crate::protocol::say::say;
+use super::{Runtime, console, cpus, debugger, environment, stuck};
 use crate::protocol::timer;
 use crate::run::context;
 use crate::run::os_thread;
@@ -47,7 +45,8 @@ const LONGEST_STUCK: Duration = Duration::from_secs(3600);
 
 /// Configures a [`Runtime`].
 ///
-/// What is not set comes from the environment, and else from the machine:
+/// What is not set comes from the environment, and else from the machine. A variable that cannot be read is told of on standard
+/// error, once, and is as if it were not set.
 ///
 /// | setting | variable | default |
 /// |---------|----------|---------|
@@ -277,34 +276,35 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// A setting is out of its range, a variable of the environment cannot be read, the system
-    /// refuses an OS thread or has no room for one, or green threads cannot have their own thread-locals though they were
-    /// asked for ([`Unsupported`](io::ErrorKind::Unsupported)).
+    /// A setting is out of its range, the system refuses an OS thread or has no room for one, or green threads cannot have
+    /// their own thread-locals though they were asked for ([`Unsupported`](io::ErrorKind::Unsupported)).
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.workers {
-            Some(workers) => in_range("workers", workers)?,
-            None => match from_environment("ROVING_WORKERS")? {
-                Some(workers) => in_range("ROVING_WORKERS", workers)?,
-                None => cpus::usable().clamp(1, MAX_WORKERS),
-            },
+            Some(workers) => set("workers", workers, in_range)?,
+            None => environment::WORKERS
+                .number(in_range)
+                .unwrap_or_else(|| cpus::usable().clamp(1, MAX_WORKERS)),
         };
         let max_spares = match self.max_spares {
-            Some(spares) => spares_in_range("max_spares", spares)?,
-            None => match from_environment("ROVING_MAX_SPARES")? {
-                Some(spares) => spares_in_range("ROVING_MAX_SPARES", spares)?,
-                None => spares::DEFAULT_BOUND,
-            },
+            Some(spares) => set("max_spares", spares, spares_in_range)?,
+            None => environment::MAX_SPARES
+                .number(spares_in_range)
+                .unwrap_or(spares::DEFAULT_BOUND),
         };
         let stuck_after = match self.stuck_after {
-            Some(time) => limit_in_range("stuck_after", time)?,
-            None => match time_from_environment("ROVING_STUCK_AFTER")? {
-                Some(time) => limit_in_range("ROVING_STUCK_AFTER", time)?,
-                None => Some(STUCK_AFTER),
-            },
+            Some(time) => set("stuck_after", time, limit_in_range)?,
+            None => environment::STUCK_AFTER
+                .read(|text| limit_in_range(environment::time(text)?))
+                .unwrap_or(Some(STUCK_AFTER)),
         };
         let warn_stuck = match self.warn_stuck {
-            Some(time) => limit_in_range("warn_stuck", time)?,
-            None => warn_stuck_from_environment(),
+            Some(time) => set("warn_stuck", time, limit_in_range)?,
+            None => environment::WARN_STUCK
+                .read(|text| match text {
+                    "off" => Ok(None),
+                    text => limit_in_range(environment::time(text)?),
+                })
+                .unwrap_or(WARN_STUCK),
         };
         let name = self.thread_name.as_deref().unwrap_or("roving");
         if name.contains('\0') {
@@ -317,14 +317,28 @@ impl Builder {
         if let Some(path) = self.console_path() {
             console::open(&path);
         }
-        if let Some(target) = self.dump_to.or_else(dumps_from_environment) {
+        let dump_to = self.dump_to.or_else(|| {
+            let path = environment::DUMP.path()?;
+            Some(match path.as_os_str() == "quit" {
+                true => signal::Target::StandardError,
+                false => signal::Target::File(path),
+            })
+        });
+        if let Some(target) = dump_to {
             signal::watch(target)?;
         }
         let record = match self.record {
-            Some(events) => record_in_range("record", events)?,
-            None => record_from_environment(),
+            Some(events) => set("record", events, record_in_range)?,
+            None => environment::RECORD.number(record_in_range).flatten(),
         };
-        asleep::watch(self.all_asleep.or_else(all_asleep_from_environment));
+        let all_asleep = self
+            .all_asleep
+            .or_else(|| environment::ALL_ASLEEP.one_of(&AllAsleep::ALL, AllAsleep::name));
+        asleep::watch(all_asleep);
+        let deadlocks = self
+            .deadlocks
+            .or_else(|| environment::DEADLOCKS.one_of(&Deadlocks::ALL, Deadlocks::name))
+            .unwrap_or(Deadlocks::Report);
         let plan = Plan {
             mode,
             stack_class,
@@ -336,11 +350,7 @@ impl Builder {
                 tell: stuck::tell,
             }),
             record,
-            look: self
-                .deadlocks
-                .or_else(deadlocks_from_environment)
-                .unwrap_or(Deadlocks::Report)
-                .look(),
+            look: deadlocks.look(),
         };
         start(plan, workers)
     }
@@ -351,15 +361,19 @@ impl Builder {
         if let Some(path) = &self.console {
             return Some(path.clone());
         }
-        let path = env::var_os("ROVING_CONSOLE")?;
-        (!path.is_empty()).then(|| path.into())
+        environment::CONSOLE.path()
     }
 
     /// What threads with stacks of their own stand on. Prepares the process for them.
     pub(crate) fn ground(&self) -> io::Result<(Mode, Class)> {
         let stack_size = match self.stack_size {
             Some(bytes) => bytes,
-            None => from_environment("ROVING_STACK_SIZE")?.unwrap_or(stack::DEFAULT_SIZE),
+            None => environment::STACK_SIZE
+                .number(|bytes| match Class::of(bytes, None) {
+                    Ok(_) => Ok(bytes),
+                    Err(error) => Err(error.to_string()),
+                })
+                .unwrap_or(stack::DEFAULT_SIZE),
         };
         room::is_left().map_err(|error| {
             let limits = room::limits();
@@ -375,10 +389,10 @@ impl Builder {
             ThreadLocals::Pinned | ThreadLocals::Shared => None,
         };
         let class = Class::of(stack_size, own)?;
-        if let Some(guards) = guards_from_environment()? {
+        if let Some(guards) = environment::STACK_GUARDS.one_of(Guards::LADDER, Guards::name) {
             stack::begin_with_guards(guards);
         }
-        if let Some(period) = reclaim_period_from_environment()? {
+        if let Some(period) = environment::RECLAIM_SECONDS.read(environment::seconds) {
             reclaim::set_period(period);
         }
         overflow::install_handler();
@@ -391,14 +405,15 @@ impl Builder {
     }
 
     fn mode(&self) -> io::Result<Mode> {
-        let asked = match self.thread_locals {
-            Some(asked) => Some(asked),
-            None => thread_locals_from_environment()?,
-        };
-        let migrate_always = match self.migrate_always {
-            Some(always) => always,
-            None => from_environment("ROVING_MIGRATE_ALWAYS")?.is_some_and(|n: u8| n != 0),
-        };
+        let asked = self.thread_locals.or_else(|| {
+            let both = [(ThreadLocals::Own, "own"), (ThreadLocals::Pinned, "pinned")];
+            environment::THREAD_LOCALS
+                .one_of(&both, |(_, name)| name)
+                .map(|(asked, _)| asked)
+        });
+        let migrate_always = self
+            .migrate_always
+            .unwrap_or_else(|| environment::MIGRATE_ALWAYS.flag());
         let mut refused = None;
         let thread_locals = match asked {
             Some(ThreadLocals::Own) => match tls::find(context::own_thread_pointer) {
@@ -419,7 +434,7 @@ impl Builder {
             thread_locals,
             refused,
             migrate_always,
-            report_stacks: from_environment("ROVING_STACK_REPORT")?.is_some_and(|n: u8| n != 0),
+            report_stacks: environment::STACK_REPORT.flag(),
         })
     }
 }
@@ -455,169 +470,49 @@ fn start(plan: Plan, workers: usize) -> io::Result<Runtime> {
     Ok(runtime)
 }
 
-fn in_range(what: &str, workers: usize) -> io::Result<usize> {
+/// What `check` makes of a value that the setting `name` was given.
+fn set<V: Copy + fmt::Debug, T>(
+    name: &str,
+    value: V,
+    check: impl FnOnce(V) -> Result<T, String>,
+) -> io::Result<T> {
+    check(value).map_err(|why| invalid(format!("{name} = {value:?}: {why}")))
+}
+
+fn in_range(workers: usize) -> Result<usize, String> {
     if (1..=MAX_WORKERS).contains(&workers) {
         Ok(workers)
     } else {
-        Err(invalid(format!(
-            "{what} = {workers}: a runtime has from 1 to {MAX_WORKERS} workers"
-        )))
+        Err(format!("a runtime has from 1 to {MAX_WORKERS} workers"))
     }
 }
 
-fn spares_in_range(what: &str, spares: usize) -> io::Result<usize> {
+fn spares_in_range(spares: usize) -> Result<usize, String> {
     if spares <= MAX_SPARES {
         Ok(spares)
     } else {
-        Err(invalid(format!(
-            "{what} = {spares}: a runtime has up to {MAX_SPARES} spares"
-        )))
+        Err(format!("a runtime has up to {MAX_SPARES} spares"))
     }
 }
 
 /// How long a green thread may keep its worker; `None` if for ever.
-fn limit_in_range(what: &str, time: Duration) -> io::Result<Option<Duration>> {
+fn limit_in_range(time: Duration) -> Result<Option<Duration>, String> {
     if time.is_zero() {
         Ok(None)
     } else if (SHORTEST_STUCK..=LONGEST_STUCK).contains(&time) {
         Ok(Some(time))
     } else {
-        Err(invalid(format!(
-            "{what} = {time:?}: a worker is stuck after 1 ms to 1 h, or never: 0"
-        )))
+        Err("a worker is stuck after 1 ms to 1 h, or never: 0".to_owned())
     }
 }
 
 /// How many events of each worker are kept; `None` if none.
-fn record_in_range(what: &str, events: usize) -> io::Result<Option<usize>> {
+fn record_in_range(events: usize) -> Result<Option<usize>, String> {
     if events <= MAX_RECORD {
         Ok((events > 0).then_some(events))
     } else {
-        Err(invalid(format!(
-            "{what} = {events}: up to {MAX_RECORD} events of a worker are kept"
-        )))
+        Err(format!("up to {MAX_RECORD} events of a worker are kept"))
     }
-}
-
-/// What cannot be read is told, and nothing is recorded.
-fn record_from_environment() -> Option<usize> {
-    let read = from_environment("ROVING_RECORD").and_then(|events| match events {
-        Some(events) => record_in_range("ROVING_RECORD", events),
-        None => Ok(None),
-    });
-    read.unwrap_or_else(|error| {
-        say(&format!("roving: nothing is recorded: {error}\n"));
-        None
-    })
-}
-
-fn dumps_from_environment() -> Option<signal::Target> {
-    match env::var_os("ROVING_DUMP")? {
-        unset if unset.is_empty() => None,
-        quit if quit == "quit" => Some(signal::Target::StandardError),
-        file => Some(signal::Target::File(file.into())),
-    }
-}
-
-fn all_asleep_from_environment() -> Option<AllAsleep> {
-    let variable = "ROVING_ALL_ASLEEP";
-    let asked = parsed_from_environment(variable, AllAsleep::EXPECTED, AllAsleep::parse);
-    asked.unwrap_or_else(|error| {
-        say(&format!("roving: {error}; report is taken\n"));
-        None
-    })
-}
-
-fn deadlocks_from_environment() -> Option<Deadlocks> {
-    let variable = "ROVING_DEADLOCKS";
-    let asked = parsed_from_environment(variable, Deadlocks::EXPECTED, Deadlocks::parse);
-    asked.unwrap_or_else(|error| {
-        say(&format!("roving: {error}; report is taken\n"));
-        None
-    })
-}
-
-fn thread_locals_from_environment() -> io::Result<Option<ThreadLocals>> {
-    parsed_from_environment("ROVING_THREAD_LOCALS", "own or pinned", |text| match text {
-        "own" => Some(ThreadLocals::Own),
-        "pinned" => Some(ThreadLocals::Pinned),
-        _ => None,
-    })
-}
-
-fn guards_from_environment() -> io::Result<Option<Guards>> {
-    let names: Vec<_> = Guards::LADDER.iter().map(|guards| guards.name()).collect();
-    let expected = format!("one of {}", names.join(", "));
-    parsed_from_environment("ROVING_STACK_GUARDS", &expected, |text| {
-        let mut kinds = Guards::LADDER.iter().copied();
-        kinds.find(|guards| guards.name() == text)
-    })
-}
-
-fn reclaim_period_from_environment() -> io::Result<Option<Duration>> {
-    let expected = "a number of seconds, or 0 for never";
-    parsed_from_environment("ROVING_RECLAIM_SECONDS", expected, |text| {
-        Duration::try_from_secs_f64(text.parse().ok()?).ok()
-    })
-}
-
-fn from_environment<N: FromStr>(variable: &str) -> io::Result<Option<N>> {
-    parsed_from_environment(variable, "a whole number", |text| text.parse().ok())
-}
-
-fn parsed_from_environment<T>(
-    variable: &str,
-    expected: &str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> io::Result<Option<T>> {
-    match env::var(variable) {
-        Err(env::VarError::NotPresent) => Ok(None),
-        Err(error) => Err(invalid(format!("{variable}: {error}"))),
-        Ok(text) => match parse(text.trim()) {
-            Some(value) => Ok(Some(value)),
-            None => Err(invalid(format!("{variable}={text}: expected {expected}"))),
-        },
-    }
-}
-
-fn time_from_environment(variable: &str) -> io::Result<Option<Duration>> {
-    parsed_from_environment(variable, "a time as 10ms, 1.5s or 0", time)
-}
-
-/// What cannot be read is told, and what holds by default does.
-fn warn_stuck_from_environment() -> Option<Duration> {
-    const VARIABLE: &str = "ROVING_WARN_STUCK";
-    let expected = "a time as 100ms, 1.5s or 0, or off";
-    let parse = |text: &str| match text {
-        "off" => Some(Duration::ZERO),
-        text => time(text),
-    };
-    let read = parsed_from_environment(VARIABLE, expected, parse).and_then(|limit| match limit {
-        Some(limit) => limit_in_range(VARIABLE, limit),
-        None => Ok(WARN_STUCK),
-    });
-    read.unwrap_or_else(|error| {
-        let default = WARN_STUCK.map_or("not told".to_owned(), |limit| {
-            format!("told after {limit:?}")
-        });
-        say(&format!(
-            "roving: green threads that keep their workers are {default}: {error}\n"
-        ));
-        WARN_STUCK
-    })
-}
-
-/// A time as `10ms`, `1.5s` or `0`.
-fn time(text: &str) -> Option<Duration> {
-    let (number, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
-        (Some(millis), _) => (millis, 0.001),
-        (None, Some(seconds)) => (seconds, 1.0),
-        (None, None) => (text, 0.0),
-    };
-    let number = number.trim_end().parse::<f64>().ok();
-    let number = number.filter(|number| unit > 0.0 || *number == 0.0)?;
-    let time = Duration::try_from_secs_f64(number * unit).ok();
-    time.filter(|time| !time.is_zero() || number == 0.0)
 }
 
 fn invalid(message: String) -> io::Error {

@@ -29,6 +29,7 @@ mod cpus;
 pub(crate) mod deadlock;
 pub(crate) mod debugger;
 pub(crate) mod dump;
+mod environment;
 mod global;
 mod handle;
 pub(crate) mod leaks;

@@ -73,23 +73,16 @@ pub enum Deadlocks {
 }
 
 impl Deadlocks {
-    const ALL: [Self; 4] = [Self::Ignore, Self::Report, Self::Panic, Self::Abort];
+    pub(super) const ALL: [Self; 4] = [Self::Ignore, Self::Report, Self::Panic, Self::Abort];
 
     /// As the variable of the environment calls it.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Ignore => "off",
             Self::Report => "report",
             Self::Panic => "panic",
             Self::Abort => "abort",
         }
-    }
-
-    /// What a variable of the environment says.
-    pub(super) const EXPECTED: &str = "off, report, panic or abort";
-
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|what| what.name() == text)
     }
 
     /// How they are looked for.
