@@ -1,4 +1,4 @@
-//! What can be resolved to socket addresses. While a name is looked up, the worker's place is handed over.
+//! What can be resolved to socket addresses.
 
 use std::io;
 use std::iter;
@@ -7,13 +7,13 @@ use std::option;
 use std::slice;
 use std::vec;
 
-use roving_scheduler::blocking;
+use super::look_up::look_up;
 
 /// What can be resolved to one or more [`SocketAddr`]s. Mirrors [`std::net::ToSocketAddrs`].
 ///
 /// It has the implementations that std's has. An address that is written out is parsed where it
 /// stands; a host name is looked up by the system (`getaddrinfo`), while another OS thread runs the other green
-/// threads. A small stack will do: where little is left of it, another one is used for that.
+/// threads. A small stack will do: another green thread asks.
 ///
 /// # Examples
 ///
@@ -38,7 +38,10 @@ pub trait ToSocketAddrs {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if a string is not of the form `host:port`; those of the lookup; or there is no stack for it.
+    /// `InvalidInput` if a string is not of the form `host:port`; those of the look-up; or there is no stack for it. `TimedOut` if
+    /// a [deadline](roving_scheduler::deadline()) comes, and `Other` if the thread is cancelled: the look-up goes on by itself then,
+    /// and is of no consequence. With [pinned](roving_scheduler::ThreadLocals::Pinned) thread-locals the error may be late, since
+    /// what has begun on the worker of the look-up waits for it.
     fn to_socket_addrs(&self) -> io::Result<Self::Iter>;
 }
 
@@ -148,11 +151,6 @@ impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
         (**self).to_socket_addrs()
     }
-}
-
-fn look_up(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
-    // The C library uses up to some ten KiB of the stack, and what it asks may use more.
-    blocking::run_deep(|| std::net::ToSocketAddrs::to_socket_addrs(&(host, port)))?
 }
 
 /// Calls `f` with each address until it succeeds, and gives its last error otherwise.

@@ -12,8 +12,8 @@
 //! - Sockets come from std and go back to it, with their timeouts: `From` is there both ways.
 //! - A timeout that passes gives [`ErrorKind::WouldBlock`](std::io::ErrorKind::WouldBlock), as
 //!   std's do on Unix.
-//! - Names are looked up on helper OS threads, never on a worker: use this module's
-//!   [`ToSocketAddrs`].
+//! - While a name is looked up, the other green threads go on, and a deadline or a cancellation ends the wait: use this
+//!   module's [`ToSocketAddrs`].
 //! - The close of a socket with `SO_LINGER` waits for the peer; on a green thread only that one waits, and a
 //!   cancellation or a deadline ends its wait, but not the close. Once a socket is converted to std's, its
 //!   close blocks the worker.
@@ -70,6 +70,7 @@
 
 pub(crate) mod accept;
 mod addr;
+mod look_up;
 mod options;
 pub(crate) mod receive;
 pub(crate) mod socket;

@@ -1,0 +1,152 @@
+//! Names are looked up by the C library, and nothing ends that. So whoever may be interrupted meanwhile has another
+//! green thread ask, and waits for that.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::vec;
+
+use parking_lot::Mutex;
+use roving_scheduler::wait::{self, Interrupt, Ticket, Why};
+use roving_scheduler::{blocking, is_green, thread};
+
+/// The addresses of a host, with that port.
+#[track_caller]
+pub(super) fn look_up(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
+    if !is_green() && !wait::may_be_interrupted() {
+        return (host, port).to_socket_addrs();
+    }
+    let question = Question {
+        host: host.to_owned(),
+        port,
+    };
+    let host = question.host.clone();
+    // The C library uses up to some ten KiB of the stack, and what it asks may use more.
+    have_asked(&question, move || {
+        blocking::run_deep(|| (&*host, port).to_socket_addrs())?
+    })
+}
+
+/// Waits for what another green thread gets from `ask`, unless this one is interrupted.
+#[track_caller]
+fn have_asked<T: Send + 'static>(
+    question: &Question,
+    ask: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let answer = Arc::new(Mutex::new(None));
+    let wait = wait::begin_interruptible().why(question);
+    let (its_answer, ends) = (answer.clone(), Ends(wait.ticket()));
+    thread::Builder::new().spawn(move || {
+        let _ends = ends;
+        let told = ask();
+        *its_answer.lock() = Some(told);
+    })?;
+    wait.try_block(None).map_err(Interrupt::into_error)?;
+    let told = answer.lock().take();
+    told.unwrap_or_else(|| Err(io::Error::other("nobody was asked, since the runtime ends")))
+}
+
+/// Ends the wait for an answer when nobody asks any more, also who never did.
+struct Ends(Ticket);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.clone().fire();
+    }
+}
+
+struct Question {
+    host: String,
+    port: u16,
+}
+
+impl Why for Question {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "look-up of {}:{}", self.host, self.port)
+    }
+
+    fn in_short(&self) -> &'static str {
+        "look-up"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use roving_scheduler::sync;
+    use roving_scheduler::wait::Cancelled;
+    use roving_scheduler::{Builder, ThreadLocals, deadline};
+
+    fn question() -> Question {
+        Question {
+            host: "slow.example".to_owned(),
+            port: 7,
+        }
+    }
+
+    /// But where those that have begun on a worker wait for a call that blocks there.
+    fn everywhere(test: impl Fn() + Sync) {
+        for workers in [1, 2, 8] {
+            let runtime = Builder::new().workers(workers).build().unwrap();
+            if runtime.thread_locals() != ThreadLocals::Pinned {
+                runtime.run(&test);
+                test();
+            }
+        }
+    }
+
+    #[test]
+    fn it_ends_with_a_deadline_and_the_answer_goes_nowhere() {
+        everywhere(|| {
+            let (answer, name_server) = mpsc::channel();
+            let (asked, was_asked) = sync::mpsc::channel();
+            let in_time = deadline(Duration::from_millis(2), || {
+                have_asked(&question(), move || {
+                    asked.send(()).unwrap();
+                    blocking::run(|| name_server.recv()).map_err(io::Error::other)
+                })
+            });
+            let error = in_time.unwrap().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            was_asked.recv().unwrap();
+            answer.send(5).unwrap();
+            // It ends all the same.
+            assert!(was_asked.recv().is_err());
+        });
+    }
+
+    #[test]
+    fn it_ends_with_a_cancellation() {
+        everywhere(|| {
+            let (answer, name_server) = mpsc::channel::<()>();
+            let looks_up = thread::spawn(move || {
+                have_asked(&question(), move || {
+                    blocking::run(|| name_server.recv()).map_err(io::Error::other)
+                })
+            });
+            looks_up.cancel();
+            match looks_up.join() {
+                Ok(error) => {
+                    let error = error.unwrap_err();
+                    assert!(error.get_ref().unwrap().is::<Cancelled>());
+                }
+                // It had not begun.
+                Err(payload) => assert!(payload.is::<Cancelled>()),
+            }
+            drop(answer);
+        });
+    }
+
+    #[test]
+    fn an_answer_and_an_error_come_back() {
+        everywhere(|| {
+            assert_eq!(have_asked(&question(), || Ok(5)).unwrap(), 5);
+            let error = have_asked(&question(), || Err::<(), _>(io::Error::other("unknown")));
+            assert_eq!(error.unwrap_err().to_string(), "unknown");
+        });
+    }
+}
