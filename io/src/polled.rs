@@ -87,7 +87,7 @@ impl Source {
             let registration = waited.as_ref().or_else(|| self.first());
             let looked =
                 registration.map(|registration| (registration, registration.glance(direction)));
-            let in_vain = waited.is_none() && looked.is_some_and(|(_, glance)| glance.drained);
+            let in_vain = looked.is_some_and(|(_, glance)| glance.drained);
             let signs = Signs {
                 hung_up: waited.as_ref().is_some_and(|waited| waited.hung_up()),
                 irregular: waited.is_some() || looked.is_some_and(|(_, glance)| glance.irregular),

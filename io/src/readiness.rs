@@ -22,8 +22,9 @@
 //! # Drained
 //!
 //! A system call that moved some bytes, but fewer than it was given room for, has told that the
-//! next one would block. It *marks* the tick of its step 1 as drained, and an operation that finds
-//! its own tick marked goes straight to step 3. That is right whoever else reads meanwhile, since
+//! next one would block; so has one that found no connection to accept, or no datagram. It *marks* the tick of its step 1 as
+//! drained, and an operation that finds its own tick marked goes straight to step 3: of many who are woken for one connection,
+//! one accepts it, one finds no other, and the rest do not ask. That is right whoever else reads meanwhile, since
 //! the mark tells of the descriptor and not of the reader: after that tick was seen, the descriptor
 //! was found empty, and whatever came later moves the tick.
 //!

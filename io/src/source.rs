@@ -64,6 +64,8 @@ pub(crate) enum Attempt<T> {
     /// Done, and the next try would block unless something comes meanwhile.
     Drained(T),
     WouldBlock,
+    /// It would block, and so would any other until the next edge.
+    Empty,
 }
 
 impl<T> Attempt<T> {
@@ -81,6 +83,7 @@ impl<T> Attempt<T> {
             Self::Done(value) => Attempt::Done(f(value)),
             Self::Drained(value) => Attempt::Drained(f(value)),
             Self::WouldBlock => Attempt::WouldBlock,
+            Self::Empty => Attempt::Empty,
         }
     }
 
@@ -92,16 +95,16 @@ impl<T> Attempt<T> {
         direction: Direction,
         looked: Option<(&Arc<Registration>, Glance)>,
     ) -> Option<T> {
-        match self {
-            Self::Done(value) => Some(value),
-            Self::Drained(value) => {
-                if let Some((registration, glance)) = looked {
-                    registration.mark_drained(direction, glance.tick);
-                }
-                Some(value)
-            }
-            Self::WouldBlock => None,
+        let (value, is_drained) = match self {
+            Self::Done(value) => (Some(value), false),
+            Self::Drained(value) => (Some(value), true),
+            Self::WouldBlock => (None, false),
+            Self::Empty => (None, true),
+        };
+        if is_drained && let Some((registration, glance)) = looked {
+            registration.mark_drained(direction, glance.tick);
         }
+        value
     }
 }
 
@@ -206,15 +209,16 @@ impl Source {
         let mut hung_up = false;
         let mut has_waited = false;
         let mut time_is_up = false;
+        // Whether what is known of edges may not be all.
+        let mut must_try = false;
         // The registration to wait with, if it is not the first.
         let mut other: Option<Arc<Registration>> = None;
         loop {
             let registration = other.as_ref().or_else(|| self.first());
             let looked =
                 registration.map(|registration| (registration, registration.glance(direction)));
-            // Only an edge takes the mark of a drained one away, and not every wait ends with an
-            // edge of the first registration: its runtime may be slow, or gone.
-            let in_vain = !has_waited
+            // Only an edge takes the mark of a drained one away, and not every wait ends with one that is looked at.
+            let in_vain = !must_try
                 && looked.is_some_and(|(_, glance)| glance.drained)
                 && patience()? != Patience::None;
             let signs = Signs {
@@ -233,7 +237,10 @@ impl Source {
                 Patience::Forever => None,
             };
             let woken = match runtime_to_wait_with()? {
-                None => wait_alone(self.fd(), direction, deadline)?,
+                None => {
+                    must_try = true;
+                    wait_alone(self.fd(), direction, deadline)?
+                }
                 Some(runtime) => {
                     let mine = self.registration(runtime)?;
                     let fd = self.fd();
@@ -255,7 +262,7 @@ impl Source {
             match woken {
                 Woken::Ready { hung_up: now } => hung_up = now,
                 // What has come in time may not have been told of yet.
-                Woken::TimedOut => time_is_up = true,
+                Woken::TimedOut => (time_is_up, must_try) = (true, true),
             }
             has_waited = true;
         }

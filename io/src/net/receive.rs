@@ -47,6 +47,7 @@ fn receive_or_end<T>(
                 last => Ok(last.map(Some)),
             }
         }
+        Attempt::WouldBlock => Ok(Attempt::Empty),
         first => Ok(first.map(Some)),
     }
 }
