@@ -2,18 +2,23 @@
 #![cfg(target_os = "linux")]
 
 mod common;
+#[path = "../scheduler/tests/common/executors.rs"]
+mod executors;
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use common::{everywhere, on_each_mode, on_every_kind, pattern};
+use executors::in_each_executor;
 use roving::net::{SocketAddr, UdpSocket};
 use roving::os::linux::net::{RecvDatagram, SendDatagram, UdpSocketExt};
-use roving::{deadline, go, thread};
+use roving::{block_on, deadline, go, thread};
 
 fn socket_at(address: &str) -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind(address).unwrap();
@@ -215,6 +220,88 @@ fn timeouts_modes_and_deadlines_end_a_wait() {
     });
 }
 
+/// Many on both sides wait again and again: there is room for few.
+#[test]
+fn futures_receive_and_send_batches() {
+    const DATAGRAMS: usize = 300;
+    in_each_executor(|| async {
+        let (near, far) = narrow_pair();
+        // None of these is for futures.
+        for socket in [&near, &far] {
+            let short = Some(Duration::from_nanos(1));
+            socket.set_read_timeout(short).unwrap();
+            socket.set_write_timeout(short).unwrap();
+            socket.set_nonblocking(true).unwrap();
+        }
+        let sends = async {
+            let data: Vec<_> = (0..DATAGRAMS).map(|n| n.to_string()).collect();
+            let datagrams: Vec<_> = data
+                .iter()
+                .map(|data| SendDatagram::new(data.as_bytes()))
+                .collect();
+            let mut sent = 0;
+            while sent < DATAGRAMS {
+                let more = near.send_mmsg_async(&datagrams[sent..]).await.unwrap();
+                assert!(0 < more && more <= 32);
+                sent += more;
+            }
+            assert_eq!(near.send_mmsg_async(&[]).await.unwrap(), 0);
+        };
+        let receives = async {
+            let mut buffers = [[0; 8]; 7];
+            let mut room = buffers.each_mut().map(|buffer| RecvDatagram::new(buffer));
+            let mut received = 0;
+            while received < DATAGRAMS {
+                let most = 1 + received % 7;
+                let len = far.recv_mmsg_async(&mut room[..most]).await.unwrap();
+                assert!(0 < len && len <= most);
+                for datagram in &room[..len] {
+                    assert_eq!(datagram.data(), received.to_string().as_bytes());
+                    received += 1;
+                }
+            }
+            assert_eq!(far.recv_mmsg_async(&mut []).await.unwrap(), 0);
+        };
+        futures::join!(sends, receives);
+    });
+}
+
+#[test]
+fn futures_that_are_dropped_have_moved_nothing() {
+    everywhere(|| {
+        let (near, far) = narrow_pair();
+        let context = &mut Context::from_waker(Waker::noop());
+        for n in 0..20_u8 {
+            let mut buffers = [[0; 8]; 2];
+            let mut room = buffers.each_mut().map(|buffer| RecvDatagram::new(buffer));
+            {
+                let mut receives = pin!(far.recv_mmsg_async(&mut room));
+                assert!(receives.as_mut().poll(context).is_pending());
+            }
+            let sent = [[n], [n + 100]];
+            let datagrams = sent.each_ref().map(|data| SendDatagram::new(data));
+            assert_eq!(near.send_mmsg(&datagrams).unwrap(), 2);
+            assert_eq!(block_on(far.recv_mmsg_async(&mut room)).unwrap(), 2);
+            assert_eq!((room[0].data(), room[1].data()), (&[n][..], &[n + 100][..]));
+        }
+
+        let filler = [SendDatagram::new(b"filler"); 32];
+        near.set_nonblocking(true).unwrap();
+        let mut filled = 0;
+        while let Ok(more) = near.send_mmsg(&filler) {
+            filled += more;
+        }
+        {
+            let lost = [SendDatagram::new(b"is not sent")];
+            let mut sends = pin!(near.send_mmsg_async(&lost));
+            assert!(sends.as_mut().poll(context).is_pending());
+        }
+        assert_eq!(receive(&far, 7, filled).len(), filled);
+        near.send(b"is").unwrap();
+        assert_eq!(receive(&far, 7, 1)[0].0, b"is");
+    });
+}
+
 #[test]
 fn an_error_comes_with_the_datagram_that_has_it() {
     everywhere(|| {
@@ -227,6 +314,8 @@ fn an_error_comes_with_the_datagram_that_has_it() {
         let error = client.send_mmsg(&datagrams[2..]).unwrap_err();
         // EMSGSIZE
         assert_eq!(error.raw_os_error(), Some(90));
+        let error = block_on(client.send_mmsg_async(&datagrams[2..])).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(90));
         assert_eq!(client.send_mmsg(&datagrams[3..]).unwrap(), 1);
         assert_eq!(receive(&server, 8, 3).len(), 3);
 
@@ -235,6 +324,9 @@ fn an_error_comes_with_the_datagram_that_has_it() {
         let error = file.recv_mmsg(&mut [RecvDatagram::new(&mut buffer)]);
         // ENOTSOCK
         assert_eq!(error.unwrap_err().raw_os_error(), Some(88));
+        let mut room = [RecvDatagram::new(&mut buffer)];
+        let error = block_on(file.recv_mmsg_async(&mut room)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(88));
         assert_eq!(file.gro().unwrap_err().raw_os_error(), Some(88));
         assert_eq!(file.set_gro(true).unwrap_err().raw_os_error(), Some(88));
     });

@@ -511,7 +511,7 @@ impl UdpSocket {
     pub async fn recv_async(&self, buf: &mut [u8]) -> io::Result<usize> {
         let fd = self.source.fd();
         let attempt = || try_recv(fd, buf, RecvFlags::empty());
-        let received = receive_async(&self.source, attempt).await?;
+        let received = self.receive_async(attempt).await?;
         Ok(received.unwrap_or_default())
     }
 
@@ -524,7 +524,7 @@ impl UdpSocket {
     pub async fn recv_from_async(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let fd = self.source.fd();
         let attempt = || try_recv_from(fd, buf, RecvFlags::empty());
-        let received = receive_async(&self.source, attempt).await?;
+        let received = self.receive_async(attempt).await?;
         let (received, address) = received.unwrap_or_default();
         Ok((received, socket::to_std(address)?))
     }
@@ -539,8 +539,7 @@ impl UdpSocket {
     /// As [`send`](Self::send).
     pub async fn send_async(&self, buf: &[u8]) -> io::Result<usize> {
         let fd = self.source.fd();
-        let attempt = |_| try_send(fd, buf);
-        self.source.operate_async(Direction::Write, attempt).await
+        self.send_with_async(|| try_send(fd, buf)).await
     }
 
     /// Sends a datagram to an address: [`send_to`](Self::send_to) as a future, in any executor. See
@@ -553,8 +552,7 @@ impl UdpSocket {
     /// Those of `sendto`.
     pub async fn send_to_async(&self, buf: &[u8], addr: &SocketAddr) -> io::Result<usize> {
         let fd = self.source.fd();
-        let attempt = |_| try_send_to(fd, buf, addr);
-        self.source.operate_async(Direction::Write, attempt).await
+        self.send_with_async(|| try_send_to(fd, buf, addr)).await
     }
 
     /// Sets whether what would wait fails with `WouldBlock` instead. Clones share it.
@@ -616,6 +614,23 @@ impl UdpSocket {
         let patience = || self.settings.patience(self.source.fd(), Direction::Write);
         self.source
             .operate(Direction::Write, patience, |_| attempt())
+    }
+
+    /// [`receive`](Self::receive) as a future.
+    pub(crate) async fn receive_async<T>(
+        &self,
+        attempt: impl FnMut() -> io::Result<Attempt<T>>,
+    ) -> io::Result<Option<T>> {
+        receive_async(&self.source, attempt).await
+    }
+
+    /// [`send_with`](Self::send_with) as a future.
+    pub(crate) async fn send_with_async<T>(
+        &self,
+        mut attempt: impl FnMut() -> io::Result<Attempt<T>>,
+    ) -> io::Result<T> {
+        let attempt = |_| attempt();
+        self.source.operate_async(Direction::Write, attempt).await
     }
 
     /// The descriptor for somebody who may duplicate it, or change what it stands for.

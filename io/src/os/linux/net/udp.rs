@@ -76,6 +76,64 @@ pub trait UdpSocketExt: sealed::Sealed {
     /// gives how many were sent; to go on from there gives the error again, if it lasts.
     fn send_mmsg(&self, datagrams: &[SendDatagram<'_>]) -> io::Result<usize>;
 
+    /// Waits for a datagram, and takes as many as there are, and room for: [`recv_mmsg`](Self::recv_mmsg) as a future, in any
+    /// executor.
+    ///
+    /// If it is dropped before it is ready, it has taken no datagram. The socket's [timeout](UdpSocket::set_read_timeout) and its
+    /// [mode](UdpSocket::set_nonblocking) have no effect on it.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_mmsg`](Self::recv_mmsg).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use roving::block_on;
+    /// use roving::net::UdpSocket;
+    /// use roving::os::linux::net::{RecvDatagram, SendDatagram, UdpSocketExt};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = UdpSocket::bind("127.0.0.1:0")?;
+    /// let client = UdpSocket::bind("127.0.0.1:0")?;
+    /// client.connect(server.local_addr()?)?;
+    /// block_on(async {
+    ///     let questions = [&b"one"[..], b"two", b"three"].map(SendDatagram::new);
+    ///     let mut sent = 0;
+    ///     while sent < questions.len() {
+    ///         sent += client.send_mmsg_async(&questions[sent..]).await?;
+    ///     }
+    ///     let mut buffers = [[0; 1500]; 8];
+    ///     let mut datagrams = buffers.each_mut().map(|buffer| RecvDatagram::new(buffer));
+    ///     let mut received = 0;
+    ///     while received < questions.len() {
+    ///         received += server.recv_mmsg_async(&mut datagrams[received..]).await?;
+    ///     }
+    ///     assert_eq!(datagrams[2].data(), b"three");
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    fn recv_mmsg_async(
+        &self,
+        datagrams: &mut [RecvDatagram<'_>],
+    ) -> impl Future<Output = io::Result<usize>> + Send;
+
+    /// Sends datagrams in their order, as many as there is room for, as soon as there is some for the first: a
+    /// [`send_mmsg`](Self::send_mmsg) as a future, in any executor. Gives their number, which is up to 32; unlike the blocking
+    /// call it may leave some for the next.
+    ///
+    /// If it is dropped before it is ready, it has sent none. The socket's [timeout](UdpSocket::set_write_timeout) and its
+    /// [mode](UdpSocket::set_nonblocking) have no effect on it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_mmsg`](Self::send_mmsg).
+    fn send_mmsg_async(
+        &self,
+        datagrams: &[SendDatagram<'_>],
+    ) -> impl Future<Output = io::Result<usize>> + Send;
+
     /// Sets whether the system may put datagrams of one sender and of one size together
     /// (`UDP_GRO`).
     ///
@@ -101,14 +159,7 @@ impl UdpSocketExt for UdpSocket {
         if datagrams.is_empty() {
             return Ok(0);
         }
-        let most = datagrams.len().min(MOST);
-        let received = self.receive(|| {
-            match try_recv(self.as_fd(), &mut datagrams[..most]) {
-                // It stops early where there is no other.
-                Ok(received) if received < most => Ok(Attempt::Drained(received)),
-                result => Attempt::of(result),
-            }
-        })?;
+        let received = self.receive(|| attempt_recv(self.as_fd(), datagrams))?;
         Ok(received.unwrap_or_default())
     }
 
@@ -117,14 +168,30 @@ impl UdpSocketExt for UdpSocket {
         let mut sent = 0;
         while sent < datagrams.len() {
             let rest = &datagrams[sent..];
-            let most = &rest[..rest.len().min(MOST)];
-            match self.send_with(|| Attempt::of(try_send(self.as_fd(), most))) {
+            match self.send_with(|| attempt_send(self.as_fd(), rest)) {
                 Ok(more) => sent += more,
                 Err(error) if sent == 0 => return Err(error),
                 Err(_) => break,
             }
         }
         Ok(sent)
+    }
+
+    async fn recv_mmsg_async(&self, datagrams: &mut [RecvDatagram<'_>]) -> io::Result<usize> {
+        if datagrams.is_empty() {
+            return Ok(0);
+        }
+        let attempt = || attempt_recv(self.as_fd(), datagrams);
+        let received = self.receive_async(attempt).await?;
+        Ok(received.unwrap_or_default())
+    }
+
+    async fn send_mmsg_async(&self, datagrams: &[SendDatagram<'_>]) -> io::Result<usize> {
+        if datagrams.is_empty() {
+            return Ok(0);
+        }
+        let attempt = || attempt_send(self.as_fd(), datagrams);
+        self.send_with_async(attempt).await
     }
 
     fn set_gro(&self, gro: bool) -> io::Result<()> {
@@ -256,6 +323,25 @@ impl<'a> SendDatagram<'a> {
             ..self
         }
     }
+}
+
+/// Receives what there is. There is room for one at least.
+fn attempt_recv(
+    fd: BorrowedFd<'_>,
+    datagrams: &mut [RecvDatagram<'_>],
+) -> io::Result<Attempt<usize>> {
+    let most = datagrams.len().min(MOST);
+    match try_recv(fd, &mut datagrams[..most]) {
+        // It stops early where there is no other.
+        Ok(received) if received < most => Ok(Attempt::Drained(received)),
+        result => Attempt::of(result),
+    }
+}
+
+/// Sends the first ones. There is one at least.
+fn attempt_send(fd: BorrowedFd<'_>, datagrams: &[SendDatagram<'_>]) -> io::Result<Attempt<usize>> {
+    let most = datagrams.len().min(MOST);
+    Attempt::of(try_send(fd, &datagrams[..most]))
 }
 
 /// Receives as many as there are. There is at least one in `datagrams`, and at most [`MOST`].
