@@ -232,6 +232,12 @@ fn another_epoll() {
     });
 }
 
+fn send_urgent(socket: &impl AsRawFd) {
+    // SAFETY: it reads one byte.
+    let sent = unsafe { libc::send(socket.as_raw_fd(), b"!".as_ptr().cast(), 1, libc::MSG_OOB) };
+    assert_eq!(sent, 1);
+}
+
 #[test]
 fn urgent_data_is_of_priority() {
     everywhere(|| {
@@ -246,10 +252,7 @@ fn urgent_data_is_of_priority() {
         assert!(idle);
         let sends = std::thread::spawn(move || {
             std::thread::yield_now();
-            // SAFETY: it reads one byte.
-            let sent =
-                unsafe { libc::send(far.as_raw_fd(), b"!".as_ptr().cast(), 1, libc::MSG_OOB) };
-            assert_eq!(sent, 1);
+            send_urgent(&far);
             far
         });
         near.wait_priority().unwrap();
@@ -353,6 +356,56 @@ fn in_futures() {
         let writes = events.write_with_async(|mut events| events.write(&3u64.to_ne_bytes()));
         let (read, written) = futures::join!(reads, writes);
         assert_eq!((read.unwrap(), written.unwrap()), (3, 8));
+    });
+}
+
+#[test]
+fn futures_wait_and_take_nothing() {
+    for flags in [libc::EFD_NONBLOCK, 0] {
+        in_each_executor(|| async move {
+            let events = Watched::new(eventfd(flags)).unwrap();
+            // There is room, and then there is none.
+            events.wait_writable_async().await.unwrap();
+            add(events.get_ref(), u64::MAX - 1);
+            events.wait_readable_async().await.unwrap();
+            let has_room = AtomicUsize::new(0);
+            let writes = async {
+                events.wait_writable_async().await.unwrap();
+                assert_eq!(has_room.load(Ordering::Relaxed), 1);
+            };
+            let reads = async {
+                // It is still there.
+                events.wait_readable_async().await.unwrap();
+                has_room.store(1, Ordering::Relaxed);
+                assert_eq!(take(&events), u64::MAX - 1);
+            };
+            futures::join!(writes, reads);
+
+            let first = events.wait_readable_async();
+            let others = futures::future::join_all((0..5).map(|_| events.wait_readable_async()));
+            let adds = async { add(events.get_ref(), 1) };
+            let (first, others, ()) = futures::join!(first, others, adds);
+            first.unwrap();
+            others.into_iter().for_each(|one| one.unwrap());
+            assert_eq!(take(&events), 1);
+        });
+    }
+}
+
+#[test]
+fn futures_wait_for_urgent_data() {
+    in_each_executor(|| async {
+        let (near, far) = connection();
+        let near = Watched::new(OwnedFd::from(near)).unwrap();
+        let waits = near.wait_priority_async();
+        let sends = async {
+            // What is not urgent ends no such wait.
+            (&far).write_all(b"x").unwrap();
+            near.wait_readable_async().await.unwrap();
+            send_urgent(&far);
+        };
+        let (waited, ()) = futures::join!(waits, sends);
+        waited.unwrap();
     });
 }
 

@@ -189,23 +189,73 @@ impl<T> Watched<T> {
         self.wait(Direction::Priority)
     }
 
-    /// [`read_with`](Self::read_with) as a future, in any executor. It makes no use of `f` before there is something to read, and
-    /// none after it has been dropped.
+    /// [`read_with`](Self::read_with) as a future, in any executor. It calls `f` when it is polled, first to try, and no more once it
+    /// has been dropped: if `f` takes something only where it does not fail, nothing is lost then.
     ///
     /// # Errors
     ///
-    /// Those of `f`.
+    /// Those of `f`; those of the IO driver, if there are no descriptors left for it.
     pub async fn read_with_async<R>(&self, f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         self.with_async(Direction::Read, f).await
     }
 
-    /// [`write_with`](Self::write_with) as a future, in any executor.
+    /// [`write_with`](Self::write_with) as a future, in any executor. See [`read_with_async`](Self::read_with_async).
     ///
     /// # Errors
     ///
-    /// Those of `f`.
+    /// As those of `read_with_async`.
     pub async fn write_with_async<R>(&self, f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         self.with_async(Direction::Write, f).await
+    }
+
+    /// Waits until there is something to read, or the end: [`wait_readable`](Self::wait_readable) as a future, in any executor.
+    ///
+    /// It takes nothing, so it may be dropped at any time.
+    ///
+    /// # Errors
+    ///
+    /// Those of the IO driver, if there are no descriptors left for it.
+    ///
+    /// # Examples
+    ///
+    #[cfg_attr(target_os = "linux", doc = "```")]
+    #[cfg_attr(not(target_os = "linux"), doc = "```ignore")]
+    /// use roving::block_on;
+    /// use roving::io::Watched;
+    /// use rustix::event::{EventfdFlags, eventfd};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let events = Watched::new(eventfd(0, EventfdFlags::NONBLOCK)?)?;
+    /// block_on(async {
+    ///     events.wait_writable_async().await?;
+    ///     rustix::io::write(events.get_ref(), &3u64.to_ne_bytes())?;
+    ///     events.wait_readable_async().await
+    /// })
+    /// # }
+    /// ```
+    pub async fn wait_readable_async(&self) -> io::Result<()> {
+        self.wait_async(Direction::Read).await
+    }
+
+    /// Waits until something can be written, or there is an error: [`wait_writable`](Self::wait_writable) as a future. See
+    /// [`wait_readable_async`](Self::wait_readable_async).
+    ///
+    /// # Errors
+    ///
+    /// As those of `wait_readable_async`.
+    pub async fn wait_writable_async(&self) -> io::Result<()> {
+        self.wait_async(Direction::Write).await
+    }
+
+    /// Waits until there is something of [priority](Self::priority): [`wait_priority`](Self::wait_priority) as a future. See
+    /// [`wait_readable_async`](Self::wait_readable_async).
+    ///
+    /// # Errors
+    ///
+    /// As those of `wait_readable_async`.
+    #[cfg(target_os = "linux")]
+    pub async fn wait_priority_async(&self) -> io::Result<()> {
+        self.wait_async(Direction::Priority).await
     }
 
     #[track_caller]
@@ -262,13 +312,21 @@ impl<T> Watched<T> {
     #[track_caller]
     fn wait(&self, direction: Direction) -> io::Result<()> {
         let patience = || Ok(Patience::Forever);
-        self.source.operate(direction, patience, |_| {
-            let ready = is_ready(self.source.fd(), direction.events())?;
-            Ok(if ready {
-                Attempt::Done(())
-            } else {
-                Attempt::WouldBlock
-            })
+        self.source
+            .operate(direction, patience, |_| self.look(direction))
+    }
+
+    async fn wait_async(&self, direction: Direction) -> io::Result<()> {
+        let look = |_| self.look(direction);
+        self.source.operate_async(direction, look).await
+    }
+
+    /// Whether it is ready.
+    fn look(&self, direction: Direction) -> io::Result<Attempt<()>> {
+        Ok(if self.source.is_ready(direction)? {
+            Attempt::Done(())
+        } else {
+            Attempt::WouldBlock
         })
     }
 }
