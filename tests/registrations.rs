@@ -1,5 +1,5 @@
-//! What is registered with the system is not left there, whoever shares it; and what is left all the same disturbs
-//! nobody.
+//! What is registered with the system is not left there, whoever shares it; what is left all the same disturbs
+//! nobody; and a socket keeps nothing of the runtimes that it was registered with.
 //!
 //! A connection that nobody else can have is closed without being taken out of the driver, since the system does that.
 //! Each of these tests counts what the system says is registered, so each is in a process of its own.
@@ -13,9 +13,9 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use common::{WORKER_COUNTS, child, connection, is_child, run, runtime, watchdog};
-use roving::net::TcpStream;
+use roving::net::{TcpListener, TcpStream};
 use roving::os::unix::net::UnixStream;
-use roving::{Runtime, thread};
+use roving::{Runtime, deadline, thread};
 
 /// In a process of its own, calls `test` with a runtime of each size, which has its driver.
 fn with_each_runtime(name: &str, test: impl Fn(&Runtime)) {
@@ -44,6 +44,11 @@ fn registered() -> usize {
         }
     }
     count
+}
+
+/// How many descriptors this process has.
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
 /// The two ends of a connection, which both have had to wait for data, and so are registered.
@@ -196,5 +201,32 @@ fn a_descriptor_that_was_sent_along_is_taken_out() {
                 received.read_exact(&mut [0]).unwrap();
             }
         }
+    });
+}
+
+/// A socket that goes from one runtime to the next, and has waited in each of them.
+#[test]
+fn a_runtime_that_has_ended_keeps_no_descriptor() {
+    with_each_runtime("a_runtime_that_has_ended_keeps_no_descriptor", |first| {
+        let (waits, _other) = first.run(waiting_once);
+        let (listener, stream) = (TcpListener::bind("127.0.0.1:0").unwrap(), &waits);
+        let wait = || {
+            stream
+                .set_read_timeout(Some(Duration::from_millis(1)))
+                .unwrap();
+            assert!({ stream }.read(&mut [0]).is_err());
+            let accepted = deadline(Duration::from_millis(1), || listener.accept());
+            assert!(!matches!(accepted, Ok(Ok(_))));
+        };
+        let before = descriptors();
+        for workers in WORKER_COUNTS.repeat(3) {
+            let next = runtime(workers);
+            next.run(wait);
+            next.shutdown();
+            assert_eq!(descriptors(), before);
+        }
+        // Both are waited for here again, in a runtime that they know, and in one that they do not.
+        first.run(wait);
+        runtime(1).run(wait);
     });
 }

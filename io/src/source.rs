@@ -2,7 +2,8 @@
 //!
 //! A descriptor is registered with a runtime's driver when a green thread of that runtime first
 //! finds it not ready; one that is always ready, or only used on plain OS threads, never is.
-//! Registrations with several runtimes know nothing of each other: each has its own edges.
+//! Registrations with several runtimes know nothing of each other: each has its own edges. A driver belongs to its
+//! runtime alone, and ends with it, whatever is registered.
 //!
 //! A plain OS thread waits with `poll` on the one descriptor, or, if a deadline or a cancellation
 //! may end that, with the driver of the global runtime.
@@ -19,7 +20,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -54,7 +55,8 @@ impl RefUnwindSafe for Source {}
 #[derive(Debug)]
 struct Registered {
     runtime: RuntimeId,
-    driver: Arc<Driver>,
+    /// The runtime's. If that has ended, there is nothing to take out.
+    driver: Weak<Driver>,
     registration: Arc<Registration>,
 }
 
@@ -307,10 +309,11 @@ impl Source {
             .map_err(|error| while_trying("register a descriptor with the IO driver", error))?;
         let registered = Registered {
             runtime: id,
-            driver,
+            driver: Arc::downgrade(&driver),
             registration: registration.clone(),
         };
         if let Err(registered) = self.first.set(registered) {
+            others.retain(|other| other.driver.strong_count() > 0);
             others.push(registered);
         }
         Ok(registration)
@@ -343,7 +346,9 @@ impl Source {
         let first = self.first.take();
         let others = std::mem::take(self.others.get_mut());
         for registered in first.into_iter().chain(others) {
-            take_out(&registered.driver, &registered.registration, self.fd());
+            if let Some(driver) = registered.driver.upgrade() {
+                take_out(&driver, &registered.registration, self.fd());
+            }
         }
     }
 }
