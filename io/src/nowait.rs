@@ -6,12 +6,12 @@
 //!
 //! - By a flag, `RWF_NOWAIT`, which Linux knows for sockets and, since 6.4, for pipes without a name.
 //! - On a description of our own, which is non-blocking. Linux opens a pipe once more by its place in `/proc`.
-//! - By asking `poll` first. A read then takes what is there, and a write gives no more than a pipe that is ready has room for. If
-//!   another thread or process is faster, the call waits after all; therefore its worker's place is handed over. That is for what
-//!   has no other way: terminals, and what stands in for a pipe.
+//! - By asking `poll` first. A read then takes what is there, and a write gives no more than a pipe that is ready has room for, or
+//!   than a raw terminal, which has less. If another thread or process is faster, the call waits after all; therefore its worker's
+//!   place is handed over. That is for what has no other way: terminals, and what stands in for a pipe.
 //! - By handing over at once, where `poll` knows nothing: files.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{IoSlice, IoSliceMut, IsTerminal};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -23,6 +23,10 @@ use rustix::io::{Errno, readv, write, writev};
 use rustix::pipe::PIPE_BUF;
 
 use crate::buffers::total;
+
+/// What a terminal that is ready takes without waiting, unless it makes more of it. Linux gives a pseudo-terminal that has any room
+/// left 1792 bytes more.
+const TERMINAL_BUF: usize = 1024;
 
 /// How calls on one descriptor are kept from blocking, as far as that is known.
 #[derive(Debug, Default)]
@@ -94,12 +98,17 @@ impl NoWait {
             return Err(Errno::AGAIN);
         }
         let total = total(bufs);
+        let most = if fd.is_terminal() {
+            TERMINAL_BUF
+        } else {
+            PIPE_BUF
+        };
         blocking::run(|| {
-            if total <= PIPE_BUF {
+            if total <= most {
                 // Not to be torn apart.
                 writev(fd, bufs)
             } else {
-                write(fd, &first[..first.len().min(PIPE_BUF)])
+                write(fd, &first[..first.len().min(most)])
             }
         })
     }
