@@ -8,10 +8,12 @@
 //! - SIGQUIT is listened to and takes dumps
 //! - a forked child does what was done before, and may listen by itself
 //! - the handler does not run on the stack of a green thread
+//! - signals that come together do not overflow the stack on which they are handled
 //! - listeners come and go under a storm
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::pin::pin;
@@ -27,7 +29,8 @@ use common::{
 };
 use roving::channel::after;
 use roving::signal::{
-    SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, Signals, ctrl_c, ctrl_c_async,
+    SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1,
+    SIGUSR2, SIGWINCH, SIGXCPU, Signals, ctrl_c, ctrl_c_async,
 };
 use roving::{Builder, block_on, deadline, go, select, thread};
 use std::os::unix::process::ExitStatusExt;
@@ -454,6 +457,32 @@ fn handlers_do_not_run_on_green_stacks() {
             });
             interrupted.join().unwrap();
             install(SIGUSR1, libc::SIG_DFL);
+        });
+    });
+}
+
+/// They are all handled at once when they are let through, on OS threads with little room for that and on workers.
+#[test]
+fn many_come_together() {
+    const TOGETHER: [i32; 12] = [
+        SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
+        SIGWINCH, SIGXCPU,
+    ];
+
+    alone("many_come_together", || {
+        uses_global_runtime();
+        everywhere(|| {
+            let signals = Signals::new(TOGETHER).unwrap();
+            // SAFETY: zeroes are a set, which is filled and given back as it was, on the same OS thread.
+            unsafe {
+                let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+                libc::sigfillset(&raw mut all);
+                libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+                TOGETHER.into_iter().for_each(raise);
+                libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
+            }
+            let taken: BTreeSet<_> = TOGETHER.map(|_| signals.recv().unwrap()).into();
+            assert_eq!(taken, BTreeSet::from(TOGETHER));
         });
     });
 }

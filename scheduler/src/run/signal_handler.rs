@@ -1,4 +1,8 @@
 //! Handlers of signals, and those that were there before them.
+//!
+//! The alternate stack of an OS thread has room for few handlers, one above the other: for each the system saves
+//! registers there, and that of std has hardly more. Signals that come together would overflow it. So while a handler runs,
+//! all other signals wait, but for faults, which cannot.
 
 use std::ffi::{c_int, c_void};
 use std::mem::{self, MaybeUninit};
@@ -26,6 +30,16 @@ pub(crate) const SIGNALS: usize = 128;
 /// By signal, the handler that was installed where there was none.
 static SOLE: [AtomicUsize; SIGNALS] = [const { AtomicUsize::new(0) }; SIGNALS];
 
+/// What a thread causes itself, and ends it if it is blocked.
+const FAULTS: [c_int; 6] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+];
+
 /// Has `handler` called for `signal`, on the alternate stack of whoever gets it; `flags` go beside that. Gives what was
 /// done before.
 pub(crate) fn install(signal: c_int, handler: Handler, flags: c_int) -> Action {
@@ -33,8 +47,7 @@ pub(crate) fn install(signal: c_int, handler: Handler, flags: c_int) -> Action {
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     action.sa_sigaction = handler as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | flags;
-    // SAFETY: it is there.
-    unsafe { libc::sigemptyset(&mut action.sa_mask) };
+    hold_back(signal, &mut action.sa_mask);
     // It has the signature that SA_SIGINFO asks for.
     let previous = Action(action).set(signal);
     if previous.is_none()
@@ -43,6 +56,22 @@ pub(crate) fn install(signal: c_int, handler: Handler, flags: c_int) -> Action {
         sole.store(action.sa_sigaction, Ordering::Relaxed);
     }
     previous
+}
+
+/// Sets which signals wait while the handler of `signal` runs. That of a fault holds none back: it may pass it on to one that
+/// does not return.
+fn hold_back(signal: c_int, mask: &mut libc::sigset_t) {
+    // SAFETY: it is there, and these are signals.
+    unsafe {
+        if FAULTS.contains(&signal) {
+            libc::sigemptyset(mask);
+        } else {
+            libc::sigfillset(mask);
+            for fault in FAULTS {
+                libc::sigdelset(mask, fault);
+            }
+        }
+    }
 }
 
 fn sole(signal: c_int) -> Option<&'static AtomicUsize> {
