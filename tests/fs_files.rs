@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::folder::Folder;
-use common::{each_worker_count, everywhere, on_each_mode, on_each_that_moves, pattern};
+use common::{everywhere, on_each_mode, on_each_that_moves, pattern};
 use roving::fs::{self, File, OpenOptions};
 use roving::{go, thread};
 
@@ -335,25 +335,41 @@ fn an_entry_that_is_gone() {
     });
 }
 
-/// Deeper than a small stack would take.
+/// Of which std has each open meanwhile.
+const DEPTH: usize = 1_500;
+
+/// Lets this process have as many descriptors as it takes.
+fn allow_descriptors() {
+    let enough = DEPTH as libc::rlim_t + 200;
+    // SAFETY: zeroes are limits, which are asked for, and set.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
+        limit.rlim_cur = limit.rlim_cur.max(enough);
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+    }
+}
+
+/// A thread of std goes as deep, and a small stack does not.
 #[test]
 fn a_deep_directory() {
-    const DEPTH: usize = 200;
-
-    each_worker_count(|runtime| {
+    allow_descriptors();
+    let _stacks = common::stacks_returned();
+    let _watchdog = common::watchdog("");
+    let runtime = common::runtime(2);
+    runtime.run(|| {
         let folder = Folder::new();
         let path = folder.join("d/".repeat(DEPTH));
-        let spawn = thread::Builder::new().stack_size(64 << 10);
-        runtime.run(move || {
-            let all = move || {
-                fs::create_dir_all(&path).unwrap();
-                fs::write(path.join("file"), "x").unwrap();
-                fs::remove_dir_all(folder.join("d")).unwrap();
-                assert_eq!(fs::read_dir(&*folder).unwrap().count(), 0);
-            };
-            spawn.spawn(all).unwrap().join().unwrap();
-        });
+        let all = move || {
+            fs::create_dir_all(&path).unwrap();
+            fs::write(path.join("file"), "x").unwrap();
+            fs::remove_dir_all(folder.join("d")).unwrap();
+            assert_eq!(fs::read_dir(&*folder).unwrap().count(), 0);
+        };
+        let small = thread::Builder::new().stack_size(64 << 10);
+        small.spawn(all).unwrap().join().unwrap();
     });
+    runtime.shutdown();
 }
 
 #[test]
@@ -443,6 +459,7 @@ fn conversions_keep_the_cursor() {
 /// A thread that finds everything in the cache lets others run now and then.
 #[test]
 fn who_never_waits_lets_others_run() {
+    let _stacks = common::stacks_returned();
     let runtime = common::lone_worker();
     let _watchdog = common::watchdog("");
     runtime.run(|| {

@@ -58,6 +58,16 @@ pub fn run_deep<T>(f: impl FnOnce() -> T) -> io::Result<T> {
     run(|| deep::call(f))
 }
 
+/// The same for what goes as deep as what it is given, on a stack of as many bytes as std gives its threads.
+///
+/// # Errors
+///
+/// There is no stack to borrow.
+#[doc(hidden)]
+pub fn run_as_deep_as_std<T>(f: impl FnOnce() -> T) -> io::Result<T> {
+    run(|| deep::call_with(2 << 20, f))
+}
+
 /// While there is one, the place of whatever worker runs the current thread is handed over.
 ///
 /// It is the thread that has begun and not the worker: if it suspends meanwhile, it may go on with another

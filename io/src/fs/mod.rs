@@ -120,7 +120,7 @@ pub fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
 pub fn remove_dir_all<P: AsRef<Path>>(path: P) -> io::Result<()> {
     let path = path.as_ref();
     // Each directory in another takes some of the stack.
-    blocking::run_deep(|| std::fs::remove_dir_all(path))?
+    blocking::run_as_deep_as_std(|| std::fs::remove_dir_all(path))?
 }
 
 /// Removes a file: its name, and the file itself once nobody has it open under any name.

@@ -17,8 +17,17 @@ const ENOUGH: usize = 128 << 10;
 ///
 /// The system has no stack.
 pub(crate) fn call<T>(f: impl FnOnce() -> T) -> io::Result<T> {
+    call_with(ENOUGH, f)
+}
+
+/// The same, where there are `room` bytes.
+///
+/// # Errors
+///
+/// The system has no stack.
+pub(crate) fn call_with<T>(room: usize, f: impl FnOnce() -> T) -> io::Result<T> {
     let here = 0_u8;
-    let lowest = (&raw const here).addr() - ENOUGH;
+    let lowest = (&raw const here).addr().saturating_sub(room);
     let is_there = context::with_running(|waiter| {
         let own_stack = waiter.own_stack()?;
         // SAFETY: it is the current thread.
@@ -27,7 +36,7 @@ pub(crate) fn call<T>(f: impl FnOnce() -> T) -> io::Result<T> {
     });
     match is_there.flatten() {
         // Nobody knows how much is left of another stack that it runs on.
-        Some(false) => borrowed::call(ENOUGH, f),
+        Some(false) => borrowed::call(room, f),
         Some(true) | None => Ok(f()),
     }
 }
