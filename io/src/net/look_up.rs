@@ -37,11 +37,14 @@ fn have_asked<T: Send + 'static>(
     let answer = Arc::new(Mutex::new(None));
     let wait = wait::begin_interruptible().why(question);
     let (its_answer, ends) = (answer.clone(), Ends(wait.ticket()));
-    thread::Builder::new().spawn(move || {
-        let _ends = ends;
-        let told = ask();
-        *its_answer.lock() = Some(told);
-    })?;
+    // To begin one goes deep as well, in what is built without optimisation.
+    blocking::run_deep(|| {
+        thread::Builder::new().spawn(move || {
+            let _ends = ends;
+            let told = ask();
+            *its_answer.lock() = Some(told);
+        })
+    })??;
     wait.try_block(None).map_err(Interrupt::into_error)?;
     let told = answer.lock().take();
     told.unwrap_or_else(|| Err(io::Error::other("nobody was asked, since the runtime ends")))
