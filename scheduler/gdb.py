@@ -403,6 +403,9 @@ class Why:
         "thread::handle::EndOf": lambda why: why.join(),
         "thread::scope::EndOf": lambda why: "the end of a scope",
         "why::Operation": lambda why: why.operation(),
+        "net::look_up::Question": lambda why: "look-up of a name",
+        "process::child::EndOf": lambda why: "end of child %d" % struct.unpack("<I", read(why.value, 4)),
+        "signal::OneOf": lambda why: "signal",
     }
 
 

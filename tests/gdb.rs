@@ -197,7 +197,7 @@ fn hang() {
     runtime.shutdown();
 }
 
-const NAMED: usize = 7;
+const NAMED: usize = 9;
 
 /// Tells the test, if that is still there.
 fn say(what: &str) {
@@ -247,6 +247,16 @@ fn wait_in_all_ways(parked: usize) -> Vec<JoinHandle<()>> {
     ];
     let last = thread::spawn(thread::park);
     threads.push(named("joins", move || drop(last.join())));
+    threads.push(named("waits", || {
+        // It ends with this process at the latest.
+        let (input, _holds) = roving::io::pipe().unwrap();
+        let mut command = roving::process::Command::new("cat");
+        command.stdin(input).status().unwrap_err();
+    }));
+    threads.push(named("listens", || {
+        let signals = roving::signal::Signals::new([roving::signal::SIGHUP]).unwrap();
+        signals.recv().unwrap_err();
+    }));
     threads.extend((0..parked).map(|_| {
         thread::spawn(|| {
             in_steps(3);
@@ -300,6 +310,8 @@ fn assert_all_is_told(lines: &[String], parked: usize) {
         ("5 parked \"generates\"", [" park, at ", here]),
         ("6 parked \"\\\"quoted\\\"\"", [" sleep, at ", here]),
         ("7 parked \"joins\"", ["join of thread ", here]),
+        ("8 parked \"waits\"", ["end of child ", here]),
+        ("9 parked \"listens\"", ["signal, at ", here]),
         ("running \"computes\"", ["worker ", ", OS thread "]),
         ("running \"blocks\"", ["worker ", ", OS thread "]),
     ] {

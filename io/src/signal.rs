@@ -54,6 +54,7 @@ use std::iter::FusedIterator;
 use roving_scheduler::block_on;
 use roving_scheduler::channel::{Registration, Selectable, Ticket};
 use roving_scheduler::hearing::{self, Hearing};
+use roving_scheduler::wait::Why;
 use rustix::process::Signal;
 
 use crate::readiness::Direction;
@@ -65,6 +66,14 @@ macro_rules! numbers {
             #[doc = concat!("`", stringify!($name), "`: ", $what)]
             pub const $name: i32 = Signal::$number.as_raw();
         )*
+
+        /// As C calls it, if it is one of these.
+        fn name(signal: i32) -> Option<&'static str> {
+            match signal {
+                $($name => Some(stringify!($name)),)*
+                _ => None,
+            }
+        }
     };
 }
 
@@ -159,9 +168,10 @@ impl Signals {
             // The bell stays readable, and only drivers tell of edges.
             return block_on(self.recv_async());
         }
+        let why = || OneOf(&self.hearings);
         let patience = || Ok(Patience::Forever);
         self.source
-            .operate(Direction::Read, patience, |_| self.attempt())
+            .operate_for(why, Direction::Read, patience, |_| self.attempt())
     }
 
     /// Takes a signal if one has come.
@@ -209,6 +219,35 @@ impl Signals {
 
     fn check(&self) -> io::Result<()> {
         self.hearings.iter().try_for_each(Hearing::check)
+    }
+}
+
+/// What one waits for who waits for one of these.
+struct OneOf<'a>(&'a [Hearing]);
+
+impl Why for OneOf<'_> {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("no signal");
+        }
+        f.write_str("signal ")?;
+        let last = self.0.len() - 1;
+        for (place, hearing) in self.0.iter().enumerate() {
+            match place {
+                0 => {}
+                _ if place == last => f.write_str(" or ")?,
+                _ => f.write_str(", ")?,
+            }
+            match name(hearing.signal()) {
+                Some(name) => f.write_str(name)?,
+                None => write!(f, "{}", hearing.signal())?,
+            }
+        }
+        Ok(())
+    }
+
+    fn in_short(&self) -> &'static str {
+        "signal"
     }
 }
 

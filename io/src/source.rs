@@ -24,6 +24,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use roving_scheduler::wait::Why;
 use roving_scheduler::{Handle, Process, RuntimeId, is_green, wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -200,6 +201,27 @@ impl Source {
         &self,
         direction: Direction,
         patience: impl Fn() -> io::Result<Patience>,
+        attempt: impl FnMut(Signs) -> io::Result<Attempt<T>>,
+    ) -> io::Result<T> {
+        let why = || Operation {
+            direction,
+            fd: self.fd(),
+        };
+        self.operate_for(why, direction, patience, attempt)
+    }
+
+    /// The same for something that is more than the descriptor: `why` tells those who ask what is waited for.
+    ///
+    /// # Errors
+    ///
+    /// As [`operate`](Self::operate).
+    #[inline]
+    #[track_caller]
+    pub(crate) fn operate_for<T, W: Why>(
+        &self,
+        why: impl Fn() -> W,
+        direction: Direction,
+        patience: impl Fn() -> io::Result<Patience>,
         mut attempt: impl FnMut(Signs) -> io::Result<Attempt<T>>,
     ) -> io::Result<T> {
         self.operations.take_turn();
@@ -245,8 +267,7 @@ impl Source {
                 }
                 Some(runtime) => {
                     let mine = self.registration(runtime)?;
-                    let fd = self.fd();
-                    let why = Operation { direction, fd };
+                    let why = why();
                     match looked {
                         Some((registration, glance)) if Arc::ptr_eq(registration, &mine) => {
                             mine.wait(direction, glance.tick, deadline, &why)?

@@ -1,4 +1,5 @@
-//! What an operation on a descriptor waits for, told by the addresses that the system has for it.
+//! What an operation on a descriptor waits for, told by what the system knows of it: the addresses of a socket, the path of
+//! a terminal, which pipe it is.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,7 +24,7 @@ impl Why for Operation<'_> {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fd = self.fd;
         let own = getsockname(fd).ok().and_then(shown);
-        let own = own.unwrap_or_else(|| format!("descriptor {}", fd.as_raw_fd()));
+        let own = own.unwrap_or_else(|| without_address(fd));
         let peer = getpeername(fd);
         let listens = || sockopt::socket_acceptconn(fd).unwrap_or(false);
         let is_stream = || sockopt::socket_type(fd) == Ok(SocketType::STREAM);
@@ -64,4 +65,37 @@ fn shown(address: SocketAddrAny) -> Option<String> {
         return Some(format!("@{}", name.escape_ascii()));
     }
     Some(address.as_pathname()?.display().to_string())
+}
+
+/// Its path if it has one, else its number and what it is: that of a pipe is the same at both ends, and in all processes.
+fn without_address(fd: BorrowedFd<'_>) -> String {
+    let number = fd.as_raw_fd();
+    match what(fd) {
+        Some(path) if path.starts_with('/') => path,
+        Some(what) => format!("descriptor {number} ({what})"),
+        None => format!("descriptor {number}"),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn what(fd: BorrowedFd<'_>) -> Option<String> {
+    let link = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+    let link = link.display().to_string();
+    Some(match link.strip_prefix("anon_inode:") {
+        Some(kind) => kind.trim_matches(['[', ']']).to_owned(),
+        None => link,
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn what(fd: BorrowedFd<'_>) -> Option<String> {
+    use rustix::fs::FileType;
+
+    let kind = match crate::nowait::kind(fd).ok()? {
+        FileType::Fifo => "pipe",
+        FileType::Socket => "socket",
+        FileType::CharacterDevice => "device",
+        _ => return None,
+    };
+    Some(kind.to_owned())
 }

@@ -9,6 +9,7 @@ use std::process::{self, ExitStatus, Output};
 use std::task::Poll;
 
 use roving_scheduler::channel::{Registration, Selectable, Ticket};
+use roving_scheduler::wait::Why;
 use roving_scheduler::{blocking, thread};
 
 use super::ended::Ended;
@@ -100,11 +101,13 @@ impl Child {
         if let Some(status) = self.try_wait()? {
             return Ok(status);
         }
-        let ended = self.ended.source(self.std.id());
+        let child = self.std.id();
+        let ended = self.ended.source(child);
         let status = match ended.and_then(|source| source.prepare().map(|()| source)) {
             Ok(source) => {
+                let why = || EndOf(child);
                 let patience = || Ok(Patience::Forever);
-                source.operate(Direction::Read, patience, |_| attempt(&mut self.std))?
+                source.operate_for(why, Direction::Read, patience, |_| attempt(&mut self.std))?
             }
             Err(_) => blocking::run(|| self.std.wait())?,
         };
@@ -250,6 +253,20 @@ impl Child {
     fn has_ended(&mut self) {
         self.is_known = true;
         self.ended = Ended::default();
+    }
+}
+
+/// What one waits for who waits for the child of this number. Debuggers read it.
+#[repr(C)]
+struct EndOf(u32);
+
+impl Why for EndOf {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "end of child {}", self.0)
+    }
+
+    fn in_short(&self) -> &'static str {
+        "end of a child"
     }
 }
 

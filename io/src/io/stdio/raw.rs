@@ -34,7 +34,7 @@ impl Stream {
         }
     }
 
-    /// What a thread does that waits without a duplicate.
+    /// What a thread does that waits.
     fn what(self) -> &'static str {
         match self {
             Self::Stdin => "read standard input",
@@ -68,7 +68,8 @@ impl Stream {
                 Attempt::of(attempt(&nowait, fd))
             });
         };
-        source.operate(direction, patience, |_| {
+        let why = || self.what();
+        source.operate_for(why, direction, patience, |_| {
             Attempt::of(attempt(&nowait, source.fd()))
         })
     }
