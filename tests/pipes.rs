@@ -537,3 +537,27 @@ fn descriptors_run_out() {
         });
     }
 }
+
+/// A counter of events comes as an end, as standard input may be one: it is waited for, and not blocked in.
+#[cfg(target_os = "linux")]
+#[test]
+fn events_come_as_an_end() {
+    on_each_mode(|| {
+        // SAFETY: it takes numbers.
+        let events = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+        assert!(events >= 0);
+        // SAFETY: nobody else has it.
+        let mut reader = PipeReader::from(unsafe { OwnedFd::from_raw_fd(events) });
+        let mut writer = PipeWriter::from(reader.as_fd().try_clone_to_owned().unwrap());
+        let late = deadline(Duration::from_millis(1), || reader.read(&mut [0; 8]));
+        assert!(!matches!(late, Ok(Ok(_))));
+        let counts = go!(move || {
+            let mut count = [0; 8];
+            reader.read_exact(&mut count).unwrap();
+            u64::from_ne_bytes(count)
+        });
+        thread::yield_now();
+        writer.write_all(&3_u64.to_ne_bytes()).unwrap();
+        assert_eq!(counts.join().unwrap(), 3);
+    });
+}

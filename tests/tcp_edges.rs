@@ -392,3 +392,33 @@ fn a_listener_that_is_closed_resets_those_who_wait() {
         }
     });
 }
+
+/// A socket that keeps messages apart comes as a stream of TCP, as std takes it too. A read that was short tells nothing of the
+/// messages behind it.
+#[cfg(target_os = "linux")]
+#[test]
+fn messages_of_another_protocol_all_come() {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    let pair = || {
+        let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+        let (one, other) = socketpair(family, kind, SocketFlags::CLOEXEC, None).unwrap();
+        (TcpStream::from(one), TcpStream::from(other))
+    };
+    on_each_worker_count(|| {
+        let (mut reader, mut writer) = pair();
+        // The first one is waited for, and the others are there when it has come.
+        let first = go!(move || (reader.read(&mut [0; 100]).unwrap(), reader));
+        thread::yield_now();
+        for len in 1..=4 {
+            writer.write_all(&pattern(1, len)).unwrap();
+        }
+        let (len, mut reader) = first.join().unwrap();
+        assert_eq!(len, 1);
+        assert_eq!(reader.read(&mut [0; 100]).unwrap(), 2);
+        let read = roving::block_on(reader.read_async(&mut [0; 100]));
+        assert_eq!(read.unwrap(), 3);
+        let clone = reader.try_clone().unwrap();
+        assert_eq!((&clone).read(&mut [0; 100]).unwrap(), 4);
+    });
+}

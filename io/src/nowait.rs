@@ -126,8 +126,12 @@ impl NoWait {
             HAND_OVER => Ok(Way::HandOver),
             _ => {
                 let way = match kind(fd)? {
-                    FileType::Fifo | FileType::Socket | FileType::CharacterDevice => flagged::WAY,
-                    _ => Way::HandOver,
+                    FileType::RegularFile
+                    | FileType::Directory
+                    | FileType::Symlink
+                    | FileType::BlockDevice => Way::HandOver,
+                    // What has no kind has no place in a folder either: events, timers, signals.
+                    _ => flagged::WAY,
                 };
                 self.set(way);
                 Ok(way)

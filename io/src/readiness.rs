@@ -32,7 +32,7 @@
 //! are ready without: the end of the stream, an error, and data that lie behind a mark of urgent
 //! data, where a read stops short. Each may share its edge with data that came before. Once an edge
 //! has told of one, the descriptor is *irregular* for good, and no try is skipped any more. Of descriptors whose
-//! system calls move a part for other reasons too, none is marked: see `Raw::A_PART_DRAINS`.
+//! system calls move a part for other reasons too, none is marked: see `Raw::a_part_drains`.
 
 use std::fmt;
 use std::io;

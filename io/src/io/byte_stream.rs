@@ -158,7 +158,9 @@ impl<S: PollWrite + ?Sized> PollWrite for Arc<S> {
 pub trait Raw: Send + Sync {
     /// Whether a system call that has moved a part of what it was given has told that the next one would block
     /// until an edge. If not, each operation tries before it waits.
-    const A_PART_DRAINS: bool = false;
+    fn a_part_drains(&self) -> bool {
+        false
+    }
 
     fn source(&self) -> &Source;
 
@@ -185,7 +187,7 @@ impl<S: Raw> PollRead for S {
         let room = buf.len();
         let source = self.source();
         source.poll_operate(pending, Direction::Read, context, |_| {
-            moved::<Self>(self.try_read(&mut *buf), room)
+            moved(self, self.try_read(&mut *buf), room)
         })
     }
 
@@ -199,7 +201,7 @@ impl<S: Raw> PollRead for S {
         let source = self.source();
         source.poll_operate(pending, Direction::Read, context, |_| {
             let read = self.try_read(&mut *buf).map(|(read, _)| read.len());
-            moved::<Self>(read, room)
+            moved(self, read, room)
         })
     }
 
@@ -213,7 +215,7 @@ impl<S: Raw> PollRead for S {
         let room = total(bufs);
         let source = self.source();
         source.poll_operate(pending, Direction::Read, context, |_| {
-            moved::<Self>(self.try_read_vectored(bufs), room)
+            moved(self, self.try_read_vectored(bufs), room)
         })
     }
 }
@@ -227,7 +229,7 @@ impl<S: Raw> PollWrite for S {
     ) -> Poll<io::Result<usize>> {
         let source = self.source();
         source.poll_operate(pending, Direction::Write, context, |_| {
-            moved::<Self>(self.try_write(buf), buf.len())
+            moved(self, self.try_write(buf), buf.len())
         })
     }
 
@@ -241,7 +243,7 @@ impl<S: Raw> PollWrite for S {
         let total = total(bufs);
         let source = self.source();
         source.poll_operate(pending, Direction::Write, context, |_| {
-            moved::<Self>(self.try_write_vectored(bufs), total)
+            moved(self, self.try_write_vectored(bufs), total)
         })
     }
 
@@ -251,12 +253,13 @@ impl<S: Raw> PollWrite for S {
 }
 
 /// What came of a try to move `all` bytes.
-pub(crate) fn moved<S: Raw + ?Sized>(
+pub(crate) fn moved(
+    stream: &(impl Raw + ?Sized),
     result: Result<usize, Errno>,
     all: usize,
 ) -> io::Result<Attempt<usize>> {
     match result {
-        Ok(part) if S::A_PART_DRAINS && 0 < part && part < all => Ok(Attempt::Drained(part)),
+        Ok(part) if 0 < part && part < all && stream.a_part_drains() => Ok(Attempt::Drained(part)),
         result => Attempt::of(result),
     }
 }

@@ -65,7 +65,7 @@ fn receive_with<S: Stream + ?Sized>(
     stream.source().operate(
         Direction::Read,
         || stream.patience(Direction::Read),
-        |_| moved::<S>(try_read(), room),
+        |_| moved(stream, try_read(), room),
     )
 }
 

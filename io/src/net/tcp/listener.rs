@@ -56,6 +56,7 @@ pub(in crate::net) const BACKLOG: i32 = 4096;
 pub struct TcpListener {
     pub(super) source: Source,
     settings: Settings,
+    is_tcp: bool,
 }
 
 impl TcpListener {
@@ -95,6 +96,7 @@ impl TcpListener {
         Self {
             source: Source::fresh(fd),
             settings: Settings::default(),
+            is_tcp: true,
         }
     }
 
@@ -118,6 +120,7 @@ impl TcpListener {
         Ok(Self {
             source: self.source.try_clone()?,
             settings: self.settings.share(),
+            is_tcp: self.is_tcp,
         })
     }
 
@@ -203,9 +206,8 @@ impl TcpListener {
 
     fn accepted(&self, (accepted, address): Accepted) -> io::Result<(TcpStream, SocketAddr)> {
         let address = socket::to_std(address)?;
-        let stream =
-            TcpStream::accepted(self.source.accepted(accepted), self.settings.of_accepted());
-        Ok((stream, address))
+        let (source, settings) = (self.source.accepted(accepted), self.settings.of_accepted());
+        Ok((TcpStream::accepted(source, settings, self.is_tcp), address))
     }
 
     /// Iterates over the connections, as [`accept`](Self::accept) gives them. It never ends.
@@ -300,6 +302,7 @@ impl TcpListener {
     /// Takes a socket that comes from elsewhere.
     pub(super) fn from_fd(fd: OwnedFd) -> Self {
         Self {
+            is_tcp: super::is_tcp(&fd),
             source: Source::new(fd),
             settings: Settings::unknown(),
         }

@@ -64,6 +64,7 @@ use crate::source::{Attempt, Patience, Signs, Source};
 pub struct TcpStream {
     pub(super) source: Source,
     settings: Settings,
+    is_tcp: bool,
 }
 
 impl TcpStream {
@@ -208,11 +209,16 @@ impl TcpStream {
         Ok(Self {
             source,
             settings: Settings::default(),
+            is_tcp: true,
         })
     }
 
-    pub(super) fn accepted(source: Source, settings: Settings) -> Self {
-        Self { source, settings }
+    pub(super) fn accepted(source: Source, settings: Settings, is_tcp: bool) -> Self {
+        Self {
+            source,
+            settings,
+            is_tcp,
+        }
     }
 
     /// The address of the other end.
@@ -254,6 +260,7 @@ impl TcpStream {
         Ok(Self {
             source: self.source.try_clone()?,
             settings: self.settings.share(),
+            is_tcp: self.is_tcp,
         })
     }
 
@@ -539,6 +546,7 @@ impl TcpStream {
     /// Takes a socket that comes from elsewhere.
     pub(super) fn from_fd(fd: OwnedFd) -> Self {
         Self {
+            is_tcp: super::is_tcp(&fd),
             source: Source::new(fd),
             settings: Settings::unknown(),
         }
@@ -576,10 +584,12 @@ fn connecting(
 }
 
 impl Raw for TcpStream {
-    const A_PART_DRAINS: bool = true;
-
     fn source(&self) -> &Source {
         &self.source
+    }
+
+    fn a_part_drains(&self) -> bool {
+        self.is_tcp
     }
 
     fn try_read<B: Buffer<u8>>(&self, buf: B) -> Result<B::Output, Errno> {
