@@ -5,13 +5,16 @@
 
 use std::env;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitCode, Output};
+use std::process::{Command, ExitCode, Output, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use roving::net::{TcpListener, TcpStream};
+use roving::signal::{SIGALRM, SIGHUP, SIGTERM, Signals};
 use roving::sync::Mutex;
-use roving::{AllAsleep, Builder, Deadlocks, Runtime, blocking, channel, go, thread};
+use roving::{
+    AllAsleep, Builder, Deadlocks, Runtime, blocking, channel, go, process, select, thread,
+};
 
 const TOLD: &str = "roving: all green threads are asleep";
 const CASE: &str = "ROVING_TEST_CASE";
@@ -73,6 +76,21 @@ const CASES: &[Case] = &[
         End::Asleep(&[]),
         quiet_socket,
     ),
+    (
+        "signals to which nobody listens any more",
+        End::Asleep(&[]),
+        quiet_signals,
+    ),
+    (
+        "signals for which nobody waits",
+        End::Asleep(&[]),
+        unheard_signals,
+    ),
+    (
+        "a child that has ended, and one for which nobody waits",
+        End::Asleep(&[": park, at "]),
+        quiet_children,
+    ),
     ("a timer", End::Awake, timer),
     ("an OS thread", End::Awake, os_thread),
     (
@@ -93,6 +111,29 @@ const CASES: &[Case] = &[
         "a future that waits for a socket",
         End::Awake,
         polled_socket,
+    ),
+    ("one that listens to a signal", End::Awake, listens),
+    (
+        "an OS thread that listens to a signal",
+        End::Awake,
+        os_thread_listens,
+    ),
+    ("one that waits for a child", End::Awake, waits_for_child),
+    (
+        "an OS thread that waits for a child",
+        End::Awake,
+        os_thread_waits_for_child,
+    ),
+    ("a future that waits for a child", End::Awake, polled_child),
+    (
+        "one that waits for what a child writes",
+        End::Awake,
+        waits_for_output,
+    ),
+    (
+        "a select over a signal and a child",
+        End::Awake,
+        selects_signal_or_child,
     ),
 ];
 
@@ -181,6 +222,32 @@ fn quiet_socket(runtime: &Runtime) {
         let timeout = Duration::from_millis(10);
         let accepted = roving::deadline(timeout, || listener.accept());
         assert!(accepted.is_ok_and(|accepted| accepted.is_err()));
+        thread::park();
+    });
+}
+
+fn quiet_signals(runtime: &Runtime) {
+    runtime.run(|| {
+        let signals = Signals::new([SIGHUP, SIGTERM]).unwrap();
+        let timeout = Duration::from_millis(10);
+        let received = roving::deadline(timeout, || signals.recv());
+        assert!(received.is_ok_and(|received| received.is_err()));
+        drop(signals);
+        thread::park();
+    });
+}
+
+fn unheard_signals(runtime: &Runtime) {
+    let _signals = Signals::new([SIGHUP, SIGTERM]).unwrap();
+    runtime.run(thread::park);
+}
+
+fn quiet_children(runtime: &Runtime) {
+    runtime.run(|| {
+        assert!(process::Command::new("true").status().unwrap().success());
+        // Until this process ends.
+        let mut command = process::Command::new("cat");
+        let _child = command.stdin(Stdio::piped()).spawn().unwrap();
         thread::park();
     });
 }
@@ -287,6 +354,62 @@ fn polled_socket(runtime: &Runtime) {
     assert_eq!(read, 0);
 }
 
+/// Signals of which one comes late.
+fn late_signal() -> Signals {
+    let signals = Signals::new([SIGHUP, SIGALRM]).unwrap();
+    // SAFETY: the signal has a handler.
+    unsafe { libc::alarm(u32::try_from(LONG.as_secs()).unwrap()) };
+    signals
+}
+
+fn listens(runtime: &Runtime) {
+    let signals = late_signal();
+    runtime.run(|| assert_eq!(signals.recv().unwrap(), SIGALRM));
+}
+
+fn os_thread_listens(runtime: &Runtime) {
+    let signals = late_signal();
+    let _parked = runtime.spawn(thread::park);
+    assert_eq!(signals.recv().unwrap(), SIGALRM);
+}
+
+/// One that ends late.
+fn late_child() -> process::Command {
+    let mut child = process::Command::new("sleep");
+    child.arg(LONG.as_secs().to_string());
+    child
+}
+
+fn waits_for_child(runtime: &Runtime) {
+    runtime.run(|| assert!(late_child().status().unwrap().success()));
+}
+
+fn os_thread_waits_for_child(runtime: &Runtime) {
+    let _parked = runtime.spawn(thread::park);
+    assert!(late_child().status().unwrap().success());
+}
+
+fn polled_child(runtime: &Runtime) {
+    let _parked = runtime.spawn(thread::park);
+    let status = roving::block_on(async { late_child().status_async().await });
+    assert!(status.unwrap().success());
+}
+
+fn waits_for_output(runtime: &Runtime) {
+    runtime.run(|| assert!(late_child().output().unwrap().status.success()));
+}
+
+fn selects_signal_or_child(runtime: &Runtime) {
+    runtime.run(|| {
+        let signals = Signals::new([SIGHUP]).unwrap();
+        let mut child = late_child().spawn().unwrap();
+        select! {
+            ready(signals) => unreachable!("nobody has sent any"),
+            ready(child) => assert!(child.wait().unwrap().success()),
+        }
+    });
+}
+
 /// Runs this program for a case.
 fn child(case: &str) -> Command {
     let mut child = Command::new(env::current_exe().unwrap());
@@ -328,8 +451,7 @@ fn check_variable(variable: Option<&str>, told: usize, ended_by: libc::c_int) {
     let context = format!("{variable:?}: {}\n{said}", output.status);
     assert_eq!(said.matches(TOLD).count(), told, "{context}");
     assert_eq!(output.status.signal(), Some(ended_by), "{context}");
-    let complains =
-        "roving: ROVING_ALL_ASLEEP=nonsense: expected off, report or abort; report is taken\n";
+    let complains = "roving: ROVING_ALL_ASLEEP=nonsense: expected one of off, report, abort; ";
     assert_eq!(
         said.contains(complains),
         variable == Some("nonsense"),

@@ -122,7 +122,7 @@ fn report(outside: &Outside) {
     // A dump takes its time.
     say(&format!(
         "{asleep}, and nothing is left that could wake one: \
-         no timer, no socket, no call that blocks, no other OS thread, no handler of a signal\n",
+         no timer, no socket, no child, no signal, no call that blocks, no other OS thread\n",
     ));
     say(&format!("{}\n", dump().brief()));
 }
