@@ -456,6 +456,106 @@ fn conversions_keep_the_cursor() {
     });
 }
 
+/// Memory that is not there: what touches it in the system waits until it is [filled](Self::fill).
+#[cfg(target_os = "linux")]
+struct Missing {
+    faults: std::os::fd::OwnedFd,
+    page: usize,
+}
+
+#[cfg(target_os = "linux")]
+impl Missing {
+    const LEN: usize = 4 << 10;
+    const API: libc::c_ulong = 0xc018_aa3f;
+    const REGISTER: libc::c_ulong = 0xc020_aa00;
+    const ZERO: libc::c_ulong = 0xc020_aa04;
+
+    /// `None` where the system has no such thing, or not for everybody.
+    fn new() -> Option<Self> {
+        use std::os::fd::{FromRawFd, OwnedFd};
+
+        // SAFETY: it makes a descriptor, which nobody else has, and a mapping; the system is given what its calls ask for.
+        unsafe {
+            let faults = libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC);
+            let faults = i32::try_from(faults).ok().filter(|fd| *fd >= 0)?;
+            let faults = OwnedFd::from_raw_fd(faults);
+            let (access, kind) = (
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            );
+            let page = libc::mmap(std::ptr::null_mut(), Self::LEN, access, kind, -1, 0);
+            assert_ne!(page, libc::MAP_FAILED);
+            let missing = Self {
+                faults,
+                page: page.addr(),
+            };
+            missing.tell(Self::API, [0xaa, 0, 0, 0]);
+            missing.tell(Self::REGISTER, [page.addr() as u64, Self::LEN as u64, 1, 0]);
+            Some(missing)
+        }
+    }
+
+    fn tell(&self, request: libc::c_ulong, mut what: [u64; 4]) {
+        // SAFETY: no request takes or gives more.
+        let done = unsafe { libc::ioctl(self.faults.as_raw_fd(), request as _, &raw mut what) };
+        assert_eq!(done, 0);
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: it is mapped for as long as this process lives, and only ever read.
+        unsafe { std::slice::from_raw_parts(self.page as *const u8, Self::LEN) }
+    }
+
+    fn fill(&self) {
+        self.tell(Self::ZERO, [self.page as u64, Self::LEN as u64, 0, 0]);
+    }
+}
+
+/// Whoever wants the cursor while a call is there that takes long does not hold up others.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cursor_is_waited_for_and_others_go_on() {
+    type Use = fn(&File);
+    let uses: [Use; 5] = [
+        |mut file| assert_eq!(file.read(&mut [0]).unwrap(), 0),
+        |mut file| assert_eq!(file.read_to_end(&mut Vec::new()).unwrap(), 0),
+        |mut file| assert_eq!(file.stream_position().unwrap(), Missing::LEN as u64),
+        |file| assert_eq!(file.try_clone().unwrap().read(&mut [0]).unwrap(), 0),
+        |file| file.try_clone().unwrap().rewind().unwrap(),
+    ];
+    let _stacks = common::stacks_returned();
+    for uses_cursor in uses {
+        let Some(missing) = Missing::new() else {
+            return;
+        };
+        let _watchdog = common::watchdog("");
+        let runtime = common::lone_worker();
+        runtime.run(|| {
+            let folder = Folder::new();
+            let file = &file_of(&folder, b"");
+            let begun = AtomicBool::new(false);
+            thread::scope(|scope| {
+                let mut writer = file;
+                let missing = &missing;
+                let writes = scope.spawn(move || writer.write(missing.bytes()).unwrap());
+                // Only when it is in the system does anybody else go on.
+                thread::yield_now();
+                let begun = &begun;
+                scope.spawn(move || {
+                    begun.store(true, Ordering::Relaxed);
+                    uses_cursor(file);
+                });
+                while !begun.load(Ordering::Relaxed) {
+                    thread::yield_now();
+                }
+                missing.fill();
+                assert_eq!(writes.join().unwrap(), Missing::LEN);
+            });
+        });
+        runtime.shutdown();
+    }
+}
+
 /// A thread that finds everything in the cache lets others run now and then.
 #[test]
 fn who_never_waits_lets_others_run() {

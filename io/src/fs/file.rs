@@ -18,6 +18,7 @@ use std::mem::{self, ManuallyDrop};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
@@ -69,8 +70,8 @@ use crate::fs::{FileTimes, Metadata, OpenOptions, Permissions, TryLockError};
 pub struct File {
     end: End,
     nature: Nature,
-    /// How many operations at the cursor are in the system, or wait there for one that is.
-    at_cursor: AtomicUsize,
+    /// How many operations at the cursor are in the system, or wait there for one that is. A clone has the same cursor.
+    at_cursor: Arc<AtomicUsize>,
 }
 
 /// Where in a file something is read or written.
@@ -255,7 +256,11 @@ impl File {
     ///
     /// Those of `dup`.
     pub fn try_clone(&self) -> io::Result<Self> {
-        self.with_std(|file| file.try_clone()).map(Self::from)
+        let clone = self.with_std(|file| file.try_clone())?;
+        Ok(Self {
+            at_cursor: self.at_cursor.clone(),
+            ..Self::from(clone)
+        })
     }
 
     /// Changes the permissions of the file.
@@ -306,7 +311,7 @@ impl File {
         Self {
             end: End::new(fd),
             nature: Nature::default(),
-            at_cursor: AtomicUsize::new(0),
+            at_cursor: Arc::default(),
         }
     }
 
@@ -387,11 +392,11 @@ impl File {
 
     /// How many bytes there seem to be from the cursor to the end.
     fn bytes_left(&self) -> usize {
-        let left = self.with_std(|mut file| {
-            let end = file.metadata()?.len();
-            io::Result::Ok(end.saturating_sub(file.stream_position()?))
-        });
-        left.map_or(0, |left| usize::try_from(left).unwrap_or(usize::MAX))
+        let end = self.with_std(|file| file.metadata().map(|known| known.len()));
+        let (Ok(end), Ok(here)) = (end, (&*self).stream_position()) else {
+            return 0;
+        };
+        usize::try_from(end.saturating_sub(here)).unwrap_or(usize::MAX)
     }
 }
 
