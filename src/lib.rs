@@ -169,6 +169,50 @@ macro_rules! eprintln {
     };
 }
 
+/// Prints what an expression is and gives it back, to see it where it is used: with its place in the source, to the
+/// [standard error](io::Stderr), which may block the green thread but not its worker. Mirrors [`std::dbg!`].
+///
+/// Of several expressions it prints each and gives a tuple; of none, only the place.
+///
+/// # Panics
+///
+/// As [`print!`](crate::print!).
+///
+/// # Examples
+///
+/// ```
+/// use roving::dbg;
+///
+/// // Prints `[src/main.rs:4:19] 2 + 3 = 5`.
+/// let product = 7 * dbg!(2 + 3);
+/// assert_eq!(product, 35);
+/// ```
+#[macro_export]
+macro_rules! dbg {
+    () => {
+        $crate::eprintln!("[{}:{}:{}]", ::std::file!(), ::std::line!(), ::std::column!())
+    };
+    ($value:expr $(,)?) => {
+        // What the expression borrows from its temporaries lives as long as it would without this.
+        match $value {
+            value => {
+                $crate::eprintln!(
+                    "[{}:{}:{}] {} = {:#?}",
+                    ::std::file!(),
+                    ::std::line!(),
+                    ::std::column!(),
+                    ::std::stringify!($value),
+                    &value,
+                );
+                value
+            }
+        }
+    };
+    ($($value:expr),+ $(,)?) => {
+        ($($crate::dbg!($value)),+,)
+    };
+}
+
 /// The example in the README compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -15,7 +15,12 @@ struct Module {
     ours: &'static [&'static str],
 }
 
-const MODULES: [Module; 10] = [
+const MODULES: [Module; 11] = [
+    Module {
+        name: "std",
+        theirs: &["macros.rs"],
+        ours: &["src/lib.rs"],
+    },
     Module {
         name: "std::net",
         theirs: &[
@@ -98,7 +103,7 @@ const MODULES: [Module; 10] = [
 
 const CHAPTER: &str = "docs/std.md";
 
-/// A public item: a type, a function, or one that belongs to a type, such as `TcpStream::connect`.
+/// A public item: a type, a function, a macro, such as `print!`, or one that belongs to a type, such as `TcpStream::connect`.
 struct Item {
     name: String,
     /// Since which minor version of Rust 1. `None` if nothing says that it is stable.
@@ -166,6 +171,12 @@ fn items(source: &str) -> Vec<Item> {
                         stable_since,
                     }));
                 }
+                if let Some(name) = trimmed.strip_prefix("macro_rules! ") {
+                    items.push(Item {
+                        name: format!("{}!", identifier(name)),
+                        stable_since,
+                    });
+                }
                 for kind in ["struct", "enum", "trait", "type", "fn"] {
                     if let Some(name) = named(kind) {
                         items.push(Item {
@@ -222,7 +233,7 @@ fn rows(chapter: &str) -> Vec<(String, String, bool)> {
         };
         let spans: Vec<_> = first.split('`').skip(1).step_by(2).collect();
         if let [name] = spans[..]
-            && name.starts_with("std::")
+            && (name == "std" || name.starts_with("std::"))
         {
             module = name.to_owned();
             continue;
@@ -347,6 +358,12 @@ pub trait Trait {
 
 #[stable(feature = \"a\", since = \"1.3.0\")]
 pub use self::inner::{One, Two};
+
+#[macro_export]
+#[stable(feature = \"a\", since = \"1.4.0\")]
+macro_rules! stated {
+    () => {};
+}
 ";
     let found = items(source);
     let found: Vec<_> = found.iter().map(|i| (&*i.name, i.stable_since)).collect();
@@ -360,6 +377,7 @@ pub use self::inner::{One, Two};
             ("Trait::required", Some(2)),
             ("One", Some(3)),
             ("Two", Some(3)),
+            ("stated!", Some(4)),
         ]
     );
 }

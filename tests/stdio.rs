@@ -337,6 +337,46 @@ impl fmt::Display for Talks {
     }
 }
 
+/// The same expressions in each macro. All of it has the place at which this is used.
+macro_rules! debugged {
+    ($(($($dbg:tt)*))*) => {
+        $(
+            roving::eprintln!("--");
+            $($dbg)*!();
+            assert_eq!($($dbg)*!(2 + 3), 5);
+            let _: () = $($dbg)*!((), );
+            let owned = vec!["{}".to_owned(), "\"".to_owned()];
+            let (owned, two) = $($dbg)*!(owned, 1 + 1);
+            assert_eq!((owned.len(), two), (2, 2));
+            // What is borrowed lives on.
+            assert_eq!($($dbg)*!(String::from("temporary").as_str()).len(), 9);
+            let (one,) = $($dbg)*!((7,));
+            assert_eq!(one, 7);
+            assert_eq!($($dbg)*!({ 1 }, { 2 },), (1, 2));
+        )*
+        roving::eprintln!("--");
+    };
+}
+
+#[test]
+fn expressions_are_shown_as_by_std() {
+    with_child(
+        "expressions_are_shown_as_by_std",
+        || {
+            debugged! { (std::dbg) (roving::dbg) }
+        },
+        |mut command| {
+            let (_, stderr) = ends_well(command.spawn().unwrap());
+            let parts: Vec<_> = stderr.split("--\n").collect();
+            assert_eq!(parts.len(), 4, "{stderr}");
+            assert_eq!(parts[1], parts[2]);
+            let place = format!("[{}:", file!());
+            assert_eq!(parts[2].matches(&place).count(), 9, "{stderr}");
+            assert!(parts[2].contains("] 2 + 3 = 5\n"), "{stderr}");
+        },
+    );
+}
+
 #[test]
 fn lines_stay_together() {
     with_child(

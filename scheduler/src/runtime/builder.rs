@@ -232,9 +232,9 @@ impl Builder {
         self
     }
 
-    /// Sets what happens when all threads wait and nothing is left that could wake one: no timer, no socket
-    /// that is waited for, no [`blocking`](crate::blocking::run) call, no OS thread but those that wait in the runtime,
-    /// and no handler of a signal but the runtime's own. Within a second or two it is told on standard error,
+    /// Sets what happens when all threads wait and nothing is left that could wake one: no timer, no socket,
+    /// child or signal that is waited for, no [`blocking`](crate::blocking::run) call, no OS thread but those that wait in the
+    /// runtime, and no handler of a signal but the runtime's own. Within a second or two it is told on standard error,
     /// with a [dump](crate::dump), where nothing else is set.
     ///
     /// It holds for the whole process, and the first runtime that asks for anything decides. A program in which an OS
