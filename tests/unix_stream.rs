@@ -23,7 +23,7 @@ use common::{
 };
 use futures::future::try_join;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
-use roving::io::Async;
+use roving::io::{Async, PipeWriter, Watched, pipe, splice};
 use roving::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use roving::{CancelToken, DeadlineElapsed, block_on, channel, deadline, go, select, thread};
 
@@ -388,6 +388,42 @@ fn a_write_that_waits_meets_the_end() {
             assert!([ErrorKind::BrokenPipe, ErrorKind::ConnectionReset].contains(&kind));
             let again = (&*own).write(b"more").unwrap_err();
             assert_eq!(again.kind(), ErrorKind::BrokenPipe);
+        }
+    });
+}
+
+/// Whatever it is that writes to the stream.
+#[test]
+fn a_write_by_other_ways_meets_the_end() {
+    type Write = fn(UnixStream) -> io::Result<()>;
+    let ways: [Write; 5] = [
+        |stream| PipeWriter::from(OwnedFd::from(stream)).write_all(b"more"),
+        |stream| {
+            let (reader, mut writer) = pipe()?;
+            writer.write_all(b"more")?;
+            splice(&reader, &stream).map(drop)
+        },
+        |stream| {
+            let (from, mut peer) = UnixStream::pair()?;
+            peer.write_all(b"more")?;
+            splice(&from, &stream).map(drop)
+        },
+        |stream| Watched::new(theirs::UnixStream::from(stream))?.write_all(b"more"),
+        |stream| {
+            let stream = theirs::UnixStream::from(stream);
+            stream.set_nonblocking(true)?;
+            Watched::new(stream)?.write_all(b"more")
+        },
+    ];
+    on_every_kind(move || {
+        for write in ways {
+            let (own, peer) = UnixStream::pair().unwrap();
+            fill(&own);
+            let waits = go!(move || write(own));
+            let_others_wait();
+            peer.shutdown(Shutdown::Read).unwrap();
+            let kind = waits.join().unwrap().unwrap_err().kind();
+            assert_eq!(kind, ErrorKind::BrokenPipe);
         }
     });
 }

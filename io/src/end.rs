@@ -13,11 +13,12 @@ use std::task::{Context, Poll};
 use rustix::fs::{OFlags, fcntl_getfl};
 
 use crate::buffers::{skip, taken, taken_mut, total};
+use crate::looking::{is_unix, operate_looking};
 use crate::nowait::NoWait;
 use crate::polled::Pending;
 use crate::readiness::Direction;
 use crate::ready::Ready;
-use crate::source::{Attempt, Patience, Source};
+use crate::source::{Attempt, Patience, Signs, Source};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -70,9 +71,10 @@ impl End {
     pub(crate) fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let bufs = taken(bufs);
         let total = total(bufs);
+        let must_look = || is_unix(self.fd());
         let patience = || self.patience();
         let mut written = 0;
-        let result = self.source.operate(Direction::Write, patience, |signs| {
+        let attempt = |signs: Signs| {
             loop {
                 // To try would take the error from the next write.
                 if signs.hung_up && written > 0 {
@@ -92,7 +94,10 @@ impl End {
                     return Ok(Attempt::Done(()));
                 }
             }
-        });
+        };
+        let (source, direction) = (&self.source, Direction::Write);
+        let why = source.why(direction);
+        let result = operate_looking(source, why, direction, must_look, patience, attempt);
         match result {
             Err(error) if written == 0 => Err(error),
             _ => Ok(written),

@@ -16,6 +16,7 @@
 //! - `hyper`: what hyper asks of a runtime.
 //! - `io`: pipes, standard streams, any descriptor that tells when it is ready, and descriptors in futures.
 //! - `end`: one end of a pipe, whose open file description other processes may have too.
+//! - `looking`: writes that look now and then whether there is still somebody to write to.
 //! - `ready`: the readiness of a descriptor, for a select.
 //! - `unannounced`: what the system tells nobody of who polls.
 //! - `polled`: the loop of `source` for futures.
@@ -56,6 +57,7 @@ pub mod fs;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 pub mod io;
+mod looking;
 pub mod net;
 mod nowait;
 pub mod os;

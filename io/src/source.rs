@@ -203,11 +203,15 @@ impl Source {
         patience: impl Fn() -> io::Result<Patience>,
         attempt: impl FnMut(Signs) -> io::Result<Attempt<T>>,
     ) -> io::Result<T> {
-        let why = || Operation {
+        self.operate_for(self.why(direction), direction, patience, attempt)
+    }
+
+    /// What a wait for a direction of the descriptor is for.
+    pub(crate) fn why<'a>(&'a self, direction: Direction) -> impl Fn() -> Operation<'a> {
+        move || Operation {
             direction,
             fd: self.fd(),
-        };
-        self.operate_for(why, direction, patience, attempt)
+        }
     }
 
     /// The same for something that is more than the descriptor: `why` tells those who ask what is waited for.

@@ -233,6 +233,7 @@ mod system {
     use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with};
 
     use super::*;
+    use crate::looking::{is_unix, look, operate_looking};
     use crate::nowait::{is_ready, kind};
     use crate::source::Attempt;
 
@@ -387,17 +388,21 @@ mod system {
                 None => Err(crate::error::would_block()),
             };
         };
-        source.operate(
-            direction,
-            || side.patience(direction),
-            |_| {
-                if is_ready(side.fd(), direction.events())? {
-                    attempt()
-                } else {
-                    Ok(Attempt::WouldBlock)
-                }
-            },
-        )
+        let patience = || side.patience(direction);
+        let fd = side.fd();
+        let writes = direction == Direction::Write;
+        let must_look = || writes && is_unix(fd);
+        let attempt = |_| {
+            if is_ready(fd, direction.events())? {
+                return attempt();
+            }
+            if writes {
+                look(fd)?;
+            }
+            Ok(Attempt::WouldBlock)
+        };
+        let why = source.why(direction);
+        operate_looking(source, why, direction, must_look, patience, attempt)
     }
 
     /// What a side that is ready has room for, at most `most`. A socket that is ready has a third of its buffer free; a pipe has

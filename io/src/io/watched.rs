@@ -9,6 +9,7 @@ use roving_scheduler::blocking;
 use rustix::fs::{FileType, OFlags, fcntl_getfl};
 
 use crate::io::{PollRead, PollWrite, Sealed};
+use crate::looking::{is_unix, look, operate_looking};
 use crate::nowait::{is_ready, kind};
 use crate::polled::Pending;
 use crate::readiness::Direction;
@@ -265,8 +266,10 @@ impl<T> Watched<T> {
         mut f: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
         let patience = || Ok(Patience::Forever);
-        self.source
-            .operate(direction, patience, |_| self.attempt(direction, &mut f))
+        let must_look = || direction == Direction::Write && is_unix(self.source.fd());
+        let attempt = |_| self.attempt(direction, &mut f);
+        let (source, why) = (&self.source, self.source.why(direction));
+        operate_looking(source, why, direction, must_look, patience, attempt)
     }
 
     async fn with_async<R>(
@@ -301,6 +304,9 @@ impl<T> Watched<T> {
         } else if is_ready(self.source.fd(), direction.events())? {
             blocking::run(|| f(&self.inner))
         } else {
+            if direction == Direction::Write {
+                look(self.source.fd())?;
+            }
             return Ok(Attempt::WouldBlock);
         };
         match result {

@@ -3,23 +3,21 @@
 //! The description of a stream is in the mode that its user has set, as std's is: each system call
 //! carries a flag that makes it non-blocking.
 
-use std::cell::Cell;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use crate::buffers::{skip, taken, taken_mut, total};
 use crate::io::{Raw, moved};
+use crate::looking::operate_looking;
 use crate::readiness::Direction;
 use crate::settings::Settings;
-use crate::source::{Attempt, Patience};
+use crate::source::{Attempt, Patience, Signs};
 
 /// A stream whose blocking operations have a mode and timeouts.
 pub(crate) trait Stream: Raw {
-    /// How long a write that waits for room relies on the system to tell of all that ends its wait, before it looks
-    /// by itself. `None` where the system tells of all.
-    const LOOKS_AFTER: Option<Duration> = None;
+    /// Whether a write that waits for room [looks](crate::looking) by itself, since the system does not tell of all that ends its wait.
+    const MUST_LOOK: bool = false;
 
     fn settings(&self) -> &Settings;
 
@@ -79,54 +77,34 @@ pub(crate) fn transmit_with<S: Stream + ?Sized>(
     mut try_write: impl FnMut(usize) -> Result<usize, Errno>,
 ) -> io::Result<usize> {
     let mut sent = 0;
-    let whole = Cell::new(None);
-    let must_look = Cell::new(false);
-    let patience = || {
-        let patience = match whole.get() {
-            Some(patience) => patience,
-            None => stream.patience(Direction::Write)?,
-        };
-        whole.set(Some(patience));
-        let look = S::LOOKS_AFTER.map(|time| Instant::now() + time);
-        Ok(match (patience, look) {
-            (Patience::Forever, Some(look)) => {
-                must_look.set(true);
-                Patience::Until(look)
-            }
-            (Patience::Until(deadline), Some(look)) => {
-                must_look.set(look < deadline);
-                Patience::Until(deadline.min(look))
-            }
-            (patience, _) => patience,
-        })
-    };
-    loop {
-        let result = stream
-            .source()
-            .operate(Direction::Write, patience, |signs| {
-                // To try would take the error that ended the connection from the next write.
-                if signs.hung_up && sent > 0 {
-                    return Ok(Attempt::Done(()));
-                }
-                match try_write(sent) {
-                    Ok(more) => {
-                        sent += more;
-                        // The system takes all that it has room for, so there is none left.
-                        let all = sent == total;
-                        Ok(if all {
-                            Attempt::Done(())
-                        } else {
-                            Attempt::WouldBlock
-                        })
-                    }
-                    Err(error) => Attempt::of(Err(error)),
-                }
-            });
-        match result {
-            Err(error) if must_look.get() && error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if sent == 0 => return Err(error),
-            _ => return Ok(sent),
+    let must_look = || S::MUST_LOOK;
+    let patience = || stream.patience(Direction::Write);
+    let attempt = |signs: Signs| {
+        // To try would take the error that ended the connection from the next write.
+        if signs.hung_up && sent > 0 {
+            return Ok(Attempt::Done(()));
         }
+        match try_write(sent) {
+            Ok(more) => {
+                sent += more;
+                // The system takes all that it has room for, so there is none left.
+                let all = sent == total;
+                Ok(if all {
+                    Attempt::Done(())
+                } else {
+                    Attempt::WouldBlock
+                })
+            }
+            Err(error) => Attempt::of(Err(error)),
+        }
+    };
+    let source = stream.source();
+    let direction = Direction::Write;
+    let why = source.why(direction);
+    let result = operate_looking(source, why, direction, must_look, patience, attempt);
+    match result {
+        Err(error) if sent == 0 => Err(error),
+        _ => Ok(sent),
     }
 }
 

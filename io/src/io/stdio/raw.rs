@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, writev};
 
 use crate::buffers::{taken, taken_mut, total};
+use crate::looking::{is_unix, operate_looking};
 use crate::nowait::NoWait;
 use crate::readiness::Direction;
 use crate::source::{Attempt, Patience, Source};
@@ -69,9 +70,9 @@ impl Stream {
             });
         };
         let why = || self.what();
-        source.operate_for(why, direction, patience, |_| {
-            Attempt::of(attempt(&nowait, source.fd()))
-        })
+        let must_look = || direction == Direction::Write && is_unix(fd);
+        let attempt = |_| Attempt::of(attempt(&nowait, source.fd()));
+        operate_looking(&source, why, direction, must_look, patience, attempt)
     }
 }
 

@@ -12,8 +12,10 @@
 //!   pauses of 50 microseconds to 10 milliseconds, longer where hundreds wait. Connect a datagram socket for which that matters, and
 //!   [`send`](UnixDatagram::send): its room is told at once.
 //! - A write to a stream without room waits until the peer reads. That the peer has shut down its reading is noticed within half a
-//!   second by green and plain threads that write, and by futures when the peer reads or closes. The same goes for a
-//!   [`shutdown`](UnixStream::shutdown) of writing by another process or by a clone; one by the same value is told at once.
+//!   second by green and plain threads that write, also where the stream is an end of a pipe, a standard stream, the target of a
+//!   [`splice`](crate::io::splice) or [`Watched`](crate::io::Watched); and by futures, and who only waits for room, when the peer reads or
+//!   closes. The same goes for a [`shutdown`](UnixStream::shutdown) of writing by another process or by a clone; one by the same value
+//!   is told at once.
 //!
 //! # Examples
 //!

@@ -367,7 +367,7 @@ impl Raw for UnixStream {
 }
 
 impl Stream for UnixStream {
-    const LOOKS_AFTER: Option<Duration> = Some(Duration::from_millis(500));
+    const MUST_LOOK: bool = true;
 
     fn settings(&self) -> &Settings {
         &self.settings

@@ -1,0 +1,85 @@
+//! Writes that look now and then whether there is still somebody to write to.
+//!
+//! A poll tells nobody that a write to a stream of Unix would fail from now on, because the peer has shut down its reading or
+//! somebody has shut down the writing, as long as it has no room. A thread that blocks in the call is told. So whoever waits for
+//! room looks by itself, whatever the descriptor came as.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use roving_scheduler::wait::Why;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, getsockname, send};
+
+use crate::net::socket::SEND_FLAGS;
+use crate::readiness::Direction;
+use crate::source::{Attempt, Patience, Signs, Source};
+
+/// How long who waits relies on the system to tell of all that ends its wait.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Does what `attempt` does, as [`Source::operate_for`] does it, but tries again now and then while it waits, if it `must_look`: that is
+/// asked at most once, before the first wait, and so is `patience`.
+///
+/// # Errors
+///
+/// As [`Source::operate_for`].
+#[inline]
+#[track_caller]
+pub(crate) fn operate_looking<T, W: Why>(
+    source: &Source,
+    why: impl Fn() -> W,
+    direction: Direction,
+    must_look: impl Fn() -> bool,
+    patience: impl Fn() -> io::Result<Patience>,
+    mut attempt: impl FnMut(Signs) -> io::Result<Attempt<T>>,
+) -> io::Result<T> {
+    let whole = Cell::new(None);
+    let is_look = Cell::new(false);
+    let patience = || {
+        let (patience, must_look) = match whole.get() {
+            Some(known) => known,
+            None => (patience()?, must_look()),
+        };
+        whole.set(Some((patience, must_look)));
+        is_look.set(false);
+        if !must_look || patience == Patience::None {
+            return Ok(patience);
+        }
+        let look = Instant::now() + PAUSE;
+        is_look.set(!matches!(patience, Patience::Until(deadline) if deadline <= look));
+        Ok(if is_look.get() {
+            Patience::Until(look)
+        } else {
+            patience
+        })
+    };
+    loop {
+        match source.operate_for(&why, direction, patience, &mut attempt) {
+            Err(error) if is_look.get() && error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+    }
+}
+
+/// Whether a descriptor is a socket of Unix, which does not tell all.
+pub(crate) fn is_unix(fd: BorrowedFd<'_>) -> bool {
+    getsockname(fd).is_ok_and(|address| address.address_family() == AddressFamily::UNIX)
+}
+
+/// Looks whether a write would fail from now on, where it would wait for room otherwise.
+///
+/// # Errors
+///
+/// That of such a write.
+pub(crate) fn look(fd: BorrowedFd<'_>) -> io::Result<()> {
+    if !is_unix(fd) {
+        return Ok(());
+    }
+    match send(fd, &[], SEND_FLAGS) {
+        Err(Errno::PIPE) => Err(Errno::PIPE.into()),
+        _ => Ok(()),
+    }
+}
