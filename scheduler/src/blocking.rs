@@ -22,6 +22,9 @@ use crate::run::worker::Worker;
 /// others go on at once. It takes a fraction of a microsecond where nothing waits for the worker, else as
 /// long as it takes to wake an OS thread.
 ///
+/// With [pinned](crate::ThreadLocals::Pinned) thread-locals, green threads that have begun on the same worker wait until `f`
+/// returns: so it must not wait for what one of them does.
+///
 /// Nothing ends `f` from outside: neither a cancellation nor a deadline nor the shutdown of the runtime, which
 /// waits for it. They take effect at the next wait in Roving.
 ///

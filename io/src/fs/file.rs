@@ -186,7 +186,8 @@ impl File {
     /// **The wait is in the system.** Neither a cancellation nor a deadline nor a shutdown ends it, and it takes one of the
     /// [spares](roving_scheduler::Builder::max_spares). If more wait like that than there are, whoever has the lock may get no
     /// worker to let it go: among many threads of one process, use a [`Mutex`](roving_scheduler::sync::Mutex)
-    /// around the lock, or [`try_lock`](Self::try_lock) now and then.
+    /// around the lock, or [`try_lock`](Self::try_lock) now and then. With [pinned](roving_scheduler::ThreadLocals::Pinned)
+    /// thread-locals, green threads that have begun on the same worker wait too, and if one of them has the lock, for ever.
     ///
     /// # Errors
     ///

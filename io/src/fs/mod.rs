@@ -7,7 +7,8 @@
 //! # What waits, and how
 //!
 //! A disk cannot be polled. So a call that may have to ask it waits in the system, on the OS thread of the worker, whose
-//! place is handed over meanwhile: the other green threads go on at once. That is what
+//! place is handed over meanwhile: the other green threads go on at once, but with
+//! [pinned](roving_scheduler::ThreadLocals::Pinned) thread-locals those that have begun on that worker wait. That is what
 //! [`blocking`](fn@roving_scheduler::blocking::run) does, and it has its limits: it takes an OS thread for each call that
 //! is under way, of which there are [as many as spares](roving_scheduler::Builder::max_spares) at the most; and nothing ends such
 //! a call, neither a cancellation nor a deadline nor a shutdown, which waits for it.

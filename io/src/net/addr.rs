@@ -13,7 +13,8 @@ use super::look_up::look_up;
 ///
 /// It has the implementations that std's has. An address that is written out is parsed where it
 /// stands; a host name is looked up by the system (`getaddrinfo`), while another OS thread runs the other green
-/// threads. A small stack will do: another green thread asks.
+/// threads. A small stack will do: another green thread asks. With [pinned](roving_scheduler::ThreadLocals::Pinned)
+/// thread-locals, green threads that have begun on the worker of the look-up wait for it.
 ///
 /// # Examples
 ///
@@ -40,8 +41,7 @@ pub trait ToSocketAddrs {
     ///
     /// `InvalidInput` if a string is not of the form `host:port`; those of the look-up; or there is no stack for it. `TimedOut` if
     /// a [deadline](roving_scheduler::deadline()) comes, and `Other` if the thread is cancelled: the look-up goes on by itself then,
-    /// and is of no consequence. With [pinned](roving_scheduler::ThreadLocals::Pinned) thread-locals the error may be late, since
-    /// what has begun on the worker of the look-up waits for it.
+    /// and is of no consequence. With pinned thread-locals the error may be late.
     fn to_socket_addrs(&self) -> io::Result<Self::Iter>;
 }
 
