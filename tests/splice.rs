@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::terminal::raw_terminal;
-use common::{connection, everywhere, on_each_mode, pattern};
+use common::{connection, everywhere, on_each_mode, pattern, stacks_returned, watchdog};
 use roving::io::{self, PipeReader, PipeWriter, pipe, splice, splice_up_to};
 use roving::net::{Shutdown, TcpStream};
 use roving::{Builder, Cancelled, deadline, go, thread};
@@ -173,6 +173,8 @@ fn a_pipe_that_comes_as_a_file() {
 #[test]
 fn a_terminal_that_comes_as_a_pipe() {
     const SENT: usize = 100_000;
+    let _stacks = stacks_returned();
+    let _watchdog = watchdog("");
     let builder = Builder::new().workers(1).max_spares(0);
     builder.build().unwrap().run(|| {
         let (master, slave) = raw_terminal();
