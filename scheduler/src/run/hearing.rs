@@ -33,6 +33,9 @@ const FORBIDDEN: [c_int; 6] = [
     libc::SIGFPE,
 ];
 
+/// Those that the system ignores where nothing is said of them; to go on after a stop is not left to handlers.
+const IGNORED: [c_int; 4] = [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH];
+
 /// What this process hears.
 static EARS: PerProcess<Ears> = PerProcess::new();
 
@@ -257,7 +260,10 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
         let before = before(number);
         let is_heard = EARS.get().is_some_and(|ears| ears.hear(number));
         let left = before.map_or(Left::Nothing, |before| before.call(signal, info, context));
-        if !is_heard && left == Left::Default && Action::of(signal).is(handle) {
+        // Nothing is to be done for one that is ignored; and to take the handler away would be at the cost of whoever
+        // has begun to listen since.
+        let is_left = !is_heard && left == Left::Default && !IGNORED.contains(&signal);
+        if is_left && Action::of(signal).is(handle) {
             // SAFETY: both may be called in a handler; it is delivered when this one returns.
             unsafe {
                 libc::signal(signal, libc::SIG_DFL);
