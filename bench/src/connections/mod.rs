@@ -60,6 +60,9 @@ pub(crate) struct Options {
     /// Worker threads of each green-thread server process [default: its share of the cores]
     #[arg(long, value_name = "N")]
     workers: Option<u64>,
+    /// Threads of each server process that compute without end meanwhile
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    computing: u32,
     /// Bytes of stack of a green thread
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 10)]
     stack_size: u64,
@@ -128,6 +131,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
         },
         servers: &servers,
         workers: options.workers,
+        computing: options.computing,
         stack_size: options.stack_size,
         thread_stack_size: options.thread_stack_size,
     };
@@ -163,6 +167,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
             message_bytes: request.message,
             seconds: request.seconds,
             active: request.active,
+            computing: request.computing,
             roving_stack_bytes: request.stack_size,
             thread_stack_bytes: request.thread_stack_size,
         },

@@ -27,6 +27,7 @@ pub(super) struct Request<'a> {
     pub(super) active: Option<u32>,
     pub(super) servers: &'a [ServerKind],
     pub(super) workers: Option<u64>,
+    pub(super) computing: u32,
     pub(super) stack_size: u64,
     pub(super) thread_stack_size: u64,
 }
@@ -185,6 +186,7 @@ mod tests {
             active: None,
             servers: &[ServerKind::Roving],
             workers: None,
+            computing: 0,
             stack_size: 64 << 10,
             thread_stack_size: 16 << 10,
         }

@@ -108,8 +108,13 @@ impl<'a> Run<'a> {
             stopped_by: None,
             errors: BTreeMap::new(),
         };
-        let arguments =
-            server::Options::arguments(task.kind, run.plan.workers, task.stack_size, task.message);
+        let arguments = server::Options::arguments(
+            task.kind,
+            run.plan.workers,
+            task.computing,
+            task.stack_size,
+            task.message,
+        );
         let cpus = task.apart.then(Cpus::halves);
         for index in 0..run.plan.server_processes as usize {
             let mut command = match task.foreign {

@@ -27,6 +27,9 @@ pub(crate) struct Parameters {
     pub(crate) seconds: u64,
     /// Active connections asked for; null stands for all.
     pub(crate) active: Option<u32>,
+    /// Threads of each server process that compute without end.
+    #[serde(default)]
+    pub(crate) computing: u32,
     pub(crate) roving_stack_bytes: u64,
     pub(crate) thread_stack_bytes: u64,
 }

@@ -40,6 +40,7 @@ pub(super) fn run(
             },
             idle_seconds: if quick || request.seconds < 3 { 1 } else { 3 },
             workers: request.workers,
+            computing: request.computing,
             stack_size: match kind {
                 ServerKind::Roving => request.stack_size,
                 ServerKind::Threads => request.thread_stack_size,

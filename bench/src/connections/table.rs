@@ -37,6 +37,10 @@ pub(super) fn introduction(machine: &Machine, request: &Request<'_>, bounds: Bou
             ServerKind::Roving => format!(", workers in each: {}", plan.workers),
             ServerKind::Threads => String::new(),
         };
+        let computing = match request.computing {
+            0 => String::new(),
+            count => format!(", threads that compute in each: {count}"),
+        };
         let because = if plan.server_processes > 1 || plan.clients.len() > 1 {
             let mappings = match (kind, bounds.mappings) {
                 (ServerKind::Threads, Some(limit)) => format!(" and {} mappings", grouped(limit)),
@@ -51,7 +55,7 @@ pub(super) fn introduction(machine: &Machine, request: &Request<'_>, bounds: Bou
         };
         let _ = writeln!(
             out,
-            "{kind} at {} connections: server processes: {}{workers}, load processes: {}{because}",
+            "{kind} at {} connections: server processes: {}{workers}{computing}, load processes: {}{because}",
             grouped(request.connections.into()),
             plan.server_processes,
             plan.clients.len()

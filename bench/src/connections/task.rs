@@ -26,6 +26,8 @@ pub(crate) struct Task<'a> {
     pub(crate) seconds: u64,
     pub(crate) idle_seconds: u64,
     pub(crate) workers: Option<u64>,
+    /// Threads of a server process that compute without end.
+    pub(crate) computing: u32,
     pub(crate) stack_size: u64,
     pub(crate) bounds: Bounds,
 }

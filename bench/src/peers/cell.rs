@@ -160,6 +160,7 @@ fn measure_echo(
         message: 64,
         seconds,
         idle_seconds: u64::from(active < connections),
+        computing: 0,
         workers: Some(1),
         stack_size: 0,
         bounds: Bounds {

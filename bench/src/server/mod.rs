@@ -19,6 +19,7 @@ use clap::ValueEnum;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::hint;
 use std::io::{self, BufRead, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,6 +71,8 @@ pub(crate) struct Options {
     #[arg(long)]
     workers: usize,
     #[arg(long)]
+    computing: u32,
+    #[arg(long)]
     stack_size: usize,
     #[arg(long)]
     message: usize,
@@ -80,12 +83,14 @@ impl Options {
     pub(crate) fn arguments(
         kind: ServerKind,
         workers: u64,
+        computing: u32,
         stack_size: u64,
         message: u32,
     ) -> Vec<String> {
         let pairs = [
             ("--kind", kind.name().to_owned()),
             ("--workers", workers.to_string()),
+            ("--computing", computing.to_string()),
             ("--stack-size", stack_size.to_string()),
             ("--message", message.to_string()),
         ];
@@ -123,13 +128,13 @@ pub(crate) fn run(options: Options) -> Result<()> {
     match options.kind {
         ServerKind::Roving => serve(
             roving::Roving::start(options.workers, options.stack_size)?,
-            options.message,
+            &options,
         )?,
         ServerKind::Threads => serve(
             threads::Threads {
                 stack_size: options.stack_size,
             },
-            options.message,
+            &options,
         )?,
     }
     for line in io::stdin().lock().lines() {
@@ -144,12 +149,23 @@ pub(crate) fn run(options: Options) -> Result<()> {
 }
 
 /// Starts to serve, and reports the address.
-fn serve<K: Kind>(kind: K, message: usize) -> Result<()> {
+fn serve<K: Kind>(kind: K, options: &Options) -> Result<()> {
+    for _ in 0..options.computing {
+        kind.spawn_connection(compute)?;
+    }
+    let message = options.message;
     let listener = kind.listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let address = kind.address(&listener)?;
     kind.spawn_accept_loop(move || accept_loop(kind, &listener, message))?;
     say(&ServerReport::Listening(address));
     Ok(())
+}
+
+/// Computes without end, and lets nobody else run.
+fn compute() {
+    loop {
+        hint::spin_loop();
+    }
 }
 
 /// Accepts connections, a thread for each, until there is no room for one more.

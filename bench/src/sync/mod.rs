@@ -5,6 +5,7 @@
 //! them. A cell measures one batch a round, in a process of its own so that no peer's idle workers
 //! disturb another's turn; the rounds of all cells are interleaved.
 
+mod calls;
 mod may_coroutines;
 mod os_threads;
 mod roving;
@@ -149,6 +150,12 @@ fn rows() -> Vec<Row> {
             threads(green::scope), threads(os::scope), None, tasks!(tokio::scope), coroutines(may::scope)),
         row!("skynet", "leaf", 100_000, 0,
             threads(roving::skynet), None, None, tasks!(tokio::skynet), None),
+        row!("call that may block, in place", "call", 400_000, 400_000,
+            threads(calls::roving), threads(calls::bare), None, tasks!(calls::block_in_place), None),
+        row!("call that may block, 8 others yield", "call", 20_000, 20_000,
+            threads(calls::roving_beside_others), None, None, tasks!(calls::block_in_place_beside_others), None),
+        row!("call that may block, in a pool", "call", 50_000, 50_000,
+            threads(calls::roving), None, None, tasks!(calls::spawn_blocking), None),
         row!("lateness of 200 timers, p50", "timer", 1, 1,
             threads(|_| green::lateness(0.5)), threads(|_| os::lateness(0.5)), None, Some(Work::Async(|_| Box::pin(tokio::lateness(0.5)))), None),
         row!("lateness of 200 timers, p99", "timer", 1, 1,
@@ -354,4 +361,5 @@ const MEANING: &str = "\
 std and crossbeam run on OS threads, the others on their workers. A dash: the peer has no such operation;
 of std, no select; of tokio, neither a rendezvous nor a condition variable; skynet is not for OS threads.
 may's channels are unbounded, in the ping-pong too. Lateness is in nanoseconds after the time asked for.
+The call is getppid, by roving::blocking, tokio's block_in_place or spawn_blocking, or by nothing (std).
 ";
