@@ -52,7 +52,7 @@ fn add(events: &File, count: u64) {
 
 fn take(events: &Watched<File>) -> u64 {
     let mut count = [0; 8];
-    assert_eq!((&*events).read(&mut count).unwrap(), 8);
+    assert_eq!(events.read_with(|mut it| it.read(&mut count)).unwrap(), 8);
     u64::from_ne_bytes(count)
 }
 
@@ -105,7 +105,9 @@ fn events_in_both_modes() {
             // No room to write.
             add(events.get_ref(), u64::MAX - 1);
             let waits = events.clone();
-            let writer = go!(move || (&*waits).write(&1u64.to_ne_bytes()).unwrap());
+            let writer = go!(move || waits
+                .write_with(|mut it| it.write(&1u64.to_ne_bytes()))
+                .unwrap());
             thread::yield_now();
             assert_eq!(take(&events), u64::MAX - 1);
             assert_eq!(writer.join().unwrap(), 8);
@@ -135,14 +137,14 @@ fn changes_of_a_folder() {
         let watch =
             unsafe { libc::inotify_add_watch(inotify.as_raw_fd(), path.as_ptr(), libc::IN_CREATE) };
         checked(watch).unwrap();
-        let inotify = Watched::new(inotify).unwrap();
+        let mut inotify = Watched::new(inotify).unwrap();
         let file = folder.join("new");
         let creates = std::thread::spawn({
             let file = file.clone();
             move || File::create(file).unwrap()
         });
         let mut event = [0; 300];
-        let read = (&inotify).read(&mut event).unwrap();
+        let read = inotify.read(&mut event).unwrap();
         assert!(event[..read].windows(3).any(|name| name == b"new"));
         creates.join().unwrap();
         std::fs::remove_file(file).unwrap();
@@ -164,8 +166,8 @@ fn netlink() {
         request.extend(0x301u16.to_ne_bytes());
         request.extend([0; 12]);
         let waits = std::thread::scope(|scope| {
-            let reads = scope.spawn(|| (&socket).read(&mut [0; 1 << 16]));
-            assert_eq!((&socket).write(&request).unwrap(), 20);
+            let reads = scope.spawn(|| socket.read_with(|mut it| it.read(&mut [0; 1 << 16])));
+            assert_eq!(socket.write_with(|mut it| it.write(&request)).unwrap(), 20);
             reads.join().unwrap()
         });
         assert!(waits.unwrap() >= 16);
@@ -176,19 +178,19 @@ fn netlink() {
 fn a_terminal() {
     on_each_mode(|| {
         let (master, slave) = terminal();
-        let master = Watched::new(master).unwrap();
-        let slave = Watched::new(File::from(slave)).unwrap();
+        let mut master = Watched::new(master).unwrap();
+        let mut slave = Watched::new(File::from(slave)).unwrap();
         let types = go!(move || {
             thread::yield_now();
-            (&master).write_all(b"typed\n").unwrap();
+            master.write_all(b"typed\n").unwrap();
             let mut shown = [0; 14];
-            (&master).read_exact(&mut shown).unwrap();
+            master.read_exact(&mut shown).unwrap();
             assert_eq!(&shown, b"typed\r\nsaid\r\n\r"[..].as_ref());
         });
         let mut typed = [0; 6];
-        (&slave).read_exact(&mut typed).unwrap();
+        slave.read_exact(&mut typed).unwrap();
         assert_eq!(&typed, b"typed\n");
-        (&slave).write_all(b"said\n\n").unwrap();
+        slave.write_all(b"said\n\n").unwrap();
         types.join().unwrap();
     });
 }
@@ -407,6 +409,19 @@ fn futures_wait_for_urgent_data() {
         let (waited, ()) = futures::join!(waits, sends);
         waited.unwrap();
     });
+}
+
+/// Code that reads by reference what it is not told the type of is compiled as if there were no [`Watched`].
+#[test]
+fn a_reference_to_what_is_inferred_can_be_read() {
+    fn read<S>(mut stream: &S) -> io::Result<usize>
+    where
+        for<'a> &'a S: Read,
+    {
+        stream.read(&mut [0; 8])
+    }
+    let read: fn(&File) -> io::Result<usize> = |file| read(file);
+    assert_eq!(read(&File::open("/dev/null").unwrap()).unwrap(), 0);
 }
 
 /// Says that it has read more than there was room for.

@@ -365,7 +365,9 @@ fn takes(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(kind(fd)? == FileType::CharacterDevice)
 }
 
-impl<T> Read for &Watched<T>
+/// Not of references: from an implementation for those that asks the same of `T`, the compiler would go round in circles wherever
+/// it does not know yet whose reference can be read. Who shares it calls [`read_with`](Watched::read_with).
+impl<T> Read for Watched<T>
 where
     for<'a> &'a T: Read,
 {
@@ -380,23 +382,8 @@ where
     }
 }
 
-impl<T> Read for Watched<T>
-where
-    for<'a> &'a T: Read,
-{
-    #[track_caller]
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-
-    #[track_caller]
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
-}
-
-/// A write may write a part.
-impl<T> Write for &Watched<T>
+/// A write may write a part. Who shares it calls [`write_with`](Watched::write_with).
+impl<T> Write for Watched<T>
 where
     for<'a> &'a T: Write,
 {
@@ -413,27 +400,6 @@ where
     #[track_caller]
     fn flush(&mut self) -> io::Result<()> {
         self.write_with(|mut inner| inner.flush())
-    }
-}
-
-/// A write may write a part.
-impl<T> Write for Watched<T>
-where
-    for<'a> &'a T: Write,
-{
-    #[track_caller]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    #[track_caller]
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    #[track_caller]
-    fn flush(&mut self) -> io::Result<()> {
-        (&*self).flush()
     }
 }
 
