@@ -4,7 +4,8 @@
 //!
 //!     cargo bench -p roving-ecosystem --bench blocking_clients
 //!
-//! What is served by PostgreSQL is left out where that is not installed.
+//! Of PostgreSQL twice: with a connection made for each question, for which the server starts a process, and with those of a pool.
+//! That is left out where that is not installed.
 
 #[path = "../tests/common/clients.rs"]
 mod clients;
@@ -17,11 +18,14 @@ use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use clients::{CLIENTS, ask_http, ask_postgres, ask_redis, serve_http, serve_redis};
+use clients::{
+    CLIENTS, ask_http, ask_postgres, ask_redis, connect_postgres, serve_http, serve_redis,
+};
 use roving::net::{TcpListener, TcpStream};
 use server::Server;
 
@@ -48,12 +52,40 @@ fn main() -> Result<(), Box<dyn Error>> {
     measure("ureq", &|| ask_http(http));
     measure("redis", &|| ask_redis(redis));
     match Server::start(CLIENTS)? {
-        Some(postgres) => measure("postgres", &|| {
-            ask_postgres(postgres.folder(), "select pg_sleep(0.05)");
-        }),
+        Some(postgres) => {
+            let (folder, question) = (postgres.folder(), "select pg_sleep(0.05)");
+            measure("postgres", &|| ask_postgres(folder, question));
+            // To connect starts a process of the server.
+            let connected = Pool::filled(|| connect_postgres(folder));
+            measure("connected", &|| {
+                let mut client = connected.take();
+                assert_eq!(client.query(question, &[]).unwrap().len(), 1);
+                connected.give_back(client);
+            });
+        }
         None => println!("postgres    not measured: not installed (apt-get install postgresql)"),
     }
     Ok(())
+}
+
+/// Clients that are connected.
+struct Pool<C>(Mutex<Vec<C>>);
+
+impl<C> Pool<C> {
+    /// With one for each who asks.
+    fn filled(connect: impl Fn() -> C) -> Self {
+        Self(Mutex::new((0..CLIENTS).map(|_| connect()).collect()))
+    }
+
+    fn take(&self) -> C {
+        let mut clients = self.0.lock().expect("nobody panics with it");
+        clients.pop().expect("there is one for each")
+    }
+
+    fn give_back(&self, client: C) {
+        let mut clients = self.0.lock().expect("nobody panics with it");
+        clients.push(client);
+    }
 }
 
 /// What one way to run all has taken, and by how much the beat was late at worst.
