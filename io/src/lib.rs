@@ -43,8 +43,8 @@
 //!   by its generation. The system is told of it too, unless nobody can share the descriptor: then the close tells.
 //! - No system call on a green thread blocks its worker: every one is made non-blocking by a flag
 //!   of its own, or, where there is no such flag, on a descriptor that is non-blocking; and what cannot
-//!   be, which is the look-up of a name, a close that lingers, what asks a disk, and the start of a child, is made with
-//!   the worker's place handed over.
+//!   be, such as the look-up of a name, a close that lingers, what asks a disk, the start of a child, and a try at a descriptor
+//!   in blocking mode, is made with the worker's place handed over.
 
 mod buffers;
 mod close;

@@ -22,7 +22,7 @@
 //!
 //! | floor       | what it is                                                                    |
 //! |-------------|-------------------------------------------------------------------------------|
-//! | `thread/`, `sync/`, `channel/`, `coroutine/`, `time`, `group`, `blocking` | what users call: the mirrors of `std::thread` and `std::sync`, channels and select, coroutines without a scheduler, intervals, threads that succeed or fail together, calls that block in the system |
+//! | `thread/`, `sync/`, `channel/`, `coroutine/`, `future/`, `time`, `group`, `blocking`, `testing` | what users call: the mirrors of `std::thread` and `std::sync`, channels and select, coroutines without a scheduler, futures, intervals, threads that succeed or fail together, calls that block in the system |
 //! | `runtime/`  | runtimes from outside: configured, started, ended, and the global one         |
 //! | `wait/`     | the one door through which everything blocks, and what may end a wait from outside: deadlines, cancellation |
 //! | `run/`      | who runs what: control blocks, tickets, queues, workers                       |

@@ -31,7 +31,7 @@ use crate::source::{Patience, Source};
 ///
 /// ```
 /// use roving::io::{self, Read, Write};
-/// use std::process::Command;
+/// use roving::process::Command;
 ///
 /// # fn main() -> io::Result<()> {
 /// let (mut reader, writer) = io::pipe()?;
@@ -40,7 +40,7 @@ use crate::source::{Patience, Source};
 /// let mut said = String::new();
 /// reader.read_to_string(&mut said)?;
 /// assert_eq!(said, "hello\n");
-/// roving::blocking(|| child.wait())?;
+/// child.wait()?;
 /// # Ok(())
 /// # }
 /// ```

@@ -14,9 +14,9 @@
 //!   std's do on Unix.
 //! - While a name is looked up, the other green threads go on, and a deadline or a cancellation ends the wait: use this
 //!   module's [`ToSocketAddrs`].
-//! - The close of a socket with `SO_LINGER` waits for the peer; on a green thread only that one waits, and a
-//!   cancellation or a deadline ends its wait, but not the close. Once a socket is converted to std's, its
-//!   close blocks the worker.
+//! - The close of a socket with `SO_LINGER` waits for the peer; on a green thread only that one waits. Nothing ends
+//!   that: a cancellation or a deadline takes effect after it. Once a socket is converted to std's, its close blocks the
+//!   worker.
 //! - A socket that has to wait for the first time is registered with its runtime's IO driver. If
 //!   the system refuses that, because there are no descriptors left for the driver or too many are
 //!   registered, the operation that wanted to wait fails with an error that says so.

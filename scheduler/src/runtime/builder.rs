@@ -1,4 +1,4 @@
-//! How a runtime is configured: by a [`Builder`], and by the [environment](super::environment) where the builder is
+//! How a runtime is configured: by a [`Builder`], and by the [environment] where the builder is
 //! silent.
 
 use std::fmt;

@@ -3,6 +3,7 @@
 //! | file       | what it is                                                      |
 //! |------------|-----------------------------------------------------------------|
 //! | `builder`  | how a runtime is configured and started                         |
+//! | `environment` | what the environment sets where a builder is silent            |
 //! | `cpus`     | how many CPUs there are for it                                  |
 //! | `handle`   | references to a runtime                                         |
 //! | `global`   | the one that starts by itself                                   |

@@ -129,8 +129,8 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     ///
-    /// The payload of the panic that ended the thread; [`Cancelled`](crate::wait::Cancelled) if its
-    /// runtime was shut down.
+    /// The payload of the panic that ended the thread; [`Cancelled`](crate::wait::Cancelled) if it was
+    /// [cancelled](Self::cancel) or its runtime was shut down.
     ///
     /// # Panics
     ///

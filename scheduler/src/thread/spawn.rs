@@ -119,8 +119,7 @@ impl Builder {
     ///
     /// - [`OutOfMemory`](io::ErrorKind::OutOfMemory): the system refuses a stack or its guard. The
     ///   message names the limit.
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the stack is too large, or `ROVING_WORKERS`
-    ///   or `ROVING_STACK_SIZE` cannot be read.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the stack is too large.
     /// - [`Other`](io::ErrorKind::Other): the runtime has been shut down.
     /// - What the system says if it refuses the global runtime's OS threads.
     ///
