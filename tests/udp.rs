@@ -13,7 +13,7 @@ mod executors;
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::pin::pin;
 use std::sync::Arc;
@@ -632,5 +632,38 @@ fn descriptors_run_out() {
         let (near, far) = pair();
         near.send(b"x").unwrap();
         assert_eq!(far.recv(&mut [0]).unwrap(), 1);
+    });
+}
+
+/// With an offset for peeks, which goes on with each: they find nothing, and there is something.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_was_peeked_at_is_received() {
+    on_each_mode(|| {
+        let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let near = UdpSocket::bind("127.0.0.1:0").unwrap();
+        near.connect(far.local_addr().unwrap()).unwrap();
+        let offset: libc::c_int = 0;
+        // SAFETY: the descriptor is open, and the value is there.
+        let set = unsafe {
+            libc::setsockopt(
+                far.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEEK_OFF,
+                (&raw const offset).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        assert_eq!(set, 0);
+        far.set_read_timeout(Some(Duration::from_millis(2)))
+            .unwrap();
+        let mut buffer = [0; 8];
+        far.recv(&mut buffer).unwrap_err();
+        near.send(b"once").unwrap();
+        assert_eq!(far.peek(&mut buffer).unwrap(), 4);
+        far.peek(&mut buffer).unwrap_err();
+        far.set_read_timeout(None).unwrap();
+        let received = deadline(Duration::from_secs(60), || far.recv(&mut buffer));
+        assert_eq!(received.unwrap().unwrap(), 4);
     });
 }

@@ -501,3 +501,26 @@ fn what_is_always_ready_cannot_be_watched() {
     assert!(!changed);
     assert!(mounts.as_fd().as_raw_fd() > 2);
 }
+
+/// Who looks whether the end has come sends nothing for that.
+#[test]
+fn who_waits_to_send_a_datagram_sends_no_other() {
+    everywhere(|| {
+        let (near, far) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let near = Watched::new(near).unwrap();
+        // As large as half of what there is room for.
+        let large = [1; 60_000];
+        let mut sent = 0;
+        let told = deadline(Duration::from_millis(20), || -> io::Result<()> {
+            loop {
+                near.write_with(|socket| socket.send(&large))?;
+                sent += 1;
+            }
+        });
+        assert!(told.is_err() || told.unwrap().is_err());
+        far.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 70_000];
+        let received: Vec<_> = std::iter::from_fn(|| far.recv(&mut buffer).ok()).collect();
+        assert_eq!(received, vec![large.len(); sent]);
+    });
+}

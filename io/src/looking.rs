@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use roving_scheduler::wait::Why;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, getsockname, send};
+use rustix::net::{AddressFamily, SocketType, getsockname, send, sockopt};
 
 use crate::net::socket::SEND_FLAGS;
 use crate::readiness::Direction;
@@ -37,28 +37,32 @@ pub(crate) fn operate_looking<T, W: Why>(
     mut attempt: impl FnMut(Signs) -> io::Result<Attempt<T>>,
 ) -> io::Result<T> {
     let whole = Cell::new(None);
-    let is_look = Cell::new(false);
+    // When the wait ends only for a look.
+    let look = Cell::new(None);
     let patience = || {
         let (patience, must_look) = match whole.get() {
             Some(known) => known,
             None => (patience()?, must_look()),
         };
         whole.set(Some((patience, must_look)));
-        is_look.set(false);
-        if !must_look || patience == Patience::None {
-            return Ok(patience);
-        }
-        let look = Instant::now() + PAUSE;
-        is_look.set(!matches!(patience, Patience::Until(deadline) if deadline <= look));
-        Ok(if is_look.get() {
-            Patience::Until(look)
-        } else {
-            patience
+        look.set(None);
+        let next = Instant::now() + PAUSE;
+        Ok(match patience {
+            Patience::None => patience,
+            Patience::Until(deadline) if deadline <= next => patience,
+            _ if !must_look => patience,
+            _ => {
+                look.set(Some(next));
+                Patience::Until(next)
+            }
         })
     };
     loop {
         match source.operate_for(&why, direction, patience, &mut attempt) {
-            Err(error) if is_look.get() && error.kind() == io::ErrorKind::WouldBlock => {}
+            // What the system says that has no room for a wait is of the same kind, and comes before.
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock
+                    && look.get().is_some_and(|look| look <= Instant::now()) => {}
             result => return result,
         }
     }
@@ -69,13 +73,14 @@ pub(crate) fn is_unix(fd: BorrowedFd<'_>) -> bool {
     getsockname(fd).is_ok_and(|address| address.address_family() == AddressFamily::UNIX)
 }
 
-/// Looks whether a write would fail from now on, where it would wait for room otherwise.
+/// Looks whether a write would fail from now on, where it would wait for room otherwise: to write nothing to a stream does nothing.
+/// Elsewhere it would be a message, and whoever waits relies on the system.
 ///
 /// # Errors
 ///
 /// That of such a write.
 pub(crate) fn look(fd: BorrowedFd<'_>) -> io::Result<()> {
-    if !is_unix(fd) {
+    if !is_unix(fd) || sockopt::socket_type(fd) != Ok(SocketType::STREAM) {
         return Ok(());
     }
     match send(fd, &[], SEND_FLAGS) {

@@ -7,6 +7,8 @@ use std::io;
 use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 
 use crate::readiness::Direction;
 use crate::settings::Settings;
@@ -40,15 +42,23 @@ fn receive_or_end<T>(
     mut attempt: impl FnMut() -> io::Result<Attempt<T>>,
 ) -> io::Result<Attempt<Option<T>>> {
     match attempt()? {
-        Attempt::WouldBlock if signs.irregular && is_shut_down(source.fd())? => {
+        Attempt::WouldBlock | Attempt::Empty if signs.irregular && is_shut_down(source.fd())? => {
             // Nothing comes from now on, but something may have come just before.
             match attempt()? {
-                Attempt::WouldBlock => Ok(Attempt::Done(None)),
+                Attempt::WouldBlock | Attempt::Empty => Ok(Attempt::Done(None)),
                 last => Ok(last.map(Some)),
             }
         }
-        Attempt::WouldBlock => Ok(Attempt::Empty),
         first => Ok(first.map(Some)),
+    }
+}
+
+/// Sorts out what was received with these flags. Where there was nothing to take there is nothing; where there was nothing to
+/// peek at there may be what has been peeked at before (`SO_PEEK_OFF`).
+pub(crate) fn received<T>(result: Result<T, Errno>, flags: RecvFlags) -> io::Result<Attempt<T>> {
+    match result {
+        Err(Errno::AGAIN) if !flags.contains(RecvFlags::PEEK) => Ok(Attempt::Empty),
+        result => Attempt::of(result),
     }
 }
 

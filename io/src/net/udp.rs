@@ -17,7 +17,7 @@ use rustix::net::{
 
 use crate::conversions::{conversions, from_raw_fd};
 use crate::net::addr::{ToSocketAddrs, first_of};
-use crate::net::receive::{receive, receive_async};
+use crate::net::receive::{receive, receive_async, received};
 use crate::net::socket::{self, SEND_FLAGS};
 use crate::readiness::Direction;
 use crate::ready::Ready;
@@ -653,8 +653,8 @@ impl UdpSocket {
 }
 
 fn try_recv(fd: BorrowedFd<'_>, buf: &mut [u8], flags: RecvFlags) -> io::Result<Attempt<usize>> {
-    let received = recv(fd, buf, flags | RecvFlags::DONTWAIT);
-    Attempt::of(received.map(|(received, _)| received))
+    let result = recv(fd, buf, flags | RecvFlags::DONTWAIT);
+    received(result.map(|(count, _)| count), flags)
 }
 
 fn try_recv_from(
@@ -662,8 +662,8 @@ fn try_recv_from(
     buf: &mut [u8],
     flags: RecvFlags,
 ) -> io::Result<Attempt<(usize, Option<SocketAddrAny>)>> {
-    let received = recvfrom(fd, buf, flags | RecvFlags::DONTWAIT);
-    Attempt::of(received.map(|(received, _, address)| (received, address)))
+    let result = recvfrom(fd, buf, flags | RecvFlags::DONTWAIT);
+    received(result.map(|(count, _, address)| (count, address)), flags)
 }
 
 fn try_send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<Attempt<usize>> {

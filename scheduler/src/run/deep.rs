@@ -27,12 +27,13 @@ pub(crate) fn call<T>(f: impl FnOnce() -> T) -> io::Result<T> {
 /// The system has no stack.
 pub(crate) fn call_with<T>(room: usize, f: impl FnOnce() -> T) -> io::Result<T> {
     let here = 0_u8;
-    let lowest = (&raw const here).addr().saturating_sub(room);
+    let here = (&raw const here).addr();
+    let lowest = here.saturating_sub(room);
     let is_there = context::with_running(|waiter| {
         let own_stack = waiter.own_stack()?;
         // SAFETY: it is the current thread.
         let stack = unsafe { own_stack.started() }.coroutine.stack();
-        Some(stack.range().contains(&lowest))
+        Some(stack.range().contains(&here) && stack.range().contains(&lowest))
     });
     match is_there.flatten() {
         // Nobody knows how much is left of another stack that it runs on.

@@ -78,13 +78,17 @@ impl Ears {
 
     /// A signal has come. `false` if nobody listens to it.
     fn hear(&self, signal: usize) -> bool {
-        if self.listeners[signal].load(Ordering::Acquire) == 0 {
+        if !self.has_listener(signal) {
             return false;
         }
         // Release: whoever sees this one sees what was done before it was sent.
         self.heard[signal].fetch_add(1, Ordering::Release);
         self.bell.ring();
         true
+    }
+
+    fn has_listener(&self, signal: usize) -> bool {
+        self.listeners[signal].load(Ordering::Acquire) > 0
     }
 }
 
@@ -263,7 +267,8 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
         // Nothing is to be done for one that is ignored; and to take the handler away would be at the cost of whoever
         // has begun to listen since.
         let is_left = !is_heard && left == Left::Default && !IGNORED.contains(&signal);
-        if is_left && Action::of(signal).is(handle) {
+        let is_deaf = || EARS.get().is_none_or(|ears| !ears.has_listener(number));
+        if is_left && Action::of(signal).is(handle) && is_deaf() {
             // SAFETY: both may be called in a handler; it is delivered when this one returns.
             unsafe {
                 libc::signal(signal, libc::SIG_DFL);

@@ -70,7 +70,9 @@ impl Stream {
             });
         };
         let why = || self.what();
-        let must_look = || direction == Direction::Write && is_unix(fd);
+        let must_look = || direction == Direction::Write && is_unix(source.fd());
+        // The number may be another's by now, of whom the duplicate was made.
+        let nowait = NoWait::default();
         let attempt = |_| Attempt::of(attempt(&nowait, source.fd()));
         operate_looking(&source, why, direction, must_look, patience, attempt)
     }

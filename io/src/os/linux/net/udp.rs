@@ -13,13 +13,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use rustix::io::Errno;
+use rustix::net::RecvFlags;
 
 use super::set_option;
 use crate::net::UdpSocket;
+use crate::net::receive::received;
 use crate::source::Attempt;
 
 /// How many datagrams one system call moves, at most.
 const MOST: usize = 32;
+
+/// The descriptor of the process that sent a message, which sockets of Unix give on request.
+const SCM_PIDFD: c_int = 4;
 
 mod sealed {
     pub trait Sealed {}
@@ -333,8 +338,8 @@ fn attempt_recv(
     let most = datagrams.len().min(MOST);
     match try_recv(fd, &mut datagrams[..most]) {
         // It stops early where there is no other.
-        Ok(received) if received < most => Ok(Attempt::Drained(received)),
-        result => Attempt::of(result),
+        Ok(count) if count < most => Ok(Attempt::Drained(count)),
+        result => received(result, RecvFlags::empty()),
     }
 }
 
@@ -575,16 +580,21 @@ impl Control {
                 let size = unsafe { libc::CMSG_DATA(message).cast::<c_int>().read_unaligned() };
                 segment_size = usize::try_from(size).ok().filter(|size| *size > 0);
             }
-            if (level, kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            if level == libc::SOL_SOCKET && [libc::SCM_RIGHTS, SCM_PIDFD].contains(&kind) {
                 // SAFETY: it computes.
                 let head = unsafe { libc::CMSG_LEN(0) } as usize;
                 for place in 0..size.saturating_sub(head) / size_of::<RawFd>() {
-                    // SAFETY: its length says that there are so many descriptors in it. The system has made them for whoever
-                    // receives the message, which is the caller of this alone.
-                    drop(unsafe {
+                    // SAFETY: its length says that there are so many numbers in it.
+                    let fd = unsafe {
                         let fds = libc::CMSG_DATA(message).cast::<RawFd>();
-                        OwnedFd::from_raw_fd(fds.add(place).read_unaligned())
-                    });
+                        fds.add(place).read_unaligned()
+                    };
+                    // Else it says why there is none of the process.
+                    if fd >= 0 {
+                        // SAFETY: the system has made it for whoever receives the message, which is the caller of this
+                        // alone.
+                        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+                    }
                 }
             }
             // SAFETY: as for the first one.

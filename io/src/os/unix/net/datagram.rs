@@ -15,7 +15,7 @@ use rustix::net::{
 };
 
 use super::{open, open_pair};
-use crate::net::receive::{receive, receive_async};
+use crate::net::receive::{receive, receive_async, received};
 use crate::net::socket::{self, SEND_FLAGS};
 use crate::readiness::Direction;
 use crate::ready::Ready;
@@ -401,14 +401,16 @@ impl UnixDatagram {
         &self,
         mut try_receive: impl FnMut() -> Result<T, Errno>,
     ) -> io::Result<Option<T>> {
-        receive(&self.source, &self.settings, || Attempt::of(try_receive()))
+        let attempt = || received(try_receive(), RecvFlags::empty());
+        receive(&self.source, &self.settings, attempt)
     }
 
     async fn receive_async<T>(
         &self,
         mut try_receive: impl FnMut() -> Result<T, Errno>,
     ) -> io::Result<Option<T>> {
-        receive_async(&self.source, || Attempt::of(try_receive())).await
+        let attempt = || received(try_receive(), RecvFlags::empty());
+        receive_async(&self.source, attempt).await
     }
 
     fn try_recv(&self, buf: &mut [u8]) -> Result<usize, Errno> {
