@@ -6,10 +6,9 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use common::{connection, each_worker_count};
+use common::{connection, each_worker_count, set_option};
 use roving::net::TcpStream;
 use roving::{Runtime, ThreadLocals, deadline, go, thread};
 
@@ -29,17 +28,7 @@ fn linger(stream: &TcpStream) {
         l_onoff: 1,
         l_linger: 10_000,
     };
-    // SAFETY: the option's value is of the type and size that it should have.
-    let refused = unsafe {
-        libc::setsockopt(
-            stream.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const linger).cast(),
-            size_of_val(&linger) as libc::socklen_t,
-        )
-    };
-    assert_eq!(refused, 0);
+    set_option(stream, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
 }
 
 /// A connection whose close lingers until the other end, which is given with it, has read what was

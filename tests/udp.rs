@@ -13,7 +13,7 @@ mod executors;
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use common::{
     child_with_limits, is_child, let_others_wait, lone_worker, on_each_mode, on_each_worker_count,
-    on_every_kind, run, runtime, stacks_returned, watchdog,
+    on_every_kind, run, runtime, set_option, stacks_returned, watchdog,
 };
 use executors::in_each_executor;
 use roving::channel::{after, bounded};
@@ -643,18 +643,7 @@ fn what_was_peeked_at_is_received() {
         let far = UdpSocket::bind("127.0.0.1:0").unwrap();
         let near = UdpSocket::bind("127.0.0.1:0").unwrap();
         near.connect(far.local_addr().unwrap()).unwrap();
-        let offset: libc::c_int = 0;
-        // SAFETY: the descriptor is open, and the value is there.
-        let set = unsafe {
-            libc::setsockopt(
-                far.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_PEEK_OFF,
-                (&raw const offset).cast(),
-                size_of::<libc::c_int>() as libc::socklen_t,
-            )
-        };
-        assert_eq!(set, 0);
+        set_option(&far, libc::SOL_SOCKET, libc::SO_PEEK_OFF, &0_i32);
         far.set_read_timeout(Some(Duration::from_millis(2)))
             .unwrap();
         let mut buffer = [0; 8];

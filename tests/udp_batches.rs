@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use common::{everywhere, on_each_mode, on_every_kind, pattern};
+use common::{everywhere, on_each_mode, on_every_kind, pattern, set_option};
 use executors::in_each_executor;
 use roving::net::{SocketAddr, UdpSocket};
 use roving::os::linux::net::{RecvDatagram, SendDatagram, UdpSocketExt};
@@ -383,18 +383,7 @@ fn other_control_messages_are_passed_over() {
     let (server, to) = socket();
     let (client, _) = socket();
     for option in [libc::SO_TIMESTAMPNS, libc::SO_RXQ_OVFL] {
-        let on: libc::c_int = 1;
-        // SAFETY: the system reads one `int`.
-        let result = unsafe {
-            libc::setsockopt(
-                std::os::fd::AsRawFd::as_raw_fd(&server),
-                libc::SOL_SOCKET,
-                option,
-                (&raw const on).cast(),
-                size_of::<libc::c_int>() as libc::socklen_t,
-            )
-        };
-        assert_eq!(result, 0);
+        set_option(&server, libc::SOL_SOCKET, option, &1_i32);
     }
     server.set_gro(true).unwrap();
     let data = pattern(2, 4000);

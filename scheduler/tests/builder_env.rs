@@ -250,7 +250,7 @@ fn nonsense_in_the_environment_is_told_once_and_is_as_if_it_were_not_there() {
         return;
     }
     let workers = Builder::new().build().unwrap().workers();
-    let nonsense: [(&str, &[&str], &str); 11] = [
+    let nonsense: [(&str, &[&str], &str); 13] = [
         (
             "WORKERS",
             &["0", "1025", "-1", "two", "", "2.5", TOO_MANY],
@@ -268,7 +268,12 @@ fn nonsense_in_the_environment_is_told_once_and_is_as_if_it_were_not_there() {
             ],
             "1 h|10ms",
         ),
-        ("WARN_STUCK", &["", "soon", "7", "3601s"], "1 h|10ms"),
+        (
+            "WARN_STUCK",
+            &["", "soon", "-1s", "1e-9s", "31536000s", "1us", "7", "3601s"],
+            "1 h|10ms",
+        ),
+        ("THREAD_LOCALS", &["", "mine", "Own"], "own, pinned"),
         (
             "STACK_SIZE",
             &[
@@ -300,6 +305,7 @@ fn nonsense_in_the_environment_is_told_once_and_is_as_if_it_were_not_there() {
         ("ALL_ASLEEP", &["", "panic"], "off, report, abort"),
         ("DEADLOCKS", &["", "maybe"], "off, report, panic, abort"),
         ("MIGRATE_ALWAYS", &["", "yes"], "number"),
+        ("STACK_REPORT", &["", "yes"], "number"),
     ];
     for (variable, values, expected) in nonsense {
         for value in values {
