@@ -1,5 +1,4 @@
-//! What types have alike that own a descriptor: conversions to and from descriptors and std's types, and reads and writes
-//! by value, which are those by reference.
+//! Conversions of types that own a descriptor, to and from descriptors and std's types.
 
 /// Implements the conversions of a type with the methods `lend`, `from_fd` and `into_fd`, whose counterpart in std is `$Std`.
 macro_rules! conversions {
@@ -80,60 +79,4 @@ macro_rules! into_stdio {
     };
 }
 
-/// Implements `Read` for a type, whose references implement it.
-macro_rules! read_by_reference {
-    ($Type:ident) => {
-        const _: () = {
-            use std::io::{IoSliceMut, Read, Result};
-
-            impl Read for $Type {
-                #[track_caller]
-                fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
-                    (&*self).read(buf)
-                }
-
-                #[track_caller]
-                fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
-                    (&*self).read_vectored(bufs)
-                }
-
-                #[track_caller]
-                fn read_to_end(&mut self, buf: &mut Vec<u8>) -> Result<usize> {
-                    (&*self).read_to_end(buf)
-                }
-
-                #[track_caller]
-                fn read_to_string(&mut self, buf: &mut String) -> Result<usize> {
-                    (&*self).read_to_string(buf)
-                }
-            }
-        };
-    };
-}
-
-/// Implements `Write` for a type, whose references implement it.
-macro_rules! write_by_reference {
-    ($Type:ident) => {
-        const _: () = {
-            use std::io::{IoSlice, Result, Write};
-
-            impl Write for $Type {
-                #[track_caller]
-                fn write(&mut self, buf: &[u8]) -> Result<usize> {
-                    (&*self).write(buf)
-                }
-
-                #[track_caller]
-                fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> Result<usize> {
-                    (&*self).write_vectored(bufs)
-                }
-
-                fn flush(&mut self) -> Result<()> {
-                    (&*self).flush()
-                }
-            }
-        };
-    };
-}
-
-pub(crate) use {conversions, from_raw_fd, into_stdio, read_by_reference, write_by_reference};
+pub(crate) use {conversions, from_raw_fd, into_stdio};

@@ -31,7 +31,7 @@
 //!   next one.
 //! - `nowait`: system calls that do not block, whatever the mode of the descriptor.
 //! - `event`: what the system tells of a descriptor.
-//! - `buffers`, `conversions`, `error`, `unix_addr`: what many of these have alike.
+//! - `buffers`, `by_reference`, `conversions`, `error`, `unix_addr`: what many of these have alike.
 //!
 //! What the rest relies on:
 //!
@@ -47,6 +47,7 @@
 //!   in blocking mode, is made with the worker's place handed over.
 
 mod buffers;
+mod by_reference;
 mod close;
 mod conversions;
 mod driver;

@@ -46,16 +46,15 @@ pub(crate) fn operate_looking<T, W: Why>(
         };
         whole.set(Some((patience, must_look)));
         look.set(None);
+        if !must_look || patience == Patience::None {
+            return Ok(patience);
+        }
         let next = Instant::now() + PAUSE;
-        Ok(match patience {
-            Patience::None => patience,
-            Patience::Until(deadline) if deadline <= next => patience,
-            _ if !must_look => patience,
-            _ => {
-                look.set(Some(next));
-                Patience::Until(next)
-            }
-        })
+        if matches!(patience, Patience::Until(deadline) if deadline <= next) {
+            return Ok(patience);
+        }
+        look.set(Some(next));
+        Ok(Patience::Until(next))
     };
     loop {
         match source.operate_for(&why, direction, patience, &mut attempt) {

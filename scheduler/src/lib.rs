@@ -65,6 +65,8 @@ pub use group::{Group, Members};
 pub use protocol::process::PerProcess;
 pub use protocol::process::Process;
 pub use run::context::is_green;
+#[doc(hidden)]
+pub use run::deep;
 pub use run::driver;
 #[doc(hidden)]
 pub use run::hearing;

@@ -28,9 +28,8 @@ use rustix::io::Errno;
 use rustix::io::ReadWriteFlags;
 
 use crate::buffers::taken_mut;
-use crate::conversions::{
-    conversions, from_raw_fd, into_stdio, read_by_reference, write_by_reference,
-};
+use crate::by_reference::{read_by_reference, write_by_reference};
+use crate::conversions::{conversions, from_raw_fd, into_stdio};
 use crate::end::End;
 use crate::fs::nature::{Instead, Kind, Nature, is_refusal};
 use crate::fs::{FileTimes, Metadata, OpenOptions, Permissions, TryLockError};

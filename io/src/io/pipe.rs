@@ -5,9 +5,8 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
-use crate::conversions::{
-    conversions, from_raw_fd, into_stdio, read_by_reference, write_by_reference,
-};
+use crate::by_reference::{read_by_reference, write_by_reference};
+use crate::conversions::{conversions, from_raw_fd, into_stdio};
 use crate::end::End;
 use crate::io::{PollRead, PollWrite, Sealed};
 use crate::polled::Pending;

@@ -319,16 +319,16 @@ impl<T> Watched<T> {
     fn wait(&self, direction: Direction) -> io::Result<()> {
         let patience = || Ok(Patience::Forever);
         self.source
-            .operate(direction, patience, |_| self.look(direction))
+            .operate(direction, patience, |_| self.try_ready(direction))
     }
 
     async fn wait_async(&self, direction: Direction) -> io::Result<()> {
-        let look = |_| self.look(direction);
-        self.source.operate_async(direction, look).await
+        let attempt = |_| self.try_ready(direction);
+        self.source.operate_async(direction, attempt).await
     }
 
     /// Whether it is ready.
-    fn look(&self, direction: Direction) -> io::Result<Attempt<()>> {
+    fn try_ready(&self, direction: Direction) -> io::Result<Attempt<()>> {
         Ok(if self.source.is_ready(direction)? {
             Attempt::Done(())
         } else {

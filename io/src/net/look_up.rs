@@ -9,7 +9,7 @@ use std::vec;
 
 use parking_lot::Mutex;
 use roving_scheduler::wait::{self, Interrupt, Ticket, Why};
-use roving_scheduler::{blocking, is_green, thread};
+use roving_scheduler::{blocking, deep, is_green, thread};
 
 /// The addresses of a host, with that port.
 #[track_caller]
@@ -38,7 +38,7 @@ fn have_asked<T: Send + 'static>(
     let wait = wait::begin_interruptible().why(question);
     let (its_answer, ends) = (answer.clone(), Ends(wait.ticket()));
     // To begin one goes deep as well, in what is built without optimisation.
-    blocking::run_deep(|| {
+    deep::call(|| {
         thread::Builder::new().spawn(move || {
             let _ends = ends;
             let told = ask();

@@ -144,8 +144,8 @@ macro_rules! read_and_write {
                 }
             }
 
-            crate::conversions::read_by_reference!($Stream);
-            crate::conversions::write_by_reference!($Stream);
+            crate::by_reference::read_by_reference!($Stream);
+            crate::by_reference::write_by_reference!($Stream);
         };
     };
 }

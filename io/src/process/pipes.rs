@@ -5,7 +5,8 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process;
 
-use crate::conversions::{conversions, into_stdio, write_by_reference};
+use crate::by_reference::write_by_reference;
+use crate::conversions::{conversions, into_stdio};
 use crate::io::{PipeReader, PipeWriter};
 use crate::ready::Ready;
 

@@ -1,6 +1,6 @@
 //! Calls that go deeper than the stack of a small green thread may.
 //!
-//! Where little of the caller's is left, they are made on a stack that is [borrowed] for them: what asks the
+//! Where little of the caller's is left, they are made on a stack that is borrowed for them: what asks the
 //! C library for much, as a name or an OS thread, must not overflow the stack of one who could not know.
 
 use std::io;
@@ -16,7 +16,7 @@ const ENOUGH: usize = 128 << 10;
 /// # Errors
 ///
 /// The system has no stack.
-pub(crate) fn call<T>(f: impl FnOnce() -> T) -> io::Result<T> {
+pub fn call<T>(f: impl FnOnce() -> T) -> io::Result<T> {
     call_with(ENOUGH, f)
 }
 

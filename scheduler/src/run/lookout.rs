@@ -4,9 +4,9 @@
 //! out. So a worker that has parked one remembers that, by a store of its own, and
 //! [tells](Lookout::somebody_waits) when it next looks around or is about to sleep. If it is stuck before that,
 //! whoever hands its place over tells in its stead. A second later a look is due. A worker that has nothing else to do
-//! wakes up for it, and one that is busy does a piece of it whenever it looks around. Another look follows as long as one has seen waits that were too new. So an idle runtime looks
-//! two or three times and then sleeps for good; and one that is never idle spends a fiftieth of a worker
-//! on it at most, however many threads there are.
+//! wakes up for it, and one that is busy does a piece of it whenever it looks around. Another look follows as long as
+//! one has seen waits that were too new. So an idle runtime looks two or three times and then sleeps for good; and one
+//! that is never idle spends a fiftieth of a worker on it at most, however many threads there are.
 //!
 //! What a look is, is for those above to say.
 //!

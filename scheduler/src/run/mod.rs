@@ -57,7 +57,7 @@ pub(crate) mod alarm;
 pub(crate) mod ambient;
 pub(crate) mod context;
 pub(crate) mod counts;
-pub(crate) mod deep;
+pub mod deep;
 pub mod driver;
 pub(crate) mod event;
 pub(crate) mod glimpse;
