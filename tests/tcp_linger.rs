@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use common::{connection, each_worker_count, set_option};
+use roving::channel::unbounded;
 use roving::net::TcpStream;
 use roving::{Runtime, ThreadLocals, deadline, go, thread};
 
@@ -80,7 +81,13 @@ fn nothing_interrupts_it() {
     each_that_moves_threads(|runtime| {
         runtime.run(|| {
             let (stream, peer, sent) = full_connection();
-            let closer = go!(move || drop(stream));
+            let (begins, begun) = unbounded();
+            let closer = go!(move || {
+                begins.send(()).unwrap();
+                drop(stream);
+            });
+            // Who is cancelled before does not begin.
+            begun.recv().unwrap();
             thread::sleep(Duration::from_millis(1));
             closer.cancel();
             thread::sleep(Duration::from_millis(1));
