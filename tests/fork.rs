@@ -4,6 +4,7 @@
 //!   forked, be it an OS thread or a green one
 //! - sockets that it has inherited work there, and nothing that it drops takes anything from its parent
 //! - coroutines of the thread that forks go on there
+//! - OS threads of a runtime that start or end meanwhile leave it whole
 //! - what is left behind in the parent is told: its runtimes, its green threads, its scopes, what `greenly` has made
 //! - an overflow is told there too, whatever guards the stack
 //! - nothing there looks at the stack of the worker, which is the C library's to give to others
@@ -19,7 +20,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::process::{Command, ExitStatus};
-use std::sync::{Barrier, OnceLock};
+use std::sync::{Barrier, OnceLock, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -720,13 +721,43 @@ fn a_guest_that_forks_goes_on_alone() {
 
 #[test]
 fn a_runtime_that_starts_meanwhile_leaves_nothing_half_made() {
-    let name = "a_runtime_that_starts_meanwhile_leaves_nothing_half_made";
+    again_and_again(
+        "a_runtime_that_starts_meanwhile_leaves_nothing_half_made",
+        || {
+            let _starts = runtime(8);
+            in_fork(use_the_runtime).must_end_well();
+        },
+    );
+}
+
+#[test]
+fn a_runtime_that_ends_meanwhile_leaves_nothing_half_made() {
+    again_and_again(
+        "a_runtime_that_ends_meanwhile_leaves_nothing_half_made",
+        || {
+            let ends = runtime(8);
+            let (begins, has_begun) = mpsc::channel();
+            let (forks, has_forked) = mpsc::channel::<()>();
+            // As it starts and ends, it is not the runtime's.
+            let ender = std::thread::spawn(move || {
+                begins.send(()).unwrap();
+                drop(ends);
+                assert!(has_forked.recv().is_err());
+            });
+            has_begun.recv().unwrap();
+            let children: Vec<_> = (0..10).map(|_| in_fork(use_the_runtime)).collect();
+            drop(forks);
+            children.into_iter().for_each(Forked::must_end_well);
+            ender.join().unwrap();
+        },
+    );
+}
+
+/// Calls `test` in many processes of its own.
+fn again_and_again(name: &str, test: impl FnOnce()) {
     let _watchdog = watchdog("");
     if is_child(name) {
-        let starts = runtime(8);
-        let child = in_fork(use_the_runtime);
-        drop(starts);
-        return child.must_end_well();
+        return test();
     }
     for _ in 0..40 {
         run(child(name));

@@ -26,6 +26,7 @@
 //! | `list`       | a list of nodes that lie on the stacks of those who wait            |
 //! | `outline`    | where the fields of types are, for those who read memory from outside |
 //! | `process`    | which process this is, after a fork                                 |
+//! | `passage`    | when OS threads of ours start and end, and no fork may fall between |
 //! | `say`        | what the runtime says on standard error                             |
 //!
 //! It may use nothing of this crate.
@@ -39,6 +40,7 @@ pub(crate) mod nap;
 pub(crate) mod outline;
 pub(crate) mod pace;
 pub(crate) mod parker;
+pub(crate) mod passage;
 pub(crate) mod primitive;
 pub(crate) mod process;
 pub(crate) mod ring;

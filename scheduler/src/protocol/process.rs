@@ -19,6 +19,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use crate::protocol::outline::Field;
+use crate::protocol::passage;
 
 pub(crate) static FORKS: AtomicU32 = AtomicU32::new(0);
 
@@ -92,19 +93,25 @@ pub(crate) fn watch_forks(in_child: extern "C" fn()) {
     WATCHED.call_once(|| {
         // SAFETY: the functions stay, do not unwind, and do in the child what may be done there.
         let refused = unsafe {
-            libc::pthread_atfork(Some(note_fork), None, Some(count_fork))
+            libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(count_fork))
                 | libc::pthread_atfork(None, None, Some(in_child))
         };
         assert!(refused == 0, "no memory to watch for forks");
     });
 }
 
-extern "C" fn note_fork() {
+extern "C" fn before_fork() {
     HAS_FORKED.store(true, Ordering::Relaxed);
+    passage::before_fork();
+}
+
+extern "C" fn in_parent() {
+    passage::in_parent();
 }
 
 extern "C" fn count_fork() {
     FORKS.fetch_add(1, Ordering::Relaxed);
+    passage::in_child();
 }
 
 /// A value that each process makes for itself when it first asks for it. It is never dropped.

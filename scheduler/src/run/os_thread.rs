@@ -1,13 +1,38 @@
 //! How the runtime starts an OS thread.
 //!
-//! One that lacks memory as it starts ends the process, so it is started only where there is [room].
+//! - One that lacks memory as it starts ends the process, so it is started only where there is [room].
+//! - A fork waits while one starts or ends, in a [`Passage`].
 
+use std::cell::Cell;
 use std::convert::identity;
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
+use crate::protocol::passage::Passage;
 use crate::run::signal_stack::SignalStack;
 use crate::stack::room;
+
+/// On an OS thread of ours, whose end is a [`Passage`] from when this is dropped.
+struct Ends;
+
+thread_local! {
+    /// It is dropped after what std does as the thread ends.
+    static PASSAGE: Cell<Option<Passage>> = const { Cell::new(None) };
+}
+
+impl Ends {
+    /// Takes the memory for it now, when there is some.
+    fn later() -> Self {
+        PASSAGE.set(None);
+        Self
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        PASSAGE.set(Some(Passage::enter()));
+    }
+}
 
 /// Starts an OS thread of that name.
 ///
@@ -18,7 +43,10 @@ pub(crate) fn start(
     name: String,
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
+    let starts = Passage::enter();
     let body = move || {
+        let _ends = Ends::later();
+        drop(starts);
         let _signal_stack = SignalStack::of_this_thread();
         body();
     };

@@ -23,10 +23,11 @@ use std::mem::offset_of;
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::{Arc, OnceLock};
-use std::thread;
+use std::thread::{self, Builder};
 
 use parking_lot::Mutex;
 
+use crate::protocol::passage;
 use crate::run::context;
 
 /// The count of panics, and whether the thread is in the panic hook.
@@ -47,7 +48,8 @@ pub(crate) fn find() {
     // Where a panic aborts, nobody unwinds. While it panics, a thread may not wait for the hooks, one of
     // which it may be in; another runtime will.
     if cfg!(panic = "unwind") && place().is_some() && !thread::panicking() {
-        FLAG_IS_THERE.get_or_init(|| on_a_new_thread(learn_flag).unwrap_or(false));
+        FLAG_IS_THERE
+            .get_or_init(|| passage::on_an_os_thread(Builder::new(), learn_flag).unwrap_or(false));
     }
 }
 
@@ -128,13 +130,9 @@ impl Place {
 
 #[inline(never)]
 fn place() -> Option<Place> {
-    let distance = COUNT.get_or_init(|| on_a_new_thread(learn).flatten());
+    // Nothing has happened to a new thread.
+    let distance = COUNT.get_or_init(|| passage::on_an_os_thread(Builder::new(), learn).flatten());
     distance.map(|distance| Place(context::anchor().wrapping_add_signed(distance)))
-}
-
-/// Calls `f` on a thread that nothing has happened to.
-fn on_a_new_thread<T: Send + 'static>(f: fn() -> T) -> Option<T> {
-    thread::Builder::new().spawn(f).ok()?.join().ok()
 }
 
 /// Learns how far the count is from the anchor.

@@ -10,10 +10,11 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::thread;
+use std::thread::Builder;
 
 use parking_lot::Mutex;
 
+use crate::protocol::passage;
 use crate::protocol::process::PerProcess;
 use crate::run::context;
 use crate::stack::frames;
@@ -71,11 +72,10 @@ fn learn() -> Option<Function> {
 
     let at_end = Arc::new(Mutex::new(Vec::new()));
     let seen = at_end.clone();
-    let runs = thread::Builder::new().spawn(move || {
+    let while_it_runs = passage::on_an_os_thread(Builder::new(), move || {
         LOOKS.with_borrow_mut(|looks| looks.0 = Some(seen));
         functions()
-    });
-    let while_it_runs = runs.ok()?.join().ok()?;
+    })?;
     let at_end = at_end.lock();
     let mut from_outside = at_end.iter().rev();
     let found = from_outside.find(|function| !while_it_runs.contains(function));
@@ -85,6 +85,7 @@ fn learn() -> Option<Function> {
 #[cfg(all(test, not(roving_loom)))]
 mod tests {
     use super::*;
+    use std::thread;
 
     #[test]
     fn the_end_of_an_os_thread_is_told_from_its_life() {

@@ -24,11 +24,12 @@
 
 use std::ops::Range;
 use std::sync::atomic::{Ordering, fence};
-use std::thread;
+use std::thread::Builder;
 
 use super::keys;
 use super::pattern::{Own, UNALLOCATED, node, set_half, word};
 use super::pointer;
+use crate::protocol::passage;
 
 /// See the [module](self).
 #[derive(Debug, Clone, Copy)]
@@ -257,10 +258,8 @@ pub(crate) unsafe fn forget(blocks: &[Block]) -> bool {
     }
     // Somebody in the C library may be on the way along the list and stand on one of them. That
     // holds the lock which the creation of a thread takes.
-    let passed = thread::Builder::new()
-        .stack_size(64 << 10)
-        .spawn(|| ())
-        .is_ok_and(|thread| thread.join().is_ok());
+    let small = Builder::new().stack_size(64 << 10);
+    let passed = passage::on_an_os_thread(small, || ()).is_some();
     for block in blocks {
         if passed {
             let vector = block.word(pointer::DTV).load(Ordering::Relaxed);
