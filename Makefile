@@ -6,10 +6,10 @@ EXAMPLES := hello echo http chat fetch primes million philosophers pipeline jobs
 # What has so many dependencies that to compile them takes minutes: `make ecosystem`.
 LARGE_EXAMPLES := roving-example-axum roving-example-bookshop
 LARGE := roving-ecosystem roving-top $(LARGE_EXAMPLES)
-WORKSPACE := --workspace $(addprefix --exclude ,$(LARGE))
-# What is tested in debug. To build less of it would choose other features, and so build all once more; therefore a part of it
-# is built with the rest, and chosen by what runs the programs.
-TESTED := $(WORKSPACE) --exclude roving-soundness --locked
+# What is checked, and tested in debug: without the crate that has an allocator in C among its dependencies, and a profile of
+# its own. To build less of it would choose other features, and so build all once more; therefore a part of it is built with the
+# rest, and chosen by what runs the programs.
+TESTED := --workspace $(addprefix --exclude ,$(LARGE) roving-soundness) --locked
 RUNNER := CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER
 OF_SCHEDULER_AND_FACADE := $(CURDIR)/.ci/of-scheduler-and-facade
 # What the README's main figure is made of; for example `make bench ARGS="--connections 20000"`.
@@ -45,10 +45,10 @@ tools:
 
 check: tools          ## format, lints, documentation, all warnings denied; and that no import runs up a floor
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy $(WORKSPACE) --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(WORKSPACE) --no-deps --locked --document-private-items
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(WORKSPACE) --no-deps --locked
-	timeout 300 $(CARGO) test --locked -p roving-scheduler --test floors
+	$(CARGO) clippy $(TESTED) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(TESTED) --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(TESTED) --no-deps
+	timeout 600 $(CARGO) test $(TESTED) --test floors
 
 unit:                 ## all tests, in debug
 	timeout 1800 $(CARGO) test $(TESTED)
@@ -70,6 +70,7 @@ shared:               ## the tests with green threads that share thread-locals a
 		timeout 1200 $(CARGO) test --locked -p roving-scheduler -p roving --tests $(NO_RUN)
 
 soundness:            ## what safe code may rely on, with every suspension resumed on another OS thread
+	$(CARGO) clippy --locked --profile soundness -p roving-soundness --all-targets -- -D warnings
 	timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --tests $(NO_RUN)
 
 kernels:              ## stacks, limits and 100,000 connections on Debian's kernels 6.1 and 6.12, in virtual machines; with qemu

@@ -249,7 +249,7 @@ impl Builder {
     ///
     /// It holds for the whole process, and the first runtime that asks for it decides. It takes an OS thread,
     /// which sleeps until it is asked. At its exit the process removes the file. If it cannot be made, be it that there is
-    /// one or that there is no such folder, that is said on standard error, and there is no console.
+    /// one at which somebody listens or that there is no such folder, that is said on standard error, and there is no console.
     #[cfg(feature = "console")]
     pub fn console(mut self, path: impl Into<PathBuf>) -> Self {
         self.console = Some(path.into());

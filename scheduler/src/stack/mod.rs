@@ -18,6 +18,7 @@
 //! | `numbers`   | how many stacks there are, and how they are guarded                          |
 //! | `usage`     | how much of a stack has been used                                            |
 //! | `coroutine` | what a green thread runs as, by the coroutine library                         |
+//! | `fp`        | the floating-point environment, which each has of its own                    |
 //! | `frames`    | the functions that whoever asks is in                                        |
 //! | `copied`    | the stack of a thread that goes on, copied, and walked                       |
 //! | `fiber`     | coroutines that are no threads, by the same                                  |
