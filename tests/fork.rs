@@ -32,8 +32,8 @@ use roving::net::{SocketAddr, TcpListener, TcpStream};
 use roving::sync::{Arc, Mutex};
 use roving::thread::State;
 use roving::{
-    Builder, Greenly, Handle, ThreadLocals, block_on, blocking, channel, deadline, dump, go,
-    greenly, is_green, on_warm_stack, thread,
+    Builder, Greenly, Handle, Runtime, ThreadLocals, block_on, blocking, channel, deadline, dump,
+    go, greenly, is_green, on_warm_stack, thread,
 };
 
 /// Calls `test` in processes of its own, with global runtimes of each size.
@@ -749,6 +749,52 @@ fn a_runtime_that_ends_meanwhile_leaves_nothing_half_made() {
             drop(forks);
             children.into_iter().for_each(Forked::must_end_well);
             ender.join().unwrap();
+        },
+    );
+}
+
+#[test]
+fn the_first_runtime_that_starts_meanwhile_leaves_nothing_half_made() {
+    again_and_again(
+        "the_first_runtime_that_starts_meanwhile_leaves_nothing_half_made",
+        || {
+            let (begins, has_begun) = mpsc::channel();
+            let (forks, has_forked) = mpsc::channel::<()>();
+            let starter = std::thread::spawn(move || {
+                begins.send(()).unwrap();
+                let starts = runtime(8);
+                assert!(has_forked.recv().is_err());
+                starts
+            });
+            has_begun.recv().unwrap();
+            let children: Vec<_> = (0..10).map(|_| in_fork(use_the_runtime)).collect();
+            drop(forks);
+            children.into_iter().for_each(Forked::must_end_well);
+            starter.join().unwrap();
+        },
+    );
+}
+
+/// Those that were registered before the runtime's own run while that waits for nobody.
+#[test]
+fn what_is_called_within_a_fork_may_stop_and_start_a_runtime() {
+    static RUNTIME: std::sync::Mutex<Option<Runtime>> = std::sync::Mutex::new(None);
+    extern "C" fn stop() {
+        drop(RUNTIME.lock().unwrap().take());
+    }
+    extern "C" fn start() {
+        *RUNTIME.lock().unwrap() = Some(runtime(2));
+    }
+    in_each_process(
+        "what_is_called_within_a_fork_may_stop_and_start_a_runtime",
+        || {
+            // SAFETY: the functions stay.
+            let registered = unsafe { libc::pthread_atfork(Some(stop), Some(start), None) };
+            assert_eq!(registered, 0);
+            start();
+            in_fork(use_the_runtime).must_end_well();
+            let runtime = RUNTIME.lock().unwrap();
+            assert_eq!(runtime.as_ref().unwrap().run(|| 7), 7);
         },
     );
 }

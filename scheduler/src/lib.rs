@@ -70,6 +70,8 @@ pub use run::deep;
 pub use run::driver;
 #[doc(hidden)]
 pub use run::hearing;
+#[doc(hidden)]
+pub use run::os_thread;
 pub use run::shared::RuntimeId;
 pub use runtime::asleep::AllAsleep;
 pub use runtime::builder::Builder;

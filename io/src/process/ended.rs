@@ -8,8 +8,8 @@
 
 use std::io::{self, PipeWriter};
 use std::sync::OnceLock;
-use std::thread;
 
+use roving_scheduler::os_thread;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
@@ -54,9 +54,7 @@ fn by_descriptor(_: Pid) -> Result<Source, Errno> {
 fn by_os_thread(child: Pid) -> io::Result<Source> {
     let (ended, alive) = io::pipe()?;
     let wait = move || await_end(child, alive);
-    thread::Builder::new()
-        .name("roving-child".to_owned())
-        .spawn(wait)?;
+    os_thread::start("roving-child".to_owned(), wait)?;
     Ok(Source::new(ended.into()))
 }
 

@@ -1,13 +1,14 @@
-//! When OS threads of ours start and end, and no fork may fall between.
+//! When OS threads of ours start and end, and no fork should fall between.
 //!
 //! As a thread starts and as it ends, std takes a lock of its own to note where the guard of its stack is. In a child that
 //! another thread forks meanwhile nobody would ever release it, and no thread could start there. So who starts a thread of
-//! ours, and a thread of ours that ends, is in a [`Passage`]; a fork waits until nobody is in one, and who comes to one
-//! meanwhile waits until the process has forked.
+//! ours, and a thread of ours that ends, is in a [`Passage`], as is who makes what the process has one of with the help of
+//! such a thread; a fork waits until nobody is in one, and who comes to one meanwhile waits until the process has forked.
 //!
 //! Each side first says that it comes and then looks at the other, so that at least one sees the other; who is in a
-//! passage goes first. Nobody in a passage waits for a fork, nor enters a second one. What forks from the handler of a
-//! signal may have interrupted a passage on its own thread; so a fork does not wait [for ever](PATIENCE).
+//! passage goes first. But neither waits [for ever](PATIENCE), since the one may wait for the other: handlers of the
+//! program's that run within `fork` may start and join threads, a destructor in a passage may fork, and so may the handler of a
+//! signal, on the thread that it has interrupted.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, Builder};
@@ -28,16 +29,38 @@ pub(crate) struct Passage(Process);
 
 impl Passage {
     pub(crate) fn enter() -> Self {
+        let passage = Self::count();
+        if FORKS.load(Ordering::SeqCst) == 0 {
+            return passage;
+        }
+        let begin = Instant::now();
+        let mut outside = passage;
         loop {
-            PASSAGES.fetch_add(1, Ordering::SeqCst);
-            if FORKS.load(Ordering::SeqCst) == 0 {
-                return Self(Process::current());
-            }
-            PASSAGES.fetch_sub(1, Ordering::SeqCst);
-            while FORKS.load(Ordering::SeqCst) != 0 {
+            drop(outside);
+            while FORKS.load(Ordering::SeqCst) != 0 && begin.elapsed() < PATIENCE {
                 thread::sleep(LOOKS_AGAIN);
             }
+            let passage = Self::count();
+            if FORKS.load(Ordering::SeqCst) == 0 || begin.elapsed() >= PATIENCE {
+                return passage;
+            }
+            outside = passage;
         }
+    }
+
+    fn count() -> Self {
+        let process = Process::current();
+        PASSAGES.fetch_add(1, Ordering::SeqCst);
+        Self(process)
+    }
+
+    /// Calls `f` on an OS thread that ends with it. `None` if the system refuses one, or `f` panics.
+    pub(crate) fn on_an_os_thread<T: Send + 'static>(
+        &self,
+        thread: Builder,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        thread.spawn(f).ok()?.join().ok()
     }
 }
 
@@ -50,15 +73,6 @@ impl Drop for Passage {
     }
 }
 
-/// Calls `f` on an OS thread that ends with it. `None` if the system refuses one, or `f` panics.
-pub(crate) fn on_an_os_thread<T: Send + 'static>(
-    thread: Builder,
-    f: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let _passage = Passage::enter();
-    thread.spawn(f).ok()?.join().ok()
-}
-
 /// This thread is about to fork.
 pub(super) fn before_fork() {
     FORKS.fetch_add(1, Ordering::SeqCst);
@@ -68,11 +82,14 @@ pub(super) fn before_fork() {
     }
 }
 
+/// It has. Who is told so has been told before that it would, unless forks are watched since between.
 pub(super) fn in_parent() {
-    FORKS.fetch_sub(1, Ordering::SeqCst);
+    let _ = FORKS.try_update(Ordering::SeqCst, Ordering::SeqCst, |forks| {
+        forks.checked_sub(1)
+    });
 }
 
-/// It has one thread, which is in no passage.
+/// What this thread, the only one, was in the middle of belongs to the parent.
 pub(super) fn in_child() {
     PASSAGES.store(0, Ordering::SeqCst);
     FORKS.store(0, Ordering::SeqCst);

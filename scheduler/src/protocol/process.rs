@@ -15,7 +15,6 @@ use std::fmt;
 use std::io;
 use std::mem::offset_of;
 use std::ptr;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use crate::protocol::outline::Field;
@@ -87,17 +86,20 @@ impl Process {
 }
 
 /// Sees to it that a child forked from now on knows that it is one, and calls `in_child` on its only
-/// thread, within `fork`. All calls have the same `in_child`.
+/// thread, within `fork`. All calls have the same `in_child`, which may be called several times for one fork: who comes
+/// here waits for nobody who is about to have all this called, since in a child that is forked meanwhile he would not exist.
 pub(crate) fn watch_forks(in_child: extern "C" fn()) {
-    static WATCHED: Once = Once::new();
-    WATCHED.call_once(|| {
-        // SAFETY: the functions stay, do not unwind, and do in the child what may be done there.
-        let refused = unsafe {
-            libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(count_fork))
-                | libc::pthread_atfork(None, None, Some(in_child))
-        };
-        assert!(refused == 0, "no memory to watch for forks");
-    });
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    if WATCHED.load(Ordering::Acquire) {
+        return;
+    }
+    // SAFETY: the functions stay, do not unwind, and do in the child what may be done there.
+    let refused = unsafe {
+        libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(count_fork))
+            | libc::pthread_atfork(None, None, Some(in_child))
+    };
+    assert!(refused == 0, "no memory to watch for forks");
+    WATCHED.store(true, Ordering::Release);
 }
 
 extern "C" fn before_fork() {

@@ -39,10 +39,7 @@ impl Drop for Ends {
 /// # Errors
 ///
 /// The system refuses it. The error says which limits there are.
-pub(crate) fn start(
-    name: String,
-    body: impl FnOnce() + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
+pub fn start(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let starts = Passage::enter();
     let body = move || {
         let _ends = Ends::later();

@@ -27,7 +27,7 @@ use std::thread::{self, Builder};
 
 use parking_lot::Mutex;
 
-use crate::protocol::passage;
+use crate::protocol::passage::Passage;
 use crate::run::context;
 
 /// The count of panics, and whether the thread is in the panic hook.
@@ -44,12 +44,14 @@ static FLAG_IS_THERE: OnceLock<bool> = OnceLock::new();
 
 /// Makes sure that green threads take their state along when they suspend, if that can be had. It waits
 /// for panic hooks that run, so nothing may be locked that one may want.
-pub(crate) fn find() {
+pub(crate) fn find(passage: &Passage) {
     // Where a panic aborts, nobody unwinds. While it panics, a thread may not wait for the hooks, one of
     // which it may be in; another runtime will.
-    if cfg!(panic = "unwind") && place().is_some() && !thread::panicking() {
-        FLAG_IS_THERE
-            .get_or_init(|| passage::on_an_os_thread(Builder::new(), learn_flag).unwrap_or(false));
+    if cfg!(panic = "unwind") && distance(passage).is_some() && !thread::panicking() {
+        FLAG_IS_THERE.get_or_init(|| {
+            let learnt = passage.on_an_os_thread(Builder::new(), learn_flag);
+            learnt.unwrap_or(false)
+        });
     }
 }
 
@@ -130,9 +132,17 @@ impl Place {
 
 #[inline(never)]
 fn place() -> Option<Place> {
-    // Nothing has happened to a new thread.
-    let distance = COUNT.get_or_init(|| passage::on_an_os_thread(Builder::new(), learn).flatten());
+    let distance = match COUNT.get() {
+        Some(distance) => *distance,
+        None => distance(&Passage::enter()),
+    };
     distance.map(|distance| Place(context::anchor().wrapping_add_signed(distance)))
+}
+
+/// How far the count is from the anchor.
+fn distance(passage: &Passage) -> Option<isize> {
+    // Nothing has happened to a new thread.
+    *COUNT.get_or_init(|| passage.on_an_os_thread(Builder::new(), learn).flatten())
 }
 
 /// Learns how far the count is from the anchor.
@@ -281,7 +291,7 @@ mod tests {
 
     #[test]
     fn it_is_found_and_tells_how_many() {
-        find();
+        find(&Passage::enter());
         assert!(goes_along());
         let count = || get().map(|(count, _)| count);
         assert_eq!(get(), Some((0, false)));

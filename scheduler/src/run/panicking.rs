@@ -14,6 +14,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::process;
 use std::thread;
 
+use crate::protocol::passage::Passage;
 use crate::protocol::say::say;
 use crate::run::green::Waiter;
 use crate::run::own_stack::OwnStack;
@@ -21,8 +22,8 @@ use crate::run::{panic_message, panic_state};
 
 /// Prepares the process for green threads that panic. It waits for panic hooks that run, so nothing
 /// may be locked that one may want.
-pub(crate) fn prepare() {
-    panic_state::find();
+pub(crate) fn prepare(passage: &Passage) {
+    panic_state::find(passage);
     panic_message::install();
 }
 

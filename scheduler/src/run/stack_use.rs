@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Once, Weak};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -90,14 +90,14 @@ pub(crate) fn record(site: &'static Location<'static>, usage: StackUsage) {
 /// Prints the table when the process exits, with the green threads of `runtime` that are alive then
 /// and have ever waited.
 pub(crate) fn report_at_exit(runtime: &Arc<Shared>) {
-    static REGISTERED: Once = Once::new();
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
     ASKED_FOR.store(true, Ordering::Relaxed);
     let runtimes = RUNTIMES.get_or_make(Mutex::default);
     runtimes.lock().push(Arc::downgrade(runtime));
-    REGISTERED.call_once(|| {
+    if !REGISTERED.swap(true, Ordering::Relaxed) {
         // SAFETY: the function has the right type and does not unwind.
         unsafe { libc::atexit(report) };
-    });
+    }
 }
 
 extern "C" fn report() {

@@ -14,7 +14,7 @@ use std::thread::Builder;
 
 use parking_lot::Mutex;
 
-use crate::protocol::passage;
+use crate::protocol::passage::Passage;
 use crate::protocol::process::PerProcess;
 use crate::run::context;
 use crate::stack::frames;
@@ -72,7 +72,7 @@ fn learn() -> Option<Function> {
 
     let at_end = Arc::new(Mutex::new(Vec::new()));
     let seen = at_end.clone();
-    let while_it_runs = passage::on_an_os_thread(Builder::new(), move || {
+    let while_it_runs = Passage::enter().on_an_os_thread(Builder::new(), move || {
         LOOKS.with_borrow_mut(|looks| looks.0 = Some(seen));
         functions()
     })?;

@@ -11,6 +11,7 @@ use super::asleep::{self, AllAsleep};
 use super::deadlock::Deadlocks;
 use super::dump::{self, signal};
 use super::{Runtime, console, cpus, debugger, environment, stuck};
+use crate::protocol::passage::Passage;
 use crate::protocol::timer;
 use crate::run::context;
 use crate::run::os_thread;
@@ -383,6 +384,8 @@ impl Builder {
             )
         })?;
         context::watch_forks();
+        // Nor does a child find half of it made, or locked what of the loader it takes to find it out.
+        let passage = Passage::enter();
         let mode = self.mode()?;
         let own = match mode.thread_locals {
             ThreadLocals::Own => tls::own(),
@@ -396,7 +399,7 @@ impl Builder {
             reclaim::set_period(period);
         }
         overflow::install_handler();
-        panicking::prepare();
+        panicking::prepare(&passage);
         // Nor do workers make what a child could find half made.
         ticks::begin();
         timer::begin();

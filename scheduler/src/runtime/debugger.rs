@@ -14,7 +14,7 @@
 use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use std::sync::{Arc, Once, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
@@ -139,11 +139,19 @@ impl Examples {
     }
 }
 
-/// A runtime starts.
+/// A runtime starts. If several do at once, one of them prepares, and none waits for another: in a child that is forked
+/// meanwhile it would not exist.
 pub(super) fn prepare() {
-    static PREPARED: Once = Once::new();
-    PREPARED.call_once(|| {
-        let examples = Box::leak(Box::new(Examples::new()));
-        TABLE.examples.store(examples, Ordering::Release);
-    });
+    if !TABLE.examples.load(Ordering::Acquire).is_null() {
+        return;
+    }
+    let examples = Box::into_raw(Box::new(Examples::new()));
+    let (none, [success, failure]) = (ptr::null_mut(), [Ordering::AcqRel, Ordering::Relaxed]);
+    let others = TABLE
+        .examples
+        .compare_exchange(none, examples, success, failure);
+    if others.is_err() {
+        // SAFETY: it has just been made, and nobody has seen it.
+        drop(unsafe { Box::from_raw(examples) });
+    }
 }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::Runtime;
 use super::builder::Builder;
+use crate::protocol::passage::Passage;
 use crate::protocol::process::PerProcess;
 use crate::run::context;
 use crate::run::panicking;
@@ -27,12 +28,18 @@ pub(crate) fn current() -> io::Result<Arc<Shared>> {
     }
 }
 
+/// Prepares what must be so before anything is locked.
+fn prepare() {
+    context::watch_forks();
+    panicking::prepare(&Passage::enter());
+}
+
 /// The global runtime.
 pub(crate) fn global() -> io::Result<Arc<Shared>> {
     let runtime = match GLOBAL.get() {
         Some(runtime) => runtime,
         None => {
-            panicking::prepare();
+            prepare();
             let _one_at_a_time = STARTING.get_or_make(Mutex::default).lock();
             match GLOBAL.get() {
                 Some(runtime) => runtime,
@@ -51,7 +58,7 @@ impl Builder {
     /// As [`build`](Self::build); and [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the global
     /// runtime runs, which it does from its first use on: configure it first thing in `main`.
     pub fn build_global(self) -> io::Result<()> {
-        panicking::prepare();
+        prepare();
         let _one_at_a_time = STARTING.get_or_make(Mutex::default).lock();
         if GLOBAL.get().is_some() {
             return Err(io::Error::new(

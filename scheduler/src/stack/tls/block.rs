@@ -29,7 +29,7 @@ use std::thread::Builder;
 use super::keys;
 use super::pattern::{Own, UNALLOCATED, node, set_half, word};
 use super::pointer;
-use crate::protocol::passage;
+use crate::protocol::passage::Passage;
 
 /// See the [module](self).
 #[derive(Debug, Clone, Copy)]
@@ -259,7 +259,7 @@ pub(crate) unsafe fn forget(blocks: &[Block]) -> bool {
     // Somebody in the C library may be on the way along the list and stand on one of them. That
     // holds the lock which the creation of a thread takes.
     let small = Builder::new().stack_size(64 << 10);
-    let passed = passage::on_an_os_thread(small, || ()).is_some();
+    let passed = Passage::enter().on_an_os_thread(small, || ()).is_some();
     for block in blocks {
         if passed {
             let vector = block.word(pointer::DTV).load(Ordering::Relaxed);
