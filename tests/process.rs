@@ -27,10 +27,10 @@ use std::time::Duration;
 
 use common::{
     WORKER_COUNTS, child, child_with_limits, each_worker_count, everywhere, is_child, on_each_mode,
-    on_each_worker_count, pattern, run, runtime, uses_global_runtime, watchdog,
+    on_each_worker_count, pattern, run, runtime, stacks_returned, uses_global_runtime, watchdog,
 };
 use executors::in_each_executor;
-use roving::channel::after;
+use roving::channel::{self, after};
 use roving::os::unix::process::CommandExt;
 use roving::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use roving::sync::Barrier;
@@ -782,4 +782,36 @@ fn children_are_started_at_the_same_time() {
             .collect();
         threads.into_iter().for_each(|t| t.join().unwrap());
     });
+}
+
+#[test]
+fn a_destructor_collects_output_while_the_runtime_ends() {
+    struct Collects(Option<Child>, Arc<AtomicBool>);
+
+    impl Drop for Collects {
+        fn drop(&mut self) {
+            let output = self.0.take().unwrap().wait_with_output().unwrap();
+            assert_eq!(output.stdout.len(), 200_000);
+            assert_eq!(output.stderr.len(), 200_000);
+            self.1.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let (_stacks, _watchdog) = (stacks_returned(), watchdog(""));
+    for workers in WORKER_COUNTS {
+        let runtime = runtime(workers);
+        let collected = Arc::new(AtomicBool::new(false));
+        let (parks, parked) = channel::bounded(1);
+        let collects = collected.clone();
+        runtime.spawn(move || {
+            let mut both = shell("head -c 200000 /dev/zero; head -c 200000 /dev/zero >&2");
+            both.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let _collects = Collects(Some(both.spawn().unwrap()), collects);
+            parks.send(()).unwrap();
+            thread::park();
+        });
+        parked.recv().unwrap();
+        runtime.shutdown();
+        assert!(collected.load(Ordering::Relaxed));
+    }
 }

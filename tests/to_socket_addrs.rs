@@ -4,6 +4,7 @@
 //! - what a lookup needs of a stack, a green thread need not have
 //! - while a lookup runs, the others on the same worker go on
 //! - the errors are std's
+//! - what a runtime that ends has unwound, or leaves to end, looks names up
 
 mod common;
 
@@ -11,10 +12,14 @@ use std::hint::black_box;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use common::{each_worker_count, on_each_mode, on_each_worker_count, watchdog};
+use common::{
+    WORKER_COUNTS, each_worker_count, on_each_mode, on_each_worker_count, runtime, stacks_returned,
+    watchdog,
+};
 use roving::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use roving::{go, thread};
+use roving::{CancelToken, channel, go, shield, thread};
 
 fn look_up_localhost() {
     let addresses: Vec<SocketAddr> = "localhost:0".to_socket_addrs().unwrap().collect();
@@ -131,4 +136,49 @@ fn errors_are_those_of_std() {
         let [ours, theirs] = kinds(("nu\0ll", 80));
         assert_eq!(ours, theirs);
     });
+}
+
+#[test]
+fn destructors_and_shields_look_up_while_the_runtime_ends() {
+    struct LooksUp(Arc<AtomicBool>);
+
+    impl Drop for LooksUp {
+        fn drop(&mut self) {
+            look_up_localhost();
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let (_stacks, _watchdog) = (stacks_returned(), watchdog(""));
+    for workers in WORKER_COUNTS {
+        let runtime = runtime(workers);
+        let looked_up = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let (parks, parked) = channel::unbounded();
+        let (in_drop, of_drop) = (LooksUp(looked_up[0].clone()), parks.clone());
+        runtime.spawn(move || {
+            let _in_drop = in_drop;
+            of_drop.send(()).unwrap();
+            thread::park();
+        });
+        let (in_shield, ends) = (looked_up[1].clone(), CancelToken::new());
+        let ending = ends.clone();
+        runtime.spawn(move || {
+            shield(|| {
+                parks.send(()).unwrap();
+                while !ending.is_cancelled() {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                look_up_localhost();
+                in_shield.store(true, Ordering::Relaxed);
+            });
+        });
+        (0..2).for_each(|_| parked.recv().unwrap());
+        let ender = std::thread::spawn(move || runtime.shutdown());
+        while !looked_up[0].load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        ends.cancel();
+        ender.join().unwrap();
+        assert!(looked_up[1].load(Ordering::Relaxed));
+    }
 }

@@ -3,59 +3,100 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::vec;
 
 use parking_lot::Mutex;
 use roving_scheduler::wait::{self, Interrupt, Ticket, Why};
-use roving_scheduler::{blocking, deep, is_green, thread};
+use roving_scheduler::{blocking, deep, thread};
 
 /// The addresses of a host, with that port.
 #[track_caller]
 pub(super) fn look_up(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
-    if !is_green() && !wait::may_be_interrupted() {
-        return (host, port).to_socket_addrs();
+    if !wait::may_be_interrupted() {
+        return ask(host, port);
     }
     let question = Question {
         host: host.to_owned(),
         port,
     };
     let host = question.host.clone();
-    // The C library uses up to some ten KiB of the stack, and what it asks may use more.
-    have_asked(&question, move || {
-        blocking::run_deep(|| (&*host, port).to_socket_addrs())?
-    })
+    have_asked(&question, move || ask(&host, port))
 }
 
-/// Waits for what another green thread gets from `ask`, unless this one is interrupted.
+fn ask(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
+    // The C library uses up to some ten KiB of the stack, and what it asks may use more.
+    blocking::run_deep(|| (host, port).to_socket_addrs())?
+}
+
+/// Waits for what another green thread gets from `ask`, unless this one is interrupted. If no other can, as when the runtime
+/// ends, this one asks.
 #[track_caller]
 fn have_asked<T: Send + 'static>(
     question: &Question,
-    ask: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ask: impl Fn() -> io::Result<T> + Clone + Send + 'static,
 ) -> io::Result<T> {
-    let answer = Arc::new(Mutex::new(None));
-    let wait = wait::begin_interruptible().why(question);
-    let (its_answer, ends) = (answer.clone(), Ends(wait.ticket()));
+    let answer = Arc::new(Mutex::new(Answer::Expected(None)));
+    let (its_answer, its_ask) = (Asks(answer.clone()), ask.clone());
     // To begin one goes deep as well, in what is built without optimisation.
-    deep::call(|| {
+    let spawned = deep::call(|| {
         thread::Builder::new().spawn(move || {
-            let _ends = ends;
-            let told = ask();
-            *its_answer.lock() = Some(told);
+            let told = its_ask();
+            its_answer.end(Answer::Told(told));
         })
-    })??;
-    wait.try_block(None).map_err(Interrupt::into_error)?;
-    let told = answer.lock().take();
-    told.unwrap_or_else(|| Err(io::Error::other("nobody was asked, since the runtime ends")))
+    });
+    if !matches!(spawned, Ok(Ok(_))) {
+        return ask();
+    }
+    let wait = wait::begin_interruptible().why(question);
+    let is_expected = match &mut *answer.lock() {
+        Answer::Expected(waiter) => {
+            *waiter = Some(wait.ticket());
+            true
+        }
+        Answer::Told(_) | Answer::None => false,
+    };
+    if is_expected {
+        wait.try_block(None).map_err(Interrupt::into_error)?;
+    } else {
+        drop(wait);
+    }
+    let told = mem::replace(&mut *answer.lock(), Answer::None);
+    match told {
+        Answer::Told(told) => told,
+        Answer::Expected(_) | Answer::None => ask(),
+    }
 }
 
-/// Ends the wait for an answer when nobody asks any more, also who never did.
-struct Ends(Ticket);
+/// What has become of a question that another thread asks.
+enum Answer<T> {
+    /// Whom to tell.
+    Expected(Option<Ticket>),
+    Told(io::Result<T>),
+    /// Nobody asks any more.
+    None,
+}
 
-impl Drop for Ends {
+/// The one who asks, or is to.
+struct Asks<T>(Arc<Mutex<Answer<T>>>);
+
+impl<T> Asks<T> {
+    fn end(&self, answer: Answer<T>) {
+        let mut current = self.0.lock();
+        if let Answer::Expected(_) = &*current
+            && let Answer::Expected(Some(waiter)) = mem::replace(&mut *current, answer)
+        {
+            drop(current);
+            waiter.fire();
+        }
+    }
+}
+
+impl<T> Drop for Asks<T> {
     fn drop(&mut self) {
-        self.0.clone().fire();
+        self.end(Answer::None);
     }
 }
 
@@ -106,10 +147,12 @@ mod tests {
     fn it_ends_with_a_deadline_and_the_answer_goes_nowhere() {
         everywhere(|| {
             let (answer, name_server) = mpsc::channel();
+            let name_server = Arc::new(sync::Mutex::new(name_server));
             let (asked, was_asked) = sync::mpsc::channel();
             let in_time = deadline(Duration::from_millis(2), || {
                 have_asked(&question(), move || {
                     asked.send(()).unwrap();
+                    let name_server = name_server.lock().unwrap();
                     blocking::run(|| name_server.recv()).map_err(io::Error::other)
                 })
             });
@@ -126,8 +169,10 @@ mod tests {
     fn it_ends_with_a_cancellation() {
         everywhere(|| {
             let (answer, name_server) = mpsc::channel::<()>();
+            let name_server = Arc::new(sync::Mutex::new(name_server));
             let looks_up = thread::spawn(move || {
                 have_asked(&question(), move || {
+                    let name_server = name_server.lock().unwrap();
                     blocking::run(|| name_server.recv()).map_err(io::Error::other)
                 })
             });

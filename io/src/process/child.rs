@@ -10,7 +10,7 @@ use std::task::Poll;
 
 use roving_scheduler::channel::{Registration, Selectable, Ticket};
 use roving_scheduler::wait::Why;
-use roving_scheduler::{blocking, thread};
+use roving_scheduler::{block_on, blocking, thread};
 
 use super::ended::Ended;
 use super::pipes::{ChildStderr, ChildStdin, ChildStdout};
@@ -179,7 +179,7 @@ impl Child {
         drop(self.stdin.take());
         let (stdout, stderr) = match (self.stdout.take(), self.stderr.take()) {
             (Some(stdout), Some(stderr)) => all_of_both(stdout, stderr)?,
-            (stdout, stderr) => (all_of(stdout)?, all_of(stderr)?),
+            (mut stdout, mut stderr) => (all_of(stdout.as_mut())?, all_of(stderr.as_mut())?),
         };
         let status = self.wait()?;
         Ok(Output {
@@ -276,22 +276,24 @@ pub(super) fn attempt(child: &mut process::Child) -> io::Result<Attempt<ExitStat
 }
 
 /// What is read from a pipe until its end.
-fn all_of(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
+fn all_of(pipe: Option<&mut impl Read>) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
-    if let Some(mut pipe) = pipe {
+    if let Some(pipe) = pipe {
         pipe.read_to_end(&mut all)?;
     }
     Ok(all)
 }
 
-/// Another green thread reads one of them.
-fn all_of_both(stdout: ChildStdout, stderr: ChildStderr) -> io::Result<(Vec<u8>, Vec<u8>)> {
-    thread::scope(|scope| {
-        let stderr = thread::Builder::new().spawn_scoped(scope, || all_of(Some(stderr)))?;
-        let stdout = all_of(Some(stdout))?;
-        let stderr = stderr.join().unwrap_or_else(|panic| resume_unwind(panic))?;
-        Ok((stdout, stderr))
-    })
+/// Another green thread reads one of them, if there can be one: not while the runtime ends, as in a destructor.
+fn all_of_both(mut stdout: ChildStdout, mut stderr: ChildStderr) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let by_two = thread::scope(|scope| {
+        let of_stderr = || all_of(Some(&mut stderr));
+        let reads = thread::Builder::new().spawn_scoped(scope, of_stderr).ok()?;
+        let of_stdout = all_of(Some(&mut stdout));
+        let of_stderr = reads.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Some(of_stdout.and_then(|stdout| Ok((stdout, of_stderr?))))
+    });
+    by_two.unwrap_or_else(|| block_on(both(stdout.read_to_end_async(), stderr.read_to_end_async())))
 }
 
 /// What two futures give that are polled together, or the first error.

@@ -168,9 +168,12 @@ pub(crate) fn unwind_cancelled() -> ! {
     Interrupt::Cancelled(Cancelled { frame }).unwind()
 }
 
-/// Whether a deadline or a token may end the waits of the current thread.
+/// Whether anything may interrupt the waits of the current thread: a cancellation, as every green thread's unless it unwinds
+/// or ends, or else a deadline or a token.
 pub fn may_be_interrupted() -> bool {
-    context::with_current(|waiter| waiter.ambient.any())
+    context::with_current(|waiter| {
+        is_interruptible(waiter) && (waiter.own_stack().is_some() || waiter.ambient.any())
+    })
 }
 
 /// An open wait. Dropping it abandons the wait; its tickets are worthless then.
