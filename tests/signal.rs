@@ -550,3 +550,37 @@ fn a_poll_that_is_ready_takes_it_at_once() {
         assert!(matches!(waits.poll(context), Poll::Ready(Ok(SIGUSR1))));
     });
 }
+
+#[test]
+fn a_handler_that_was_there_before_finds_blocked_what_it_asked_for() {
+    static BLOCKED: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn looks(_: libc::c_int) {
+        // SAFETY: it asks for what is blocked; zeroes are a valid set.
+        let is_blocked = unsafe {
+            let mut blocked: libc::sigset_t = std::mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &raw mut blocked);
+            [SIGUSR1, SIGUSR2, SIGTERM].map(|signal| libc::sigismember(&raw const blocked, signal))
+        };
+        assert_eq!(is_blocked, [1, 1, 0]);
+        BLOCKED.fetch_add(1, Ordering::Relaxed);
+    }
+    alone(
+        "a_handler_that_was_there_before_finds_blocked_what_it_asked_for",
+        || {
+            // SAFETY: the handler does what may be done in one; zeroes are a valid action.
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                action.sa_sigaction = looks as *const () as usize;
+                libc::sigaddset(&raw mut action.sa_mask, SIGUSR2);
+                assert_eq!(
+                    libc::sigaction(SIGUSR1, &raw const action, ptr::null_mut()),
+                    0
+                );
+            }
+            let signals = Signals::new([SIGUSR1]).unwrap();
+            raise(SIGUSR1);
+            assert_eq!(BLOCKED.load(Ordering::Relaxed), 1);
+            assert_eq!(signals.recv().unwrap(), SIGUSR1);
+        },
+    );
+}

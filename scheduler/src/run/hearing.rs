@@ -14,7 +14,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
 
 use libc::siginfo_t;
 use parking_lot::Mutex;
@@ -34,7 +34,16 @@ const FORBIDDEN: [c_int; 6] = [
 ];
 
 /// Those that the system ignores where nothing is said of them; to go on after a stop is not left to handlers.
-const IGNORED: [c_int; 4] = [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH];
+const IGNORED: &[c_int] = &[
+    libc::SIGCHLD,
+    libc::SIGCONT,
+    libc::SIGURG,
+    libc::SIGWINCH,
+    #[cfg(not(target_os = "linux"))]
+    libc::SIGIO,
+    #[cfg(not(target_os = "linux"))]
+    libc::SIGINFO,
+];
 
 /// What this process hears.
 static EARS: PerProcess<Ears> = PerProcess::new();
@@ -78,17 +87,13 @@ impl Ears {
 
     /// A signal has come. `false` if nobody listens to it.
     fn hear(&self, signal: usize) -> bool {
-        if !self.has_listener(signal) {
+        if self.listeners[signal].load(Ordering::Acquire) == 0 {
             return false;
         }
         // Release: whoever sees this one sees what was done before it was sent.
         self.heard[signal].fetch_add(1, Ordering::Release);
         self.bell.ring();
         true
-    }
-
-    fn has_listener(&self, signal: usize) -> bool {
-        self.listeners[signal].load(Ordering::Acquire) > 0
     }
 }
 
@@ -124,9 +129,9 @@ impl Hearing {
         let _changes = ears.changes.lock();
         let known = AtomicU64::new(ears.heard[number].load(Ordering::Acquire));
         // First the ears: what comes when the handler is there is heard.
-        if ears.listeners[number].fetch_add(1, Ordering::AcqRel) == 0
-            && let Err(error) = install(signal, number)
-        {
+        let is_first = ears.listeners[number].fetch_add(1, Ordering::AcqRel) == 0;
+        fence(Ordering::SeqCst);
+        if is_first && let Err(error) = install(signal, number) {
             ears.listeners[number].fetch_sub(1, Ordering::AcqRel);
             return Err(error);
         }
@@ -267,15 +272,30 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
         // Nothing is to be done for one that is ignored; and to take the handler away would be at the cost of whoever
         // has begun to listen since.
         let is_left = !is_heard && left == Left::Default && !IGNORED.contains(&signal);
-        let is_deaf = || EARS.get().is_none_or(|ears| !ears.has_listener(number));
-        if is_left && Action::of(signal).is(handle) && is_deaf() {
-            // SAFETY: both may be called in a handler; it is delivered when this one returns.
-            unsafe {
-                libc::signal(signal, libc::SIG_DFL);
-                libc::raise(signal);
-            }
+        if is_left && leave_to_the_system(signal, number) {
+            // SAFETY: it may be called in a handler; it is delivered when this one returns.
+            unsafe { libc::raise(signal) };
         }
     });
+}
+
+/// Has the system do its default, if nobody has installed another handler or has begun to listen: who has hears it. In a
+/// handler.
+fn leave_to_the_system(signal: c_int, number: usize) -> bool {
+    let hears = || EARS.get().is_some_and(|ears| ears.hear(number));
+    let current = Action::of(signal);
+    if hears() || !(current.is(handle) || current.is_default()) {
+        return false;
+    }
+    // SAFETY: it may be called in a handler.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // Who begins to listen is counted first and then finds the handler gone, or has found it there and is heard of here.
+    fence(Ordering::SeqCst);
+    if hears() {
+        signal_handler::install(signal, handle, libc::SA_RESTART);
+        return false;
+    }
+    true
 }
 
 /// An eventfd, whose counter would take 2^64 signals to fill; elsewhere a pipe, which is emptied before each byte.

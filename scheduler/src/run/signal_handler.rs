@@ -2,7 +2,8 @@
 //!
 //! The alternate stack of an OS thread has room for few handlers, one above the other: for each the system saves
 //! registers there, and that of std has hardly more. Signals that come together would overflow it. So while a handler runs,
-//! all other signals wait, but for faults, which cannot.
+//! all other signals wait, but for faults, which cannot; and where the handler calls one that was there before, which then finds
+//! blocked what it has asked for.
 
 use std::ffi::{c_int, c_void};
 use std::mem::{self, MaybeUninit};
@@ -47,7 +48,13 @@ pub(crate) fn install(signal: c_int, handler: Handler, flags: c_int) -> Action {
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     action.sa_sigaction = handler as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | flags;
-    hold_back(signal, &mut action.sa_mask);
+    let current = Action::of(signal);
+    if current.is_none() {
+        hold_back(signal, &mut action.sa_mask);
+    } else {
+        // It may fork, or not return.
+        action.sa_mask = current.0.sa_mask;
+    }
     // It has the signature that SA_SIGINFO asks for.
     let previous = Action(action).set(signal);
     if previous.is_none()
@@ -111,6 +118,11 @@ impl Action {
 
     pub(crate) fn is(&self, handler: Handler) -> bool {
         self.0.sa_sigaction == handler as *const () as usize
+    }
+
+    /// Whether the system does its default.
+    pub(crate) fn is_default(&self) -> bool {
+        self.0.sa_sigaction == libc::SIG_DFL
     }
 
     /// Whether nobody handles it.
