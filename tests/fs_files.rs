@@ -10,7 +10,7 @@
 mod common;
 
 use std::io::{self, IoSliceMut, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use std::time::Duration;
 use common::folder::Folder;
 use common::{everywhere, on_each_mode, on_each_that_moves, pattern};
 use roving::fs::{self, File, OpenOptions};
-use roving::{ThreadLocals, go, thread};
+use roving::{ThreadLocals, deadline, go, thread};
 
 /// What is written there is in the page cache no more.
 fn drop_from_cache(file: &File) {
@@ -578,4 +578,23 @@ fn who_never_waits_lets_others_run() {
         other.join().unwrap();
     });
     runtime.shutdown();
+}
+
+/// A counter of events, which has no place in a folder.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_has_no_kind_is_waited_for() {
+    everywhere(|| {
+        // SAFETY: it takes numbers.
+        let events = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+        assert!(events >= 0);
+        // SAFETY: nobody else has it.
+        let mut events = File::from(unsafe { OwnedFd::from_raw_fd(events) });
+        let late = deadline(Duration::from_millis(1), || events.read(&mut [0; 8]));
+        assert!(!matches!(late, Ok(Ok(_))));
+        events.write_all(&3_u64.to_ne_bytes()).unwrap();
+        let mut count = [0; 8];
+        events.read_exact(&mut count).unwrap();
+        assert_eq!(u64::from_ne_bytes(count), 3);
+    });
 }

@@ -3,7 +3,7 @@
 //! A descriptor is registered with a runtime's driver when a green thread of that runtime first
 //! finds it not ready; one that is always ready, or only used on plain OS threads, never is.
 //! Registrations with several runtimes know nothing of each other: each has its own edges. A driver belongs to its
-//! runtime alone, and ends with it, whatever is registered.
+//! runtime alone, and ends with whoever knows that, whatever is registered.
 //!
 //! A plain OS thread waits with `poll` on the one descriptor, or, if a deadline or a cancellation
 //! may end that, with the driver of the global runtime.

@@ -14,7 +14,7 @@ use crate::nowait::kind;
 pub(crate) enum Kind {
     /// A disk at the most. To poll it is no use: it is always ready.
     Stored,
-    /// Somebody at the other end: that of a FIFO, a socket, a terminal or another device.
+    /// Somebody at the other end: that of a FIFO, a socket, a terminal or another device, of events.
     Stream,
 }
 
@@ -40,8 +40,12 @@ impl Nature {
             return Ok(*kind);
         }
         let kind = match kind(fd)? {
-            FileType::Fifo | FileType::Socket | FileType::CharacterDevice => Kind::Stream,
-            _ => Kind::Stored,
+            FileType::RegularFile
+            | FileType::Directory
+            | FileType::Symlink
+            | FileType::BlockDevice => Kind::Stored,
+            // What has no kind has no place in a folder either: events, timers, signals.
+            _ => Kind::Stream,
         };
         // Such a read would not wait for memory, but for the disk.
         if kind == Kind::Stored && is_direct(fd)? {

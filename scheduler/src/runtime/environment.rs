@@ -1,7 +1,7 @@
 //! What the environment sets where a builder is silent.
 //!
-//! A program does not fail for what somebody has in the environment: what cannot be read is told of on standard error, once,
-//! and is as if it were not set.
+//! A program does not fail for what cannot be read there: that is told of on standard error, once, and is as if it were not
+//! set. What can be read, and cannot be had, is an error as it is where a builder asks for it.
 
 use std::env;
 use std::ffi::OsStr;
