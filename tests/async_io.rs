@@ -27,7 +27,7 @@ use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use roving::channel::ready_async;
 use roving::io::Async;
 use roving::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use roving::{block_on, blocking, greenly, thread};
+use roving::{block_on, blocking, greenly, select, thread};
 
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -242,7 +242,10 @@ fn a_read_that_is_dropped_has_read_nothing() {
         assert_eq!(&buffer[..read], b"hello");
         assert_eq!(woken.times(), 1);
         drop(waker);
-        assert_eq!(Arc::strong_count(&woken), 1, "nothing keeps the waker");
+        // Nothing keeps the waker, once whoever has called it is done.
+        while Arc::strong_count(&woken) > 1 {
+            thread::yield_now();
+        }
     });
 }
 
@@ -295,7 +298,12 @@ fn a_connect_that_is_dropped_closes_its_socket() {
         let (_, waker) = woken();
         {
             let mut connect = pin!(TcpStream::connect_async(&address));
-            let _ = poll_once(connect.as_mut(), &waker);
+            // One of many is pending only to let others run.
+            if poll_once(connect.as_mut(), &waker).is_pending() {
+                let _ = poll_once(connect.as_mut(), &waker);
+            }
+            // Who closes before he is connected does not come to be accepted.
+            select! { readable(listener) => {} }
         }
         let (mut accepted, _) = listener.accept().unwrap();
         assert_eq!(accepted.read(&mut [0; 8]).unwrap(), 0);

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_compat::CompatExt;
-use common::{each_worker_count, message, on_each_mode, stacks_returned};
+use common::{each_worker_count, message, on_each_mode, stacks_returned, watchdog};
 use roving::{Builder, Group, ThreadLocals, await_, block_on, channel, deadline, greenly, thread};
 use tokio::runtime::{self, Runtime};
 use tokio_util::context::RuntimeExt;
@@ -131,8 +131,13 @@ fn with_its_own_thread_locals_a_future_that_has_entered_may_block() {
 #[test]
 fn where_thread_locals_are_shared_tokio_tells_who_stays_entered() {
     let _stacks = stacks_returned();
+    let _watchdog = watchdog("");
     let (one, other) = (tokio(), tokio());
-    let builder = Builder::new().workers(1).pinned_thread_locals();
+    // A spare would run the other one with thread-locals of its own.
+    let builder = Builder::new()
+        .workers(1)
+        .max_spares(0)
+        .pinned_thread_locals();
     let runtime = builder.build().unwrap();
     let refused = runtime.run(|| {
         let (leaves, left) = channel::bounded::<()>(0);

@@ -25,13 +25,24 @@ fn path(name: &str) -> PathBuf {
     path
 }
 
+/// Asks until there is an answer: who takes too long to ask is sent away.
 fn asked_at(path: &Path, line: &[u8]) -> String {
-    let mut stream = UnixStream::connect(path).unwrap();
-    stream.write_all(&[line, b"\n"].concat()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert_eq!(answer.find('\n'), Some(answer.len() - 1), "one line");
-    answer
+    loop {
+        let mut stream = UnixStream::connect(path).unwrap();
+        let mut answer = String::new();
+        let asked = stream.write_all(&[line, b"\n"].concat());
+        match asked.and_then(|()| stream.read_to_string(&mut answer)) {
+            Ok(0) => {}
+            Ok(length) => {
+                assert_eq!(answer.find('\n'), Some(length - 1), "one line");
+                return answer;
+            }
+            Err(error) => {
+                let is_sent_away = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+                assert!(is_sent_away.contains(&error.kind()), "{error}");
+            }
+        }
+    }
 }
 
 fn ask(path: &Path, line: &str) -> Value {
@@ -221,6 +232,8 @@ fn its_file_is_of_this_user_and_goes_with_the_process() {
 
     // One that was killed has left its file.
     drop(UnixListener::bind(&free).unwrap());
+    // A process that is started meanwhile has it until it executes its program.
+    while UnixStream::connect(&free).is_ok() {}
     let said = said_by_one_at(NAME, &free, is_private);
     assert!(!said.contains("roving:"), "{said}");
 

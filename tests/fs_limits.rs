@@ -5,24 +5,25 @@ mod common;
 
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use std::process::Command;
 
 use common::folder::Folder;
-use common::{child_with_limits, everywhere, is_child, run, watchdog};
+use common::{child_with_few_descriptors, child_with_limits, everywhere, is_child, run, watchdog};
 use roving::fs::{self, File};
 
-/// In a child with `limits`, calls `test` on OS threads and in all modes; elsewhere, starts that child.
-fn with_limits(name: &str, limits: &str, test: fn()) {
+/// In the child that is made for it, calls `test` on OS threads and in all modes; elsewhere, starts that child.
+fn in_child(name: &str, child: impl FnOnce(&str) -> Command, test: fn()) {
     let _watchdog = watchdog("");
     if is_child(name) {
         everywhere(test);
     } else {
-        run(child_with_limits(name, limits));
+        run(child(name));
     }
 }
 
 #[test]
 fn descriptors() {
-    with_limits("descriptors", "ulimit -n 64", || {
+    in_child("descriptors", child_with_few_descriptors, || {
         let folder = Folder::new();
         let path = folder.join("file");
         fs::write(&path, "x").unwrap();
@@ -51,7 +52,8 @@ fn descriptors() {
 #[test]
 fn the_size_of_a_file() {
     // In blocks of 512 bytes. The signal that comes with it is ignored.
-    with_limits("the_size_of_a_file", "trap '' XFSZ; ulimit -f 16", || {
+    let child = |name: &str| child_with_limits(name, "trap '' XFSZ; ulimit -f 16");
+    in_child("the_size_of_a_file", child, || {
         let folder = Folder::new();
         let path = folder.join("file");
         let mut file = File::create(&path).unwrap();

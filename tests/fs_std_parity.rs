@@ -470,9 +470,10 @@ macro_rules! script {
                         .open("/dev/null")
                         .and_then(|mut file| file.write(&[1; 100_000])),
                 );
+                // Whoever must not wait may be given no more than a page.
                 s.step(
                     "zero",
-                    File::open("/dev/zero").and_then(|mut file| file.read(&mut [1; 100_000])),
+                    File::open("/dev/zero").and_then(|mut file| file.read(&mut [1; 4096])),
                 );
                 s.step(
                     "zero",

@@ -182,7 +182,16 @@ fn nobody_reads_any_more() {
     everywhere(|| {
         let folder = Folder::new();
         let path = make_fifo(&folder);
-        for (mut reader, mut writer) in [fifo(&path), pipe(), sockets()] {
+        let told = [
+            (fifo(&path), &[io::ErrorKind::BrokenPipe][..]),
+            (pipe(), &[io::ErrorKind::BrokenPipe]),
+            // The other end of a socket forgets what it has not read.
+            (
+                sockets(),
+                &[io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset],
+            ),
+        ];
+        for ((mut reader, mut writer), told) in told {
             // More than it has room for, so that it waits.
             let writing = go_or_spawn(move || {
                 let mut written = 0;
@@ -197,7 +206,7 @@ fn nobody_reads_any_more() {
             thread::sleep(Duration::from_millis(1));
             drop(reader);
             let (written, error) = writing.join().unwrap();
-            assert_eq!(error, io::ErrorKind::BrokenPipe);
+            assert!(told.contains(&error), "{error}");
             assert!(written > 0);
         }
     });

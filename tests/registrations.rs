@@ -46,6 +46,13 @@ fn registered() -> usize {
     count
 }
 
+/// Waits until so many are. Whoever looks for events may have one of them for a moment after it was closed.
+fn until_registered(count: usize) {
+    while registered() != count {
+        std::thread::yield_now();
+    }
+}
+
 /// How many descriptors this process has.
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
@@ -71,7 +78,7 @@ fn what_is_closed_is_not_registered() {
         let streams: Vec<_> = (0..20).map(|_| runtime.run(waiting_once)).collect();
         assert_eq!(registered(), before + 40);
         runtime.run(move || drop(streams));
-        assert_eq!(registered(), before);
+        until_registered(before);
     });
 }
 
@@ -83,7 +90,7 @@ fn a_duplicate_keeps_no_registration() {
         let duplicate = one.as_fd().try_clone_to_owned().unwrap();
         let clone = other.try_clone().unwrap();
         drop((one, other));
-        assert_eq!(registered(), before);
+        until_registered(before);
         let (mut one, mut other) = (TcpStream::from(duplicate), clone);
         one.write_all(b"x").unwrap();
         other.read_exact(&mut [0]).unwrap();
@@ -104,13 +111,12 @@ fn a_forked_child_keeps_no_registration() {
             }
         }
         drop(streams);
-        let after = registered();
+        until_registered(before);
         // SAFETY: it is the child's, which has not been waited for.
         unsafe {
             libc::kill(forked, libc::SIGKILL);
             libc::waitpid(forked, std::ptr::null_mut(), 0);
         }
-        assert_eq!(after, before);
     });
 }
 
@@ -133,7 +139,7 @@ fn what_is_left_behind_disturbs_nobody() {
         let kept = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 200) };
         assert!(kept >= 200);
         drop(one);
-        assert_eq!(registered(), before);
+        until_registered(before);
 
         // Others come and go meanwhile, and get its slot.
         runtime.run(|| {
@@ -192,7 +198,7 @@ fn a_descriptor_that_was_sent_along_is_taken_out() {
                 carries.send_with_fds(b"x", &[waits.as_fd()]).unwrap();
             }
             drop(waits);
-            assert_eq!(registered(), before);
+            until_registered(before);
             if sends {
                 peer.write_all(b"!").unwrap();
                 let mut fds = Vec::new();
@@ -223,7 +229,10 @@ fn a_runtime_that_has_ended_keeps_no_descriptor() {
             let next = runtime(workers);
             next.run(wait);
             next.shutdown();
-            assert_eq!(descriptors(), before);
+            // A spare that watches opens a file now and then.
+            while descriptors() != before {
+                std::thread::yield_now();
+            }
         }
         // Both are waited for here again, in a runtime that they know, and in one that they do not.
         first.run(wait);

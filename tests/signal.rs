@@ -201,11 +201,12 @@ fn futures_wait_in_other_executors() {
 fn ctrl_c_is_waited_for() {
     alone("ctrl_c_is_waited_for", || {
         on_each_mode(|| {
-            // So that the process outlives those that come too early.
-            let _listens = Signals::new([SIGINT]).unwrap();
+            // So that the process outlives those that come too early, and none is on its way in the end.
+            let listens = Signals::new([SIGINT]).unwrap();
             let waits = go!(ctrl_c);
             while !waits.is_finished() {
                 send(SIGINT);
+                listens.recv().unwrap();
                 thread::sleep(Duration::from_millis(1));
             }
             waits.join().unwrap().unwrap();

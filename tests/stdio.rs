@@ -44,6 +44,11 @@ fn with_child(name: &str, test: impl FnOnce() + Send, mut parent: impl FnMut(Com
     }
 }
 
+/// No spare watches in it, who would open a file now and then, in the place of a stream or by the last descriptor.
+fn nobody_watches(command: &mut Command) -> &mut Command {
+    command.env("ROVING_STUCK_AFTER", "0")
+}
+
 /// What a child prints on both streams until its end, which is good.
 fn ends_well(child: Child) -> (String, String) {
     let output = child.wait_with_output().unwrap();
@@ -74,6 +79,13 @@ fn set_nonblocking(fd: impl AsFd) {
 fn others_run() {
     for _ in 0..5 {
         thread::sleep(Duration::from_millis(1));
+        thread::yield_now();
+    }
+}
+
+/// Lets others run until this one waits.
+fn until_it_waits<T>(one: &thread::JoinHandle<T>) {
+    while !matches!(one.thread().state(), thread::State::Parked(_)) {
         thread::yield_now();
     }
 }
@@ -143,6 +155,7 @@ fn without_descriptors_lines_are_read_and_printed_all_the_same() {
             prints.join().unwrap();
             assert_eq!(reads.join().unwrap(), "the last");
             let waits = go!(|| io::stdin().lines().next());
+            until_it_waits(&waits);
             others_run();
             waits.cancel();
             let error = waits.join().unwrap().unwrap().unwrap_err();
@@ -151,7 +164,7 @@ fn without_descriptors_lines_are_read_and_printed_all_the_same() {
         },
         |mut command| {
             let (reader, writer) = std::io::pipe().unwrap();
-            let mut child = command
+            let mut child = nobody_watches(&mut command)
                 .stdin(Stdio::piped())
                 .stdout(writer)
                 .spawn()
@@ -321,7 +334,7 @@ fn closed_streams() {
             std::process::exit(0);
         },
         |mut command| {
-            ends_well(command.spawn().unwrap());
+            ends_well(nobody_watches(&mut command).spawn().unwrap());
         },
     );
 }
@@ -481,6 +494,7 @@ fn who_waits_is_cancelled() {
                 roving::println!("{}", line(0));
             });
             let reads = go!(|| io::stdin().read_line(&mut String::new()));
+            until_it_waits(&reads);
             others_run();
             prints.cancel();
             reads.cancel();

@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use common::{WORKER_COUNTS, child_with_limits, is_child, run, runtime, watchdog};
+use common::{WORKER_COUNTS, child_with_few_descriptors, is_child, run, runtime, watchdog};
 use roving::net::{SocketAddr, TcpListener, TcpStream};
 use roving::{go, thread};
 
@@ -25,7 +25,7 @@ fn with_few_descriptors(name: &str, test: impl FnOnce()) {
     if is_child(name) {
         test();
     } else {
-        run(child_with_limits(name, "ulimit -n 64"));
+        run(child_with_few_descriptors(name));
     }
 }
 

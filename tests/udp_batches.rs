@@ -48,13 +48,13 @@ fn receive(socket: &UdpSocket, room: usize, count: usize) -> Vec<(Vec<u8>, Optio
 }
 
 #[test]
-fn all_come_in_their_order_with_their_senders() {
+fn all_come_with_their_senders() {
     everywhere(|| {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let (server, to) = socket_at(address);
             let (client, from) = socket_at(address);
             // More than one system call takes, and some with nothing in them.
-            let sent: Vec<_> = (0..100).map(|n| pattern(n, n % 40)).collect();
+            let mut sent: Vec<_> = (0..100).map(|n| pattern(n, n % 40)).collect();
             let datagrams: Vec<_> = sent
                 .iter()
                 .map(|data| SendDatagram::new(data).to(to))
@@ -62,7 +62,11 @@ fn all_come_in_their_order_with_their_senders() {
             assert_eq!(client.send_mmsg(&datagrams).unwrap(), 100);
             let received = receive(&server, 40, 100);
             assert!(received.iter().all(|(_, sender)| *sender == Some(from)));
-            assert!(received.into_iter().map(|(data, _)| data).eq(sent));
+            let mut received: Vec<_> = received.into_iter().map(|(data, _)| data).collect();
+            // One overtakes another where the sender goes to another processor in between.
+            received.sort();
+            sent.sort();
+            assert!(received == sent);
 
             client.connect(to).unwrap();
             let datagrams = [SendDatagram::new(b"to the peer")];
@@ -140,17 +144,20 @@ fn who_receives_waits_and_takes_what_has_come() {
         let receives = go!(move || {
             let mut buffers = [[0; 8]; 7];
             let mut room = buffers.each_mut().map(|buffer| RecvDatagram::new(buffer));
-            let mut received = 0;
-            while received < DATAGRAMS {
+            let mut received: Vec<usize> = Vec::new();
+            while received.len() < DATAGRAMS {
                 // Sometimes more has come than there is room for, and sometimes less.
-                let most = 1 + received % 7;
+                let most = 1 + received.len() % 7;
                 let len = server.recv_mmsg(&mut room[..most]).unwrap();
                 assert!(0 < len && len <= most);
                 for datagram in &room[..len] {
-                    assert_eq!(datagram.data(), received.to_string().as_bytes());
-                    received += 1;
+                    let number = std::str::from_utf8(datagram.data()).unwrap();
+                    received.push(number.parse().unwrap());
                 }
             }
+            // One overtakes another where the sender goes to another processor in between.
+            received.sort();
+            assert!(received.into_iter().eq(0..DATAGRAMS));
         });
         for first in (0..DATAGRAMS).step_by(5) {
             let data: Vec<_> = (first..first + 5).map(|n| n.to_string()).collect();

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{
-    Place, child_with_limits, each_worker_count, is_child, let_others_wait, on_each_mode,
+    Place, child_with_few_descriptors, each_worker_count, is_child, let_others_wait, on_each_mode,
     on_each_worker_count, on_every_kind, pattern, run, runtime, stacks_returned,
     the_end_comes_behind_the_data, watchdog,
 };
@@ -216,7 +216,7 @@ fn sockets_come_from_std_and_go_back() {
             let mut stream = UnixStream::from(stream);
             stream.read_exact(&mut [0; 5]).unwrap();
             assert_eq!(stream.read_timeout().unwrap(), Some(LONG));
-            stream.set_read_timeout(Some(SHORT)).unwrap();
+            stream.set_read_timeout(Some(2 * LONG)).unwrap();
             let fd = stream.into_raw_fd();
             // SAFETY: it has just been given away.
             let stream = unsafe { UnixStream::from_raw_fd(fd) };
@@ -700,7 +700,7 @@ fn names_need_no_file() {
 fn descriptors_run_out() {
     let _watchdog = watchdog("");
     if !is_child("descriptors_run_out") {
-        run(child_with_limits("descriptors_run_out", "ulimit -n 64"));
+        run(child_with_few_descriptors("descriptors_run_out"));
         return;
     }
     on_each_worker_count(|| {

@@ -323,16 +323,16 @@ fn waits_end_early() {
         thread::yield_now();
         waits.cancel();
         assert!(waits.join().unwrap_err().is::<Cancelled>());
-        let first = || {
+        let first = |patience| {
             select! {
                 readable(events) => 'r',
-                recv(after(Duration::from_millis(1))) -> _ => '-',
+                recv(after(patience)) -> _ => '-',
             }
         };
-        assert_eq!(first(), '-');
+        assert_eq!(first(Duration::from_millis(1)), '-');
         select! { writable(events) => {} }
         add(events.get_ref(), 1);
-        assert_eq!(first(), 'r');
+        assert_eq!(first(Duration::from_secs(3600)), 'r');
         // A closure that fails otherwise is not called again.
         let calls = AtomicUsize::new(0);
         let failed = events.write_with(|_| {
@@ -494,12 +494,14 @@ fn what_is_always_ready_cannot_be_watched() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("always ready"), "{error}");
     }
-    // A file that is on no disk can be: it tells of changes.
-    let mounts = File::open("/proc/self/mounts").unwrap();
-    let mounts = Watched::new(OwnedFd::from(mounts)).unwrap();
-    let changed = select! { ready(mounts.priority()) => true, default => false };
-    assert!(!changed);
-    assert!(mounts.as_fd().as_raw_fd() > 2);
+    // A file that is on no disk can be: it tells of changes. Others may make some, but not each time.
+    let is_unchanged = |_| {
+        let mounts = File::open("/proc/self/mounts").unwrap();
+        let mounts = Watched::new(OwnedFd::from(mounts)).unwrap();
+        assert!(mounts.as_fd().as_raw_fd() > 2);
+        select! { ready(mounts.priority()) => false, default => true }
+    };
+    assert!((0..1000).any(is_unchanged));
 }
 
 /// Who looks whether the end has come sends nothing for that.

@@ -17,6 +17,7 @@ use crate::run::reason::Reason;
 use crate::protocol::word::{By, Epoch};
 use crate::run::green::Waiter;
 use crate::run::shared::Shared;
+use crate::run::ticks;
 
 /// What happens, to which green thread or worker.
 #[derive(Clone, Copy)]
@@ -29,7 +30,8 @@ pub(crate) enum Event<'a> {
     Ran(&'a Waiter, Ran),
     /// The current thread, which is this one, is about to suspend, for that reason and there.
     Waits(&'a Waiter, &'static str, &'static Location<'static>),
-    /// This wait of it has been ended, by the current thread or what runs there.
+    /// This wait of it has been ended, by the current thread or what runs there. It is noted when it has been ended, with
+    /// the time before, so no run that follows is earlier.
     Woken(&'a Waiter, Epoch, By),
     /// The current worker has taken it from the worker of that number, and perhaps others with it.
     Stolen(&'a Waiter, usize),
@@ -72,8 +74,13 @@ impl Shared {
     #[cold]
     #[inline(never)]
     fn note_now(&self, event: Event<'_>) {
+        self.note_at(ticks::now(), event);
+    }
+
+    /// Tells the recorder, if there is one, of what has happened at that time or since.
+    pub(crate) fn note_at(&self, at: u64, event: Event<'_>) {
         if let Some(recorder) = &self.recorder {
-            recorder.write(self.id, event);
+            recorder.write(self.id, at, event);
         }
     }
 }

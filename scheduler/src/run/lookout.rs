@@ -2,7 +2,7 @@
 //!
 //! A thread that waits for what only other threads can do may do so for ever, and nobody is there only to find
 //! out. So a worker that has parked one remembers that, by a store of its own, and
-//! [tells](Lookout::somebody_waits) when it next looks around or is about to sleep. If it is stuck before that,
+//! [tells](Lookout::somebody_waits) when it next looks around or is about to announce that it sleeps. If it is stuck before that,
 //! whoever hands its place over tells in its stead. A second later a look is due. A worker that has nothing else to do
 //! wakes up for it, and one that is busy does a piece of it whenever it looks around. Another look follows as long as
 //! one has seen waits that were too new. So an idle runtime looks two or three times and then sleeps for good; and one
@@ -14,6 +14,9 @@
 //!
 //! A worker tells of a wait after it has parked the thread, under the lock under which looks begin. So the look that is due
 //! begins after that; and if one is under way, there will be another.
+//!
+//! It tells before it announces that it sleeps. So who sees that all sleep also sees that there will be a look, which
+//! may find what one of them waits for.
 
 use std::mem;
 use std::sync::Arc;

@@ -21,7 +21,6 @@ use crate::run::context;
 use crate::run::event::{Event, Ran};
 use crate::run::green::Waiter;
 use crate::run::shared::RuntimeId;
-use crate::run::ticks;
 
 const WORDS: usize = 7;
 
@@ -52,9 +51,9 @@ impl Recorder {
         self.workers[worker].get_or_init(|| Ring::new(self.size));
     }
 
-    /// Writes down what happens in the runtime of this recorder.
-    pub(crate) fn write(&self, runtime: RuntimeId, event: Event<'_>) {
-        let words = encode(event);
+    /// Writes down what happened at that time, in [ticks](crate::run::ticks), in the runtime of this recorder.
+    pub(crate) fn write(&self, runtime: RuntimeId, at: u64, event: Event<'_>) {
+        let words = encode(at, event);
         let worker = context::with_worker(|worker| {
             let worker = worker.filter(|worker| worker.shared().id == runtime)?;
             Some(worker.index())
@@ -103,7 +102,7 @@ impl Kept {
 /// What was noted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Note {
-    /// When, in [ticks].
+    /// When, in [ticks](crate::run::ticks).
     pub(crate) at: u64,
     /// The number of the thread that it is about; 0 if it is about a worker.
     pub(crate) thread: u64,
@@ -165,7 +164,7 @@ fn wait(epoch: Epoch) -> u64 {
 }
 
 /// The words are: when, the kind and a detail, the thread, and four that depend on the kind.
-fn encode(event: Event<'_>) -> [u64; WORDS] {
+fn encode(at: u64, event: Event<'_>) -> [u64; WORDS] {
     let (thread, head, rest) = match event {
         Event::Spawned(thread) => (
             thread.id(),
@@ -206,7 +205,7 @@ fn encode(event: Event<'_>) -> [u64; WORDS] {
         Event::IsBack(worker) => (0, head(IS_BACK, 0, worker as u64), [0; 4]),
     };
     let [a, b, c, d] = rest;
-    [ticks::now(), head, thread, a, b, c, d]
+    [at, head, thread, a, b, c, d]
 }
 
 fn decode([at, head, thread, a, b, c, d]: [u64; WORDS]) -> Note {

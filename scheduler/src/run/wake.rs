@@ -20,7 +20,9 @@ use crate::run::event::Event;
 use crate::run::green::{Kind, Runnable, Waiter};
 use crate::run::guest::Guest;
 use crate::run::panicking;
+use crate::run::shared::Shared;
 use crate::run::ticket::Ticket;
+use crate::run::ticks;
 
 /// Queues a green thread that has been spawned or woken, and sees to it that somebody runs it.
 pub(crate) fn schedule(runnable: Runnable) {
@@ -47,22 +49,24 @@ impl Waiter {
     /// Ends the wait `epoch`, if it has not ended.
     #[inline]
     pub(crate) fn fire(&self, epoch: Epoch, by: By) -> Fire {
-        let fire = self.word.fire(epoch, by);
-        if fire != Fire::Lost
-            && let Kind::Green(green) = &self.kind
-            && green.runtime.is_recorded()
-        {
-            self.note_woken(epoch, by);
+        match &self.kind {
+            Kind::Green(green) if green.runtime.is_recorded() => {
+                self.fire_recorded(&green.runtime, epoch, by)
+            }
+            _ => self.word.fire(epoch, by),
         }
-        fire
     }
 
     #[cold]
     #[inline(never)]
-    fn note_woken(&self, epoch: Epoch, by: By) {
-        if let Kind::Green(green) = &self.kind {
-            green.runtime.note(|| Event::Woken(self, epoch, by));
+    fn fire_recorded(&self, runtime: &Shared, epoch: Epoch, by: By) -> Fire {
+        // One that has only begun to wait may run again before this is noted.
+        let before = ticks::now();
+        let fire = self.word.fire(epoch, by);
+        if fire != Fire::Lost {
+            runtime.note_at(before, Event::Woken(self, epoch, by));
         }
+        fire
     }
 
     /// Asks the thread to end, and ends the wait that it is in. It will be told by unwinding if it
@@ -82,7 +86,10 @@ impl Waiter {
 
     /// The wait in which this was parked has been ended by a cancellation.
     fn is_cancelled(self: &Arc<Self>) {
-        self.note_woken(self.word.current(), By::Cancel);
+        if let Kind::Green(green) = &self.kind {
+            let woken = || Event::Woken(self, self.word.current(), By::Cancel);
+            green.runtime.note(woken);
+        }
         self.run_again();
     }
 

@@ -280,6 +280,14 @@ pub(crate) fn child(name: &str) -> Command {
     child_with_limits(name, ":")
 }
 
+/// One that may have few descriptors, of which a test can take the last: no spare watches, who would open a file for that
+/// now and then.
+pub(crate) fn child_with_few_descriptors(name: &str) -> Command {
+    let mut child = child_with_limits(name, "ulimit -n 64");
+    child.env("ROVING_STUCK_AFTER", "0");
+    child
+}
+
 /// The kinds of guards, as `ROVING_STACK_GUARDS` names them.
 #[cfg(target_os = "linux")]
 pub(crate) const GUARDS: [&str; 5] = ["madvise", "poison", "write-protect", "memfd", "mprotect"];

@@ -117,7 +117,7 @@ impl Worker {
         relieved.or_else(|| self.take_old_lifo())
     }
 
-    /// If it has parked threads that only others can wake, tells so.
+    /// If it has parked threads that only others can wake, tells so. While it sleeps, there are none of which it has not told.
     fn tell_of_needy(&self) {
         let has_parked = &self.remote.has_parked_needy;
         if has_parked.load(Ordering::Relaxed) {
@@ -426,6 +426,7 @@ impl Idler for Worker {
 
     fn rests(&self) {
         self.counts().sleeps.add(1);
+        self.tell_of_needy();
         self.remote.pace.rest();
     }
 
@@ -453,7 +454,6 @@ impl Idler for Worker {
         watches: bool,
     ) -> Option<Instant> {
         let shared = &self.shared;
-        self.tell_of_needy();
         let mut until = shared.lookout.next();
         if takes_part {
             let end_of_nap = nap.map(|nap| Instant::now() + nap);
