@@ -506,6 +506,17 @@ impl Missing {
         unsafe { std::slice::from_raw_parts(self.page as *const u8, Self::LEN) }
     }
 
+    /// Waits until somebody waits for it.
+    fn wait(&self) {
+        let mut fault = [0_u8; 32];
+        // SAFETY: it writes at most as many bytes as there are.
+        let read = unsafe {
+            let at = fault.as_mut_ptr().cast();
+            libc::read(self.faults.as_raw_fd(), at, fault.len())
+        };
+        assert_eq!(usize::try_from(read), Ok(fault.len()));
+    }
+
     fn fill(&self) {
         self.tell(Self::ZERO, [self.page as u64, Self::LEN as u64, 0, 0]);
     }
@@ -542,8 +553,7 @@ fn a_cursor_is_waited_for_and_others_go_on() {
                 let mut writer = file;
                 let missing = &missing;
                 let writes = scope.spawn(move || writer.write(missing.bytes()).unwrap());
-                // Only when it is in the system does anybody else go on.
-                thread::yield_now();
+                roving::blocking(|| missing.wait());
                 let begun = &begun;
                 scope.spawn(move || {
                     begun.store(true, Ordering::Relaxed);
