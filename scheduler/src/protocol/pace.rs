@@ -8,7 +8,7 @@
 //!             turn          rests  runs of this turn
 //! ```
 //!
-//! A worker that is about to sleep rests, until it is busy again.
+//! A worker rests until it begins, and when it is about to sleep until it is busy again.
 //!
 //! Beside it is a mark, that the worker is *stuck*. Who marks and who unmarks, and that nobody who rests
 //! stays marked, is the business of the [`roster`](crate::protocol::roster), under whose lock the mark
@@ -31,10 +31,10 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Of one who is busy.
+    /// Of one who has not begun.
     pub(crate) fn new() -> Self {
         Self {
-            word: AtomicU64::new(0),
+            word: AtomicU64::new(RESTS),
             stuck: AtomicU32::new(0),
         }
     }

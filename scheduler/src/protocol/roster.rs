@@ -279,6 +279,7 @@ mod tests {
 
     #[test]
     fn who_gets_on_is_not_found_stuck() {
+        assert_eq!(Pace::new().seen(), None, "it has not begun");
         let (roster, idle, paces) = roster();
         roster.join(&idle, 1);
         let found = |seen, caller| roster.is_found_stuck(&idle, &paces[0], seen, caller);

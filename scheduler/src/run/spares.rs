@@ -124,8 +124,7 @@ impl Spares {
         let remote = self.remotes.get(spare)?;
         if free.is_none() {
             let local = Local::new();
-            let remote = remote.get_or_init(|| Arc::new(Remote::new(local.stealable())));
-            remote.pace.rest();
+            remote.get_or_init(|| Arc::new(Remote::new(local.stealable())));
             state.seats.push(Seat {
                 local: Some(local),
                 thread: None,

@@ -455,7 +455,11 @@ fn start(plan: Plan, workers: usize) -> io::Result<Runtime> {
     let mut runtime = Runtime::new(shared.clone());
     for (index, local) in locals.into_iter().enumerate() {
         let shared = shared.clone();
-        let body = move || Worker::new(shared, index, local).run();
+        let body = move || {
+            let worker = Worker::new(shared, index, local);
+            worker.shared().has_watcher();
+            worker.run();
+        };
         let worker = os_thread::start(format!("{name}-{index}"), body).map_err(|error| {
             io::Error::new(
                 error.kind(),

@@ -86,7 +86,7 @@ impl Model {
             assert!(!roster.join(&idle, workers + spare));
         }
         let paces: Vec<_> = (0..workers + spares).map(|_| Pace::new()).collect();
-        paces[workers..].iter().for_each(Pace::rest);
+        paces[..workers].iter().for_each(Pace::go_on);
         let workers = workers + spares;
         Self {
             idle,
