@@ -1,7 +1,8 @@
 //! How metrics are taken.
 //!
 //! What follows from something is read before it: see [`counts`](crate::run::counts). So a difference of two
-//! counts is never negative.
+//! counts is never negative. Each number is read of all who are there by then: a spare that has started meanwhile
+//! may have done what others have gone on with.
 
 use std::sync::Arc;
 
@@ -17,9 +18,9 @@ impl Metrics {
             // Its locks may be held for ever, by threads that are not there.
             return Self::default();
         }
-        let everybody: Vec<&Arc<Remote>> = everybody(runtime).collect();
+        let everybody = || everybody(runtime);
         let sum = |number: fn(&Counts) -> u64| -> u64 {
-            everybody.iter().map(|worker| number(&worker.counts)).sum()
+            everybody().map(|worker| number(&worker.counts)).sum()
         };
         let outside = &runtime.outside;
 
@@ -33,8 +34,8 @@ impl Metrics {
 
         let wake_ups = wake_ups + woken_outside;
         let spawned = spawned + spawned_outside;
-        let shows = |worker: &&&Arc<Remote>| worker.running.thread.shows_any();
-        let running = everybody.iter().filter(shows).count();
+        let shows = |worker: &&Arc<Remote>| worker.running.thread.shows_any();
+        let running = everybody().filter(shows).count();
         let alive = as_gauge(spawned - ended);
         let parked = as_gauge(parks - wake_ups).min(alive);
         let runnable = (alive - parked).saturating_sub(running);
@@ -45,10 +46,9 @@ impl Metrics {
         });
         let (in_use, pooled) = stack::stock();
         let times = |which: fn(&Counts) -> &_| {
-            Histogram::of(everybody.iter().map(|worker| which(&worker.counts)))
+            Histogram::of(everybody().map(|worker| which(&worker.counts)))
         };
         let is_spare = |number| number >= runtime.workers.len();
-        let workers = everybody.iter().enumerate();
         Self {
             uptime: runtime.start.elapsed(),
             spawned,
@@ -79,7 +79,8 @@ impl Metrics {
             stack_bytes_pooled: pooled.bytes,
             run_lengths: times(|counts| &counts.run_lengths),
             delays: times(|counts| &counts.delays),
-            workers: workers
+            workers: everybody()
+                .enumerate()
                 .map(|(number, worker)| WorkerMetrics::of(worker, is_spare(number)))
                 .collect(),
         }
