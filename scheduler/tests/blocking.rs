@@ -140,13 +140,18 @@ fn it_may_be_nested_and_suspend() {
 
 #[test]
 fn one_that_has_suspended_blocks_only_itself() {
+    const GREENLY: usize = 2;
     let suspends: [fn(); 3] = [
         || thread::sleep(Duration::from_micros(1)),
         || blocking::run(thread::yield_now),
         || block_on(greenly(|| blocking::run(thread::yield_now))),
     ];
-    for suspend in suspends {
+    for (way, suspend) in suspends.into_iter().enumerate() {
         on_each_unwatched(|runtime| {
+            // One OS thread must poll it, and this would go to another one.
+            if way == GREENLY && runtime.thread_locals() == ThreadLocals::Shared {
+                return;
+            }
             // One that is pinned may have another one's worker, and waits for it then.
             let calls = match runtime.thread_locals() {
                 ThreadLocals::Own => runtime.workers(),
@@ -364,10 +369,9 @@ fn os_threads(name: &str) -> usize {
 
 #[cfg(target_os = "linux")]
 fn wait_until_so_many_are_left(spares: usize) {
-    while os_threads("kept-spare") > spares {
+    while os_threads("kept-spare") != spares {
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(os_threads("kept-spare"), spares);
 }
 
 /// An OS thread gives itself its name.
@@ -412,11 +416,12 @@ fn spares_end_when_they_are_idle_but_for_one() {
         wait_until_so_many_are_left(1);
     }
     drop(runtime);
-    wait_until_so_many_are_left(0);
     for builder in [
         builder.clone().max_spares(0),
         builder.stuck_after(Duration::ZERO),
     ] {
+        // Whoever has been joined is still listed for a moment.
+        wait_until_there_are(0);
         let _runtime = builder.build().unwrap();
         wait_until_there_are(2);
         std::thread::sleep(Duration::from_millis(20));

@@ -12,7 +12,9 @@ use std::hint::black_box;
 use std::io;
 use std::time::Duration;
 
-use common::{child, is_child, os_thread_name, run, runtime, stacks_returned, watchdog};
+use common::{
+    child, is_child, lone_worker, os_thread_name, run, runtime, stacks_returned, watchdog,
+};
 use roving_scheduler::Builder;
 use roving_scheduler::thread;
 
@@ -137,12 +139,12 @@ fn workers_are_named_and_numbered() {
     let runtime = Builder::new()
         .workers(2)
         .thread_name("loom")
+        .stuck_after(Duration::ZERO)
         .build()
         .unwrap();
     let name = runtime.run(os_thread_name);
     assert!(["loom-0", "loom-1"].contains(&&*name), "{name}");
-    let default = runtime_name(1);
-    assert_eq!(default, "roving-0");
+    assert_eq!(lone_worker().run(os_thread_name), "roving-0");
 }
 
 /// Whatever else bounds them, as quotas do.
@@ -166,10 +168,6 @@ fn by_default_there_are_no_more_workers_than_cpus_that_one_may_use() {
     }
     assert_eq!(Builder::new().build().unwrap().workers(), 1);
     assert_eq!(Builder::new().workers(3).build().unwrap().workers(), 3);
-}
-
-fn runtime_name(workers: usize) -> String {
-    runtime(workers).run(os_thread_name)
 }
 
 #[test]

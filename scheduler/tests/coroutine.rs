@@ -444,12 +444,13 @@ fn one_in_a_thread_local_is_forgotten_at_the_end_of_its_thread() {
 /// Runs `f` on an OS thread and on green threads, which end.
 fn for_each_kind_of_thread(f: impl Fn() + Sync + Send) {
     std::thread::scope(|scope| {
-        scope.spawn(&f);
+        // A scope does not wait for the end of thread-locals.
+        scope.spawn(&f).join().unwrap();
     });
     let runtime = common::runtime(2);
     runtime.run(|| {
         thread::scope(|scope| {
-            scope.spawn(&f);
+            scope.spawn(&f).join().unwrap();
         });
     });
 }

@@ -11,10 +11,12 @@ mod common;
 
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::{WORKER_COUNTS, child, is_child, message, on_each_mode, printed, runtime};
+use roving_scheduler::sync::Notify;
 use roving_scheduler::wait::Cancelled;
 use roving_scheduler::{Group, shield, thread};
 
@@ -187,11 +189,12 @@ impl Drop for ThrowsOn {
     }
 }
 
-/// Blocks when it is dropped.
-struct Sleeps;
+/// Says so when it is dropped, and blocks.
+struct Sleeps(Arc<Notify>);
 
 impl Drop for Sleeps {
     fn drop(&mut self) {
+        self.0.notify_one();
         thread::sleep(Duration::MAX);
     }
 }
@@ -199,14 +202,17 @@ impl Drop for Sleeps {
 #[test]
 fn one_who_is_cancelled_while_it_drops_a_result_unwinds() {
     on_each_mode(|| {
+        let is_dropped = Arc::new(Notify::new());
+        let sleeps = Sleeps(is_dropped.clone());
         let drops = thread::spawn(|| {
-            let handle = thread::spawn(|| Sleeps);
+            let handle = thread::spawn(|| sleeps);
             while !handle.is_finished() {
                 thread::yield_now();
             }
             drop(handle);
         });
-        thread::sleep(Duration::from_micros(300));
+        // Before, it would be the other thread that drops it, which nobody cancels.
+        is_dropped.wait();
         drops.cancel();
         assert!(drops.join().unwrap_err().is::<Cancelled>());
     });

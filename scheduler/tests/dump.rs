@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{alone, compute_until, each_kind, each_worker_count};
+use common::{
+    alone, beside_one_that_computes, compute_until, each_kind, each_worker_count, lone_worker,
+    stacks_returned, watchdog,
+};
 use corosensei::stack::DefaultStack;
 use roving_scheduler::channel::bounded;
 use roving_scheduler::coroutine::Generator;
@@ -170,16 +173,23 @@ fn one_that_computes_and_has_never_waited_is_told_of() {
             text.contains(" runs thread ") && text.contains(&format!("dump.rs:{line}:")),
             "{text}"
         );
-        if runtime.workers() == 1 {
-            let waits = runtime.spawn(|| ());
-            let taken = dump();
-            assert_eq!((taken.runnable(), taken.green_threads()), (1, 2), "{taken}");
-            stop.store(true, Ordering::Release);
-            waits.join().unwrap();
-        }
         stop.store(true, Ordering::Release);
         computes.join().unwrap();
     });
+}
+
+#[test]
+fn one_that_waits_for_a_worker_is_told_of() {
+    let _alone = alone();
+    let _stacks = stacks_returned();
+    let _watchdog = watchdog("");
+    let runtime = lone_worker();
+    beside_one_that_computes(&runtime, || {
+        let _waits = runtime.spawn(|| ());
+        let taken = dump();
+        assert_eq!((taken.runnable(), taken.green_threads()), (1, 2), "{taken}");
+    });
+    runtime.shutdown();
 }
 
 #[test]
@@ -326,7 +336,10 @@ fn stacks_that_are_nearly_full_are_walked_or_left_alone() {
             .iter()
             .for_each(|waits| wait_until_parked(waits.thread()));
         for _ in 0..100 {
-            assert_eq!(dump().parked(), left.len());
+            // A scan for memory that can be given back may have hold of one for a moment.
+            while dump().parked() < left.len() {
+                std::thread::yield_now();
+            }
         }
         event.notify_all();
         for waits in waiting {

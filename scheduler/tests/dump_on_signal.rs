@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::fs;
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -32,10 +32,25 @@ fn wait_for(file: &PathBuf, mark: &str) -> String {
     }
 }
 
+/// Where nothing is, not even what is left of an earlier process of the same number.
 fn file(name: &str) -> PathBuf {
     let file = std::env::temp_dir().join(format!("roving-dump-{}-{name}", std::process::id()));
-    let _ = fs::remove_file(&file);
+    let trace = trace_of(&file);
+    for left in [&file, &trace, &part_of(&trace)] {
+        let _ = fs::remove_file(left);
+        let _ = fs::remove_dir(left);
+    }
     file
+}
+
+/// The trace that comes with a dump.
+fn trace_of(dump: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.trace.json", dump.display()))
+}
+
+/// What becomes of a trace that is being written.
+fn part_of(trace: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.part", trace.display()))
 }
 
 /// One that is named, and parked.
@@ -193,7 +208,7 @@ fn a_trace_comes_with_it_where_events_are_recorded() {
     }
     let _watchdog = watchdog("");
     let file = file("traced");
-    let trace = PathBuf::from(format!("{}.trace.json", file.display()));
+    let trace = trace_of(&file);
     let builder = Builder::new().workers(2).record(64);
     let runtime = builder.dump_on_signal(Some(file.clone())).build().unwrap();
     let forgotten = forgotten(&runtime);
@@ -227,8 +242,7 @@ fn a_trace_comes_with_it_where_events_are_recorded() {
         std::thread::sleep(Duration::from_millis(1));
     }
     runtime.shutdown();
-    let part = PathBuf::from(format!("{}.part", trace.display()));
-    while part.exists() {
+    while part_of(&trace).exists() {
         std::thread::sleep(Duration::from_millis(1));
     }
     fs::remove_dir(trace).unwrap();

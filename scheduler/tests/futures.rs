@@ -17,7 +17,7 @@ use common::{each_worker_count, on_each_mode, on_each_worker_count, runtime, use
 use executors::{in_each_executor, woken};
 use futures::future::{join_all, select};
 use roving_scheduler::channel::{self, RecvError, SendError, bounded, ready_async, unbounded};
-use roving_scheduler::sync::Semaphore;
+use roving_scheduler::sync::{Notify, Semaphore};
 use roving_scheduler::time::{sleep_async, sleep_until_async};
 use roving_scheduler::wait::Cancelled;
 use roving_scheduler::{CancelToken, block_on, select, thread};
@@ -394,21 +394,27 @@ fn a_token_and_whatever_is_selectable_is_awaited() {
 
 #[test]
 fn a_waker_that_panics_harms_nobody() {
-    struct Panics;
+    struct Panics(Notify);
 
     impl Wake for Panics {
         fn wake(self: Arc<Self>) {
+            self.0.notify_one();
             panic!("of the waker");
         }
     }
 
     each_worker_count(|runtime| {
         runtime.run(|| {
-            let mut sleep = pin!(sleep_async(Duration::from_millis(1)));
-            let waker = Waker::from(Arc::new(Panics));
+            let panics = Arc::new(Panics(Notify::new()));
+            let waker = Waker::from(panics.clone());
             let mut context = Context::from_waker(&waker);
-            assert!(sleep.as_mut().poll(&mut context).is_pending());
-            thread::sleep(Duration::from_millis(3));
+            let sleep = loop {
+                let mut sleep = Box::pin(sleep_async(Duration::from_millis(1)));
+                if sleep.as_mut().poll(&mut context).is_pending() {
+                    break sleep;
+                }
+            };
+            panics.0.wait();
             block_on(sleep);
         });
     });
@@ -425,12 +431,17 @@ fn a_select_waits_for_futures_among_others() {
         assert_eq!(got, "slept");
 
         // One that is lent is polled on in the next select.
-        let mut handle = thread::spawn(|| thread::sleep(Duration::from_millis(2))).into_future();
+        let parks = thread::spawn(thread::park);
+        let parked = parks.thread().clone();
+        let mut handle = parks.into_future();
         let mut sent = 0;
         let joined = loop {
             select! {
                 future(&mut handle) -> joined => break joined,
-                send(sender, 1) -> _ => sent += 1,
+                send(sender, 1) -> _ => {
+                    sent += 1;
+                    parked.unpark();
+                }
                 recv(receiver) -> got => assert_eq!(got, Ok(1)),
             }
             thread::yield_now();

@@ -23,7 +23,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{child, is_child, printed, run, runtime, watchdog, with_each_kind_of_guards};
+use common::{
+    child, is_child, printed, run, runtime, unwatched, watchdog, with_each_kind_of_guards,
+};
 use roving_scheduler::thread::{self, Builder, JoinHandle};
 use roving_scheduler::{Builder as RuntimeBuilder, Guards, stacks};
 
@@ -128,7 +130,8 @@ fn no_descriptor_is_free() {
         run(child);
         return;
     }
-    let runtime = runtime(1);
+    // Who looks who is stuck opens files.
+    let runtime = unwatched(1);
     let guards_of = |size| {
         let sized = Builder::new().stack_size(size);
         runtime.run(|| sized.spawn(|| stacks().guards).unwrap().join().unwrap())
@@ -330,7 +333,8 @@ fn guards_that_somebody_has_taken_away_are_made_anew() {
         }
         return;
     }
-    let runtime = runtime(2);
+    // Who looks who is stuck opens files.
+    let runtime = unwatched(2);
     runtime.run(|| {
         let first = parked();
         // SAFETY: nobody in this process uses one of them but the guards.

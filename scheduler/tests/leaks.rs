@@ -26,12 +26,15 @@ fn leaks(count: usize) -> Vec<String> {
     }
 }
 
-/// Runs `leaks_one` on a thread of which nobody has anything, and checks what is said of it.
-fn is_told(name: &str, leaks_one: impl FnOnce() + Send + 'static, why: &str) {
-    let before = leaks_of_now();
+/// Runs `leaks_one` on a thread of which nobody has anything, and checks what is said of it, and of the `leaked` before.
+///
+/// These are counted and not asked for: a look that is under way has references of its own, so there may be
+/// fewer leaks than there will be.
+fn is_told(leaked: &mut usize, name: &str, leaks_one: impl FnOnce() + Send + 'static, why: &str) {
     let leaker = thread::Builder::new().name(name.to_owned());
     drop(leaker.spawn(leaks_one).unwrap());
-    let told = leaks(before + 1);
+    *leaked += 1;
+    let told = leaks(*leaked);
     let this = told.iter().find(|leak| leak.contains(&format!("{name:?}")));
     let this = this.unwrap_or_else(|| panic!("{name} is not among {told:?}"));
     assert!(this.contains(why) && this.contains("leaks.rs"), "{this}");
@@ -52,8 +55,10 @@ fn waits(mut keep: impl FnMut(&std::task::Waker)) -> impl Future<Output = ()> {
 #[test]
 fn what_nobody_has_is_leaked() {
     on_each_mode(|| {
-        is_told("parks", || thread::park(), "park");
+        let mut leaked = 0;
+        is_told(&mut leaked, "parks", || thread::park(), "park");
         is_told(
+            &mut leaked,
             "has lost its ticket",
             || {
                 let wait = wait::begin();
@@ -63,6 +68,7 @@ fn what_nobody_has_is_leaked() {
             "a wait",
         );
         is_told(
+            &mut leaked,
             "its ticket went with a thread",
             || {
                 let wait = wait::begin();
@@ -73,6 +79,7 @@ fn what_nobody_has_is_leaked() {
             "news",
         );
         is_told(
+            &mut leaked,
             "its ticket went with a channel",
             || {
                 let wait = wait::begin();
@@ -83,13 +90,20 @@ fn what_nobody_has_is_leaked() {
             },
             "a wait",
         );
-        is_told("waits for a future", || block_on(pending()), "block_on");
         is_told(
+            &mut leaked,
+            "waits for a future",
+            || block_on(pending()),
+            "block_on",
+        );
+        is_told(
+            &mut leaked,
             "its waker was dropped",
             || block_on(waits(|waker| drop(waker.clone()))),
             "block_on",
         );
         is_told(
+            &mut leaked,
             "its waker went with a thread",
             || {
                 block_on(waits(|waker| {
@@ -99,8 +113,13 @@ fn what_nobody_has_is_leaked() {
             },
             "block_on",
         );
-        let dump = roving_scheduler::dump();
-        assert!(dump.leaked() >= 7, "{dump}");
+        let dump = loop {
+            let dump = roving_scheduler::dump();
+            if dump.leaked() >= leaked {
+                break dump;
+            }
+            thread::sleep(Duration::from_millis(1));
+        };
         assert!(
             dump.to_string()
                 .contains("threads wait for what can never come:"),
@@ -114,11 +133,11 @@ fn forget<T>(_kept: T) {
     thread::park();
 }
 
-/// Begins something that leaks threads of these names, and checks what is said of them.
-fn are_told(names: &[&str], begin: impl FnOnce(), why: &str) {
-    let before = leaks_of_now();
+/// Begins something that leaks threads of these names beside those `leaked` before, and checks what is said of them.
+fn are_told(leaked: &mut usize, names: &[&str], begin: impl FnOnce(), why: &str) {
     begin();
-    let told = leaks(before + names.len());
+    *leaked += names.len();
+    let told = leaks(*leaked);
     for name in names {
         let mut told = told.iter();
         let is_this = |leak: &&String| leak.contains(&format!("{name:?}")) && leak.contains(why);
@@ -134,7 +153,9 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> thread::JoinHandle
 #[test]
 fn who_waits_for_one_that_is_leaked_is_leaked() {
     on_each_mode(|| {
+        let mut leaked = 0;
         are_told(
+            &mut leaked,
             &["joins", "joins the first", "joins the second"],
             || {
                 let parks = spawn("joins", thread::park);
@@ -145,6 +166,7 @@ fn who_waits_for_one_that_is_leaked_is_leaked() {
         );
         let mutex = Arc::new(Mutex::new(0));
         are_told(
+            &mut leaked,
             &["keeps a mutex", "wants it", "wants it too"],
             || {
                 let theirs = mutex.clone();
@@ -163,6 +185,7 @@ fn who_waits_for_one_that_is_leaked_is_leaked() {
         );
         let lock = Arc::new(RwLock::new(0));
         are_told(
+            &mut leaked,
             &["writes", "wants to read", "wants to write"],
             || {
                 let theirs = lock.clone();
@@ -179,6 +202,7 @@ fn who_waits_for_one_that_is_leaked_is_leaked() {
         );
         let once = Arc::new(Once::new());
         are_told(
+            &mut leaked,
             &["begins", "waits for the end"],
             || {
                 let (began, begins) = channel::bounded(1);
@@ -197,6 +221,7 @@ fn who_waits_for_one_that_is_leaked_is_leaked() {
         );
         let value = Arc::new(OnceLock::new());
         are_told(
+            &mut leaked,
             &["makes", "wants the value"],
             || {
                 let (began, begins) = channel::bounded(1);
@@ -221,7 +246,9 @@ fn who_waits_for_one_that_is_leaked_is_leaked() {
 #[test]
 fn those_that_wait_for_one_another_are_leaked() {
     on_each_mode(|| {
+        let mut leaked = 0;
         are_told(
+            &mut leaked,
             &["joins its joiner", "is joined by whom it joins"],
             || {
                 let (gives, given) = oneshot::channel::<thread::JoinHandle<()>>();
@@ -234,6 +261,7 @@ fn those_that_wait_for_one_another_are_leaked() {
             "join of thread",
         );
         are_told(
+            &mut leaked,
             &["from the left", "from the right"],
             || {
                 let locks = Arc::new((Mutex::new(()), Mutex::new(())));

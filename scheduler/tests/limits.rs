@@ -26,12 +26,17 @@ use roving_scheduler::{Builder as RuntimeBuilder, Runtime, blocking, stacks};
 
 /// In a child with `limits`, calls `test`; elsewhere, starts that child.
 fn with_limits(name: &str, limits: &str, test: impl FnOnce()) {
+    let _printed = printed_with_limits(name, limits, test);
+}
+
+/// The same, and gives what the child has printed, which a child does not know.
+fn printed_with_limits(name: &str, limits: &str, test: impl FnOnce()) -> Option<String> {
     let _watchdog = watchdog("");
     if is_child(name) {
         test();
-    } else {
-        run(child_with_limits(name, limits));
+        return None;
     }
+    Some(run(child_with_limits(name, limits)))
 }
 
 /// Waits on a green thread until the other one of two workers runs: an OS thread that starts needs
@@ -340,12 +345,13 @@ fn no_os_thread_for_a_worker() {
 
 #[test]
 fn no_os_thread_for_a_call_that_blocks() {
-    with_limits(
+    let printed = printed_with_limits(
         "no_os_thread_for_a_call_that_blocks",
         "ulimit -v 600000",
         || {
             let _stacks = stacks_returned();
-            let runtime = common::runtime(1);
+            // So that no spare is there before it is needed.
+            let runtime = common::lone_worker();
             // A stack is there from now on.
             runtime.run(|| ());
             // Takes the address space that an OS thread's stack would need.
@@ -365,6 +371,10 @@ fn no_os_thread_for_a_call_that_blocks() {
             assert_eq!(runtime.run(|| blocking::run(|| 2)), 2);
         },
     );
+    if let Some(printed) = printed {
+        let told = printed.matches("the system refuses another one").count();
+        assert_eq!(told, 1, "{printed}");
+    }
 }
 
 /// Guards of two kinds take memory mappings: one a stack, or two. Where the limit has been raised, it is not

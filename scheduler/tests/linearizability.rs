@@ -229,7 +229,13 @@ fn is_linearizable(history: &[Event], start: &Model) -> bool {
 struct Ends {
     senders: Vec<Option<Sender<Message>>>,
     receivers: Vec<Option<Receiver<Message>>>,
+    /// The longest that a select has taken, from before it was begun until what it has selected was done.
+    longest: Duration,
 }
+
+/// How long somebody who has met one that has selected waits for what that does with it. If it takes longer, it is
+/// not done as one operation, nor said to be.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// A selectable that makes the time between the looks at two arms longer.
 struct Dawdle;
@@ -297,6 +303,7 @@ fn perform(operation: &Operation, ends: &mut Ends) -> Outcome {
                     Arm::Dawdle => select.ready_of(&Dawdle),
                 };
             }
+            let begun = Instant::now();
             let selected = match waits {
                 Waits::Never => select.try_select().ok(),
                 Waits::Zero => select.select_timeout(Duration::ZERO).ok(),
@@ -306,7 +313,7 @@ fn perform(operation: &Operation, ends: &mut Ends) -> Outcome {
                 return Outcome::Nothing;
             };
             let place = selected.index();
-            match arms[place] {
+            let outcome = match arms[place] {
                 Arm::Send(n, message) => match selected.send(sender(n), message) {
                     Ok(()) => Outcome::Sent(place),
                     Err(_) => Outcome::Disconnected(place),
@@ -316,7 +323,9 @@ fn perform(operation: &Operation, ends: &mut Ends) -> Outcome {
                     Err(_) => Outcome::Disconnected(place),
                 },
                 Arm::Dawdle => unreachable!("it is never ready"),
-            }
+            };
+            ends.longest = ends.longest.max(begun.elapsed());
+            outcome
         }
         Operation::DropSender(n) => {
             ends.senders[*n] = None;
@@ -376,8 +385,8 @@ fn program(random: &mut Random, channels: usize, next: &mut Message) -> Vec<Oper
     operations
 }
 
-/// One round: the history, and what it started from.
-fn round(runtime: &Runtime, random: &mut Random) -> (Vec<Event>, Model) {
+/// One round: the history, and what it started from. `None` if a select was held up for so long that it tells nothing.
+fn round(runtime: &Runtime, random: &mut Random) -> Option<(Vec<Event>, Model)> {
     let capacities = [Some(0), Some(1), Some(2), None];
     let capacities: Vec<_> = (0..1 + random.below(2))
         .map(|_| capacities[random.below(4)])
@@ -398,6 +407,7 @@ fn round(runtime: &Runtime, random: &mut Random) -> (Vec<Event>, Model) {
             let mut ends = Ends {
                 senders: ends.iter().map(|(s, _)| Some(s.clone())).collect(),
                 receivers: ends.iter().map(|(_, r)| Some(r.clone())).collect(),
+                longest: Duration::ZERO,
             };
             let (clock, ready) = (clock.clone(), ready.clone());
             let mut pauses = Random(random.0 + thread as u64);
@@ -424,7 +434,7 @@ fn round(runtime: &Runtime, random: &mut Random) -> (Vec<Event>, Model) {
                         returned,
                     });
                 }
-                events
+                (events, ends.longest)
             };
             if random.one_in(4) {
                 Err(std::thread::spawn(run))
@@ -449,15 +459,17 @@ fn round(runtime: &Runtime, random: &mut Random) -> (Vec<Event>, Model) {
     // The threads wait for that, so that they have the only ends.
     drop(ends);
     ready.fetch_sub(1, Ordering::SeqCst);
-    let mut history = Vec::new();
+    let (mut history, mut longest) = (Vec::new(), Duration::ZERO);
     for thread in threads {
-        history.extend(match thread {
+        let (events, longest_here) = match thread {
             Ok(green) => green.join().unwrap(),
             Err(os) => os.join().unwrap(),
-        });
+        };
+        history.extend(events);
+        longest = longest.max(longest_here);
     }
     history.sort_by_key(|event| event.called);
-    (history, start)
+    (longest < GRACE).then_some((history, start))
 }
 
 /// Leaves out what can be left out: an operation that found nothing has changed nothing.
@@ -483,7 +495,9 @@ fn check(workers: usize, seed: u64) {
         if begun.elapsed() > BUDGET {
             break;
         }
-        let (history, start) = round(&runtime, &mut random);
+        let Some((history, start)) = round(&runtime, &mut random) else {
+            continue;
+        };
         if !is_linearizable(&history, &start) {
             let history = reduced(history, &start);
             let is_shorter = |(shortest, _): &(Vec<Event>, _)| history.len() < shortest.len();

@@ -98,7 +98,8 @@ fn those_who_roam_get_their_results_right() {
         // SAFETY: nothing below holds anything of a thread-local, nor anything that is not `Send`,
         // across a suspension.
         let builder = unsafe { Builder::new().workers(workers).shared_thread_locals() };
-        let runtime = builder.build().unwrap();
+        // Nor does any of them run on a spare.
+        let runtime = builder.stuck_after(Duration::ZERO).build().unwrap();
         assert_eq!(runtime.thread_locals(), ThreadLocals::Shared);
         let homes: usize = runtime.run(|| {
             let handles: Vec<_> = (0..50usize)

@@ -155,10 +155,17 @@ fn threads_that_do_the_same_are_told_to() {
 #[test]
 fn one_that_waits_in_the_system_is_shown_where_it_is() {
     each_size(|runtime| {
-        let sleeps = spawn(runtime, "sleeps", || {
-            outer_of_two(&mut || std::thread::sleep(Duration::from_millis(300)));
+        let is_told = Arc::new(AtomicBool::new(false));
+        let goes_on = is_told.clone();
+        let sleeps = spawn(runtime, "sleeps", move || {
+            outer_of_two(&mut || {
+                while !goes_on.load(Ordering::Acquire) {
+                    std::thread::sleep(Duration::from_millis(300));
+                }
+            });
         });
         let told = told_of("sleeps", "nanosleep");
+        is_told.store(true, Ordering::Release);
         assert_in_order(&told, &["it waits in the system", BOTH[0], BOTH[1]]);
 
         let (sender, receiver) = mpsc::channel::<()>();

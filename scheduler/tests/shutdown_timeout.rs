@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use common::{WORKER_COUNTS, runtime, watchdog};
+use common::{WORKER_COUNTS, runtime, unwatched, watchdog};
 use roving_scheduler::thread;
 use roving_scheduler::wait::Cancelled;
 
@@ -55,7 +55,7 @@ fn a_shutdown_gives_up_on_a_thread_that_computes() {
 fn what_has_not_started_drops_its_closure() {
     for workers in WORKER_COUNTS {
         let _watchdog = watchdog(workers);
-        let runtime = runtime(workers);
+        let runtime = unwatched(workers);
         let drops = Arc::new(AtomicUsize::new(0));
         let runs = Arc::new(AtomicUsize::new(0));
         let busy = Arc::new(AtomicUsize::new(0));
@@ -72,7 +72,7 @@ fn what_has_not_started_drops_its_closure() {
         while busy.load(Ordering::Acquire) < workers {
             thread::yield_now();
         }
-        // Every worker is busy, so none of these starts before the runtime ends.
+        // Every worker is busy, and no spare takes its place, so none of these starts before the runtime ends.
         let handles: Vec<_> = (0..100)
             .map(|_| {
                 let (guard, runs) = (CountsDrop(drops.clone()), runs.clone());

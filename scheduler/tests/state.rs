@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{beside_some_that_yield, compute_until, each_worker_count, on_each_mode};
+use common::{
+    beside_one_that_computes, beside_some_that_yield, compute_until, each_worker_count,
+    lone_worker, on_each_mode, stacks_returned, watchdog,
+};
 use roving_scheduler::channel::bounded;
 use roving_scheduler::sync::{Barrier, Condvar, Mutex, Notify, Once, RwLock, Semaphore};
 use roving_scheduler::thread::{self, JoinHandle, Parked, State, Thread};
@@ -193,7 +196,7 @@ fn a_deadline_tells_how_much_is_left_and_how_long_it_took() {
 }
 
 #[test]
-fn running_runnable_and_ended_threads_say_so() {
+fn running_and_ended_threads_say_so() {
     each_worker_count(|runtime| {
         let (stop, started) = (
             Arc::new(AtomicBool::new(false)),
@@ -208,10 +211,6 @@ fn running_runnable_and_ended_threads_say_so() {
             std::thread::yield_now();
         }
         assert!(matches!(computes.thread().state(), State::Running(..)));
-        if runtime.workers() == 1 {
-            let waits = runtime.spawn(|| ());
-            assert_eq!(waits.thread().state(), State::Runnable);
-        }
         stop.store(true, Ordering::Release);
         let thread = computes.thread().clone();
         computes.join().unwrap();
@@ -219,6 +218,18 @@ fn running_runnable_and_ended_threads_say_so() {
         let itself = runtime.run(|| thread::current().state());
         assert!(matches!(itself, State::Running(..)), "{itself}");
     });
+}
+
+#[test]
+fn one_that_waits_for_a_worker_is_runnable() {
+    let _stacks = stacks_returned();
+    let _watchdog = watchdog("");
+    let runtime = lone_worker();
+    beside_one_that_computes(&runtime, || {
+        let waits = runtime.spawn(|| ());
+        assert_eq!(waits.thread().state(), State::Runnable);
+    });
+    runtime.shutdown();
 }
 
 /// Threads that are held when their waits end go on all the same.

@@ -117,7 +117,7 @@ fn what_unwinds_out_of_a_poll_goes_on_in_the_thread() {
         let payload = panic::catch_unwind(panics).unwrap_err();
         assert_eq!(common::message(&*payload), "of the future");
 
-        let dropped = AtomicUsize::new(0);
+        let (begun, dropped) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let blocks = || {
             struct Blocks<'a>(&'a AtomicUsize);
             impl Drop for Blocks<'_> {
@@ -128,18 +128,26 @@ fn what_unwinds_out_of_a_poll_goes_on_in_the_thread() {
                 }
             }
             let _blocks = Blocks(&dropped);
+            begun.fetch_add(1, Ordering::Relaxed);
             thread::park();
         };
         let soon = Duration::from_millis(1);
+        // The time may be up before it begins.
         assert!(deadline(soon, || block_on(on_warm_stack(polls(1, &blocks)))).is_err());
         let cancelled = thread::scope(|scope| {
+            let before = begun.load(Ordering::Relaxed);
             let parks = scope.spawn(|| block_on(on_warm_stack(polls(1, &blocks))));
-            thread::sleep(soon);
+            while begun.load(Ordering::Relaxed) == before {
+                thread::yield_now();
+            }
             parks.cancel();
             parks.join().unwrap_err()
         });
         assert!(cancelled.is::<Cancelled>());
-        assert_eq!(dropped.load(Ordering::Relaxed), 2);
+        assert_eq!(
+            dropped.load(Ordering::Relaxed),
+            begun.load(Ordering::Relaxed)
+        );
         // And all is as it was.
         assert_eq!(block_on(on_warm_stack(async { 1 })), 1);
     });

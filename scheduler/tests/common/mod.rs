@@ -34,17 +34,27 @@ pub(crate) const WORKER_COUNTS: [usize; 3] = [1, 2, 8];
 /// A runtime with all defaults. Where green threads ought to have their own thread-locals and have not, what is tested on it is
 /// another thing.
 pub(crate) fn runtime(workers: usize) -> Runtime {
-    let runtime = Builder::new().workers(workers).build().unwrap();
+    built(Builder::new().workers(workers))
+}
+
+/// A runtime in which nobody looks who is stuck, so that no spare takes a thread or a timer from a worker but during a
+/// call that says that it blocks.
+pub(crate) fn unwatched(workers: usize) -> Runtime {
+    let builder = Builder::new().workers(workers);
+    built(builder.stuck_after(Duration::ZERO))
+}
+
+/// The same with one worker, so that nobody else is there at all.
+pub(crate) fn lone_worker() -> Runtime {
+    unwatched(1)
+}
+
+fn built(builder: Builder) -> Runtime {
+    let runtime = builder.build().unwrap();
     if let Some(why) = runtime.no_own_thread_locals() {
         not_tested::fail_if_expected(why);
     }
     runtime
-}
-
-/// A runtime of one worker for which no spare stands in, so that nobody else takes a thread or a timer from it.
-pub(crate) fn lone_worker() -> Runtime {
-    let builder = Builder::new().workers(1).stuck_after(Duration::ZERO);
-    builder.build().unwrap()
 }
 
 /// Runs `test` on a runtime of each size, which must then end without a green thread that is alive.
