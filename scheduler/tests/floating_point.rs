@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{WORKER_COUNTS, not_tested, stacks_returned, watchdog};
+use common::{WORKER_COUNTS, lone_worker, not_tested, stacks_returned, watchdog};
 use roving_scheduler::driver::Driver;
 use roving_scheduler::wait::Ticket;
 use roving_scheduler::{Builder, Runtime, blocking, thread};
@@ -270,6 +270,28 @@ fn the_loop_of_a_worker_keeps_its_own() {
         });
         assert_eq!(watches.otherwise.load(Ordering::Acquire), 0);
     });
+}
+
+/// A green thread starts a spare when it needs one, which has none of its mode.
+#[test]
+fn the_loop_of_a_spare_does_not_begin_with_that_of_the_one_that_starts_it() {
+    let _stacks = stacks_returned();
+    let _watchdog = watchdog("");
+    // Whose spares are started when they are needed, and no sooner.
+    let runtime = lone_worker();
+    let watches: Arc<Watches> = runtime.handle().driver(|| Ok(Watches::default())).unwrap();
+    let seen = watches.clone();
+    runtime.run(move || {
+        fesetround(UPWARD);
+        blocking::run(|| {
+            let before = seen.waits.load(Ordering::Acquire);
+            // These are the spare's, since this thread has the worker.
+            while seen.waits.load(Ordering::Acquire) < before + 10 {
+                std::thread::yield_now();
+            }
+        });
+    });
+    assert_eq!(watches.otherwise.load(Ordering::Acquire), 0);
 }
 
 #[cfg(target_arch = "x86_64")]

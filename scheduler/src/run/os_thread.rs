@@ -1,6 +1,8 @@
 //! How the runtime starts an OS thread.
 //!
 //! - One that lacks memory as it starts ends the process, so it is started only where there is [room].
+//! - It has the default [floating-point environment](Environment): who starts it may be a green thread with another one,
+//!   which an OS thread inherits.
 //! - A fork waits while one starts or ends, in a [`Passage`].
 
 use std::cell::Cell;
@@ -10,6 +12,7 @@ use std::thread::{Builder, JoinHandle};
 
 use crate::protocol::passage::Passage;
 use crate::run::signal_stack::SignalStack;
+use crate::stack::fp::Environment;
 use crate::stack::room;
 
 /// On an OS thread of ours, whose end is a [`Passage`] from when this is dropped.
@@ -44,6 +47,7 @@ pub fn start(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<J
     let body = move || {
         let _ends = Ends::later();
         drop(starts);
+        Environment::begin_default();
         let _signal_stack = SignalStack::of_this_thread();
         body();
     };

@@ -4,7 +4,7 @@
 //! (`fesetround`, `feenableexcept`, `fetestexcept`), to numeric libraries that flush denormals to zero
 //! for a while, and to the kernel it belongs to the thread. So a green thread has its own, whatever
 //! its mode. It begins with that of the thread which spawns it, as an OS thread does, and that of the
-//! worker stays as it was.
+//! worker is the default one, whoever has started it: an OS thread that a green one starts would have its.
 //!
 //! | architecture | what it is                                                             |
 //! |--------------|------------------------------------------------------------------------|
@@ -28,11 +28,16 @@ impl Environment {
         Self(arch::save())
     }
 
+    /// Gives the current OS thread the one that a process begins with.
+    pub(crate) fn begin_default() {
+        Self(arch::DEFAULT).replace(Self::current());
+    }
+
     /// Replaces `current`, which is the current one.
     #[inline]
     fn replace(self, current: Self) {
         if self != current {
-            // SAFETY: an environment comes from `save`.
+            // SAFETY: an environment comes from `save`, or is the default one.
             unsafe { arch::load(self.0, current.0) };
         }
     }
@@ -70,6 +75,9 @@ mod arch {
     /// The flags of the x87's status word.
     const FLAGS: u16 = 0x7f;
 
+    /// What Linux gives to a process: all exceptions are masked, and the x87 computes with its full precision.
+    pub(super) const DEFAULT: u64 = 0x1f80 | 0x37f << 32;
+
     /// Registers as they are kept: MXCSR, the control word, the flags.
     fn split(registers: u64) -> (u32, u16, u16) {
         (
@@ -102,12 +110,12 @@ mod arch {
     ///
     /// # Safety
     ///
-    /// `new` was saved.
+    /// `new` was saved, or is the default one.
     #[cold]
     pub(super) unsafe fn load(new: u64, old: u64) {
         let (mxcsr, control, flags) = split(new);
         let (_, _, old_flags) = split(old);
-        // SAFETY: the processor takes back what it has stored.
+        // SAFETY: the processor takes back what it has stored, and what it began with.
         unsafe {
             asm!(
                 "ldmxcsr [{}]",
@@ -131,7 +139,7 @@ mod arch {
     ///
     /// # Safety
     ///
-    /// Both were saved.
+    /// Both are of environments that were saved, or of the default one.
     unsafe fn load_flags(control: u16, flags: u16) {
         // The control word, the status word and the rest, each in a word of 32 bits.
         let mut environment = [0_u32; 7];
@@ -152,6 +160,8 @@ mod arch {
 mod arch {
     use std::arch::asm;
 
+    pub(super) const DEFAULT: u64 = 0;
+
     #[inline]
     pub(super) fn save() -> u64 {
         let (control, status): (u64, u64);
@@ -170,10 +180,10 @@ mod arch {
 
     /// # Safety
     ///
-    /// `new` was saved.
+    /// `new` was saved, or is the default one.
     #[cold]
     pub(super) unsafe fn load(new: u64, _old: u64) {
-        // SAFETY: the processor takes back what was read.
+        // SAFETY: the processor takes back what was read, and what it began with.
         unsafe {
             asm!(
                 "msr fpcr, {}",
@@ -188,6 +198,8 @@ mod arch {
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod arch {
+    pub(super) const DEFAULT: u64 = 0;
+
     pub(super) fn save() -> u64 {
         0
     }
