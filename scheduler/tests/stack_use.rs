@@ -5,9 +5,9 @@ mod common;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{child, is_child, on_each_worker_count, run, runtime, watchdog};
-use roving_scheduler::thread::{self, stack_usage};
-use roving_scheduler::{Builder, coroutine};
+use common::{child, is_child, on_each_worker_count, run, runtime, unwatched, watchdog};
+use roving_scheduler::thread::{self, State, stack_usage};
+use roving_scheduler::{Builder, blocking, coroutine, stacks};
 
 /// Uses `bytes` of the stack, and a frame more.
 fn dig(bytes: usize) -> u8 {
@@ -74,12 +74,14 @@ fn the_report_tells_the_use_by_the_place_of_the_spawn() {
         for _ in 0..5 {
             runtime.spawn(shallow).join().unwrap();
         }
-        // Alive when the process exits. With one worker it has parked when another one has run.
-        runtime.spawn(|| {
+        // Alive when the process exits.
+        let parks = runtime.spawn(|| {
             dig(30 << 10);
             thread::park();
         });
-        runtime.spawn(|| ()).join().unwrap();
+        while !matches!(parks.thread().state(), State::Parked(_)) {
+            std::thread::yield_now();
+        }
         return;
     }
     let _watchdog = watchdog("");
@@ -93,7 +95,7 @@ fn the_report_tells_the_use_by_the_place_of_the_spawn() {
         .collect();
     let number = |text: &str| text.parse::<usize>().unwrap();
     let threads: Vec<_> = rows.iter().map(|row| number(row[1])).collect();
-    assert_eq!(rows.len(), 4, "{printed}");
+    assert_eq!(rows.len(), 3, "{printed}");
     let deep = &rows[0];
     assert_eq!(threads[0], 10, "the deepest comes first: {printed}");
     assert!(
@@ -210,6 +212,46 @@ fn a_burst_of_large_stacks_gives_its_memory_back() {
             // Of each size 32 MiB may stay, of which half has been used of the one, and a quarter of the
             // other.
             while resident() > before + (32 << 20) {
+                std::thread::yield_now();
+            }
+        }
+        return;
+    }
+    let _watchdog = watchdog("");
+    let mut child = child(NAME);
+    child.env("ROVING_RECLAIM_SECONDS", "0.05");
+    run(child);
+}
+
+/// It sleeps as long as nobody needs it, which may be for ever.
+#[test]
+fn a_spare_that_is_not_needed_any_more_keeps_no_stacks() {
+    const NAME: &str = "a_spare_that_is_not_needed_any_more_keeps_no_stacks";
+    if is_child(NAME) {
+        for workers in common::WORKER_COUNTS {
+            // With one spare, of which there is always one.
+            let runtime = unwatched(workers);
+            let is_over = &*Box::leak(Box::new(AtomicUsize::new(0)));
+            runtime.run(|| {
+                let (let_go, held) = std::sync::mpsc::channel();
+                let computes = || {
+                    // So that there are stacks to keep.
+                    let threads = [(); 20].map(|()| thread::spawn(|| ()));
+                    threads.into_iter().for_each(|t| t.join().unwrap());
+                    let_go.send(()).unwrap();
+                    // It has given its place back before it sees that.
+                    while is_over.load(Ordering::SeqCst) == 0 {
+                        std::thread::yield_now();
+                    }
+                };
+                thread::scope(|scope| {
+                    // With one worker, on the spare.
+                    scope.spawn(computes);
+                    blocking::run(|| held.recv().unwrap());
+                    is_over.store(1, Ordering::SeqCst);
+                });
+            });
+            while stacks().in_use > 0 {
                 std::thread::yield_now();
             }
         }

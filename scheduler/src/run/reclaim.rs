@@ -63,16 +63,20 @@ struct Scan {
 }
 
 impl Reclaim {
-    /// A worker goes to sleep after it has run green threads.
-    pub(crate) fn threads_have_run(&self) {
+    /// A worker goes to sleep after it has run green threads. `true` if it has scheduled a scan, of which nobody else
+    /// who sleeps knows.
+    pub(crate) fn threads_have_run(&self) -> bool {
         if self.is_scheduled.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
-        if let Some(period) = period() {
-            let mut scan = self.scan.lock();
-            scan.next.get_or_insert_with(|| Instant::now() + period);
-            self.is_scheduled.store(true, Ordering::Relaxed);
-        }
+        let Some(period) = period() else {
+            return false;
+        };
+        let mut scan = self.scan.lock();
+        let is_new = scan.next.is_none();
+        scan.next.get_or_insert_with(|| Instant::now() + period);
+        self.is_scheduled.store(true, Ordering::Relaxed);
+        is_new
     }
 
     /// When a worker must be awake to scan.

@@ -95,6 +95,8 @@ struct Spare {
     bound: Cell<usize>,
     /// Whether it has taken part since it last left all to others.
     has_taken_part: Cell<bool>,
+    /// Whether it has scheduled a scan since.
+    has_scheduled_scan: Cell<bool>,
     /// Since when it has had nothing to do.
     idle_since: Cell<Option<Instant>>,
 }

@@ -181,7 +181,7 @@ impl Worker {
 
     /// Finds work elsewhere, or sleeps until there is some. `None` when the runtime stops.
     pub(super) fn find_or_sleep(&self) -> Option<Runnable> {
-        self.shared.reclaim.threads_have_run();
+        self.schedule_scan();
         let shift = &self.counts().shift;
         shift.rest(self.remote.running.since.load(Ordering::Relaxed));
         self.has_looked.set(false);
@@ -307,12 +307,22 @@ impl Worker {
         self.timers().shrink();
         self.shared.registry.shrink(self.shard);
         self.tickets.borrow_mut().shrink_to(TICKETS);
+        self.give_stacks_back();
+    }
+
+    fn give_stacks_back(&self) {
         let stacks = [&self.stacks, &self.to_lend];
         if stacks
             .map(|stacks| stacks.borrow_mut().empty())
             .contains(&true)
         {
-            self.shared.reclaim.threads_have_run();
+            self.schedule_scan();
+        }
+    }
+
+    fn schedule_scan(&self) {
+        if self.shared.reclaim.threads_have_run() {
+            self.spare.has_scheduled_scan.set(true);
         }
     }
 
@@ -382,11 +392,14 @@ impl Idler for Worker {
         while let Some(runnable) = self.local.pop_unbound() {
             self.shared.inject_again(runnable);
         }
-        // The worker that has these timers may sleep, and not know of those that were armed here.
-        if self.spare.has_taken_part.take()
-            && self.timers().next().is_some()
-            && self.shared.idle.claim(self.shard)
-        {
+        if !self.spare.has_taken_part.take() {
+            return;
+        }
+        self.give_stacks_back();
+        // They are a worker's that may sleep, and not know of them.
+        let leaves_scan = self.spare.has_scheduled_scan.take();
+        let leaves_timers = self.timers().next().is_some();
+        if (leaves_scan || leaves_timers) && self.shared.idle.claim(self.shard) {
             self.shared.unpark(self.shard);
         }
     }
