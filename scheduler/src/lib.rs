@@ -71,7 +71,7 @@ pub use run::driver;
 #[doc(hidden)]
 pub use run::hearing;
 #[doc(hidden)]
-pub use run::os_thread;
+pub use run::os_thread::start as start_os_thread;
 pub use run::shared::RuntimeId;
 pub use runtime::asleep::AllAsleep;
 pub use runtime::builder::Builder;

@@ -9,7 +9,7 @@
 use std::io::{self, PipeWriter};
 use std::sync::OnceLock;
 
-use roving_scheduler::os_thread;
+use roving_scheduler::start_os_thread;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
@@ -54,7 +54,7 @@ fn by_descriptor(_: Pid) -> Result<Source, Errno> {
 fn by_os_thread(child: Pid) -> io::Result<Source> {
     let (ended, alive) = io::pipe()?;
     let wait = move || await_end(child, alive);
-    os_thread::start("roving-child".to_owned(), wait)?;
+    start_os_thread("roving-child".to_owned(), wait)?;
     Ok(Source::new(ended.into()))
 }
 

@@ -69,7 +69,7 @@ pub(crate) mod lent_stack;
 #[cfg(feature = "tracing")]
 mod listeners;
 pub(crate) mod lookout;
-pub mod os_thread;
+pub(crate) mod os_thread;
 pub(crate) mod overflow;
 pub(crate) mod overlong;
 pub(crate) mod own_stack;
