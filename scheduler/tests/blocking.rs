@@ -479,3 +479,28 @@ fn a_spare_does_not_end_before_its_child() {
     sleeps.wait().unwrap();
     wait_until_so_many_are_left(1);
 }
+
+/// Nobody looks for a long time who is stuck, so whoever has the place is told of the timers that it has to see to.
+#[test]
+fn timers_of_one_that_blocks_are_seen_to_where_nobody_looks_soon() {
+    let _stacks = stacks_returned();
+    let _watchdog = watchdog("");
+    for _ in 0..10 {
+        let builder = Builder::new().workers(1).warn_stuck(Duration::ZERO);
+        let runtime = builder
+            .stuck_after(Duration::from_secs(1000))
+            .build()
+            .unwrap();
+        if runtime.thread_locals() == ThreadLocals::Pinned {
+            continue;
+        }
+        runtime.run(|| {
+            blocking::run(|| ());
+            let (ends, blocks) = std::sync::mpsc::channel();
+            let blocks = thread::spawn(move || blocking::run(|| blocks.recv().unwrap()));
+            thread::sleep(Duration::from_millis(20));
+            ends.send(()).unwrap();
+            blocks.join().unwrap();
+        });
+    }
+}

@@ -418,11 +418,14 @@ impl Shared {
     /// Whether there is anything to do for whoever has the place of a worker that is stuck, and perhaps
     /// sleeps.
     fn is_somebody_wanted(&self, worker: usize) -> bool {
-        // Who watches looks at these timers soon, without being told.
-        let soon = self
+        // Who watches looks at these timers by then, without being told.
+        let interval = self
             .idle
             .is_watched()
-            .then(|| Instant::now() + WATCH_PERIOD);
+            .then(|| self.watch.longest_interval());
+        let soon = interval
+            .flatten()
+            .and_then(|interval| Instant::now().checked_add(interval));
         let next_timer = self.timers[worker % self.timers.len()].next();
         self.has_work_for_any(true)
             || self.lookout.is_scheduled()

@@ -76,6 +76,14 @@ impl Watch {
         self.limit.is_some()
     }
 
+    /// The longest time from one look to the next.
+    pub(crate) fn longest_interval(&self) -> Option<Duration> {
+        self.limit
+            .into_iter()
+            .chain(self.overlongs.interval())
+            .min()
+    }
+
     /// When to look next.
     pub(crate) fn next(&self) -> Option<Instant> {
         let interval = Duration::from_nanos(self.interval.load(Ordering::Relaxed));
