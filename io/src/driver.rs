@@ -28,8 +28,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use roving_scheduler::Process;
+use roving_scheduler::lock::Mutex;
 use roving_scheduler::wait::Ticket;
 use slab::Slab;
 

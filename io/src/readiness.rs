@@ -40,7 +40,7 @@ use std::mem;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use roving_scheduler::lock::Mutex;
 use roving_scheduler::wait::{self, Interrupt, Outcome, Ticket, Why};
 use rustix::event::PollFlags;
 

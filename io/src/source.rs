@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use roving_scheduler::lock::Mutex;
 use roving_scheduler::wait::Why;
 use roving_scheduler::{Handle, Process, RuntimeId, is_green, wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

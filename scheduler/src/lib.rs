@@ -44,6 +44,9 @@
 
 #![debugger_visualizer(gdb_script_file = "../gdb.py")]
 
+#[cfg(feature = "adopt")]
+#[doc(hidden)]
+pub mod adopt;
 pub mod blocking;
 pub mod channel;
 pub mod coroutine;
@@ -61,6 +64,8 @@ pub mod wait;
 
 pub use future::{Greenly, OnWarmStack, await_, block_on, greenly, on_warm_stack};
 pub use group::{Group, Members};
+#[doc(hidden)]
+pub use protocol::lock;
 #[doc(hidden)]
 pub use protocol::process::PerProcess;
 pub use protocol::process::Process;

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::vec;
 
-use parking_lot::Mutex;
+use roving_scheduler::lock::Mutex;
 use roving_scheduler::wait::{self, Interrupt, Ticket, Why};
 use roving_scheduler::{blocking, deep, thread};
 

@@ -7,6 +7,8 @@
 //! | file         | what it is                                                          |
 //! |--------------|---------------------------------------------------------------------|
 //! | `primitive`  | the switch to the model checker                                     |
+//! | `lock`       | the locks of the runtime itself                                     |
+//! | `sleep`      | how an OS thread of ours sleeps                                     |
 //! | `word`       | the wait word: who may end a wait, and who then may run the waiter  |
 //! | `token`      | the token of a thread that parks                                    |
 //! | `completion` | how those who wait for the end of a thread are told of it           |
@@ -36,6 +38,7 @@ pub(crate) mod completion;
 mod hammer;
 pub(crate) mod idle;
 pub(crate) mod list;
+pub mod lock;
 pub(crate) mod nap;
 pub(crate) mod outline;
 pub(crate) mod pace;
@@ -47,6 +50,8 @@ pub(crate) mod ring;
 pub(crate) mod roster;
 pub(crate) mod say;
 pub(crate) mod shown;
+#[cfg(not(roving_loom))]
+mod sleep;
 pub(crate) mod slot;
 pub(crate) mod spare;
 pub(crate) mod task;

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
+use crate::protocol::lock::Inside;
 use crate::protocol::process::Process;
 
 static PASSAGES: AtomicU32 = AtomicU32::new(0);
@@ -60,6 +61,8 @@ impl Passage {
         thread: Builder,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
+        // It is to be one also in a program that is adopted.
+        let _inside = Inside::enter();
         thread.spawn(f).ok()?.join().ok()
     }
 }

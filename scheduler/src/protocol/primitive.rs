@@ -2,14 +2,12 @@
 //!
 //! `word`, `idle`, `parker`, `completion`, the locks of `sync` and the channels import from here
 //! and from nowhere else, so that `--cfg roving_loom` runs the real code under loom. Everything
-//! else uses `std` and `parking_lot` by name.
+//! else uses `std` and [`lock`](super::lock) by name.
 
 #[cfg(not(roving_loom))]
 mod real {
-    use std::sync::{MutexGuard, PoisonError};
-    use std::time::Instant;
-
-    pub(crate) use parking_lot::{Mutex, MutexGuard as Guard};
+    pub(crate) use crate::protocol::lock::{Mutex, MutexGuard as Guard};
+    pub(crate) use crate::protocol::sleep::{Condvar, SleepLock};
     pub(crate) use std::sync::atomic::{
         AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
@@ -26,47 +24,6 @@ mod real {
 
         pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
             f(self.0.get())
-        }
-    }
-
-    /// std's mutex, for threads that sleep in a [`Condvar`].
-    #[derive(Debug, Default)]
-    pub(crate) struct SleepLock(std::sync::Mutex<()>);
-
-    impl SleepLock {
-        pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner)
-        }
-    }
-
-    /// std's condition variable. Unlike that of `parking_lot` it has no list of the sleepers in the
-    /// memory of the process, which a forked child inherits without the sleepers.
-    #[derive(Debug, Default)]
-    pub(crate) struct Condvar(std::sync::Condvar);
-
-    impl Condvar {
-        pub(crate) fn new() -> Self {
-            Self::default()
-        }
-
-        pub(crate) fn notify_one(&self) {
-            self.0.notify_one();
-        }
-
-        pub(crate) fn wait<'a>(&self, guard: MutexGuard<'a, ()>) -> MutexGuard<'a, ()> {
-            self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
-        }
-
-        /// `true` if the deadline came.
-        pub(crate) fn wait_until<'a>(
-            &self,
-            guard: MutexGuard<'a, ()>,
-            deadline: Instant,
-        ) -> (MutexGuard<'a, ()>, bool) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let waited = self.0.wait_timeout(guard, left);
-            let (guard, result) = waited.unwrap_or_else(PoisonError::into_inner);
-            (guard, result.timed_out())
         }
     }
 }

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use parking_lot::{Mutex, MutexGuard};
+use crate::protocol::lock::{Mutex, MutexGuard};
 
 use crate::protocol::word::{Fire, WaitWord};
 use crate::run::green::Waiter;

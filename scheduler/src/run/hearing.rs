@@ -16,8 +16,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
 
+use crate::protocol::lock::Mutex;
 use libc::siginfo_t;
-use parking_lot::Mutex;
 
 use crate::protocol::process::{PerProcess, Process};
 use crate::run::context;

@@ -10,6 +10,7 @@ use std::convert::identity;
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
+use crate::protocol::lock::Inside;
 use crate::protocol::passage::Passage;
 use crate::run::signal_stack::SignalStack;
 use crate::stack::fp::Environment;
@@ -43,7 +44,8 @@ impl Drop for Ends {
 ///
 /// The system refuses it. The error says which limits there are.
 pub fn start(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    let starts = Passage::enter();
+    // It is to be one also in a program that is adopted.
+    let (starts, _inside) = (Passage::enter(), Inside::enter());
     let body = move || {
         let _ends = Ends::later();
         drop(starts);

@@ -25,7 +25,7 @@ use std::ptr;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Builder};
 
-use parking_lot::Mutex;
+use crate::protocol::lock::Mutex;
 
 use crate::protocol::passage::Passage;
 use crate::run::context;

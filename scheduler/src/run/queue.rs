@@ -29,9 +29,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::protocol::lock::Mutex;
 use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 use crossbeam_utils::Backoff;
-use parking_lot::Mutex;
 
 use crate::protocol::slot::{Looker, Slot};
 use crate::run::green::{Runnable, Waiter};

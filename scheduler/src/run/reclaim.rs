@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use crate::protocol::lock::Mutex;
 
 use crate::run::green::{Green, Waiter};
 use crate::run::hold::Held;

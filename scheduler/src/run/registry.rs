@@ -18,8 +18,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 
+use crate::protocol::lock::Mutex;
 use crossbeam_utils::CachePadded;
-use parking_lot::Mutex;
 use slab::Slab;
 
 use crate::protocol::outline::{Field, fields};

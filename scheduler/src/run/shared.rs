@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::protocol::lock::Mutex;
 use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
-use parking_lot::Mutex;
 
 use crate::protocol::idle::{Idle, Watcher};
 use crate::protocol::outline::{Field, fields};

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use crate::protocol::lock::Mutex;
 
 use crate::protocol::outline::{Field, fields};
 use crate::protocol::say::say;

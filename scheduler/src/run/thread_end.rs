@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::thread::Builder;
 
-use parking_lot::Mutex;
+use crate::protocol::lock::Mutex;
 
 use crate::protocol::passage::Passage;
 use crate::protocol::process::PerProcess;

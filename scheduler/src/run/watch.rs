@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use crate::protocol::lock::Mutex;
 
 use crate::protocol::pace::Seen;
 use crate::run::overlong::{Overlongs, Patience};

@@ -16,7 +16,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use parking_lot::Mutex;
+use crate::protocol::lock::Mutex;
 
 use super::dump::RUNTIMES;
 use crate::protocol::outline::{Field, fields};

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
+use crate::protocol::lock::Mutex;
 
 use super::Runtime;
 use super::builder::Builder;

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use crate::protocol::lock::Mutex;
 
 use super::dump;
 use crate::protocol::process::PerProcess;

@@ -5,7 +5,7 @@
 //! a burst of a million green threads, or of a few hundred that go deep, leaves address space behind, and
 //! of memory the page tables.
 
-use parking_lot::Mutex;
+use crate::protocol::lock::Mutex;
 
 use super::class::Class;
 use super::guard;

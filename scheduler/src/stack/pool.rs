@@ -18,8 +18,8 @@ use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::ptr;
 
+use crate::protocol::lock::Mutex;
 use corosensei::stack::STACK_ALIGNMENT;
-use parking_lot::Mutex;
 
 use super::bounds::Bounds;
 use super::class::{CLASSES, Class};

@@ -27,6 +27,8 @@
 // built in two storeys: `raw_mutex`, `raw_rwlock` and `once` are a word and, for those who must wait,
 // a queue (`parking`); the types of std's names are made of them. Each is model-checked (`models`).
 
+#[cfg(feature = "adopt")]
+pub(crate) mod address;
 mod barrier;
 pub mod broadcast;
 mod condvar;

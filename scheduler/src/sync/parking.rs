@@ -30,7 +30,7 @@ use crate::wait::polled::Polled;
 use crate::wait::{self, Interrupt, Outcome, Ticket, Why};
 
 /// For what one waits: the meaning is the primitive's.
-pub(super) type Kind = u8;
+pub(super) type Kind = u32;
 /// How one was woken: the meaning is the primitive's.
 pub(super) type Grant = u8;
 
@@ -75,8 +75,8 @@ pub(super) enum Patience {
     Forever,
     /// One that can tell of a timeout, if there is an instant for it.
     Until(Option<Instant>),
-    /// For ever, and nothing interrupts it.
-    Uninterruptible,
+    /// Nothing interrupts it.
+    Masked(Option<Instant>),
 }
 
 /// How parking ended.
@@ -123,7 +123,7 @@ fn try_park(
     then: impl FnOnce(),
 ) -> Result<End, Interrupt> {
     let wait = match patience {
-        Patience::Uninterruptible => wait::begin_masked(),
+        Patience::Masked(_) => wait::begin_masked(),
         _ => wait::begin(),
     };
     let node = Parked::node(key, kind, wait.ticket());
@@ -144,8 +144,8 @@ fn try_park(
     let leave = Leave(&node);
     then();
     let deadline = match patience {
-        Patience::Until(deadline) => deadline,
-        _ => None,
+        Patience::Until(deadline) | Patience::Masked(deadline) => deadline,
+        Patience::Forever => None,
     };
     let wait = match why {
         For::Holder(why) => wait.needs_threads(why),

@@ -104,7 +104,7 @@ impl RawMutex {
     #[track_caller]
     pub(super) fn lock_uninterruptible(&self, of: &'static str) {
         if !self.try_lock() {
-            self.lock_contended(of, Patience::Uninterruptible);
+            self.lock_contended(of, Patience::Masked(None));
         }
     }
 

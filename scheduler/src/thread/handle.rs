@@ -144,6 +144,15 @@ impl<T> JoinHandle<T> {
         self.take()
     }
 
+    /// Like `join`, but nothing interrupts it.
+    #[cfg(feature = "adopt")]
+    #[track_caller]
+    pub(crate) fn join_masked(self) -> Result<T> {
+        let masked = self.wait_for_end(true);
+        debug_assert_eq!(masked, Ok(()), "nothing interrupts a masked wait");
+        self.take()
+    }
+
     /// Like `join` for a caller who has lent something to the thread: this returns only when the thread
     /// has ended. What interrupts the caller meanwhile cancels the thread, and is given too.
     #[track_caller]

@@ -10,7 +10,7 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
+use crate::protocol::lock::Mutex;
 
 use crate::run::ambient::{Canceller, FrameId, Kind};
 use crate::run::green::Waiter;

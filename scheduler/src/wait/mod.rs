@@ -77,6 +77,7 @@ use std::time::Instant;
 pub use self::interrupt::{Cancelled, Interrupt};
 pub(crate) use self::interrupt::{DeadlineElapsed, interrupts_current, is_interrupt};
 pub use self::polled::Polled;
+use crate::protocol::lock::Inside;
 use crate::protocol::parker::Parker;
 use crate::protocol::timer::TimerKey;
 use crate::protocol::word::{By, Commit, Epoch, Fire};
@@ -143,6 +144,7 @@ fn open(waiter: Arc<Waiter>, masked: bool) -> Wait<'static> {
         needs_threads: false,
         place: Location::caller(),
         this_thread: PhantomData,
+        _inside: Inside::enter(),
     }
 }
 
@@ -187,6 +189,8 @@ pub struct Wait<'a> {
     place: &'static Location<'static>,
     /// Only the thread that waits may end up in `block`.
     this_thread: PhantomData<*const ()>,
+    /// And it begins no other meanwhile.
+    _inside: Inside,
 }
 
 /// How a wait ended.

@@ -47,7 +47,7 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use parking_lot::Mutex;
+use roving_scheduler::lock::Mutex;
 
 use super::byte_stream::ByteStream;
 use crate::polled::Pending;

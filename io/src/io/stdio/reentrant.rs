@@ -12,7 +12,7 @@ use roving_scheduler::thread::{self, ThreadId};
 pub(super) struct ReentrantLock<T: 'static> {
     lock: Mutex<()>,
     /// Who has the lock. Held for a few instructions.
-    holder: parking_lot::Mutex<Option<Holder>>,
+    holder: roving_scheduler::lock::Mutex<Option<Holder>>,
     value: T,
 }
 
@@ -36,7 +36,7 @@ impl<T> ReentrantLock<T> {
     pub(super) fn new(value: T) -> Self {
         Self {
             lock: Mutex::new(()),
-            holder: parking_lot::Mutex::new(None),
+            holder: roving_scheduler::lock::Mutex::new(None),
             value,
         }
     }

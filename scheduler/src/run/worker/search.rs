@@ -21,7 +21,7 @@ use std::hint;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use parking_lot::MutexGuard;
+use crate::protocol::lock::MutexGuard;
 
 use super::{Worker, die};
 use crate::protocol::idle::Idle;

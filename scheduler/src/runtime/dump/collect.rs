@@ -13,7 +13,7 @@ use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, MutexGuard};
+use crate::protocol::lock::{Mutex, MutexGuard};
 
 use super::frames::{self, Addresses, Named};
 use super::visit::{self, NO_MEMORY, Visitor};

@@ -12,7 +12,7 @@
 
 use std::ptr;
 
-use parking_lot::Mutex;
+use crate::protocol::lock::Mutex;
 
 use super::userfault::{Identity, Userfault};
 use super::why::Why;

@@ -16,6 +16,8 @@ mod surplus;
 
 use super::OwnPointer;
 
+#[cfg(feature = "adopt")]
+pub(crate) use attributes::REAL_ID;
 pub(crate) use block::{Block, forget};
 pub(crate) use end::end_thread;
 pub(crate) use pattern::Own;

@@ -83,9 +83,7 @@ impl Layout {
             return Err(refusal.into());
         }
         let rseq_offset: *const isize = symbol(c"__rseq_offset")?.cast();
-        if module_of(libc::pthread_create as *const c_void)
-            != module_of(libc::__errno_location as *const c_void)
-        {
+        if module_of(next_pthread_create()) != module_of(libc::__errno_location as *const c_void) {
             return Err("a sanitizer or another tool has put itself before pthread_create".into());
         }
         let size = usize_of(c"_thread_db_sizeof_pthread")?.cast_signed();
@@ -176,6 +174,18 @@ pub(super) fn symbol(name: &CStr) -> Result<*const c_void, Refusal> {
         Err(format!("the C library does not export {name}, as glibc does from 2.35 on").into())
     } else {
         Ok(found)
+    }
+}
+
+/// `pthread_create` as the program has it, unless that is in the same module as this crate, which then has put it there and
+/// knows what it does: then the next one.
+fn next_pthread_create() -> *const c_void {
+    let first = libc::pthread_create as *const c_void;
+    if module_of(first) == module_of(next_pthread_create as *const c_void) {
+        // SAFETY: dlsym with a valid name.
+        unsafe { libc::dlsym(libc::RTLD_NEXT, c"pthread_create".as_ptr()) }
+    } else {
+        first
     }
 }
 

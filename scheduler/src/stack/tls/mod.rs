@@ -44,7 +44,7 @@
 //!   does for all threads (the initial values of a library that is loaded later, waiting for
 //!   threads that resolve symbols) is done for it.
 
-use parking_lot::Mutex;
+use crate::protocol::lock::Mutex;
 
 use crate::protocol::process::PerProcess;
 use crate::stack::mode::NoOwnThreadLocals;

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use crate::protocol::lock::Mutex;
 
 use super::OwnPointer;
 use super::everybody;

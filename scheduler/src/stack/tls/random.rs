@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
+use crate::protocol::lock::Mutex;
 
 use super::libc_layout::{Layout, Refusal};
 use super::pattern::{is_marked_by_others, word};

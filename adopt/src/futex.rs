@@ -1,0 +1,179 @@
+//! The system call `futex`, in which std's locks, condition variables, channels and parked threads wait.
+//!
+//! The rule is the system's: who waits does so if the word is still as he has seen it, and no one wakes in between; who wakes
+//! has changed the word before. Threads of both kinds wait in one [table](roving_scheduler::adopt::wait), first come, first
+//! served. Some wait in the system nevertheless: those that are inside of the runtime, those that waited when the program was
+//! adopted, and other processes in memory that is shared with them. So who wakes fewer than it was asked to passes the rest on.
+//!
+//! What is shared with other processes, be it said to be so or not: libstdc++ does not say that its words are private. So the
+//! mapping of a word decides, which is looked up before such a wait.
+
+use std::ffi::{c_int, c_long};
+use std::fs;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use libc::timespec;
+use roving_scheduler::adopt::{self, Awaited, Inside};
+
+use crate::next::next;
+use crate::{clock, errno};
+
+type Syscall = unsafe extern "C" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
+
+const ANY: u32 = !0;
+
+/// The system calls. All of them have up to six arguments, in registers, so those that the caller has not given are there too.
+///
+/// # Safety
+///
+/// That of the system call.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn syscall(
+    number: c_long,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> c_long {
+    if number == libc::SYS_futex && crate::is_adopted() {
+        // SAFETY: the caller's promise.
+        unsafe { futex(a, b as c_int, c as u32, d, e, f as u32) }
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { next!(syscall: Syscall)(number, a, b, c, d, e, f) }
+    }
+}
+
+/// # Safety
+///
+/// That of the system call.
+unsafe fn futex(
+    address: usize,
+    operation: c_int,
+    value: u32,
+    time_or_count: usize,
+    second: usize,
+    bits: u32,
+) -> c_long {
+    let system = || {
+        let operation = operation as usize;
+        let (value, bits) = (value as usize, bits as usize);
+        let number = libc::SYS_futex;
+        // SAFETY: the caller's promise.
+        unsafe {
+            next!(syscall: Syscall)(
+                number,
+                address,
+                operation,
+                value,
+                time_or_count,
+                second,
+                bits,
+            )
+        }
+    };
+    let is_private = operation & libc::FUTEX_PRIVATE_FLAG != 0;
+    let command = operation & libc::FUTEX_CMD_MASK;
+    match command {
+        libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => {
+            let bits = if command == libc::FUTEX_WAIT {
+                ANY
+            } else {
+                bits
+            };
+            let in_table = address.is_multiple_of(4)
+                && bits != 0
+                && !Inside::is_current()
+                && (is_private || !is_shared(address));
+            let at = time_or_count as *const timespec;
+            // SAFETY: the caller's promise: null, or a time.
+            let at = unsafe { at.as_ref() }.copied();
+            match deadline(command, operation, at) {
+                Ok(deadline) if in_table => wait(address, value, bits, deadline),
+                _ => system(),
+            }
+        }
+        libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET => {
+            let bits = if command == libc::FUTEX_WAKE {
+                ANY
+            } else {
+                bits
+            };
+            // The system wakes one where none was asked for.
+            let at_most = (value as c_int).max(1) as usize;
+            let woken = adopt::wake(address, bits, at_most);
+            if woken == at_most {
+                return woken as c_long;
+            }
+            // SAFETY: as above, of fewer.
+            let others = unsafe {
+                let left = at_most - woken;
+                next!(syscall: Syscall)(
+                    libc::SYS_futex,
+                    address,
+                    operation as usize,
+                    left,
+                    time_or_count,
+                    second,
+                    bits as usize,
+                )
+            };
+            if others < 0 {
+                others
+            } else {
+                woken as c_long + others
+            }
+        }
+        _ => system(),
+    }
+}
+
+/// Until when to wait.
+fn deadline(
+    command: c_int,
+    operation: c_int,
+    time: Option<timespec>,
+) -> Result<Option<Instant>, c_int> {
+    let Some(time) = time else { return Ok(None) };
+    let left = if command == libc::FUTEX_WAIT {
+        clock::duration(time).ok_or(libc::EINVAL)?
+    } else if operation & libc::FUTEX_CLOCK_REALTIME != 0 {
+        clock::left(libc::CLOCK_REALTIME, time)?
+    } else {
+        clock::left(libc::CLOCK_MONOTONIC, time)?
+    };
+    Ok(clock::after(left))
+}
+
+fn wait(address: usize, value: u32, bits: u32, deadline: Option<Instant>) -> c_long {
+    let word = address as *const AtomicU32;
+    // SAFETY: the word is the caller's, who has given it to be looked at.
+    let is_as_seen = || unsafe { &*word }.load(Ordering::SeqCst) == value;
+    match adopt::wait(address, bits, deadline, &"a futex", is_as_seen) {
+        Awaited::Woken => 0,
+        Awaited::Changed => errno::fail(libc::EAGAIN),
+        Awaited::TimedOut => errno::fail(libc::ETIMEDOUT),
+    }
+}
+
+/// Whether other processes may have the memory at `address` too. Also if that cannot be found out.
+fn is_shared(address: usize) -> bool {
+    let Ok(maps) = fs::read_to_string("/proc/self/maps") else {
+        return true;
+    };
+    let has = |line: &&str| {
+        let range = line
+            .split(' ')
+            .next()
+            .and_then(|range| range.split_once('-'));
+        range.is_some_and(|(start, end)| {
+            let number = |text| usize::from_str_radix(text, 16).unwrap_or(0);
+            (number(start)..number(end)).contains(&address)
+        })
+    };
+    let mapping = maps.lines().find(has);
+    mapping.is_none_or(|line| line.as_bytes().get(line.find(' ').unwrap_or(0) + 4) != Some(&b'p'))
+}

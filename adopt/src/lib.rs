@@ -1,0 +1,106 @@
+//! Unmodified blocking programs on green threads.
+//!
+//! A program that calls [`adopt`] at its start has its threads, made by `std::thread::spawn` or by `pthread_create` in whatever
+//! library, run as green threads: where one blocks, it is parked, and its worker runs others.
+//!
+//! # How
+//!
+//! This crate defines functions of the C library anew. The linker and the loader find a program's own definition before the
+//! library's, so whatever is in the program and in its shared libraries calls the one here, std included. Each does the
+//! same for all callers:
+//!
+//! - if the program is not adopted, it goes on to the [next definition](next), the C library's;
+//! - if its caller [may be parked](roving_scheduler::adopt::may_park), it does what the C library promises by parking it;
+//! - otherwise it is on an OS thread, or inside of the runtime, and the next definition does it, but where threads of both
+//!   kinds meet: there both wait in one place.
+//!
+//! Nothing unwinds through these functions: their callers may be C. A wait in them is not interrupted, unless the function has an
+//! error to give for that.
+//!
+//! # The files
+//!
+//! | file     | what it is                                                     |
+//! |----------|----------------------------------------------------------------|
+//! | this one | whether the program is adopted                                 |
+//! | `next`   | the C library's own definitions                                |
+//! | `errno`  | how a function tells of an error                               |
+//! | `clock`  | times as the C library gives them                              |
+//! | `futex`  | the system call in which std's locks, threads and channels wait |
+//! | `time`   | sleeping, and letting others run                               |
+//! | `thread` | threads                                                        |
+//!
+//! # Invariants
+//!
+//! - A function that is defined here does in a program that is not adopted what the next one does, and nothing else.
+//! - What waits for something that a thread of either kind may do waits where both find it.
+
+#![cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+
+mod clock;
+mod errno;
+mod futex;
+mod next;
+mod thread;
+mod time;
+
+use std::fmt::Display;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use roving_scheduler::{Handle, ThreadLocals};
+
+static ADOPTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the program is adopted.
+pub(crate) fn is_adopted() -> bool {
+    ADOPTED.load(Ordering::Acquire)
+}
+
+/// Whether the caller is a thread of an adopted program that may be parked.
+pub(crate) fn parks() -> bool {
+    is_adopted() && roving_scheduler::adopt::may_park()
+}
+
+/// Adopts the program: from now on the threads that it makes are green ones of the global runtime, which starts if it has not.
+/// Those that there are, `main`'s among them, stay what they are. To do so again does nothing.
+///
+/// # Errors
+///
+/// The global runtime cannot start, or its green threads have no thread-locals of their own: the error says why.
+///
+/// # Examples
+///
+/// ```
+/// roving_adopt::adopt()?;
+/// let threads: Vec<_> = (0..1000)
+///     .map(|_| std::thread::spawn(|| std::thread::sleep(std::time::Duration::from_millis(20))))
+///     .collect();
+/// for thread in threads {
+///     thread.join().unwrap();
+/// }
+/// # std::io::Result::Ok(())
+/// ```
+pub fn adopt() -> io::Result<()> {
+    let runtime = Handle::current()?;
+    if runtime.thread_locals() != ThreadLocals::Own {
+        let refused = |why: &dyn Display| {
+            io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("cannot adopt the program: {why}"),
+            )
+        };
+        return Err(match runtime.no_own_thread_locals() {
+            Some(why) => refused(why),
+            None => refused(
+                &"the global runtime was asked for green threads without thread-locals of their own",
+            ),
+        });
+    }
+    roving_scheduler::adopt::ask_for_ids(thread::real_id);
+    ADOPTED.store(true, Ordering::Release);
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! What an adopted program's functions of the C library are made of: `roving-adopt` uses it, and nobody else.
+//!
+//! Such a function may be called by anybody at any time: by OS threads, by green ones, and by the runtime itself, on the stacks
+//! of both. It parks its caller only if that [may be parked](may_park), and is otherwise the C library's. No function here
+//! unwinds.
+
+pub use crate::protocol::lock::Inside;
+use crate::run::context;
+use crate::stack::tls;
+pub use crate::sync::address::{Awaited, wait, wake};
+use crate::thread::{self, JoinHandle};
+use crate::wait::{self, Wait};
+
+/// Whether the caller is a green thread with thread-locals of its own that is not [`Inside`] of the runtime.
+pub fn may_park() -> bool {
+    !Inside::is_current()
+        && context::with_running(|waiter| {
+            waiter.green().is_some_and(|green| {
+                // SAFETY: it is the current thread.
+                unsafe { green.own_stack.started() }
+                    .thread_pointer
+                    .is_some()
+            })
+        })
+        .unwrap_or(false)
+}
+
+/// Begins a wait that nothing interrupts.
+#[track_caller]
+pub fn begin_masked() -> Wait<'static> {
+    wait::begin_masked()
+}
+
+/// Waits until a thread has ended, whatever interrupts the caller. `Err` if it panicked.
+#[track_caller]
+pub fn join<T>(thread: JoinHandle<T>) -> crate::thread::Result<T> {
+    thread.join_masked()
+}
+
+/// Lets other threads run.
+pub fn yield_now() {
+    thread::let_others_run();
+}
+
+/// Lets the runtime know by which id the C library knows a thread that goes by another one. The first is asked.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub fn ask_for_ids(real_id: fn(libc::pthread_t) -> libc::pthread_t) {
+    let _ = tls::REAL_ID.set(real_id);
+}
