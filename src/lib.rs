@@ -1,5 +1,8 @@
 #![doc = include_str!("../docs/tour.md")]
 
+#[cfg(feature = "adopt")]
+mod adopted;
+
 #[cfg(feature = "hyper")]
 pub use roving_io::hyper;
 pub use roving_io::{fs, io, net, os, process, signal};
@@ -11,11 +14,19 @@ pub use roving_scheduler::{
     select_biased, shield, stacks, sync, testing, thread, time,
 };
 
+#[cfg(feature = "adopt")]
+pub use adopted::adopt;
+#[cfg(feature = "adopt")]
+#[doc(hidden)]
+pub use adopted::{adopt_or_exit, main_begins, run_main};
 pub use roving_scheduler::blocking::run as blocking;
 pub use roving_scheduler::thread::spawn;
 pub use roving_scheduler::wait::Cancelled;
 pub use roving_scheduler::{OnWarmStack, on_warm_stack};
 
+#[cfg(feature = "adopt")]
+#[doc = include_str!("../docs/adoption.md")]
+pub mod adoption {}
 #[doc = include_str!("../docs/colours.md")]
 pub mod colours {}
 #[doc = include_str!("../docs/std.md")]
