@@ -9,6 +9,13 @@ pub(crate) fn set(error: c_int) {
     unsafe { *libc::__errno_location() = error };
 }
 
+/// The error of the current thread.
+#[inline(never)]
+pub(crate) fn get() -> c_int {
+    // SAFETY: it is the current thread's own.
+    unsafe { *libc::__errno_location() }
+}
+
 /// What a function gives that has failed with this error: -1.
 pub(crate) fn fail<T: From<i8>>(error: c_int) -> T {
     set(error);

@@ -28,6 +28,12 @@
 //! | `futex`  | the system call in which std's locks, threads and channels wait |
 //! | `time`   | sleeping, and letting others run                               |
 //! | `thread` | threads                                                        |
+//! | `hand_over` | what blocks in the system, with the worker handed over      |
+//! | `name`   | looking up names                                               |
+//! | `file`   | locks on files, FIFOs, and what is to be written out           |
+//! | `queue`  | queues and semaphores of the system                            |
+//! | `process` | waiting for other processes                                   |
+//! | `signal` | waiting for signals                                            |
 //!
 //! # Invariants
 //!
@@ -42,8 +48,14 @@
 
 mod clock;
 mod errno;
+mod file;
 mod futex;
+mod hand_over;
+mod name;
 mod next;
+mod process;
+mod queue;
+mod signal;
 mod thread;
 mod time;
 
