@@ -25,7 +25,7 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-files bench-check peers clean
+.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples adopt ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-files bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -115,6 +115,24 @@ examples:             ## every example, run to its end
 	@$(if $(NO_RUN),exit;) for example in $(EXAMPLES); do \
 		echo "== $$example"; timeout 300 target/release/examples/$$example || exit 1; \
 	done
+
+# What programs it wants, it uses if they are there. The facade's part has the feature `adopt`, which nothing else is tested with.
+adopt:                ## programs of std's threads and finished ones on green threads, with 1, 2 and 8 workers
+	$(CARGO) clippy --locked -p roving --features adopt --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked -p roving --features adopt --no-deps
+	timeout 600 $(CARGO) test --locked -p roving-run
+	@for workers in 1 2 8; do echo "== $$workers workers"; \
+		ROVING_WORKERS=$$workers timeout 600 $(CARGO) test --locked -p roving-adopt || exit 1; \
+	done
+	timeout 600 $(CARGO) test --locked -p roving --features adopt --test adopted_main
+	timeout 600 $(CARGO) test --locked -p roving --features adopt --doc adopt
+	$(CARGO) build --release --locked --features adopt --example adopted
+	@for workers in 1 2 8; do echo "== adopted, $$workers workers"; \
+		ROVING_WORKERS=$$workers timeout 300 target/release/examples/adopted || exit 1; \
+	done
+	@for program in cc c++ /usr/bin/python3; do \
+		command -v $$program >/dev/null || lacks="$$lacks $$program"; \
+	done; echo "make adopt: all passed$${lacks:+, but this machine lacks:$$lacks}"
 
 # An example exits with 77 if the machine lacks what it needs, after it has said what that is.
 ecosystem:            ## what has many dependencies: clients made for tokio, roving-top, and the examples that have a crate of their own

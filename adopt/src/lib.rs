@@ -22,6 +22,8 @@
 //! | file     | what it is                                                     |
 //! |----------|----------------------------------------------------------------|
 //! | this one | whether the program is adopted                                 |
+//! | `first`  | adoption when the first thread is made                         |
+//! | `report` | what a program has had of it                                   |
 //! | `next`   | the C library's own definitions                                |
 //! | `errno`  | how a function tells of an error                               |
 //! | `clock`  | times as the C library gives them                              |
@@ -49,12 +51,14 @@
 mod clock;
 mod errno;
 mod file;
+mod first;
 mod futex;
 mod hand_over;
 mod name;
 mod next;
 mod process;
 mod queue;
+mod report;
 mod signal;
 mod thread;
 mod time;
@@ -64,6 +68,9 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use roving_scheduler::{Handle, ThreadLocals};
+
+pub use first::adopt_at_first_thread;
+pub use report::{Report, count};
 
 static ADOPTED: AtomicBool = AtomicBool::new(false);
 

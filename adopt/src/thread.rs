@@ -22,8 +22,8 @@ use roving_scheduler::adopt::{self, Inside};
 use roving_scheduler::lock::Mutex;
 use roving_scheduler::thread::{Builder, JoinHandle};
 
-use crate::is_adopted;
 use crate::next::next;
+use crate::{first, is_adopted};
 
 /// What a thread begins with.
 type Start = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
@@ -135,6 +135,7 @@ unsafe extern "C" fn pthread_create(
 ) -> c_int {
     type Next =
         unsafe extern "C" fn(*mut pthread_t, *const pthread_attr_t, Start, *mut c_void) -> c_int;
+    first::at_thread();
     let wanted = if is_adopted() && !Inside::is_current() {
         // SAFETY: the caller's promise.
         unsafe { Wanted::of(attributes) }

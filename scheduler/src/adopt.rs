@@ -6,6 +6,7 @@
 
 pub use crate::protocol::lock::Inside;
 use crate::run::context;
+use crate::run::own_stack::OwnStack;
 use crate::stack::tls;
 pub use crate::sync::address::{Awaited, wait, wake};
 use crate::thread::{self, JoinHandle};
@@ -22,6 +23,12 @@ pub fn may_park() -> bool {
                     .is_some()
             })
         })
+        .unwrap_or(false)
+}
+
+/// Whether the caller is a green thread in a [call](crate::blocking::run) for which it has handed its worker over.
+pub fn is_handed_over() -> bool {
+    context::with_running(|waiter| waiter.own_stack().is_some_and(OwnStack::is_calling))
         .unwrap_or(false)
 }
 
