@@ -2,18 +2,18 @@
 
 use std::ffi::c_int;
 
-/// Sets the error of the current thread, which is asked for when a function has failed.
-#[inline(never)]
-pub(crate) fn set(error: c_int) {
-    // SAFETY: it is the current thread's own.
-    unsafe { *libc::__errno_location() = error };
-}
-
 /// The error of the current thread.
 #[inline(never)]
 pub(crate) fn get() -> c_int {
     // SAFETY: it is the current thread's own.
     unsafe { *libc::__errno_location() }
+}
+
+/// Sets the error of the current thread, which is asked for when a function has failed.
+#[inline(never)]
+pub(crate) fn set(error: c_int) {
+    // SAFETY: it is the current thread's own.
+    unsafe { *libc::__errno_location() = error };
 }
 
 /// What a function gives that has failed with this error: -1.

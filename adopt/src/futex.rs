@@ -152,7 +152,7 @@ fn wait(address: usize, value: u32, bits: u32, deadline: Option<Instant>) -> c_l
     let word = address as *const AtomicU32;
     // SAFETY: the word is the caller's, who has given it to be looked at.
     let is_as_seen = || unsafe { &*word }.load(Ordering::SeqCst) == value;
-    match adopt::wait(address, bits, deadline, &"a futex", is_as_seen) {
+    match adopt::wait(address, bits, deadline, &"a futex", is_as_seen, || ()) {
         Awaited::Woken => 0,
         Awaited::Changed => errno::fail(libc::EAGAIN),
         Awaited::TimedOut => errno::fail(libc::ETIMEDOUT),

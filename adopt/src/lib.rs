@@ -28,6 +28,7 @@
 //! | `errno`  | how a function tells of an error                               |
 //! | `clock`  | times as the C library gives them                              |
 //! | `futex`  | the system call in which std's locks, threads and channels wait |
+//! | `lock`   | mutexes, condition variables and whatever else threads wait for of each other |
 //! | `time`   | sleeping, and letting others run                               |
 //! | `thread` | threads                                                        |
 //! | `hand_over` | what blocks in the system, with the worker handed over      |
@@ -54,6 +55,7 @@ mod file;
 mod first;
 mod futex;
 mod hand_over;
+mod lock;
 mod name;
 mod next;
 mod process;
@@ -119,6 +121,8 @@ pub fn adopt() -> io::Result<()> {
             ),
         });
     }
+    lock::layout::ask()?;
+    roving_scheduler::adopt::begin()?;
     roving_scheduler::adopt::ask_for_ids(thread::real_id);
     ADOPTED.store(true, Ordering::Release);
     Ok(())

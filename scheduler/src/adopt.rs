@@ -4,11 +4,14 @@
 //! of both. It parks its caller only if that [may be parked](may_park), and is otherwise the C library's. No function here
 //! unwinds.
 
+use std::io;
+
 pub use crate::protocol::lock::Inside;
 use crate::run::context;
 use crate::run::own_stack::OwnStack;
 use crate::stack::tls;
-pub use crate::sync::address::{Awaited, wait, wake};
+pub use crate::sync::address::{Awaited, is_awaited, wait, wake, wake_midway};
+use crate::sync::noted;
 use crate::thread::{self, JoinHandle};
 use crate::wait::{self, Wait};
 
@@ -30,6 +33,15 @@ pub fn may_park() -> bool {
 pub fn is_handed_over() -> bool {
     context::with_running(|waiter| waiter.own_stack().is_some_and(OwnStack::is_calling))
         .unwrap_or(false)
+}
+
+/// Begins what [`wake`] needs inside of the runtime.
+///
+/// # Errors
+///
+/// The system refuses an OS thread for it.
+pub fn begin() -> io::Result<()> {
+    noted::begin()
 }
 
 /// Begins a wait that nothing interrupts.

@@ -15,6 +15,7 @@ const FLOORS: [&[&str]; 6] = [
     &["wait"],
     &["runtime"],
     &[
+        "adopt",
         "blocking",
         "channel",
         "coroutine",

@@ -99,7 +99,9 @@ mod counted {
         }
 
         fn try_lock(&self) -> Option<Inside> {
-            self.0.try_lock().then(Inside::enter)
+            // As in `lock`: whoever interrupts the owner finds it inside.
+            let inside = Inside::enter();
+            self.0.try_lock().then_some(inside)
         }
 
         unsafe fn unlock(&self, _inside: Inside) {

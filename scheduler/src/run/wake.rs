@@ -12,6 +12,7 @@ use std::mem::{self, ManuallyDrop};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::protocol::lock::Inside;
 use crate::protocol::parker::Rouse;
 use crate::protocol::word::{By, Epoch, Fire};
 use crate::run::ambient::FrameId;
@@ -26,6 +27,8 @@ use crate::run::ticks;
 
 /// Queues a green thread that has been spawned or woken, and sees to it that somebody runs it.
 pub(crate) fn schedule(runnable: Runnable) {
+    // A queue may grow, and what it calls for memory is not to queue anything meanwhile.
+    let _inside = Inside::enter();
     let elsewhere = context::with_worker(|worker| match worker {
         Some(worker) => worker.schedule(runnable),
         None => Some(runnable),

@@ -1,11 +1,25 @@
 //! Waiting for a word at an address, as the system's futex does it, for threads of both kinds.
 //!
 //! What is awaited is the caller's. The rule is the futex's: who changes the word does so before he wakes, and who waits looks at
-//! it once more when nobody can wake in between.
+//! it once more when nobody can wake in between. A thread may be woken for nothing.
+//!
+//! Most who wake find nobody who waits, and are not to take a lock for that. So those who wait are [counted](waiting), by a hash of the
+//! address, before they look at the word, and who wakes looks at the count after he has changed the word. Between the two
+//! each has a fence, and of two fences one comes first:
+//!
+//! - that of the one who waits: then the other one sees the count;
+//! - that of the one who wakes: then the other one sees the word as it was changed, and does not wait.
+//!
+//! To wake takes locks of the runtime and changes queues of its. Who may have been interrupted while he does that, or does it
+//! now, only [notes](noted) whom to wake.
 
 use std::time::Instant;
 
+use super::noted;
 use super::parking::{self, End, For, Patience, Place};
+use crate::protocol::lock::Inside;
+use crate::protocol::primitive::{Ordering, fence};
+use crate::run::context;
 use crate::wait::Why;
 
 /// How waiting ended.
@@ -20,7 +34,10 @@ pub enum Awaited {
 }
 
 /// Waits at `address` until it is woken there for one of `bits`, or the deadline comes, if it `still_waits` when nobody
-/// can wake in between. Nothing else ends it. `still_waits` must neither block nor wake.
+/// can wake in between. Nothing else ends it. `still_waits` must neither block nor wake. When the thread can be woken, and before
+/// it blocks, it does `then`, which does not wait.
+///
+/// The caller is not inside of the runtime.
 #[track_caller]
 pub fn wait(
     address: usize,
@@ -28,27 +45,109 @@ pub fn wait(
     deadline: Option<Instant>,
     why: &dyn Why,
     still_waits: impl FnOnce() -> bool,
+    then: impl FnOnce(),
 ) -> Awaited {
+    let _counted = Counted::at(address);
     let waits = (bits, Place::Back);
     let patience = Patience::Masked(deadline);
-    match parking::park(
-        For::Event(why),
-        address,
-        waits,
-        patience,
-        still_waits,
-        || (),
-    ) {
+    match parking::park(For::Event(why), address, waits, patience, still_waits, then) {
         End::Invalid => Awaited::Changed,
         End::Woken(_) => Awaited::Woken,
         End::TimedOut => Awaited::TimedOut,
     }
 }
 
-/// Wakes as many as that of those who wait at `address` for one of `bits`, the first first, and tells how many.
+/// Wakes as many as that of those who wait at `address` for one of `bits`, the first first, and tells how many. Inside of the
+/// runtime it wakes all of them a little later, and tells of none.
+#[inline]
 pub fn wake(address: usize, bits: u32, at_most: usize) -> usize {
+    if !is_awaited(address) {
+        0
+    } else if is_in_runtime() {
+        noted::note(address);
+        0
+    } else {
+        wake_now(address, bits, at_most)
+    }
+}
+
+/// The same, for what is done between the beginning of a [`wait`] and its end.
+pub fn wake_midway(address: usize, bits: u32, at_most: usize) -> usize {
+    if is_awaited(address) {
+        wake_now(address, bits, at_most)
+    } else {
+        0
+    }
+}
+
+/// Whether anybody may wait at `address`.
+#[inline]
+pub fn is_awaited(address: usize) -> bool {
+    // With that of `Counted::at`.
+    fence(Ordering::SeqCst);
+    waiting::count(address).load(Ordering::Relaxed) != 0
+}
+
+/// Whether the caller is the runtime, which may be about to do anything.
+#[cold]
+fn is_in_runtime() -> bool {
+    Inside::is_current()
+        || context::with_worker(|worker| worker.is_some_and(|worker| worker.running().is_none()))
+}
+
+#[cold]
+pub(super) fn wake_now(address: usize, bits: u32, at_most: usize) -> usize {
     parking::with_parked(address, |parked| {
         let wakes = |_: &usize| parked.wake_one(|awaited| awaited & bits != 0, 0);
         (0..at_most).take_while(wakes).count()
     })
+}
+
+/// One more who waits at this address, or soon will.
+struct Counted(usize);
+
+impl Counted {
+    fn at(address: usize) -> Self {
+        waiting::count(address).fetch_add(1, Ordering::Relaxed);
+        // With that of `is_awaited`.
+        fence(Ordering::SeqCst);
+        Self(address)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        waiting::count(self.0).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(not(roving_loom))]
+mod waiting {
+    use crate::protocol::primitive::AtomicU32;
+
+    const COUNTS_LOG: u32 = 14;
+
+    /// A forked child has those of its parent: it looks in vain where somebody waits there.
+    static COUNTS: [AtomicU32; 1 << COUNTS_LOG] = [const { AtomicU32::new(0) }; 1 << COUNTS_LOG];
+
+    /// How many wait at `address`, or at others of the same hash.
+    pub(super) fn count(address: usize) -> &'static AtomicU32 {
+        // Fibonacci hashing.
+        let hash = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        &COUNTS[(hash >> (u64::BITS - COUNTS_LOG)) as usize]
+    }
+}
+
+#[cfg(roving_loom)]
+mod waiting {
+    use crate::protocol::primitive::AtomicU32;
+    use loom::sync::Arc;
+
+    loom::lazy_static! {
+        static ref COUNT: Arc<AtomicU32> = Arc::new(AtomicU32::new(0));
+    }
+
+    pub(super) fn count(_: usize) -> &'static AtomicU32 {
+        &COUNT
+    }
 }

@@ -39,6 +39,8 @@ mod lock_future;
 mod models;
 pub mod mpsc;
 mod mutex;
+#[cfg(feature = "adopt")]
+pub(crate) mod noted;
 mod notify;
 mod once;
 mod once_lock;

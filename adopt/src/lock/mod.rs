@@ -1,0 +1,162 @@
+//! Locks, conditions and what else threads wait for of each other.
+//!
+//! The objects are the C library's and stay so: its functions make them, try them, take them and release them, for green
+//! threads as well, which are threads to it with an id each. What is done here is the waiting.
+//!
+//! - **Mutexes, read-write locks, semaphores, and what is done once.** A thread that may be parked tries, and while that fails waits in
+//!   the [table](adopt::wait), at the object's address. It tries once more when nobody can wake in between. Any other thread waits as the
+//!   C library lets it. Who releases does that first, which wakes those who wait in the system, and then looks into the table;
+//!   so one of each kind may be woken, and they compete as any two do. Who is woken tries before it gives up for whatever
+//!   reason: that which it was woken for is taken then, by it or by one who will release it in turn.
+//! - **Condition variables and barriers.** What the C library does in these cannot be taken apart, so all threads wait in the
+//!   table. Who is inside of the runtime [naps](wait) instead, and looks again.
+//! - **What other processes have too, and robust mutexes**: the C library's functions, with the place of the worker handed over.
+//!
+//! An object may be gone as soon as it has been released, for another thread may take it, release it and free it. From then on
+//! nothing but its address is used.
+//!
+//! What is to be known of an object to decide this, the C library has been [asked](layout) when the program was adopted.
+
+mod barrier;
+mod c11;
+mod condition;
+pub(crate) mod layout;
+mod mutex;
+mod once;
+mod rwlock;
+mod semaphore;
+mod spin;
+
+use std::ffi::c_int;
+use std::time::{Duration, Instant};
+
+use libc::{clockid_t, timespec};
+use roving_scheduler::adopt::{self, Awaited, Inside};
+
+use crate::hand_over::hand_over;
+use crate::next::next;
+use crate::{clock, parks};
+
+/// For whatever one waits.
+const ANY: u32 = !0;
+const ALL: usize = usize::MAX;
+
+/// A time that has come on every clock. What the C library is told to try until then, it tries once, and tells why it never will
+/// succeed, where it does not just fail.
+static LONG_AGO: timespec = timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+
+/// Until when somebody waits.
+#[derive(Clone, Copy)]
+struct Until {
+    clock: clockid_t,
+    time: timespec,
+}
+
+impl Until {
+    /// # Errors
+    ///
+    /// EINVAL: there is no such time.
+    ///
+    /// # Safety
+    ///
+    /// It is one that the C library has been given.
+    unsafe fn new(clock: clockid_t, time: *const timespec) -> Result<Self, c_int> {
+        // SAFETY: the caller's promise.
+        let time = unsafe { *time };
+        if (0..1_000_000_000).contains(&time.tv_nsec) {
+            Ok(Self { clock, time })
+        } else {
+            Err(libc::EINVAL)
+        }
+    }
+
+    fn left(self) -> Duration {
+        clock::left(self.clock, self.time).unwrap_or_default()
+    }
+
+    fn has_come(self) -> bool {
+        self.left().is_zero()
+    }
+
+    /// `None` if it is too far away to wait for.
+    fn deadline(self) -> Option<Instant> {
+        clock::after(self.left())
+    }
+}
+
+/// Whether a clock is one of those by which the C library waits.
+fn is_of_waits(clock: clockid_t) -> bool {
+    matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_MONOTONIC)
+}
+
+/// Tries until it succeeds or fails for good, and gives what the last attempt has given; or until a time, and gives ETIMEDOUT. In
+/// between the thread is parked. An attempt neither blocks nor wakes who is parked.
+fn insist(
+    address: usize,
+    bits: u32,
+    until: Option<Until>,
+    why: &'static str,
+    mut attempt: impl FnMut() -> Option<c_int>,
+) -> c_int {
+    loop {
+        if let Some(result) = attempt() {
+            return result;
+        }
+        if until.is_some_and(Until::has_come) {
+            return libc::ETIMEDOUT;
+        }
+        let mut result = None;
+        let still_waits = || {
+            result = attempt();
+            result.is_none()
+        };
+        let deadline = until.and_then(Until::deadline);
+        let awaited = adopt::wait(address, bits, deadline, &why, still_waits, || ());
+        if awaited == Awaited::Changed {
+            return result.expect("the attempt has told");
+        }
+    }
+}
+
+/// Waits at an address as [`adopt::wait`] does, where `still_waits` may release what one thread waits for at the address
+/// `released`. Inside of the runtime it waits for a moment only, and then its time has come.
+fn wait(
+    address: usize,
+    deadline: Option<Instant>,
+    why: &'static str,
+    still_waits: impl FnOnce() -> bool,
+    released: Option<usize>,
+) -> Awaited {
+    if !Inside::is_current() {
+        let then = || {
+            released.map(|released| adopt::wake_midway(released, ANY, 1));
+        };
+        return adopt::wait(address, ANY, deadline, &why, still_waits, then);
+    }
+    if !still_waits() {
+        return Awaited::Changed;
+    }
+    if let Some(released) = released {
+        adopt::wake(released, ANY, 1);
+    }
+    type Next = unsafe extern "C" fn(*const timespec, *mut timespec) -> c_int;
+    let moment = timespec {
+        tv_sec: 0,
+        tv_nsec: 1_000_000,
+    };
+    // SAFETY: it is a time, and what is left of it is not asked for.
+    unsafe { next!(nanosleep: Next)(&raw const moment, std::ptr::null_mut()) };
+    Awaited::TimedOut
+}
+
+/// Calls a function of the C library that may block for long.
+fn in_system<T>(function: impl FnOnce() -> T) -> T {
+    if parks() {
+        hand_over(function)
+    } else {
+        function()
+    }
+}

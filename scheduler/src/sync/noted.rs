@@ -1,0 +1,71 @@
+//! Wake-ups by those who must not do them: by the handler of a signal, which may have interrupted whoever does the same, and by
+//! the runtime, whose allocator may be one with locks.
+//!
+//! They [note](note) the address, which takes no lock and no memory, and an OS thread, which is there [from the beginning](begin), wakes
+//! all who wait there. They had been counted when the address was noted, so they are in the list when the thread looks, or
+//! look themselves at what was changed before.
+//!
+//! There is room for many addresses at once. Who finds none waits for the thread to take some.
+
+use std::hint;
+use std::io;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use rustix::thread::futex::{self, Flags};
+
+use super::address;
+use crate::protocol::lock::Mutex;
+use crate::protocol::process::PerProcess;
+use crate::run::os_thread;
+
+/// The addresses, where there are any.
+static NOTED: [AtomicUsize; 1024] = [const { AtomicUsize::new(0) }; 1024];
+/// Changes after each note.
+static NOTES: AtomicU32 = AtomicU32::new(0);
+
+/// Sees to it that what is noted in this process is done.
+///
+/// # Errors
+///
+/// The system refuses the OS thread that does it.
+pub(crate) fn begin() -> io::Result<()> {
+    static HAS_BEGUN: PerProcess<Mutex<bool>> = PerProcess::new();
+    let mut has_begun = HAS_BEGUN.get_or_make(Mutex::default).lock();
+    if !*has_begun {
+        os_thread::start("roving-noted".into(), work)?;
+        *has_begun = true;
+    }
+    Ok(())
+}
+
+/// Has all woken who wait at `address`.
+#[cold]
+pub(super) fn note(address: usize) {
+    let here = |slot: &AtomicUsize| {
+        // Release: the thread is to see what was changed before.
+        let noted = slot.compare_exchange(0, address, Ordering::Release, Ordering::Relaxed);
+        noted.is_ok()
+    };
+    let start = address / size_of::<usize>();
+    while !(0..NOTED.len()).any(|n| here(&NOTED[start.wrapping_add(n) % NOTED.len()])) {
+        hint::spin_loop();
+    }
+    NOTES.fetch_add(1, Ordering::Release);
+    // It fails if nobody sleeps there. It leaves `errno` as it is.
+    let _ = futex::wake(&NOTES, Flags::PRIVATE, 1);
+}
+
+fn work() {
+    loop {
+        // Acquire: with a note comes its address.
+        let seen = NOTES.load(Ordering::Acquire);
+        for slot in &NOTED {
+            if slot.load(Ordering::Relaxed) != 0 {
+                let address = slot.swap(0, Ordering::Acquire);
+                address::wake_now(address, u32::MAX, usize::MAX);
+            }
+        }
+        // What is noted after it has looked wakes it, or changes what it has seen.
+        let _ = futex::wait(&NOTES, Flags::PRIVATE, seen, None);
+    }
+}
