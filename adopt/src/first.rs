@@ -5,11 +5,14 @@
 //! signals that are to be waited for are blocked before there are threads, so that all inherit that, which the workers then
 //! do too. So all that is done then is to ask, and the first who makes a thread adopts the program.
 //!
-//! What makes threads meanwhile is the runtime, which gets OS threads, as does whoever else is early.
+//! What makes threads meanwhile is the runtime, which gets OS threads, as does whoever else is early, and as do constructors that the
+//! [loader](crate::loader) runs with its lock held: a runtime would not start there.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::errno;
+use roving_scheduler::adopt::Inside;
+
+use crate::{errno, next};
 
 static IS_ASKED: AtomicBool = AtomicBool::new(false);
 
@@ -17,12 +20,18 @@ static IS_ASKED: AtomicBool = AtomicBool::new(false);
 /// program goes on with OS threads.
 #[doc(hidden)]
 pub fn adopt_at_first_thread() {
+    next::find_all();
     IS_ASKED.store(true, Ordering::Relaxed);
+}
+
+/// Whether the program is to be adopted and has made no thread.
+pub(crate) fn is_asked() -> bool {
+    IS_ASKED.load(Ordering::Relaxed)
 }
 
 /// A thread is about to be made.
 pub(crate) fn at_thread() {
-    if IS_ASKED.load(Ordering::Relaxed) && IS_ASKED.swap(false, Ordering::Relaxed) {
+    if is_asked() && !Inside::is_current() && IS_ASKED.swap(false, Ordering::Relaxed) {
         adopt();
     }
 }

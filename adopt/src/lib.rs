@@ -24,6 +24,7 @@
 //! | this one | whether the program is adopted                                 |
 //! | `first`  | adoption when the first thread is made                         |
 //! | `report` | what a program has had of it                                   |
+//! | `loader` | loading libraries, whose constructors may make threads          |
 //! | `next`   | the C library's own definitions                                |
 //! | `errno`  | how a function tells of an error                               |
 //! | `clock`  | times as the C library gives them                              |
@@ -55,6 +56,7 @@ mod file;
 mod first;
 mod futex;
 mod hand_over;
+mod loader;
 mod lock;
 mod name;
 mod next;
@@ -106,6 +108,7 @@ pub(crate) fn parks() -> bool {
 /// # std::io::Result::Ok(())
 /// ```
 pub fn adopt() -> io::Result<()> {
+    next::find_all();
     let runtime = Handle::current()?;
     if runtime.thread_locals() != ThreadLocals::Own {
         let refused = |why: &dyn Display| {

@@ -2,14 +2,18 @@
 //!
 //! To ask for one is a load, once it has been found. Where calls are [counted](count) that load finds nothing, so what is
 //! counted costs nobody anything who does not count.
+//!
+//! All of them are [found](find_all) before the program is adopted. The loader has a lock that it holds while constructors of
+//! libraries run, and a worker that waited for it, to look for a definition, might be the one whom a constructor waits for. So all
+//! are listed, by the linker, in a section of their own.
 
 use std::ffi::{CStr, c_void};
-use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::{ptr, slice};
 
 use roving_scheduler::adopt;
 
-/// One definition, found when it is first asked for.
+/// One definition.
 pub(crate) struct Next {
     name: &'static CStr,
     /// For whoever does not count.
@@ -18,13 +22,30 @@ pub(crate) struct Next {
     calls: AtomicU64,
     /// Those for which a green thread has handed its worker over.
     handed_over: AtomicU64,
-    /// The one of those counted that was found before.
-    before: AtomicPtr<Next>,
 }
 
 static COUNTS: AtomicBool = AtomicBool::new(false);
-/// The one of those counted that was found last.
-static LAST: AtomicPtr<Next> = AtomicPtr::new(ptr::null_mut());
+
+/// All, in the order of the linker.
+fn all() -> &'static [&'static Next] {
+    unsafe extern "C" {
+        #[link_name = "__start_roving_next"]
+        static START: [usize; 0];
+        #[link_name = "__stop_roving_next"]
+        static STOP: [usize; 0];
+    }
+    let (start, stop) = (&raw const START, &raw const STOP);
+    let count = (stop.addr() - start.addr()) / size_of::<&Next>();
+    // SAFETY: the linker has put what is in the section between the two, and only `next` puts anything there: references.
+    unsafe { slice::from_raw_parts(start.cast(), count) }
+}
+
+/// Finds all that are there.
+pub(crate) fn find_all() {
+    for next in all() {
+        next.find();
+    }
+}
 
 /// Counts the calls of what has not been found yet.
 pub(crate) fn count() {
@@ -38,11 +59,9 @@ pub(crate) struct Calls {
     pub(crate) handed_over: u64,
 }
 
-/// What was counted.
+/// What was counted. A function that is asked for in several places is there as often.
 pub(crate) fn counted() -> impl Iterator<Item = Calls> {
-    // SAFETY: those listed are constants of the program.
-    let read = |next: &AtomicPtr<Next>| unsafe { next.load(Ordering::Acquire).as_ref() };
-    std::iter::successors(read(&LAST), move |next| read(&next.before)).map(|next| Calls {
+    all().iter().map(|next| Calls {
         name: next.name.to_str().unwrap_or_default(),
         all: next.calls.load(Ordering::Relaxed),
         handed_over: next.handed_over.load(Ordering::Relaxed),
@@ -57,7 +76,6 @@ impl Next {
             counted: AtomicPtr::new(ptr::null_mut()),
             calls: AtomicU64::new(0),
             handed_over: AtomicU64::new(0),
-            before: AtomicPtr::new(ptr::null_mut()),
         }
     }
 
@@ -74,18 +92,12 @@ impl Next {
 
     #[cold]
     fn find_or_count(&'static self) -> *mut c_void {
-        if !COUNTS.load(Ordering::Relaxed) {
-            let found = self.find();
-            self.found.store(found, Ordering::Relaxed);
-            return found;
-        }
         let mut found = self.counted.load(Ordering::Relaxed);
         if found.is_null() {
             found = self.find();
-            // Of those who find it at once, one lists it.
-            if self.counted.swap(found, Ordering::Relaxed).is_null() {
-                self.list();
-            }
+        }
+        if found.is_null() {
+            std::process::abort();
         }
         self.calls.fetch_add(1, Ordering::Relaxed);
         if adopt::is_handed_over() {
@@ -94,25 +106,14 @@ impl Next {
         found
     }
 
+    /// Null if there is none.
     fn find(&self) -> *mut c_void {
         // SAFETY: dlsym with a valid name.
         let found = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) };
-        if found.is_null() {
-            std::process::abort();
-        }
+        let counts = COUNTS.load(Ordering::Relaxed);
+        let is_for = if counts { &self.counted } else { &self.found };
+        is_for.store(found, Ordering::Relaxed);
         found
-    }
-
-    fn list(&'static self) {
-        let this = ptr::from_ref(self).cast_mut();
-        let mut last = LAST.load(Ordering::Relaxed);
-        loop {
-            self.before.store(last, Ordering::Relaxed);
-            match LAST.compare_exchange_weak(last, this, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => last = now,
-            }
-        }
     }
 }
 
@@ -130,6 +131,10 @@ macro_rules! next {
                 Err(_) => unreachable!(),
             };
         static NEXT: $crate::next::Next = $crate::next::Next::new(NAME);
+        // SAFETY: what is in this section are references to `Next`.
+        #[used]
+        #[unsafe(link_section = "roving_next")]
+        static LISTED: &$crate::next::Next = &NEXT;
         std::mem::transmute::<*mut c_void, $type>(NEXT.get())
     }};
 }

@@ -1,5 +1,7 @@
 //! What a program has had of its adoption.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
 use roving_scheduler::Handle;
@@ -20,9 +22,8 @@ pub struct Report;
 
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut calls: Vec<Calls> = next::counted().collect();
-        let os_threads = calls.iter().find(|calls| calls.name == "pthread_create");
-        let os_threads = os_threads.map_or(0, |calls| calls.all);
+        let made = |calls: &Calls| (calls.name == "pthread_create").then_some(calls.all);
+        let os_threads: u64 = next::counted().filter_map(|calls| made(&calls)).sum();
         let runtime = is_adopted().then(Handle::current).and_then(Result::ok);
         let Some(metrics) = runtime.map(|runtime| runtime.metrics()) else {
             return writeln!(
@@ -45,16 +46,20 @@ impl Display for Report {
             "  green threads have waited {} times without an OS thread; a worker was handed over {} times",
             metrics.parks, metrics.hand_overs,
         )?;
-        calls.retain(|calls| calls.handed_over > 0);
-        calls.sort_by_key(|calls| (u64::MAX - calls.handed_over, calls.name));
+        let mut by_name = BTreeMap::<_, u64>::new();
+        for calls in next::counted().filter(|calls| calls.handed_over > 0) {
+            *by_name.entry(calls.name).or_default() += calls.handed_over;
+        }
+        let mut calls: Vec<_> = by_name.into_iter().collect();
+        calls.sort_by_key(|&(_, handed_over)| Reverse(handed_over));
         if !calls.is_empty() {
             writeln!(
                 f,
                 "  for calls of these functions that were known to wait in the system:"
             )?;
         }
-        for calls in calls {
-            writeln!(f, "  {:9}  {}", calls.handed_over, calls.name)?;
+        for (name, handed_over) in calls {
+            writeln!(f, "  {handed_over:9}  {name}")?;
         }
         Ok(())
     }

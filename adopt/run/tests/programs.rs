@@ -5,7 +5,7 @@ mod common;
 use std::ffi::OsStr;
 use std::path::Path;
 
-use common::{beside, compile, does_the_same, not_tested, os_threads};
+use common::{as_ever, beside, compile, does_the_same, not_tested, os_threads};
 
 /// More than there are workers and spares, of 200.
 const MANY: usize = 100;
@@ -37,10 +37,56 @@ fn what_becomes_of_processes() {
         "forks first",
         "closes all",
         "daemon",
+        "is told to end",
     ] {
         for (_, says) in does_the_same(processes.path(), &[OsStr::new(way)]) {
             assert_eq!(says, "", "{way}");
         }
+    }
+}
+
+/// The loader has a lock, which it holds while the constructor of a library waits for a thread.
+#[test]
+fn libraries_that_start_threads() {
+    let Some(library) = compile("starts.c", &["-shared", "-fPIC"]) else {
+        return;
+    };
+    let library = library.path();
+    let loads = compile("loads.c", &[]).unwrap();
+    for when in ["first", "in threads"] {
+        does_the_same(loads.path(), &[OsStr::new(when), library.as_os_str()]);
+    }
+    let linked = compile("loads.c", &[library.to_str().unwrap()]).unwrap();
+    does_the_same(
+        linked.path(),
+        &[OsStr::new("in threads"), library.as_os_str()],
+    );
+}
+
+/// Where the loader looks for a library depends on who calls it.
+#[test]
+fn libraries_that_are_searched_for() {
+    let Some(library) = compile("starts.c", &["-shared", "-fPIC", "-DQUIET"]) else {
+        return;
+    };
+    let path = library.path();
+    let searched = format!("-Wl,-rpath,{}", path.parent().unwrap().display());
+    for tags in ["-Wl,--enable-new-dtags", "-Wl,--disable-new-dtags"] {
+        let loads = compile("loads.c", &[&searched, tags]).unwrap();
+        let arguments = [OsStr::new("first"), path.file_name().unwrap()];
+        let as_ever = as_ever(loads.path(), &arguments);
+        assert_eq!(as_ever.status.code(), Some(4), "{as_ever:?}");
+        does_the_same(loads.path(), &arguments);
+    }
+}
+
+#[test]
+fn a_program_with_functions_of_its_own_is_not_adopted() {
+    let Some(defines) = compile("defines.c", &[]) else {
+        return;
+    };
+    for (_, says) in does_the_same(defines.path(), &[]) {
+        assert!(says.starts_with("roving: not adopted: "), "{says}");
     }
 }
 

@@ -54,10 +54,34 @@ static int goes_on_in_child(void) {
     return wait_for(child);
 }
 
+static sigset_t awaited;
+
+static void *waits_for_signal(void *nothing) {
+    int number;
+    sigwait(&awaited, &number);
+    printf("the signal %d has come\n", number);
+    return nothing;
+}
+
+// As a server does that ends in order: the signal is blocked in all threads, and one waits for it.
+static int is_told_to_end(void) {
+    sigemptyset(&awaited);
+    sigaddset(&awaited, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &awaited, NULL);
+    pthread_t waiter;
+    if (threads() || pthread_create(&waiter, NULL, waits_for_signal, NULL))
+        return 77;
+    kill(getpid(), SIGTERM);
+    pthread_join(waiter, NULL);
+    return threads();
+}
+
 int main(int count, char **arguments) {
     const char *way = count > 1 ? arguments[1] : "";
     if (!strcmp(way, "forks first"))
         return goes_on_in_child();
+    if (!strcmp(way, "is told to end"))
+        return is_told_to_end();
     if (!strcmp(way, "daemon")) {
         if (daemon(1, 1))
             return 77;
