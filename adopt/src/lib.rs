@@ -69,6 +69,7 @@ mod time;
 
 use std::fmt::Display;
 use std::io;
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use roving_scheduler::{Handle, ThreadLocals};
@@ -126,7 +127,12 @@ pub fn adopt() -> io::Result<()> {
     }
     lock::layout::ask()?;
     roving_scheduler::adopt::begin()?;
-    roving_scheduler::adopt::ask_for_ids(thread::real_id);
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        roving_scheduler::adopt::ask_for_ids(thread::real_id);
+        thread::watch_forks();
+        thread::except();
+    });
     ADOPTED.store(true, Ordering::Release);
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::next::next;
 use crate::{clock, errno, parks};
 
 /// Parks the caller for so long.
-fn sleep_for(time: Duration) {
+pub(crate) fn sleep_for(time: Duration) {
     let until = clock::after(time);
     adopt::begin_masked().why(&"sleep").block(until);
 }
@@ -100,11 +100,17 @@ unsafe extern "C" fn clock_nanosleep(
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn sched_yield() -> c_int {
+pub(crate) extern "C" fn sched_yield() -> c_int {
     if parks() {
         adopt::yield_now();
         return 0;
     }
     // SAFETY: it has no preconditions.
     unsafe { next!(sched_yield: unsafe extern "C" fn() -> c_int)() }
+}
+
+/// The same, by its older name.
+#[unsafe(no_mangle)]
+extern "C" fn pthread_yield() -> c_int {
+    sched_yield()
 }

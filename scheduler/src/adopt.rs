@@ -5,6 +5,7 @@
 //! unwinds.
 
 use std::io;
+use std::time::Instant;
 
 pub use crate::protocol::lock::Inside;
 use crate::run::context;
@@ -56,13 +57,24 @@ pub fn join<T>(thread: JoinHandle<T>) -> crate::thread::Result<T> {
     thread.join_masked()
 }
 
+/// Waits until a thread has ended, but not beyond a deadline, whatever interrupts the caller. Whether it has.
+#[track_caller]
+pub fn ends_by<T>(thread: &mut JoinHandle<T>, deadline: Instant) -> bool {
+    thread.ends_by(deadline)
+}
+
 /// Lets other threads run.
 pub fn yield_now() {
     thread::let_others_run();
 }
 
-/// Lets the runtime know by which id the C library knows a thread that goes by another one. The first is asked.
+/// Lets the runtime know by which id the C library knows a thread that goes by another one; `None` if by none. The first is asked.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-pub fn ask_for_ids(real_id: fn(libc::pthread_t) -> libc::pthread_t) {
+pub fn ask_for_ids(real_id: fn(libc::pthread_t) -> Option<libc::pthread_t>) {
     let _ = tls::REAL_ID.set(real_id);
+}
+
+/// Names the current thread, if it is green and has no name, where the runtime shows threads.
+pub fn name_current(name: &str) {
+    context::with_running(|waiter| waiter.give_name(name));
 }

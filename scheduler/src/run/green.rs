@@ -30,6 +30,7 @@ use crate::protocol::task::Task;
 use crate::protocol::token::Token;
 use crate::protocol::word::{Fire, WaitWord};
 use crate::run::ambient::Ambient;
+use crate::run::given_name::GivenName;
 use crate::run::guest::Guest;
 use crate::run::own_stack::OwnStack;
 use crate::run::panic_state;
@@ -49,7 +50,7 @@ pub(crate) struct Waiter {
     pub(crate) since: AtomicU64,
     /// Given at the first question; 0 before that.
     id: AtomicU64,
-    name: Option<Box<str>>,
+    name: GivenName,
     pub(crate) kind: Kind,
 }
 
@@ -79,13 +80,19 @@ impl Waiter {
             reason: Given::new(),
             since: AtomicU64::new(0),
             id: AtomicU64::new(0),
-            name,
+            name: GivenName::new(name),
             kind,
         }
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.name.get()
+    }
+
+    /// Names it, if it has no name.
+    #[cfg(feature = "adopt")]
+    pub(crate) fn give_name(&self, name: &str) {
+        self.name.give(name);
     }
 
     /// The number of this thread, never used again in this process.

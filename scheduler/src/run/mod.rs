@@ -60,6 +60,7 @@ pub(crate) mod counts;
 pub mod deep;
 pub mod driver;
 pub(crate) mod event;
+pub(crate) mod given_name;
 pub(crate) mod glimpse;
 pub(crate) mod green;
 pub(crate) mod guest;

@@ -8,6 +8,7 @@ use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use super::scope::ScopeData;
 use super::{Result, Thread};
@@ -16,7 +17,7 @@ use crate::run::context;
 use crate::run::green::{Green, Waiter};
 use crate::run::panicking;
 use crate::wait::selectable::{Registration, Selectable};
-use crate::wait::{self, Interrupt, Needs, Ticket, Whom, Why};
+use crate::wait::{self, Interrupt, Needs, Outcome, Ticket, Whom, Why};
 
 /// Where a thread leaves its result: it has the slot until it has ended, and then whoever joins it.
 ///
@@ -153,6 +154,14 @@ impl<T> JoinHandle<T> {
         self.take()
     }
 
+    /// Whether the thread has ended by then. Nothing interrupts the wait.
+    #[cfg(feature = "adopt")]
+    #[track_caller]
+    pub(crate) fn ends_by(&mut self, deadline: Instant) -> bool {
+        let ends = self.wait_for_end_until(true, Some(deadline));
+        ends.expect("nothing interrupts a masked wait")
+    }
+
     /// Like `join` for a caller who has lent something to the thread: this returns only when the thread
     /// has ended. What interrupts the caller meanwhile cancels the thread, and is given too.
     #[track_caller]
@@ -170,6 +179,18 @@ impl<T> JoinHandle<T> {
     /// taken the handle.
     #[track_caller]
     fn wait_for_end(&self, masked: bool) -> std::result::Result<(), Interrupt> {
+        let has_ended = self.wait_for_end_until(masked, None)?;
+        debug_assert!(has_ended, "there is no deadline");
+        Ok(())
+    }
+
+    /// The same, but not beyond a deadline. `false` if that came first.
+    #[track_caller]
+    fn wait_for_end_until(
+        &self,
+        masked: bool,
+        deadline: Option<Instant>,
+    ) -> std::result::Result<bool, Interrupt> {
         let completion = self.completion();
         while !completion.is_done() {
             self.check_joinable();
@@ -183,11 +204,15 @@ impl<T> JoinHandle<T> {
             // the callers of this private function have taken it. What was left in an earlier round
             // has been taken back.
             if unsafe { completion.join(wait.ticket()) } {
-                wait.needs_threads(&EndOf(self.thread.waiter()))
-                    .try_block(None)?;
+                let outcome = wait
+                    .needs_threads(&EndOf(self.thread.waiter()))
+                    .try_block(deadline)?;
+                if outcome == Outcome::TimedOut {
+                    return Ok(completion.is_done());
+                }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Insists that the current thread can wait for the thread, which has not ended.

@@ -20,9 +20,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::pattern::{FIRST_TID, Own, half, word};
 use crate::stack::{guard, tls};
 
-/// Tells by which id the C library knows a thread that goes by another one.
+/// Tells by which id the C library knows a thread that goes by another one; `None` if by none.
 #[cfg(feature = "adopt")]
-pub(crate) static REAL_ID: std::sync::OnceLock<fn(libc::pthread_t) -> libc::pthread_t> =
+pub(crate) static REAL_ID: std::sync::OnceLock<fn(libc::pthread_t) -> Option<libc::pthread_t>> =
     std::sync::OnceLock::new();
 
 type GetAttributes = unsafe extern "C" fn(libc::pthread_t, *mut libc::pthread_attr_t) -> c_int;
@@ -39,7 +39,12 @@ unsafe extern "C" fn pthread_getattr_np(
         return libc::ENOSYS;
     };
     #[cfg(feature = "adopt")]
-    let thread = REAL_ID.get().map_or(thread, |real_id| real_id(thread));
+    let Some(thread) = REAL_ID
+        .get()
+        .map_or(Some(thread), |real_id| real_id(thread))
+    else {
+        return libc::ESRCH;
+    };
     // SAFETY: the caller's promise.
     let result = unsafe { of_the_c_library(thread, attributes) };
     match tls::own() {

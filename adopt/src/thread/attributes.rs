@@ -1,0 +1,160 @@
+//! What a thread is to be, and whether a green one can be that.
+//!
+//! An OS thread is what asks for something of the kernel's: a stack of the caller's, a scheduling policy, an affinity or a mask of
+//! signals. So is what begins in one of the files that `ROVING_ADOPT` excludes: `ROVING_ADOPT=-libcuda,-libjack.so.0` has the
+//! threads of these libraries stay OS threads. A file is meant by its name, also without what follows `.so`. The name of a thread is
+//! no criterion, since threads are named when they run.
+
+use std::env;
+use std::ffi::{CStr, c_int, c_void};
+use std::mem::MaybeUninit;
+use std::path::Path;
+use std::ptr;
+use std::sync::OnceLock;
+
+use libc::{cpu_set_t, pthread_attr_t, sigset_t};
+
+use super::call::Start;
+use crate::next::next;
+
+/// The most that the stack of a green thread can have.
+const MOST: usize = 1 << 30;
+
+/// What a thread is to be, of what a green one can be.
+pub(super) struct Wanted {
+    pub(super) stack_size: usize,
+    pub(super) is_detached: bool,
+}
+
+impl Wanted {
+    /// `None` if a green thread cannot be that, or shall not.
+    ///
+    /// # Safety
+    ///
+    /// Null, or attributes that are initialised.
+    pub(super) unsafe fn of(attributes: *const pthread_attr_t, start: Start) -> Option<Self> {
+        unsafe extern "C" {
+            fn pthread_getattr_default_np(attributes: *mut pthread_attr_t) -> c_int;
+            fn pthread_attr_getdetachstate(attr: *const pthread_attr_t, state: *mut c_int)
+            -> c_int;
+            fn pthread_attr_getinheritsched(attr: *const pthread_attr_t, how: *mut c_int) -> c_int;
+            fn pthread_attr_getstack(
+                attr: *const pthread_attr_t,
+                start: *mut *mut c_void,
+                size: *mut usize,
+            ) -> c_int;
+        }
+        let mut default = MaybeUninit::uninit();
+        let are_default = attributes.is_null();
+        let attributes = if are_default {
+            // SAFETY: there is room for them.
+            if unsafe { pthread_getattr_default_np(default.as_mut_ptr()) } != 0 {
+                return None;
+            }
+            default.as_ptr()
+        } else {
+            attributes
+        };
+        let (mut stack, mut stack_size) = (ptr::null_mut(), 0);
+        let (mut how, mut detached) = (0, 0);
+        // SAFETY: they are initialised, and there is room for the answers.
+        let failed = unsafe {
+            pthread_attr_getstack(attributes, &raw mut stack, &raw mut stack_size)
+                | pthread_attr_getinheritsched(attributes, &raw mut how)
+                | pthread_attr_getdetachstate(attributes, &raw mut detached)
+        };
+        // Where no stack is given, it ends at zero.
+        let has_stack = stack.addr().wrapping_add(stack_size) != 0;
+        // SAFETY: they are initialised.
+        let has_more = unsafe { has_affinity(attributes) || has_mask(attributes) };
+        if are_default {
+            // SAFETY: they are initialised, and not used any more. The affinity is a copy.
+            unsafe { libc::pthread_attr_destroy(default.as_mut_ptr()) };
+        }
+        let can_be_green = failed == 0
+            && !has_stack
+            && !has_more
+            && how == libc::PTHREAD_INHERIT_SCHED
+            && stack_size <= MOST
+            && !is_excepted(start);
+        can_be_green.then_some(Self {
+            stack_size,
+            is_detached: detached == libc::PTHREAD_CREATE_DETACHED,
+        })
+    }
+}
+
+/// # Safety
+///
+/// They are initialised.
+unsafe fn has_affinity(attributes: *const pthread_attr_t) -> bool {
+    type Get = unsafe extern "C" fn(*const pthread_attr_t, usize, *mut cpu_set_t) -> c_int;
+    let mut set = MaybeUninit::<[u8; size_of::<cpu_set_t>()]>::zeroed();
+    // SAFETY: there is room for the answer, which is some numbers; here and below it is the function of that name.
+    unsafe {
+        let found = next!(pthread_attr_getaffinity_np: Get)(
+            attributes,
+            size_of::<cpu_set_t>(),
+            set.as_mut_ptr().cast(),
+        );
+        // Where there is none, it is all CPUs that can be named.
+        found != 0 || set.assume_init().iter().any(|&cpus| cpus != !0)
+    }
+}
+
+/// # Safety
+///
+/// They are initialised.
+unsafe fn has_mask(attributes: *const pthread_attr_t) -> bool {
+    type Get = unsafe extern "C" fn(*const pthread_attr_t, *mut sigset_t) -> c_int;
+    let mut mask = MaybeUninit::uninit();
+    // SAFETY: there is room for the answer.
+    unsafe { next!(pthread_attr_getsigmask_np: Get)(attributes, mask.as_mut_ptr()) == 0 }
+}
+
+/// The names of files whose threads stay OS threads.
+static EXCEPT: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Reads whose threads stay OS threads.
+pub(crate) fn except() {
+    let Ok(value) = env::var("ROVING_ADOPT") else {
+        return;
+    };
+    let names = value.split(',').map(|name| {
+        let name = name
+            .trim()
+            .strip_prefix('-')
+            .filter(|name| !name.is_empty());
+        name.map(str::to_owned)
+    });
+    match names.collect() {
+        Some(names) => {
+            let _ = EXCEPT.set(names);
+        }
+        None => eprintln!(
+            "roving: ROVING_ADOPT={value}: expected names of files as -libone,-libother; it is as if it were not set"
+        ),
+    }
+}
+
+fn is_excepted(start: Start) -> bool {
+    let Some(names) = EXCEPT.get() else {
+        return false;
+    };
+    let mut found = MaybeUninit::<libc::Dl_info>::uninit();
+    // SAFETY: there is room for the answer, which is there if it succeeds, with a name that stays as long as the file is loaded.
+    let path = unsafe {
+        if libc::dladdr(start.address(), found.as_mut_ptr()) == 0 {
+            return false;
+        }
+        CStr::from_ptr(found.assume_init().dli_fname)
+    };
+    let file = path
+        .to_str()
+        .ok()
+        .and_then(|path| Path::new(path).file_name()?.to_str());
+    file.is_some_and(|file| {
+        let plain = file.find(".so").map_or(file, |end| &file[..end]);
+        names.iter().any(|name| name == file || name == plain)
+    })
+}

@@ -1,0 +1,236 @@
+//! How a thread begins, and the two ways in which it ends: it returns, or it exits.
+//!
+//! Who exits is unwound by the C library, by way of the handlers that `pthread_cleanup_push` has installed, the destructors of C++,
+//! and whoever catches everything and throws it on, out of what the thread has begun with. There the C library finds a place that
+//! it has been told of, and jumps to it: that of [`begin`]. It is what the macros of C that install a handler do. No
+//! exception goes further: `begin` is where the stack ends for those who unwind it, as the thread's beginning is in the C
+//! library. An exception that nobody catches ends the program, in the way of its language.
+
+use std::arch::global_asm;
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
+use std::ptr;
+
+use super::{Left, current, wait_for_all};
+use crate::is_adopted;
+use crate::next::next;
+
+/// What a thread begins with.
+#[derive(Clone, Copy)]
+pub(super) enum Start {
+    Posix(extern "C-unwind" fn(*mut c_void) -> *mut c_void),
+    C11(extern "C-unwind" fn(*mut c_void) -> c_int),
+}
+
+impl Start {
+    pub(super) fn address(self) -> *const c_void {
+        match self {
+            Self::Posix(start) => start as *const c_void,
+            Self::C11(start) => start as *const c_void,
+        }
+    }
+}
+
+/// Where the C library notes where to jump, in at most so many bytes: `__pthread_unwind_buf_t`, of 104 on x86-64 and 216 on
+/// aarch64.
+#[repr(C, align(16))]
+struct Place([MaybeUninit<u8>; 256]);
+
+unsafe extern "C" {
+    /// Calls `start` with `argument`. 0 if it has returned, with its result; 1 if it has exited.
+    #[link_name = "roving_adopt_begin"]
+    fn begin(
+        argument: *mut c_void,
+        start: *const c_void,
+        place: *mut Place,
+        result: *mut *mut c_void,
+    ) -> c_int;
+}
+
+#[cfg(target_arch = "x86_64")]
+global_asm!(
+    ".pushsection .text.roving_adopt_begin, \"ax\", @progbits",
+    ".globl roving_adopt_begin",
+    ".hidden roving_adopt_begin",
+    ".type roving_adopt_begin, @function",
+    "roving_adopt_begin:",
+    ".cfi_startproc",
+    ".cfi_undefined rip",
+    "push rbx",
+    "push r12",
+    "push r13",
+    "push r14",
+    "sub rsp, 8",
+    ".cfi_def_cfa_offset 48",
+    "mov rbx, rdi",
+    "mov r12, rsi",
+    "mov r13, rdx",
+    "mov r14, rcx",
+    "mov rdi, r13",
+    "xor esi, esi",
+    "call __sigsetjmp@PLT",
+    "test eax, eax",
+    "jnz 2f",
+    "mov rdi, r13",
+    "call __pthread_register_cancel@PLT",
+    "mov rdi, rbx",
+    "call r12",
+    "mov [r14], rax",
+    "xor ebx, ebx",
+    "jmp 3f",
+    "2:",
+    "mov ebx, 1",
+    "3:",
+    "mov rdi, r13",
+    "call __pthread_unregister_cancel@PLT",
+    "mov eax, ebx",
+    "add rsp, 8",
+    "pop r14",
+    "pop r13",
+    "pop r12",
+    "pop rbx",
+    "ret",
+    ".cfi_endproc",
+    ".size roving_adopt_begin, . - roving_adopt_begin",
+    ".popsection",
+);
+
+#[cfg(target_arch = "aarch64")]
+global_asm!(
+    ".pushsection .text.roving_adopt_begin, \"ax\", @progbits",
+    ".globl roving_adopt_begin",
+    ".hidden roving_adopt_begin",
+    ".type roving_adopt_begin, @function",
+    "roving_adopt_begin:",
+    ".cfi_startproc",
+    ".cfi_undefined x30",
+    "stp x29, x30, [sp, #-48]!",
+    "stp x19, x20, [sp, #16]",
+    "stp x21, x22, [sp, #32]",
+    "mov x29, sp",
+    ".cfi_def_cfa_offset 48",
+    "mov x19, x0",
+    "mov x20, x1",
+    "mov x21, x2",
+    "mov x22, x3",
+    "mov x0, x21",
+    "mov w1, #0",
+    "bl __sigsetjmp",
+    "cbnz w0, 2f",
+    "mov x0, x21",
+    "bl __pthread_register_cancel",
+    "mov x0, x19",
+    "blr x20",
+    "str x0, [x22]",
+    "mov w19, #0",
+    "b 3f",
+    "2:",
+    "mov w19, #1",
+    "3:",
+    "mov x0, x21",
+    "bl __pthread_unregister_cancel",
+    "mov w0, w19",
+    "ldp x21, x22, [sp, #32]",
+    "ldp x19, x20, [sp, #16]",
+    "ldp x29, x30, [sp], #48",
+    "ret",
+    ".cfi_endproc",
+    ".size roving_adopt_begin, . - roving_adopt_begin",
+    ".popsection",
+);
+
+thread_local! {
+    /// What the current thread leaves that exits. Who is unwound without having said so has been cancelled.
+    static EXIT: Cell<*mut c_void> = const { Cell::new(CANCELED) };
+}
+
+/// What a thread leaves that has been cancelled.
+pub(super) const CANCELED: *mut c_void = ptr::without_provenance_mut(usize::MAX);
+
+/// Calls what a thread begins with, and gives what it leaves.
+pub(super) fn call(start: Start, argument: Left) -> Left {
+    let mut place = Place([MaybeUninit::uninit(); 256]);
+    let mut result = ptr::null_mut();
+    // SAFETY: the C library's caller has promised that this may be called with that. The place stays while it runs, and is
+    // forgotten at its end. What is jumped over has been unwound.
+    let exited = unsafe {
+        begin(
+            argument.into_inner(),
+            start.address(),
+            &raw mut place,
+            &raw mut result,
+        ) != 0
+    };
+    match start {
+        _ if exited => Left(exit_value()),
+        Start::Posix(_) => Left(result),
+        // Of a register, this is the part that an `int` is in.
+        Start::C11(_) => of_int(result as usize as c_int),
+    }
+}
+
+/// What a thread leaves that ends with a number.
+pub(super) fn of_int(number: c_int) -> Left {
+    Left(ptr::without_provenance_mut(number as isize as usize))
+}
+
+#[inline(never)]
+fn exit_value() -> *mut c_void {
+    EXIT.get()
+}
+
+#[inline(never)]
+fn set_exit_value(value: *mut c_void) {
+    EXIT.set(value);
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C-unwind" fn pthread_exit(result: *mut c_void) -> ! {
+    type Next = unsafe extern "C-unwind" fn(*mut c_void) -> !;
+    if current::id().is_some() {
+        set_exit_value(result);
+    } else if is_adopted() {
+        exits_with_the_last_thread();
+    }
+    // SAFETY: the caller's promise. On a green thread there is the place to jump to.
+    unsafe { next!(pthread_exit: Next)(result) }
+}
+
+/// The process exits when its last thread has ended. Workers are threads that do not end: so if it is the main thread that
+/// exits, it does that itself, when the last green thread has ended.
+#[cold]
+#[inline(never)]
+fn exits_with_the_last_thread() {
+    /// Called when the values of the main thread are destroyed, in so many rounds.
+    unsafe extern "C" fn destroy(rounds_left: *mut c_void) {
+        match rounds_left.addr() - 1 {
+            0 => {
+                wait_for_all();
+                // SAFETY: the main thread has nothing more to do.
+                unsafe { libc::exit(0) }
+            }
+            left => set(left),
+        }
+    }
+    fn set(rounds_left: usize) {
+        static KEY: std::sync::OnceLock<libc::pthread_key_t> = std::sync::OnceLock::new();
+        let key = KEY.get_or_init(|| {
+            let mut key = 0;
+            // SAFETY: there is room for the key, and the destructor stays.
+            unsafe { libc::pthread_key_create(&raw mut key, Some(destroy)) };
+            key
+        });
+        // SAFETY: the key is there, if the system has one left.
+        unsafe { libc::pthread_setspecific(*key, ptr::without_provenance(rounds_left)) };
+    }
+    // As often as the C library looks for values.
+    const ROUNDS: usize = 4;
+    // SAFETY: they have no preconditions.
+    if unsafe { libc::gettid() == libc::getpid() } {
+        set(ROUNDS);
+    }
+}

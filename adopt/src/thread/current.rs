@@ -1,0 +1,67 @@
+//! Which thread the current one is.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use libc::pthread_t;
+use roving_scheduler::lock::Mutex;
+
+use super::name::Name;
+use super::{ALIVE, Record, Whose, end, list, whose};
+use crate::next::next;
+
+/// Ends the thread when its thread-locals go. It was there before those of the program, and goes after them.
+struct Ends(Cell<Option<pthread_t>>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if let Some(id) = self.0.take() {
+            end(id);
+        }
+    }
+}
+
+thread_local! {
+    /// The id of the current thread, if it is a green one that `pthread_create` made, also while its thread-locals go.
+    static ID: Cell<pthread_t> = const { Cell::new(0) };
+    static ENDS: Ends = const { Ends(Cell::new(None)) };
+}
+
+// Not inlined: a compiler may keep the address of a thread-local for as long as a function runs.
+#[inline(never)]
+pub(super) fn id() -> Option<pthread_t> {
+    Some(ID.get()).filter(|&id| id != 0)
+}
+
+/// This is the thread with that id, from now on.
+#[inline(never)]
+pub(super) fn begin(id: pthread_t) {
+    ID.set(id);
+    ENDS.with(|ends| ends.0.set(Some(id)));
+}
+
+/// By which id the C library knows it.
+pub(super) fn real_id() -> pthread_t {
+    // SAFETY: it has no preconditions.
+    unsafe { next!(pthread_self: unsafe extern "C" fn() -> pthread_t)() }
+}
+
+/// What it has been named, if it is a green one.
+pub(super) fn name() -> Option<Name> {
+    match whose(id()?) {
+        Whose::Green(record) => record.lock().name,
+        Whose::Nobody | Whose::Real => None,
+    }
+}
+
+/// Lists the only thread of a forked child under the id that it has had, if it was a green one.
+pub(super) fn in_child() {
+    let Some(id) = id() else { return };
+    let record = Record {
+        real_id: Some(real_id()),
+        ..Record::default()
+    };
+    ALIVE.store(1, Ordering::SeqCst);
+    list(id).lock().insert(id, Arc::new(Mutex::new(record)));
+}

@@ -1,0 +1,198 @@
+//! Joining: waiting for the end of a thread, once.
+//!
+//! Whoever joins a green thread takes its handle, so that everybody else is told that somebody does, and gives it back if he
+//! does not wait for the end.
+
+use std::ffi::{c_int, c_void};
+use std::time::Instant;
+
+use libc::{clockid_t, pthread_t, timespec};
+use roving_scheduler::adopt;
+
+use super::{Shared, Whose, call, current, forget, whose};
+use crate::clock;
+use crate::next::next;
+
+/// How long to wait.
+enum Patience {
+    Endless,
+    Until(clockid_t, timespec),
+}
+
+/// Joins a green thread, as `pthread_join` does.
+///
+/// # Safety
+///
+/// Null, or what the thread leaves may be written there.
+unsafe fn join(
+    id: pthread_t,
+    thread: &Shared,
+    result: *mut *mut c_void,
+    patience: &Patience,
+) -> c_int {
+    let me = super::pthread_self();
+    if me == id || is_joined_by(me, id) {
+        return libc::EDEADLK;
+    }
+    let mut record = thread.lock();
+    if record.is_detached {
+        return libc::EINVAL;
+    }
+    let Some(mut handle) = record.handle.take() else {
+        // In a forked child nobody joins its only thread, and nobody ever will.
+        return libc::EINVAL;
+    };
+    record.joiner = Some(me);
+    drop(record);
+    if let &Patience::Until(clock, time) = patience
+        && !handle.is_finished()
+    {
+        let ended = deadline(clock, time).map(|until| match until {
+            Some(until) => adopt::ends_by(&mut handle, until),
+            None => true,
+        });
+        if ended != Ok(true) {
+            let mut record = thread.lock();
+            record.handle = Some(handle);
+            record.joiner = None;
+            return ended.err().unwrap_or(libc::ETIMEDOUT);
+        }
+    }
+    let left = adopt::join(handle);
+    forget(id);
+    if !result.is_null() {
+        // What has not ended by itself counts as cancelled.
+        let left = left.map_or(call::CANCELED, |left| left.0);
+        // SAFETY: the caller's promise.
+        unsafe { result.write(left) };
+    }
+    0
+}
+
+/// Until when to wait; `None` if that is too far away.
+fn deadline(clock: clockid_t, time: timespec) -> Result<Option<Instant>, c_int> {
+    // That the system does not wait until then, it says so.
+    if time.tv_sec < 0 {
+        return Err(libc::ETIMEDOUT);
+    }
+    clock::left(clock, time).map(clock::after)
+}
+
+/// Whether the thread `me` is waited for by the thread `id`, which can then not end before it.
+fn is_joined_by(me: pthread_t, id: pthread_t) -> bool {
+    match current::id().map(whose) {
+        Some(Whose::Green(record)) => me != id && record.lock().joiner == Some(id),
+        _ => false,
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn pthread_join(id: pthread_t, result: *mut *mut c_void) -> c_int {
+    type Next = unsafe extern "C" fn(pthread_t, *mut *mut c_void) -> c_int;
+    match whose(id) {
+        // SAFETY: the caller's promise.
+        Whose::Green(thread) => unsafe { join(id, &thread, result, &Patience::Endless) },
+        Whose::Nobody => libc::ESRCH,
+        // SAFETY: the caller's promise.
+        Whose::Real => unsafe { wait_for_real(|| next!(pthread_join: Next)(id, result)) },
+    }
+}
+
+/// Waits for an OS thread, which takes one as long.
+fn wait_for_real(join: impl FnOnce() -> c_int) -> c_int {
+    if crate::parks() {
+        crate::hand_over::hand_over(join)
+    } else {
+        join()
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_tryjoin_np(id: pthread_t, result: *mut *mut c_void) -> c_int {
+    type Next = unsafe extern "C" fn(pthread_t, *mut *mut c_void) -> c_int;
+    match whose(id) {
+        Whose::Green(thread) => {
+            let has_ended = {
+                let record = thread.lock();
+                match &record.handle {
+                    Some(handle) => handle.is_finished(),
+                    None => record.is_at_end,
+                }
+            };
+            if !has_ended {
+                return libc::EBUSY;
+            }
+            // SAFETY: the caller's promise.
+            unsafe { join(id, &thread, result, &Patience::Endless) }
+        }
+        Whose::Nobody => libc::ESRCH,
+        // SAFETY: the caller's promise.
+        Whose::Real => unsafe { next!(pthread_tryjoin_np: Next)(id, result) },
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_timedjoin_np(
+    id: pthread_t,
+    result: *mut *mut c_void,
+    until: *const timespec,
+) -> c_int {
+    type Next = unsafe extern "C" fn(pthread_t, *mut *mut c_void, *const timespec) -> c_int;
+    match whose(id) {
+        // SAFETY: the caller's promise.
+        Whose::Green(thread) => unsafe {
+            join(id, &thread, result, &patience(libc::CLOCK_REALTIME, until))
+        },
+        Whose::Nobody => libc::ESRCH,
+        // SAFETY: the caller's promise.
+        Whose::Real => unsafe {
+            wait_for_real(|| next!(pthread_timedjoin_np: Next)(id, result, until))
+        },
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_clockjoin_np(
+    id: pthread_t,
+    result: *mut *mut c_void,
+    clock: clockid_t,
+    until: *const timespec,
+) -> c_int {
+    type Next =
+        unsafe extern "C" fn(pthread_t, *mut *mut c_void, clockid_t, *const timespec) -> c_int;
+    match whose(id) {
+        Whose::Green(_) if !matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_MONOTONIC) => {
+            libc::EINVAL
+        }
+        // SAFETY: the caller's promise.
+        Whose::Green(thread) => unsafe { join(id, &thread, result, &patience(clock, until)) },
+        Whose::Nobody => libc::ESRCH,
+        // SAFETY: the caller's promise.
+        Whose::Real => unsafe {
+            wait_for_real(|| next!(pthread_clockjoin_np: Next)(id, result, clock, until))
+        },
+    }
+}
+
+/// # Safety
+///
+/// Null, or a time.
+unsafe fn patience(clock: clockid_t, until: *const timespec) -> Patience {
+    // SAFETY: the caller's promise.
+    match unsafe { until.as_ref() } {
+        Some(&until) => Patience::Until(clock, until),
+        None => Patience::Endless,
+    }
+}

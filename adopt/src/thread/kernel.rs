@@ -1,0 +1,376 @@
+//! What the kernel knows of an OS thread, and not of a green one: signals that are sent to it, its policy and priority, its
+//! affinity, its clock; and cancellation, which interrupts what a thread does in the kernel.
+//!
+//! A green thread is told what it has, as its workers have it: the ordinary policy, and the CPUs of its process. To set it to
+//! what it is succeeds, and what the system would refuse is refused so. The rest fails:
+//!
+//! | function                                | for a green thread                                               |
+//! |-----------------------------------------|------------------------------------------------------------------|
+//! | `pthread_kill`, `pthread_sigqueue`      | itself: as ever; others: `ENOSYS`, but for signal 0               |
+//! | `pthread_cancel`                        | itself: as ever; others: `ENOSYS`                                |
+//! | `pthread_setschedparam`, `setschedprio` | `EPERM` for another policy, `EINVAL` for a wrong priority         |
+//! | `pthread_setaffinity_np`                | `ENOSYS` for fewer CPUs than it has                              |
+//! | `pthread_getcpuclockid`                 | `ENOENT`: there is none                                          |
+//!
+//! What names the calling thread by a zero, `sched_setaffinity` and its like, does the same: it would change the worker.
+
+use std::ffi::{c_int, c_void};
+use std::iter;
+use std::mem::{self, MaybeUninit};
+
+use libc::{clockid_t, cpu_set_t, pid_t, pthread_t, sched_param};
+
+use super::{Whose, current, whose};
+use crate::errno;
+use crate::next::next;
+
+/// Whether a thread is the current one, if it is green.
+enum Which {
+    Current(pthread_t),
+    Other { is_at_end: bool },
+    Nobody,
+    Real,
+}
+
+fn which(id: pthread_t) -> Which {
+    match whose(id) {
+        Whose::Green(_) if current::id() == Some(id) => Which::Current(current::real_id()),
+        Whose::Green(record) => Which::Other {
+            is_at_end: record.lock().is_at_end,
+        },
+        Whose::Nobody => Which::Nobody,
+        Whose::Real => Which::Real,
+    }
+}
+
+/// Whether the program may send it: the C library keeps two for itself.
+fn is_signal(signal: c_int) -> bool {
+    (0..32).contains(&signal) || (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&signal)
+}
+
+/// What it gives to send a signal to a green thread that is not the current one.
+fn send_to_other(signal: c_int, is_at_end: bool) -> c_int {
+    match signal {
+        _ if !is_signal(signal) => libc::EINVAL,
+        0 => 0,
+        // It is not there any more to get it.
+        _ if is_at_end => 0,
+        _ => libc::ENOSYS,
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_kill(id: pthread_t, signal: c_int) -> c_int {
+    type Next = unsafe extern "C" fn(pthread_t, c_int) -> c_int;
+    match which(id) {
+        // SAFETY: the caller's promise. To the current thread it is sent by what the kernel knows it by.
+        Which::Current(id) => unsafe { next!(pthread_kill: Next)(id, signal) },
+        Which::Other { is_at_end } => send_to_other(signal, is_at_end),
+        Which::Nobody => libc::ESRCH,
+        // SAFETY: the caller's promise.
+        Which::Real => unsafe { next!(pthread_kill: Next)(id, signal) },
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_sigqueue(id: pthread_t, signal: c_int, value: *mut c_void) -> c_int {
+    type Next = unsafe extern "C" fn(pthread_t, c_int, *mut c_void) -> c_int;
+    match which(id) {
+        Which::Current(_) => queue_to_this(signal, value),
+        Which::Other { is_at_end } => send_to_other(signal, is_at_end),
+        Which::Nobody => libc::ESRCH,
+        // SAFETY: the caller's promise.
+        Which::Real => unsafe { next!(pthread_sigqueue: Next)(id, signal, value) },
+    }
+}
+
+/// What of a `siginfo_t` goes with a signal that is queued, as the kernel wants it.
+#[repr(C)]
+struct Queued {
+    signal: c_int,
+    error: c_int,
+    code: c_int,
+    pid: pid_t,
+    user: libc::uid_t,
+    value: *mut c_void,
+    rest: [u64; 12],
+}
+
+/// Queues a signal to the OS thread that runs the caller.
+fn queue_to_this(signal: c_int, value: *mut c_void) -> c_int {
+    if !is_signal(signal) {
+        return libc::EINVAL;
+    }
+    // SAFETY: zeroes are valid for it, and it is as large as the kernel wants it.
+    unsafe {
+        let mut queued: Queued = mem::zeroed();
+        const { assert!(size_of::<Queued>() == size_of::<libc::siginfo_t>()) };
+        queued.signal = signal;
+        queued.code = libc::SI_QUEUE;
+        queued.pid = libc::getpid();
+        queued.user = libc::getuid();
+        queued.value = value;
+        let number = libc::SYS_rt_tgsigqueueinfo;
+        let failed = libc::syscall(
+            number,
+            queued.pid,
+            libc::gettid(),
+            signal,
+            &raw const queued,
+        );
+        if failed == 0 { 0 } else { errno::get() }
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_cancel(id: pthread_t) -> c_int {
+    type Next = unsafe extern "C" fn(pthread_t) -> c_int;
+    match which(id) {
+        // SAFETY: the caller's promise. The current thread acts on it by itself.
+        Which::Current(id) => unsafe { next!(pthread_cancel: Next)(id) },
+        Which::Other { is_at_end: true } => 0,
+        Which::Other { .. } => libc::ENOSYS,
+        Which::Nobody => libc::ESRCH,
+        // SAFETY: the caller's promise.
+        Which::Real => unsafe { next!(pthread_cancel: Next)(id) },
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_getschedparam(
+    id: pthread_t,
+    policy: *mut c_int,
+    parameters: *mut sched_param,
+) -> c_int {
+    type Next = unsafe extern "C" fn(pthread_t, *mut c_int, *mut sched_param) -> c_int;
+    match which(id) {
+        // SAFETY: the caller's promise: there is room for the answers.
+        Which::Current(_) | Which::Other { .. } => unsafe {
+            policy.write(libc::SCHED_OTHER);
+            (*parameters).sched_priority = 0;
+            0
+        },
+        Which::Nobody => libc::ESRCH,
+        // SAFETY: the caller's promise.
+        Which::Real => unsafe { next!(pthread_getschedparam: Next)(id, policy, parameters) },
+    }
+}
+
+/// What it gives to set the policy and the priority of a green thread.
+fn set_policy(policy: c_int, priority: c_int) -> c_int {
+    // The system tells it of what is no policy too.
+    let (least, most) = bounds(policy);
+    match policy {
+        _ if least < 0 || !(least..=most).contains(&priority) => libc::EINVAL,
+        libc::SCHED_OTHER => 0,
+        _ => libc::EPERM,
+    }
+}
+
+/// The least and the highest priority of a policy; negative if there is none.
+fn bounds(policy: c_int) -> (c_int, c_int) {
+    // SAFETY: they have no preconditions.
+    unsafe {
+        (
+            libc::sched_get_priority_min(policy),
+            libc::sched_get_priority_max(policy),
+        )
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_setschedparam(
+    id: pthread_t,
+    policy: c_int,
+    parameters: *const sched_param,
+) -> c_int {
+    type Next = unsafe extern "C" fn(pthread_t, c_int, *const sched_param) -> c_int;
+    match which(id) {
+        Which::Current(_) | Which::Other { .. } => {
+            // SAFETY: the caller's promise.
+            set_policy(policy, unsafe { (*parameters).sched_priority })
+        }
+        Which::Nobody => libc::ESRCH,
+        // SAFETY: the caller's promise.
+        Which::Real => unsafe { next!(pthread_setschedparam: Next)(id, policy, parameters) },
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_setschedprio(id: pthread_t, priority: c_int) -> c_int {
+    type Next = unsafe extern "C" fn(pthread_t, c_int) -> c_int;
+    match which(id) {
+        Which::Current(_) | Which::Other { .. } => set_policy(libc::SCHED_OTHER, priority),
+        Which::Nobody => libc::ESRCH,
+        // SAFETY: the caller's promise.
+        Which::Real => unsafe { next!(pthread_setschedprio: Next)(id, priority) },
+    }
+}
+
+/// What it gives to set the affinity of a green thread.
+///
+/// # Safety
+///
+/// There are so many bytes.
+unsafe fn set_affinity(size: usize, wanted: *const cpu_set_t) -> c_int {
+    let mut has = MaybeUninit::<[u8; size_of::<cpu_set_t>()]>::zeroed();
+    // SAFETY: there is room for the answer, which is some numbers.
+    let has = unsafe {
+        if libc::sched_getaffinity(0, size_of::<cpu_set_t>(), has.as_mut_ptr().cast()) != 0 {
+            return errno::get();
+        }
+        has.assume_init()
+    };
+    // SAFETY: the caller's promise.
+    let wanted = unsafe { std::slice::from_raw_parts(wanted.cast::<u8>(), size) };
+    let wanted = wanted.iter().copied().chain(iter::repeat(0));
+    let both: Vec<u8> = has
+        .iter()
+        .zip(wanted)
+        .map(|(has, wanted)| has & wanted)
+        .collect();
+    if both == has {
+        0
+    } else if both.iter().all(|&cpus| cpus == 0) {
+        libc::EINVAL
+    } else {
+        libc::ENOSYS
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_setaffinity_np(
+    id: pthread_t,
+    size: usize,
+    cpus: *const cpu_set_t,
+) -> c_int {
+    type Next = unsafe extern "C" fn(pthread_t, usize, *const cpu_set_t) -> c_int;
+    match which(id) {
+        // SAFETY: the caller's promise.
+        Which::Current(_) | Which::Other { .. } => unsafe { set_affinity(size, cpus) },
+        Which::Nobody => libc::ESRCH,
+        // SAFETY: the caller's promise.
+        Which::Real => unsafe { next!(pthread_setaffinity_np: Next)(id, size, cpus) },
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_getaffinity_np(
+    id: pthread_t,
+    size: usize,
+    cpus: *mut cpu_set_t,
+) -> c_int {
+    type Next = unsafe extern "C" fn(pthread_t, usize, *mut cpu_set_t) -> c_int;
+    match which(id) {
+        Which::Current(_) | Which::Other { .. } => {
+            // SAFETY: the caller's promise.
+            match unsafe { libc::sched_getaffinity(0, size, cpus) } {
+                0 => 0,
+                _ => errno::get(),
+            }
+        }
+        Which::Nobody => libc::ESRCH,
+        // SAFETY: the caller's promise.
+        Which::Real => unsafe { next!(pthread_getaffinity_np: Next)(id, size, cpus) },
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_getcpuclockid(id: pthread_t, clock: *mut clockid_t) -> c_int {
+    type Next = unsafe extern "C" fn(pthread_t, *mut clockid_t) -> c_int;
+    match which(id) {
+        Which::Current(_) | Which::Other { .. } => libc::ENOENT,
+        Which::Nobody => libc::ESRCH,
+        // SAFETY: the caller's promise.
+        Which::Real => unsafe { next!(pthread_getcpuclockid: Next)(id, clock) },
+    }
+}
+
+/// Whether it means the OS thread that runs a green one, which is the caller.
+fn is_worker(thread: pid_t) -> bool {
+    // SAFETY: it has no preconditions.
+    crate::parks() && (thread == 0 || thread == unsafe { libc::gettid() })
+}
+
+/// What a system call gives for an error that another function gives as its result.
+fn as_call(error: c_int) -> c_int {
+    if error == 0 { 0 } else { errno::fail(error) }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sched_setaffinity(
+    thread: pid_t,
+    size: usize,
+    cpus: *const cpu_set_t,
+) -> c_int {
+    type Next = unsafe extern "C" fn(pid_t, usize, *const cpu_set_t) -> c_int;
+    if is_worker(thread) {
+        // SAFETY: the caller's promise.
+        return as_call(unsafe { set_affinity(size, cpus) });
+    }
+    // SAFETY: the caller's promise.
+    unsafe { next!(sched_setaffinity: Next)(thread, size, cpus) }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sched_setscheduler(
+    thread: pid_t,
+    policy: c_int,
+    parameters: *const sched_param,
+) -> c_int {
+    type Next = unsafe extern "C" fn(pid_t, c_int, *const sched_param) -> c_int;
+    if is_worker(thread) {
+        // SAFETY: the caller's promise.
+        return as_call(set_policy(policy, unsafe { (*parameters).sched_priority }));
+    }
+    // SAFETY: the caller's promise.
+    unsafe { next!(sched_setscheduler: Next)(thread, policy, parameters) }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sched_setparam(thread: pid_t, parameters: *const sched_param) -> c_int {
+    type Next = unsafe extern "C" fn(pid_t, *const sched_param) -> c_int;
+    if is_worker(thread) {
+        // SAFETY: the caller's promise.
+        let priority = unsafe { (*parameters).sched_priority };
+        return as_call(set_policy(libc::SCHED_OTHER, priority));
+    }
+    // SAFETY: the caller's promise.
+    unsafe { next!(sched_setparam: Next)(thread, parameters) }
+}

@@ -1,0 +1,279 @@
+//! Threads: what `pthread_create` makes is a green thread.
+//!
+//! The C library promises a thread with a stack of so many bytes, that runs beside its maker, has thread-locals and an id of its
+//! own, and can be joined once or detached. A green thread has all that. What it has not, since these are the kernel's, are a
+//! scheduling class, an affinity, a mask of signals and a stack of the caller's: who asks for one of these
+//! [when it is made](attributes) gets an OS thread, and who asks a green thread for one later is [refused](kernel).
+//!
+//! The id of a green thread is the address of its [record](Record), and one: odd, as no id of the C library's is, which are
+//! addresses too. So each function that takes an id sees at once whose it is. The records of green threads are listed until
+//! they are joined, or are detached and have ended; an id that is not in the list is of no thread. A forked child has a list of
+//! its own, with its only thread, if that was a green one.
+
+mod attributes;
+mod c11;
+mod call;
+mod current;
+mod join;
+mod kernel;
+mod name;
+
+use std::collections::HashMap;
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use libc::{pthread_attr_t, pthread_t};
+use roving_scheduler::PerProcess;
+use roving_scheduler::adopt::{self, Awaited, Inside};
+use roving_scheduler::lock::Mutex;
+use roving_scheduler::thread::{Builder, JoinHandle};
+
+use self::attributes::Wanted;
+pub(crate) use self::attributes::except;
+use self::call::Start;
+use self::name::Name;
+use crate::next::next;
+use crate::{first, is_adopted};
+
+/// What a thread leaves to whoever joins it: a pointer that means nothing here.
+#[derive(Clone, Copy)]
+struct Left(*mut c_void);
+
+impl Left {
+    fn into_inner(self) -> *mut c_void {
+        self.0
+    }
+}
+
+// SAFETY: it is passed on, and not used.
+unsafe impl Send for Left {}
+
+/// What is known of a green thread until it is joined, or has been detached and is at its end.
+#[derive(Default)]
+struct Record {
+    /// By which id the C library knows it, once it has begun.
+    real_id: Option<pthread_t>,
+    /// For whoever joins it.
+    handle: Option<JoinHandle<Left>>,
+    /// Who joins it.
+    joiner: Option<pthread_t>,
+    is_detached: bool,
+    is_at_end: bool,
+    name: Option<Name>,
+}
+
+type Shared = Arc<Mutex<Record>>;
+
+/// The records by id, in as many lists as let workers not wait for each other.
+type Records = [Mutex<HashMap<pthread_t, Shared>>; LISTS];
+
+const LISTS: usize = 64;
+
+static RECORDS: PerProcess<Records> = PerProcess::new();
+
+/// How many threads there are that have not come to their end.
+static ALIVE: AtomicUsize = AtomicUsize::new(0);
+
+fn list(id: pthread_t) -> &'static Mutex<HashMap<pthread_t, Shared>> {
+    let records = RECORDS.get_or_make(|| std::array::from_fn(|_| Mutex::default()));
+    // Records are some hundred bytes apart.
+    &records[(id as usize >> 7) % LISTS]
+}
+
+/// Whose an id is.
+enum Whose {
+    Green(Shared),
+    /// That of a green thread that is there no more.
+    Nobody,
+    /// The C library's.
+    Real,
+}
+
+fn whose(id: pthread_t) -> Whose {
+    if id & 1 == 0 {
+        return Whose::Real;
+    }
+    let record = list(id).lock().get(&id).cloned();
+    record.map_or(Whose::Nobody, Whose::Green)
+}
+
+/// Lists a record, and gives its id.
+fn enlist(record: &Shared) -> pthread_t {
+    let id = Arc::as_ptr(record).expose_provenance() as pthread_t | 1;
+    list(id).lock().insert(id, record.clone());
+    id
+}
+
+/// From now on the id is that of nobody.
+fn forget(id: pthread_t) {
+    let record = list(id).lock().remove(&id);
+    // Not while the list is locked: with it goes the last that is known of the thread.
+    drop(record);
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_create(
+    thread: *mut pthread_t,
+    attributes: *const pthread_attr_t,
+    start: extern "C-unwind" fn(*mut c_void) -> *mut c_void,
+    argument: *mut c_void,
+) -> c_int {
+    first::at_thread();
+    let wanted = if is_adopted() && !Inside::is_current() {
+        // SAFETY: the caller's promise.
+        unsafe { Wanted::of(attributes, Start::Posix(start)) }
+    } else {
+        None
+    };
+    match wanted {
+        // SAFETY: the caller's promise.
+        Some(wanted) => unsafe { create(thread, &wanted, Start::Posix(start), Left(argument)) },
+        None => {
+            type Next = unsafe extern "C" fn(
+                *mut pthread_t,
+                *const pthread_attr_t,
+                extern "C-unwind" fn(*mut c_void) -> *mut c_void,
+                *mut c_void,
+            ) -> c_int;
+            // SAFETY: the caller's promise.
+            unsafe { next!(pthread_create: Next)(thread, attributes, start, argument) }
+        }
+    }
+}
+
+/// Makes a green thread, and gives what `pthread_create` does: `EAGAIN` where the system refuses its stack, or its runtime ends.
+///
+/// # Safety
+///
+/// The id may be written to `thread`.
+unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument: Left) -> c_int {
+    let record = Arc::new(Mutex::new(Record {
+        is_detached: wanted.is_detached,
+        name: current::name(),
+        ..Record::default()
+    }));
+    let id = enlist(&record);
+    // The thread, too, may look there.
+    // SAFETY: the caller's promise.
+    unsafe { thread.write(id) };
+    ALIVE.fetch_add(1, Ordering::Relaxed);
+    // Whoever joins it finds the handle there.
+    let mut of_thread = record.lock();
+    let builder = Builder::new().stack_size(wanted.stack_size);
+    // Who spawns while its own runtime ends is unwound.
+    let spawned = panic::catch_unwind(AssertUnwindSafe(|| {
+        builder.spawn(move || live(id, start, argument))
+    }));
+    match spawned.unwrap_or_else(|_| Err(io::Error::from_raw_os_error(libc::EAGAIN))) {
+        Ok(handle) => {
+            of_thread.handle = Some(handle).filter(|_| !wanted.is_detached);
+            0
+        }
+        Err(_) => {
+            drop(of_thread);
+            one_less();
+            forget(id);
+            libc::EAGAIN
+        }
+    }
+}
+
+/// What a thread does.
+fn live(id: pthread_t, start: Start, argument: Left) -> Left {
+    current::begin(id);
+    if let Whose::Green(record) = whose(id) {
+        record.lock().real_id = Some(current::real_id());
+    }
+    call::call(start, argument)
+}
+
+/// A thread has come to its end, and calls nothing of the program's any more.
+fn end(id: pthread_t) {
+    if let Whose::Green(record) = whose(id) {
+        let mut record = record.lock();
+        record.is_at_end = true;
+        if record.is_detached {
+            drop(record);
+            forget(id);
+        }
+    }
+    one_less();
+}
+
+fn one_less() {
+    if ALIVE.fetch_sub(1, Ordering::SeqCst) == 1 {
+        adopt::wake(&raw const ALIVE as usize, !0, usize::MAX);
+    }
+}
+
+/// Waits until no green thread that `pthread_create` has made is alive.
+fn wait_for_all() {
+    let waits = || ALIVE.load(Ordering::SeqCst) != 0;
+    let address = &raw const ALIVE as usize;
+    while waits() {
+        let _: Awaited = adopt::wait(address, !0, None, &"the last thread", waits, || ());
+    }
+}
+
+/// Sees to it that forked children know of their only thread.
+pub(crate) fn watch_forks() {
+    extern "C" fn in_child() {
+        ALIVE.store(0, Ordering::SeqCst);
+        current::in_child();
+    }
+    // SAFETY: the function stays, and does not unwind.
+    let refused = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    assert!(refused == 0, "no memory to watch for forks");
+}
+
+/// By which id the C library knows a thread. `None` if it knows it by none: a green one that has not begun, or is there no more.
+pub(crate) fn real_id(id: pthread_t) -> Option<pthread_t> {
+    match whose(id) {
+        Whose::Green(record) => record.lock().real_id,
+        Whose::Nobody => None,
+        Whose::Real => Some(id),
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn pthread_self() -> pthread_t {
+    current::id().unwrap_or_else(current::real_id)
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_detach(id: pthread_t) -> c_int {
+    let record = match whose(id) {
+        Whose::Green(record) => record,
+        Whose::Nobody => return libc::ESRCH,
+        // SAFETY: the caller's promise.
+        Whose::Real => unsafe {
+            return next!(pthread_detach: unsafe extern "C" fn(pthread_t) -> c_int)(id);
+        },
+    };
+    let mut record = record.lock();
+    if record.is_detached {
+        return libc::EINVAL;
+    }
+    if record.joiner.is_some() {
+        // It ends with that.
+        return 0;
+    }
+    record.is_detached = true;
+    let handle = record.handle.take();
+    let is_at_end = record.is_at_end;
+    drop(record);
+    drop(handle);
+    if is_at_end {
+        forget(id);
+    }
+    0
+}

@@ -1,0 +1,644 @@
+//! The C library's functions for threads, in a program that is adopted.
+
+mod common;
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::fs;
+use std::mem::{self, MaybeUninit};
+use std::process::Command;
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use common::{in_programs, is_the_same, on_a_green_thread};
+use libc::{pthread_attr_t, pthread_t, timespec};
+
+unsafe extern "C" {
+    fn pthread_tryjoin_np(thread: pthread_t, result: *mut *mut c_void) -> c_int;
+    fn pthread_timedjoin_np(
+        thread: pthread_t,
+        result: *mut *mut c_void,
+        until: *const timespec,
+    ) -> c_int;
+    fn pthread_clockjoin_np(
+        thread: pthread_t,
+        result: *mut *mut c_void,
+        clock: libc::clockid_t,
+        until: *const timespec,
+    ) -> c_int;
+    fn pthread_equal(one: pthread_t, other: pthread_t) -> c_int;
+    fn pthread_setschedprio(thread: pthread_t, priority: c_int) -> c_int;
+    fn pthread_attr_setsigmask_np(
+        attributes: *mut pthread_attr_t,
+        mask: *const libc::sigset_t,
+    ) -> c_int;
+    fn pthread_attr_setaffinity_np(
+        attributes: *mut pthread_attr_t,
+        size: usize,
+        set: *const libc::cpu_set_t,
+    ) -> c_int;
+    fn pthread_exit(result: *mut c_void) -> !;
+    fn thrd_create(
+        thread: *mut pthread_t,
+        start: extern "C" fn(*mut c_void) -> c_int,
+        argument: *mut c_void,
+    ) -> c_int;
+    fn thrd_join(thread: pthread_t, result: *mut c_int) -> c_int;
+    fn thrd_detach(thread: pthread_t) -> c_int;
+    fn thrd_current() -> pthread_t;
+    fn thrd_sleep(time: *const timespec, left: *mut timespec) -> c_int;
+    fn thrd_yield();
+}
+
+type Start = extern "C" fn(*mut c_void) -> *mut c_void;
+
+/// Gives back what it is called with, after so many milliseconds.
+extern "C" fn sleeps(milliseconds: *mut c_void) -> *mut c_void {
+    thread::sleep(Duration::from_millis(milliseconds.addr() as u64));
+    milliseconds
+}
+
+fn number(number: usize) -> *mut c_void {
+    ptr::without_provenance_mut(number)
+}
+
+fn create(start: Start, argument: usize) -> pthread_t {
+    create_with(None, start, argument).unwrap()
+}
+
+fn create_with(
+    attributes: Option<&pthread_attr_t>,
+    start: Start,
+    argument: usize,
+) -> Result<pthread_t, c_int> {
+    let mut id = 0;
+    let attributes = attributes.map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: there is room for the id, and the attributes are null or initialised.
+    match unsafe { libc::pthread_create(&raw mut id, attributes, start, number(argument)) } {
+        0 => Ok(id),
+        error => Err(error),
+    }
+}
+
+fn join(id: pthread_t) -> Result<usize, c_int> {
+    let mut result = ptr::null_mut();
+    // SAFETY: there is room for the result; the threads of these tests are there.
+    match unsafe { libc::pthread_join(id, &raw mut result) } {
+        0 => Ok(result.addr()),
+        error => Err(error),
+    }
+}
+
+fn attributes(set: impl FnOnce(*mut pthread_attr_t)) -> pthread_attr_t {
+    let mut attributes = MaybeUninit::uninit();
+    // SAFETY: there is room for them.
+    unsafe {
+        libc::pthread_attr_init(attributes.as_mut_ptr());
+        set(attributes.as_mut_ptr());
+        attributes.assume_init()
+    }
+}
+
+/// What a clock will show in so many milliseconds.
+fn in_milliseconds(clock: libc::clockid_t, milliseconds: i64) -> timespec {
+    // SAFETY: there is room for the answer.
+    unsafe {
+        let mut time: timespec = mem::zeroed();
+        libc::clock_gettime(clock, &raw mut time);
+        let nanoseconds = time.tv_nsec + milliseconds % 1000 * 1_000_000;
+        time.tv_sec += milliseconds / 1000 + nanoseconds.div_euclid(1_000_000_000);
+        time.tv_nsec = nanoseconds.rem_euclid(1_000_000_000);
+        time
+    }
+}
+
+#[test]
+fn a_thread_is_joined_in_every_way() {
+    is_the_same("a_thread_is_joined_in_every_way", || {
+        let mut told = Vec::new();
+        let mut result = ptr::null_mut();
+        let result = &raw mut result;
+        let (wall, steady) = (libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC);
+        // SAFETY: the threads are there until they are joined; there is room for results and times.
+        unsafe {
+            let me = libc::pthread_self();
+            told.push(libc::pthread_join(me, result));
+            let id = create(sleeps, 150);
+            told.push(pthread_tryjoin_np(id, result));
+            told.push(pthread_timedjoin_np(id, result, &in_milliseconds(wall, 10)));
+            told.push(pthread_timedjoin_np(
+                id,
+                result,
+                &in_milliseconds(wall, -5000),
+            ));
+            told.push(pthread_clockjoin_np(
+                id,
+                result,
+                steady,
+                &in_milliseconds(steady, 10),
+            ));
+            told.push(pthread_clockjoin_np(
+                id,
+                result,
+                wall,
+                &in_milliseconds(wall, 10),
+            ));
+            told.push(pthread_clockjoin_np(
+                id,
+                result,
+                77,
+                &in_milliseconds(wall, 10),
+            ));
+            told.push(pthread_clockjoin_np(
+                id,
+                result,
+                steady,
+                &in_milliseconds(steady, 60_000),
+            ));
+            told.push((*result).addr() as c_int);
+
+            let id = create(sleeps, 10);
+            told.push(pthread_timedjoin_np(id, result, ptr::null()));
+            told.push((*result).addr() as c_int);
+
+            let id = create(sleeps, 5);
+            thread::sleep(Duration::from_millis(50));
+            told.push(pthread_timedjoin_np(
+                id,
+                ptr::null_mut(),
+                &in_milliseconds(wall, -5000),
+            ));
+            let id = create(sleeps, 5);
+            thread::sleep(Duration::from_millis(50));
+            told.push(pthread_tryjoin_np(id, result));
+            told.push((*result).addr() as c_int);
+        }
+        told
+    });
+}
+
+#[test]
+fn a_thread_is_detached_once() {
+    is_the_same("a_thread_is_detached_once", || {
+        let mut told = Vec::new();
+        // SAFETY: the threads are there: they sleep meanwhile.
+        unsafe {
+            let id = create(sleeps, 300);
+            told.push(libc::pthread_detach(id));
+            told.push(libc::pthread_detach(id));
+            told.push(join(id).unwrap_err());
+            let detached = attributes(|attributes| {
+                libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED);
+            });
+            let id = create_with(Some(&detached), sleeps, 300).unwrap();
+            told.push(libc::pthread_detach(id));
+            told.push(join(id).unwrap_err());
+        }
+        told
+    });
+}
+
+extern "C" fn joins(id: *mut c_void) -> *mut c_void {
+    match join(id.addr() as pthread_t) {
+        Ok(left) => number(left),
+        Err(error) => number(error as usize + 1000),
+    }
+}
+
+#[test]
+fn two_do_not_join_one_thread() {
+    in_programs("two_do_not_join_one_thread", || {
+        on_a_green_thread(|| {
+            let sleeper = create(sleeps, 150);
+            let joiner = create(joins, sleeper as usize);
+            thread::sleep(Duration::from_millis(50));
+            assert_eq!((join(sleeper), join(joiner)), (Err(libc::EINVAL), Ok(150)));
+        });
+    });
+}
+
+#[test]
+fn two_do_not_join_each_other() {
+    in_programs("two_do_not_join_each_other", || {
+        static FIRST: AtomicUsize = AtomicUsize::new(0);
+        extern "C" fn joins_first(_: *mut c_void) -> *mut c_void {
+            thread::sleep(Duration::from_millis(50));
+            joins(number(FIRST.load(Ordering::SeqCst)))
+        }
+        on_a_green_thread(|| {
+            let second = create(joins_first, 0);
+            let first = create(joins, second as usize);
+            FIRST.store(first as usize, Ordering::SeqCst);
+            assert_eq!(join(first), Ok(libc::EDEADLK as usize + 1000));
+        });
+    });
+}
+
+#[test]
+fn ids_are_of_one_thread_each() {
+    is_the_same("ids_are_of_one_thread_each", || {
+        extern "C" fn own_id(_: *mut c_void) -> *mut c_void {
+            // SAFETY: they have no preconditions.
+            unsafe {
+                let id = libc::pthread_self();
+                thread::sleep(Duration::from_millis(1));
+                assert!(pthread_equal(id, libc::pthread_self()) != 0 && id == thrd_current());
+                number(id as usize)
+            }
+        }
+        // They have ended, but are not joined.
+        let mut ids: Vec<_> = (0..200).map(|_| create(own_id, 0)).collect();
+        thread::sleep(Duration::from_millis(50));
+        let are_own = ids.iter().all(|&id| join(id) == Ok(id as usize));
+        ids.sort_unstable();
+        ids.dedup();
+        (are_own, ids.len())
+    });
+}
+
+#[test]
+fn names_are_those_that_were_given() {
+    is_the_same("names_are_those_that_were_given", || {
+        let name_of = |id| {
+            let mut name = [0; 16];
+            // SAFETY: there is room for the answer.
+            let error = unsafe { libc::pthread_getname_np(id, name.as_mut_ptr(), 16) };
+            // SAFETY: it ends with a zero.
+            (error, unsafe { CStr::from_ptr(name.as_ptr()) }.to_owned())
+        };
+        extern "C" fn inherits(_: *mut c_void) -> *mut c_void {
+            let mut name = [0 as c_char; 16];
+            // SAFETY: there is room for the answer.
+            unsafe { libc::pthread_getname_np(libc::pthread_self(), name.as_mut_ptr(), 16) };
+            number(usize::from_ne_bytes(
+                name.map(c_char::cast_unsigned)[..8].try_into().unwrap(),
+            ))
+        }
+        let inner = thread::Builder::new().name("of std".to_owned());
+        let inner = inner.spawn(move || {
+            // SAFETY: strings, and room for the answers.
+            unsafe {
+                let me = libc::pthread_self();
+                let before = name_of(me);
+                let set = libc::pthread_setname_np(me, c"set".as_ptr());
+                let after = name_of(me);
+                let too_long = libc::pthread_setname_np(me, c"sixteen letters.".as_ptr());
+                let mut short = [0; 15];
+                let too_short = libc::pthread_getname_np(me, short.as_mut_ptr(), 15);
+                let inherited = join(create(inherits, 0));
+                let by_prctl = libc::prctl(libc::PR_SET_NAME, c"by prctl, and too long".as_ptr());
+                let mut asked = [0u8; 16];
+                libc::prctl(libc::PR_GET_NAME, asked.as_mut_ptr());
+                let fitting = libc::pthread_setname_np(me, c"fifteen letters".as_ptr());
+                (
+                    before,
+                    set,
+                    after,
+                    too_long,
+                    too_short,
+                    inherited,
+                    by_prctl,
+                    asked,
+                    fitting,
+                    name_of(me),
+                )
+            }
+        });
+        let told = inner.unwrap().join().unwrap();
+        let id = create(sleeps, 100);
+        // SAFETY: a string; the thread sleeps meanwhile.
+        let by_another = unsafe { libc::pthread_setname_np(id, c"by another".as_ptr()) };
+        let named = name_of(id);
+        join(id).unwrap();
+        (told, by_another, named)
+    });
+}
+
+#[test]
+fn workers_keep_their_names() {
+    in_programs("workers_keep_their_names", || {
+        let comms = || {
+            let tasks = fs::read_dir("/proc/self/task").unwrap();
+            let comm = |task: fs::DirEntry| {
+                fs::read_to_string(task.path().join("comm")).unwrap_or_default()
+            };
+            tasks.map(|task| comm(task.unwrap())).collect::<Vec<_>>()
+        };
+        on_a_green_thread(move || {
+            let names = || {
+                // SAFETY: strings.
+                unsafe {
+                    libc::prctl(libc::PR_SET_NAME, c"a green one".as_ptr());
+                    libc::pthread_setname_np(libc::pthread_self(), c"a green one".as_ptr());
+                }
+            };
+            let named = thread::Builder::new().name("a green one".to_owned());
+            named.spawn(names).unwrap().join().unwrap();
+            assert!(
+                comms().iter().all(|comm| !comm.contains("green")),
+                "{:?}",
+                comms()
+            );
+        });
+    });
+}
+
+#[test]
+fn what_the_kernel_knows_is_told_as_of_a_thread() {
+    is_the_same("what_the_kernel_knows_is_told_as_of_a_thread", || {
+        let id = create(sleeps, 200);
+        // SAFETY: the thread sleeps meanwhile; there is room for answers; signal 0 is none.
+        unsafe {
+            let me = libc::pthread_self();
+            let of = |id| {
+                let (mut policy, mut parameters) = (77, mem::zeroed::<libc::sched_param>());
+                let asked = libc::pthread_getschedparam(id, &raw mut policy, &raw mut parameters);
+                let mut set = |policy: c_int, priority: c_int| {
+                    parameters.sched_priority = priority;
+                    libc::pthread_setschedparam(id, policy, &raw const parameters)
+                };
+                let sets = [
+                    set(libc::SCHED_OTHER, 0),
+                    set(libc::SCHED_OTHER, 1),
+                    set(libc::SCHED_FIFO, 0),
+                    set(77, 0),
+                    pthread_setschedprio(id, 0),
+                    pthread_setschedprio(id, 1),
+                ];
+                let mut cpus: libc::cpu_set_t = mem::zeroed();
+                let size = size_of::<libc::cpu_set_t>();
+                let affinity = libc::pthread_getaffinity_np(id, size, &raw mut cpus);
+                let same = libc::pthread_setaffinity_np(id, size, &raw const cpus);
+                let none: libc::cpu_set_t = mem::zeroed();
+                let no_cpu = libc::pthread_setaffinity_np(id, size, &raw const none);
+                let signals = [0, -1, 1000].map(|signal| libc::pthread_kill(id, signal));
+                (
+                    asked,
+                    policy,
+                    sets,
+                    affinity,
+                    libc::CPU_COUNT(&cpus),
+                    same,
+                    no_cpu,
+                    signals,
+                )
+            };
+            let told = (of(me), of(id));
+            join(id).unwrap();
+            told
+        }
+    });
+}
+
+#[test]
+fn a_thread_signals_and_cancels_itself() {
+    is_the_same("a_thread_signals_and_cancels_itself", || {
+        static SEEN: AtomicUsize = AtomicUsize::new(0);
+        extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+            // SAFETY: the system has given it.
+            let value = unsafe { (*info).si_value().sival_ptr.addr() };
+            SEEN.store(signal as usize * 1000 + value, Ordering::SeqCst);
+        }
+        extern "C" fn cancels_itself(_: *mut c_void) -> *mut c_void {
+            unsafe extern "C" {
+                fn pthread_testcancel();
+            }
+            // SAFETY: there is nothing on this stack.
+            unsafe {
+                libc::pthread_cancel(libc::pthread_self());
+                pthread_testcancel();
+            }
+            number(1)
+        }
+        // SAFETY: the handler does nothing but to note.
+        unsafe {
+            let mut action: libc::sigaction = mem::zeroed();
+            action.sa_sigaction = handler as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO;
+            libc::sigaction(libc::SIGUSR1, &raw const action, ptr::null_mut());
+            let me = libc::pthread_self();
+            let killed = libc::pthread_kill(me, libc::SIGUSR1);
+            let seen = SEEN.swap(0, Ordering::SeqCst) / 1000;
+            let raised = libc::raise(libc::SIGUSR1);
+            let raised_seen = SEEN.swap(0, Ordering::SeqCst) / 1000;
+            let queued = libc::pthread_sigqueue(
+                me,
+                libc::SIGUSR1,
+                libc::sigval {
+                    sival_ptr: number(7),
+                },
+            );
+            let queued_seen = SEEN.swap(0, Ordering::SeqCst);
+            (
+                killed,
+                seen,
+                raised,
+                raised_seen,
+                queued,
+                queued_seen,
+                join(create(cancels_itself, 0)),
+            )
+        }
+    });
+}
+
+#[test]
+fn what_others_cannot_be_told_is_refused() {
+    in_programs("what_others_cannot_be_told_is_refused", || {
+        on_a_green_thread(|| {
+            let id = create(sleeps, 100);
+            // SAFETY: the thread sleeps meanwhile.
+            unsafe {
+                let mut clock = 0;
+                assert_eq!(libc::pthread_kill(id, libc::SIGUSR1), libc::ENOSYS);
+                assert_eq!(libc::pthread_cancel(id), libc::ENOSYS);
+                assert_eq!(
+                    libc::pthread_getcpuclockid(id, &raw mut clock),
+                    libc::ENOENT
+                );
+                join(id).unwrap();
+                // It is there no more.
+                assert_eq!(libc::pthread_kill(id, 0), libc::ESRCH);
+                assert_eq!(libc::pthread_detach(id), libc::ESRCH);
+                assert_eq!(join(id), Err(libc::ESRCH));
+            }
+        });
+    });
+}
+
+#[test]
+fn threads_as_c_has_them() {
+    is_the_same("threads_as_c_has_them", || {
+        extern "C" fn ends(with: *mut c_void) -> c_int {
+            let time = timespec {
+                tv_sec: 0,
+                tv_nsec: 1_000_000,
+            };
+            // SAFETY: a time.
+            unsafe {
+                thrd_sleep(&raw const time, ptr::null_mut());
+                thrd_yield();
+            }
+            -(with.addr() as c_int)
+        }
+        // SAFETY: there is room for ids and results; the threads are there until they are joined.
+        unsafe {
+            let mut id = 0;
+            let created = thrd_create(&raw mut id, ends, number(7));
+            let mut result = 0;
+            let joined = thrd_join(id, &raw mut result);
+            thrd_create(&raw mut id, ends, number(7));
+            let detached = thrd_detach(id);
+            let invalid = timespec {
+                tv_sec: 0,
+                tv_nsec: -1,
+            };
+            let slept = thrd_sleep(&raw const invalid, ptr::null_mut());
+            (
+                created,
+                joined,
+                result,
+                detached,
+                slept,
+                thrd_join(thrd_current(), ptr::null_mut()),
+            )
+        }
+    });
+}
+
+#[test]
+fn who_exits_leaves_what_it_says() {
+    is_the_same("who_exits_leaves_what_it_says", || {
+        extern "C-unwind" fn exits(with: *mut c_void) -> *mut c_void {
+            // SAFETY: there is nothing on this stack.
+            unsafe { pthread_exit(with) }
+        }
+        // SAFETY: they differ in what may unwind.
+        let exits: Start =
+            unsafe { mem::transmute(exits as extern "C-unwind" fn(*mut c_void) -> *mut c_void) };
+        // The blocks of those that have exited are used again.
+        (0..100).map(|n| join(create(exits, n))).collect::<Vec<_>>()
+    });
+}
+
+/// Whether a thread with these attributes runs on an OS thread that it has for itself.
+fn is_os_thread(attributes: &pthread_attr_t) -> bool {
+    extern "C" fn asks(_: *mut c_void) -> *mut c_void {
+        // SAFETY: it has no preconditions. That of the C library is even.
+        number(unsafe { libc::pthread_self() } as usize & 1)
+    }
+    join(create_with(Some(attributes), asks, 0).unwrap()).unwrap() == 0
+}
+
+#[test]
+fn who_asks_for_what_is_the_kernels_gets_an_os_thread() {
+    in_programs("who_asks_for_what_is_the_kernels_gets_an_os_thread", || {
+        on_a_green_thread(|| {
+            // SAFETY: the attributes are initialised, and what they are set to is valid.
+            unsafe {
+                assert!(!is_os_thread(&attributes(|_| ())));
+                assert!(!is_os_thread(&attributes(|attributes| {
+                    libc::pthread_attr_setstacksize(attributes, 64 << 10);
+                })));
+                assert!(is_os_thread(&attributes(|attributes| {
+                    libc::pthread_attr_setinheritsched(attributes, libc::PTHREAD_EXPLICIT_SCHED);
+                })));
+                let mut mask = mem::zeroed();
+                libc::sigemptyset(&raw mut mask);
+                assert!(is_os_thread(&attributes(|attributes| {
+                    pthread_attr_setsigmask_np(attributes, &raw const mask);
+                })));
+                let mut cpus = mem::zeroed();
+                let size = size_of::<libc::cpu_set_t>();
+                libc::sched_getaffinity(0, size, &raw mut cpus);
+                assert!(is_os_thread(&attributes(|attributes| {
+                    pthread_attr_setaffinity_np(attributes, size, &raw const cpus);
+                })));
+                let mut stack = vec![0u8; 1 << 20];
+                assert!(is_os_thread(&attributes(|attributes| {
+                    libc::pthread_attr_setstack(attributes, stack.as_mut_ptr().cast(), stack.len());
+                })));
+                assert!(is_os_thread(&attributes(|attributes| {
+                    libc::pthread_attr_setstacksize(attributes, 2 << 30);
+                })));
+            }
+        });
+    });
+}
+
+#[test]
+fn threads_of_files_that_are_excepted_stay_os_threads() {
+    in_programs("threads_of_files_that_are_excepted_stay_os_threads", || {
+        const NAMES: &str = "ROVING_ADOPT";
+        if std::env::var_os(NAMES).is_some() {
+            roving_adopt::adopt().unwrap();
+            println!("an OS thread: {}", is_os_thread(&attributes(|_| ())));
+            return;
+        }
+        let program = std::env::current_exe().unwrap();
+        let file = program.file_name().unwrap().to_str().unwrap();
+        for (names, is_excepted) in [
+            (format!("-{file}"), true),
+            (format!("-libother, -{file}"), true),
+            ("-libother".to_owned(), false),
+            (file.to_owned(), false),
+            (String::new(), false),
+        ] {
+            let output = Command::new(&program)
+                .args([
+                    "threads_of_files_that_are_excepted_stay_os_threads",
+                    "--exact",
+                    "--nocapture",
+                ])
+                .env(NAMES, &names)
+                .output()
+                .unwrap();
+            let told = String::from_utf8_lossy(&output.stdout);
+            assert!(
+                told.contains(&format!("an OS thread: {is_excepted}")),
+                "{names}: {told}"
+            );
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(
+                complaint.contains("ROVING_ADOPT="),
+                !names.starts_with('-'),
+                "{complaint}"
+            );
+        }
+    });
+}
+
+#[test]
+fn twenty_thousand_threads() {
+    in_programs("twenty_thousand_threads", || {
+        on_a_green_thread(|| {
+            let (sender, receiver) = std::sync::mpsc::channel::<()>();
+            let receiver = std::sync::Arc::new(std::sync::Mutex::new(receiver));
+            let waits = || {
+                let receiver = receiver.clone();
+                move || receiver.lock().unwrap().recv().is_err()
+            };
+            let threads: Vec<_> = (0..20_000).map(|_| thread::spawn(waits())).collect();
+            drop(sender);
+            assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+        });
+    });
+}
+
+#[test]
+fn many_are_detached() {
+    in_programs("many_are_detached", || {
+        on_a_green_thread(|| {
+            static RUN: AtomicUsize = AtomicUsize::new(0);
+            for n in 0..1000 {
+                let thread = thread::spawn(|| RUN.fetch_add(1, Ordering::SeqCst));
+                if n % 2 == 0 {
+                    thread::yield_now();
+                }
+                drop(thread);
+            }
+            common::until(|| RUN.load(Ordering::SeqCst) == 1000);
+        });
+    });
+}
