@@ -64,7 +64,6 @@ lockf!(lockf64, off64_t);
 
 /// What `fcntl` does for a command that takes a lock and waits for it. `next` is the C library's, for any command on the same
 /// file and lock.
-#[allow(dead_code, reason = "fcntl is not defined yet")]
 pub(crate) fn lock(command: c_int, next: impl Fn(c_int) -> c_int) -> c_int {
     let attempt = match command {
         libc::F_OFD_SETLKW => libc::F_OFD_SETLK,

@@ -17,7 +17,7 @@ use libc::timespec;
 use roving_scheduler::adopt::{self, Awaited, Inside};
 
 use crate::next::next;
-use crate::{clock, errno};
+use crate::{clock, descriptor, errno};
 
 type Syscall = unsafe extern "C" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
 
@@ -43,7 +43,9 @@ unsafe extern "C" fn syscall(
         unsafe { futex(a, b as c_int, c as u32, d, e, f as u32) }
     } else {
         // SAFETY: the caller's promise.
-        unsafe { next!(syscall: Syscall)(number, a, b, c, d, e, f) }
+        let call = || unsafe { next!(syscall: Syscall)(number, a, b, c, d, e, f) };
+        // SAFETY: the caller's promise.
+        unsafe { descriptor::by_number(number, a, b, call) }
     }
 }
 

@@ -38,6 +38,11 @@
 //! | `queue`  | queues and semaphores of the system                            |
 //! | `process` | waiting for other processes                                   |
 //! | `signal` | waiting for signals                                            |
+//! | `slot`   | what is known of each descriptor                               |
+//! | `waiting` | a call that tries, waits, and tries again                     |
+//! | `descriptor` | how a number comes to stand for another descriptor         |
+//! | `stream` | reading and writing                                            |
+//! | `connect` | connections made and accepted                                 |
 //!
 //! # Invariants
 //!
@@ -51,6 +56,8 @@
 ))]
 
 mod clock;
+mod connect;
+mod descriptor;
 mod errno;
 mod file;
 mod first;
@@ -64,8 +71,11 @@ mod process;
 mod queue;
 mod report;
 mod signal;
+mod slot;
+mod stream;
 mod thread;
 mod time;
+mod waiting;
 
 use std::fmt::Display;
 use std::io;
@@ -133,6 +143,8 @@ pub fn adopt() -> io::Result<()> {
         thread::watch_forks();
         thread::except();
     });
+    slot::wait_with(runtime);
+    roving_scheduler::adopt::ask_for_ids(thread::real_id);
     ADOPTED.store(true, Ordering::Release);
     Ok(())
 }

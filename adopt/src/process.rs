@@ -102,6 +102,5 @@ unsafe extern "C" fn waitid(
 handed_over! {
     fn system(command: *const c_char) -> c_int;
     fn popen(command: *const c_char, mode: *const c_char) -> *mut FILE;
-    fn pclose(stream: *mut FILE) -> c_int;
     fn wordexp(words: *const c_char, expanded: *mut c_void, flags: c_int) -> c_int;
 }

@@ -63,6 +63,10 @@ trait Poll: fmt::Debug + Send + Sync + Sized {
     /// first edge.
     fn add(&self, fd: BorrowedFd<'_>, key: Key) -> io::Result<()>;
 
+    /// The same, but what is reported already stays as it is. Whether it was not.
+    #[cfg(feature = "adopt")]
+    fn add_if_new(&self, fd: BorrowedFd<'_>, key: Key) -> io::Result<bool>;
+
     /// Reports no more of `fd`, once the wait that is under way has returned.
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()>;
 
@@ -112,6 +116,33 @@ impl Driver {
                 drop(removed);
                 Err(error)
             }
+        }
+    }
+
+    /// A registration for descriptors that come and go, one at a time: see [`admit`](Self::admit).
+    #[cfg(feature = "adopt")]
+    pub(crate) fn reserve(&self) -> Arc<Registration> {
+        let make = |key| Registration::new(key, System::SEES_IRREGULARITIES);
+        self.registered.lock().insert(make)
+    }
+
+    /// Sees to it that the edges of `fd` reach a reserved registration, and tells whether they have not before: then
+    /// there is one at once if it is ready.
+    #[cfg(feature = "adopt")]
+    pub(crate) fn admit(
+        &self,
+        registration: &Registration,
+        fd: BorrowedFd<'_>,
+    ) -> io::Result<bool> {
+        self.poller.add_if_new(fd, registration.key())
+    }
+
+    /// Takes `fd` out, but leaves the registration reserved. In a forked child it does nothing.
+    #[cfg(feature = "adopt")]
+    pub(crate) fn dismiss(&self, fd: BorrowedFd<'_>) {
+        if self.process.is_current() {
+            // Fails only if the descriptor is not registered, and then there is nothing to do.
+            let _ = self.poller.remove(fd);
         }
     }
 

@@ -6,6 +6,7 @@
 //!
 //! From the top down; a file imports from those below it:
 //!
+//! - `adopt`: descriptors of others, by their numbers, for programs that are adopted.
 //! - `io::splice`: what the system copies from one descriptor to another.
 //! - `fs`: files. A read of what is in memory does not block; what may wait for a disk, waits in the system.
 //! - `net`, `os`: what users see. An operation is a system call that does not block, with what to do when
@@ -46,6 +47,9 @@
 //!   be, such as the look-up of a name, a close that lingers, what asks a disk, the start of a child, and a try at a descriptor
 //!   in blocking mode, is made with the worker's place handed over.
 
+#[cfg(feature = "adopt")]
+#[doc(hidden)]
+pub mod adopt;
 mod buffers;
 mod by_reference;
 mod close;

@@ -175,6 +175,7 @@ impl Registration {
     /// # Errors
     ///
     /// The thread was cancelled, or a deadline that it is subject to came.
+    #[inline]
     #[track_caller]
     pub(crate) fn wait(
         &self,
@@ -183,6 +184,23 @@ impl Registration {
         deadline: Option<Instant>,
         why: &dyn Why,
     ) -> io::Result<Woken> {
+        self.try_wait(direction, seen, deadline, why)
+            .map_err(Interrupt::into_error)
+    }
+
+    /// The same for whoever has an error of its own for an interrupt.
+    ///
+    /// # Errors
+    ///
+    /// What interrupted the thread.
+    #[track_caller]
+    pub(crate) fn try_wait(
+        &self,
+        direction: Direction,
+        seen: Tick,
+        deadline: Option<Instant>,
+        why: &dyn Why,
+    ) -> Result<Woken, Interrupt> {
         let side = self.side(direction);
         let mut waiters = side.waiters.lock();
         if side.tick.load(Ordering::Relaxed) == seen.0 {
@@ -195,7 +213,7 @@ impl Registration {
                 let stale = side.waiters.lock().take_stale();
                 drop(stale);
             }
-            if outcome.map_err(Interrupt::into_error)? == Outcome::TimedOut {
+            if outcome? == Outcome::TimedOut {
                 return Ok(Woken::TimedOut);
             }
         }
@@ -253,6 +271,13 @@ impl Registration {
         if event.writable {
             self.write.on_edge(ready);
         }
+    }
+
+    /// Forgets what edges have told of the descriptor: from now on it is another one. Who waits is to be told, as by
+    /// [`on_end`](Self::on_end), which takes the marks of drained directions away too.
+    #[cfg(feature = "adopt")]
+    pub(crate) fn forget_marks(&self) {
+        self.marks.store(0, Ordering::Release);
     }
 
     /// Hands out the tickets of all who wait, for what no event will tell of.

@@ -5,6 +5,7 @@
 
 use std::env;
 use std::fmt::Debug;
+use std::fs;
 use std::io;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -66,6 +67,11 @@ pub(crate) fn on_a_green_thread<T: Send + 'static>(body: impl FnOnce() -> T + Se
     thread::spawn(body).join().unwrap()
 }
 
+/// Runs `body`, all that the test `name` does, on a green thread of processes that are adopted, with each number of workers.
+pub(crate) fn in_adopted_programs(name: &str, body: impl FnOnce() + Send + 'static) {
+    in_programs(name, || on_a_green_thread(body));
+}
+
 /// Checks that `body` finds the same on an OS thread of a program that is not adopted, and, in one that is, on the thread that
 /// has adopted it and on a green thread. It is what the test `name` does.
 pub(crate) fn is_the_same<T>(name: &str, body: impl Fn() -> T + Copy + Send + 'static)
@@ -94,4 +100,12 @@ pub(crate) fn until(is_so: impl Fn() -> bool) {
     while !is_so() {
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// More than there are workers, spares and threads of the test harness.
+pub(crate) const MANY: usize = 300;
+
+/// How many threads the kernel knows in this process.
+pub(crate) fn os_threads() -> usize {
+    fs::read_dir("/proc/self/task").unwrap().count()
 }

@@ -31,6 +31,13 @@ const BATCH: usize = 1024;
 /// registration.
 const NOBODY: EventData = EventData::new_u64(u64::MAX);
 
+/// What is asked for of each descriptor. Hang-up and error need not be.
+const EDGES: EventFlags = EventFlags::IN
+    .union(EventFlags::OUT)
+    .union(EventFlags::RDHUP)
+    .union(EventFlags::PRI)
+    .union(EventFlags::ET);
+
 /// See the [module](self).
 pub(super) struct Epoll {
     poller: Poller,
@@ -65,15 +72,20 @@ impl Poll for Epoll {
     }
 
     fn add(&self, fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
-        // Hang-up and error need not be asked for.
-        let flags =
-            EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI | EventFlags::ET;
         let key = EventData::new_u64(key.0);
-        match epoll::add(&self.poller, fd, key, flags) {
+        match epoll::add(&self.poller, fd, key, EDGES) {
             // One of this number was closed without being taken out, and there was another of its description
             // after all, from which this one has been made. It tells of an edge as a new one does.
-            Err(Errno::EXIST) => Ok(epoll::modify(&self.poller, fd, key, flags)?),
+            Err(Errno::EXIST) => Ok(epoll::modify(&self.poller, fd, key, EDGES)?),
             result => Ok(result?),
+        }
+    }
+
+    #[cfg(feature = "adopt")]
+    fn add_if_new(&self, fd: BorrowedFd<'_>, key: Key) -> io::Result<bool> {
+        match epoll::add(&self.poller, fd, EventData::new_u64(key.0), EDGES) {
+            Err(Errno::EXIST) => Ok(false),
+            result => Ok(result.map(|()| true)?),
         }
     }
 

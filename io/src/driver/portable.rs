@@ -45,6 +45,12 @@ impl Poll for Portable {
         }
     }
 
+    /// Only programs of Linux are adopted, and for those there is epoll.
+    #[cfg(feature = "adopt")]
+    fn add_if_new(&self, fd: BorrowedFd<'_>, key: Key) -> io::Result<bool> {
+        self.add(fd, key).map(|()| true)
+    }
+
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.0.delete(fd)
     }

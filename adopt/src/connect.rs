@@ -1,0 +1,207 @@
+//! Making and accepting connections.
+//!
+//! # Connecting
+//!
+//! No flag keeps one `connect` from blocking, so the socket is in non-blocking mode for as long as the call takes, which does not wait
+//! then; whoever uses the same open file description at that time may find it so. Once the attempt has come to an end, the
+//! call is made again: it has nothing left to wait for, and tells how the attempt ended, as a call that blocks does. A socket of
+//! Unix is not told when there is room in the queue of its listener: that is waited for in the call, with the worker's place
+//! handed over.
+//!
+//! # Accepting
+//!
+//! Nor does one keep `accept` from blocking. A listener is shared with other processes more often than any other socket, by
+//! servers that fork, and these would find it in non-blocking mode for as long as it lives. So a poll tells when there is a
+//! connection, and then the call is made in the listener's own mode. Somebody else may be faster. Green threads are not: of those
+//! that accept on one listener, by whatever descriptor, one at a time [asks and calls](TURNS). Other processes and OS threads may be,
+//! and then the call waits for the next connection, with the worker's place handed over.
+
+use std::ffi::c_int;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem::MaybeUninit;
+use std::sync::atomic::AtomicU8;
+
+use libc::{SO_RCVTIMEO, SO_SNDTIMEO, sockaddr, socklen_t};
+use roving_io::adopt::Direction::{Read, Write};
+use roving_scheduler::adopt;
+use roving_scheduler::lock::Mutex;
+
+use crate::hand_over::hand_over;
+use crate::next::next;
+use crate::waiting::{Waiting, blocks, is_ready};
+use crate::{errno, parks};
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int {
+    type Next = unsafe extern "C" fn(c_int, *const sockaddr, socklen_t) -> c_int;
+    // SAFETY: the caller's promise.
+    let connect = || unsafe { next!(connect: Next)(fd, address, len) };
+    if parks() && blocks(fd) {
+        begin_and_wait(fd, connect)
+    } else {
+        connect()
+    }
+}
+
+#[inline(never)]
+fn begin_and_wait(fd: c_int, connect: impl Fn() -> c_int) -> c_int {
+    let whole = || hand_over(&connect);
+    let Some(mut waiting) = Waiting::begin(fd, Write, Some(SO_SNDTIMEO)) else {
+        return whole();
+    };
+    if !set_blocking(fd, false) {
+        return whole();
+    }
+    let begun = connect();
+    let error = errno::get();
+    set_blocking(fd, true);
+    errno::set(error);
+    match error {
+        _ if begun == 0 => 0,
+        libc::EAGAIN => whole(),
+        libc::EINPROGRESS | libc::EALREADY => match waiting.until_ready(libc::POLLOUT) {
+            Ok(()) => whole(),
+            // It goes on, but the time is up.
+            Err(libc::EAGAIN) => errno::fail(libc::EINPROGRESS),
+            Err(error) => errno::fail(error),
+        },
+        _ => begun,
+    }
+}
+
+/// Whether that could be done. No epoch begins: it is for one call, and is undone.
+fn set_blocking(fd: c_int, blocking: bool) -> bool {
+    type Next = unsafe extern "C" fn(c_int, c_int, c_int) -> c_int;
+    // SAFETY: they change the mode, and nothing else.
+    unsafe {
+        let flags = next!(fcntl: Next)(fd, libc::F_GETFL, 0);
+        let flags = if blocking {
+            flags & !libc::O_NONBLOCK
+        } else {
+            flags | libc::O_NONBLOCK
+        };
+        next!(fcntl: Next)(fd, libc::F_SETFL, flags) == 0
+    }
+}
+
+/// The listeners on which a green thread asks for a connection, or accepts it.
+static TURNS: Mutex<Vec<libc::ino_t>> = Mutex::new(Vec::new());
+
+/// Where those wait who want the turn of another. Who waits for one of another listener wakes in vain.
+static PLACES: [AtomicU8; 64] = [const { AtomicU8::new(0) }; 64];
+
+/// A green thread's turn to accept on a listener.
+struct Turn(libc::ino_t);
+
+impl Turn {
+    /// Waits for it.
+    fn take(fd: c_int) -> Self {
+        let listener = listener(fd);
+        let is_taken = || TURNS.lock().contains(&listener);
+        loop {
+            {
+                let mut turns = TURNS.lock();
+                if !turns.contains(&listener) {
+                    turns.push(listener);
+                    return Self(listener);
+                }
+            }
+            adopt::wait(
+                place(listener),
+                !0,
+                None,
+                &"a turn to accept",
+                is_taken,
+                || (),
+            );
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        TURNS.lock().retain(|&taken| taken != self.0);
+        adopt::wake(place(self.0), !0, usize::MAX);
+    }
+}
+
+fn place(listener: libc::ino_t) -> usize {
+    let mut hasher = DefaultHasher::new();
+    listener.hash(&mut hasher);
+    (&raw const PLACES[hasher.finish() as usize % PLACES.len()]).addr()
+}
+
+/// Which socket it is, whatever the descriptor. All that are none are one.
+fn listener(fd: c_int) -> libc::ino_t {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: there is room for the answer, which is there if it succeeds.
+    unsafe {
+        if libc::fstat(fd, stat.as_mut_ptr()) == 0 {
+            stat.assume_init().st_ino
+        } else {
+            0
+        }
+    }
+}
+
+#[inline(never)]
+fn wait_and_accept(fd: c_int, accept: impl Fn() -> c_int) -> c_int {
+    let Some(mut waiting) = Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) else {
+        return hand_over(accept);
+    };
+    loop {
+        let ready = waiting.until_ready(libc::POLLIN);
+        let accepted = match ready {
+            Ok(()) => {
+                let _turn = Turn::take(fd);
+                if !is_ready(fd, libc::POLLIN) {
+                    // Another one has had it.
+                    continue;
+                }
+                hand_over(accept)
+            }
+            // In non-blocking mode it says so itself.
+            Err(libc::EAGAIN) if !waiting.is_time_up() => accept(),
+            Err(error) => return errno::fail(error),
+        };
+        return accepted;
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn accept(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int {
+    type Next = unsafe extern "C" fn(c_int, *mut sockaddr, *mut socklen_t) -> c_int;
+    // SAFETY: the caller's promise.
+    let accept = || unsafe { next!(accept: Next)(fd, address, len) };
+    if parks() {
+        wait_and_accept(fd, accept)
+    } else {
+        accept()
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn accept4(
+    fd: c_int,
+    address: *mut sockaddr,
+    len: *mut socklen_t,
+    flags: c_int,
+) -> c_int {
+    type Next = unsafe extern "C" fn(c_int, *mut sockaddr, *mut socklen_t, c_int) -> c_int;
+    // SAFETY: the caller's promise.
+    let accept = || unsafe { next!(accept4: Next)(fd, address, len, flags) };
+    if parks() {
+        wait_and_accept(fd, accept)
+    } else {
+        accept()
+    }
+}

@@ -1,0 +1,286 @@
+//! How a number comes to stand for another descriptor, and how the mode of one changes.
+//!
+//! The C library promises nothing to who waits on a descriptor while it is closed; here he finds it gone, with `EBADF`. Whoever gets
+//! its number next has nothing to do with him.
+
+use std::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
+
+use libc::{FILE, socklen_t};
+
+use crate::file;
+use crate::hand_over::hand_over;
+use crate::next::next;
+use crate::slot::{self, Nature, Slot, replacing};
+use crate::waiting::is_timeout;
+use crate::{is_adopted, parks};
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn close(fd: c_int) -> c_int {
+    // SAFETY: the caller's promise.
+    let close = || unsafe { next!(close: unsafe extern "C" fn(c_int) -> c_int)(fd) };
+    replacing(fd, || {
+        if parks() && lingers(fd) {
+            hand_over(close)
+        } else {
+            close()
+        }
+    })
+}
+
+/// Whether a close may wait for the peer.
+fn lingers(fd: c_int) -> bool {
+    let is_socket = |slot: &Slot| slot.nature(fd).is_some_and(Nature::is_socket);
+    if !Slot::seen(fd).is_some_and(is_socket) {
+        return false;
+    }
+    let mut linger = libc::linger {
+        l_onoff: 0,
+        l_linger: 0,
+    };
+    let mut len = size_of::<libc::linger>() as socklen_t;
+    // SAFETY: there is room for the answer.
+    unsafe {
+        let place = (&raw mut linger).cast();
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, place, &raw mut len);
+    }
+    linger.l_onoff != 0 && linger.l_linger != 0
+}
+
+/// Whether a duplicate of `from` takes the number `to` from whatever has it.
+fn takes(from: c_int, to: c_int) -> bool {
+    // SAFETY: it changes nothing.
+    from != to && unsafe { next!(fcntl: Control)(from, libc::F_GETFD, 0) } >= 0
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn dup2(from: c_int, to: c_int) -> c_int {
+    // SAFETY: the caller's promise.
+    let dup = || unsafe { next!(dup2: unsafe extern "C" fn(c_int, c_int) -> c_int)(from, to) };
+    if takes(from, to) {
+        replacing(to, dup)
+    } else {
+        dup()
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
+    type Next = unsafe extern "C" fn(c_int, c_int, c_int) -> c_int;
+    // SAFETY: the caller's promise.
+    let dup = || unsafe { next!(dup3: Next)(from, to, flags) };
+    if takes(from, to) && flags & !libc::O_CLOEXEC == 0 {
+        replacing(to, dup)
+    } else {
+        dup()
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
+    type Next = unsafe extern "C" fn(c_uint, c_uint, c_int) -> c_int;
+    // SAFETY: the caller's promise.
+    let close = || unsafe { next!(close_range: Next)(first, last, flags) };
+    const CLOSE_RANGE_CLOEXEC: c_int = 4;
+    if flags & CLOSE_RANGE_CLOEXEC != 0 {
+        return close();
+    }
+    slot::replacing_all(first, last, close)
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn closefrom(first: c_int) {
+    // SAFETY: the caller's promise.
+    let close = || unsafe { next!(closefrom: unsafe extern "C" fn(c_int))(first) };
+    slot::replacing_all(first.max(0) as c_uint, c_uint::MAX, close);
+}
+
+/// The descriptor of a stream.
+///
+/// # Safety
+///
+/// Null, or a stream.
+unsafe fn number(stream: *mut FILE) -> c_int {
+    if stream.is_null() || !is_adopted() {
+        return -1;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { libc::fileno(stream) }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fclose(stream: *mut FILE) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe {
+        replacing(number(stream), || {
+            next!(fclose: unsafe extern "C" fn(*mut FILE) -> c_int)(stream)
+        })
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pclose(stream: *mut FILE) -> c_int {
+    // SAFETY: the caller's promise.
+    let close = || unsafe { next!(pclose: unsafe extern "C" fn(*mut FILE) -> c_int)(stream) };
+    // SAFETY: the caller's promise.
+    replacing(unsafe { number(stream) }, || {
+        // It waits for the child.
+        if parks() { hand_over(close) } else { close() }
+    })
+}
+
+type Reopen =
+    unsafe extern "C" fn(*const libc::c_char, *const libc::c_char, *mut FILE) -> *mut FILE;
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn freopen(
+    path: *const libc::c_char,
+    mode: *const libc::c_char,
+    stream: *mut FILE,
+) -> *mut FILE {
+    // SAFETY: the caller's promise.
+    unsafe {
+        replacing(number(stream), || {
+            next!(freopen: Reopen)(path, mode, stream)
+        })
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn freopen64(
+    path: *const libc::c_char,
+    mode: *const libc::c_char,
+    stream: *mut FILE,
+) -> *mut FILE {
+    // SAFETY: the caller's promise.
+    unsafe {
+        replacing(number(stream), || {
+            next!(freopen64: Reopen)(path, mode, stream)
+        })
+    }
+}
+
+type Control = unsafe extern "C" fn(c_int, c_int, usize) -> c_int;
+
+/// All commands have at most one argument, in a register, so if the caller has not given one it is there too.
+///
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { control(next!(fcntl: Control), fd, command, argument) }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { control(next!(fcntl64: Control), fd, command, argument) }
+}
+
+/// # Safety
+///
+/// That of `fcntl`, which `next` is.
+unsafe fn control(next: Control, fd: c_int, command: c_int, argument: usize) -> c_int {
+    // SAFETY: the caller's promise.
+    let call = || unsafe { next(fd, command, argument) };
+    match command {
+        libc::F_SETFL if is_adopted() => {
+            let result = call();
+            slot::settings_changed();
+            result
+        }
+        libc::F_SETLKW | libc::F_OFD_SETLKW => file::lock(command, |command| {
+            // SAFETY: the caller's promise; whatever takes a lock has the same argument.
+            unsafe { next(fd, command, argument) }
+        }),
+        _ => call(),
+    }
+}
+
+/// All requests have at most one argument, as commands of [`fcntl`] do.
+///
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int {
+    type Next = unsafe extern "C" fn(c_int, c_ulong, usize) -> c_int;
+    // SAFETY: the caller's promise.
+    let result = unsafe { next!(ioctl: Next)(fd, request, argument) };
+    if request == libc::FIONBIO && is_adopted() {
+        slot::settings_changed();
+    }
+    result
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn setsockopt(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *const c_void,
+    len: socklen_t,
+) -> c_int {
+    type Next = unsafe extern "C" fn(c_int, c_int, c_int, *const c_void, socklen_t) -> c_int;
+    // SAFETY: the caller's promise.
+    let result = unsafe { next!(setsockopt: Next)(fd, level, name, value, len) };
+    if is_timeout(level, name) && is_adopted() {
+        slot::settings_changed();
+    }
+    result
+}
+
+/// What is to be done before a system call that its caller makes by its number, if it takes a number from a descriptor.
+///
+/// # Safety
+///
+/// That of the system call, which `call` makes.
+pub(crate) unsafe fn by_number(
+    number: c_long,
+    a: usize,
+    b: usize,
+    call: impl FnOnce() -> c_long,
+) -> c_long {
+    match number {
+        libc::SYS_close => replacing(a as c_int, call),
+        libc::SYS_dup3 if takes(a as c_int, b as c_int) => replacing(b as c_int, call),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_dup2 if takes(a as c_int, b as c_int) => replacing(b as c_int, call),
+        libc::SYS_close_range => slot::replacing_all(a as c_uint, b as c_uint, call),
+        _ => call(),
+    }
+}

@@ -1,0 +1,334 @@
+//! What is known of each descriptor, by its number.
+//!
+//! Descriptors come and go by many ways, of which some are not seen here. So what is known is only what makes a call cheaper, or
+//! lets its caller wait, and each piece says since when it holds:
+//!
+//! - A number has a *generation*, which changes whenever a descriptor of that number is seen to be closed or replaced. Who waits
+//!   compares it with that at the beginning of its call, and finds its descriptor gone.
+//! - The [nature](Nature) of a descriptor is that of a generation.
+//! - Whether it is *plain*, in blocking mode and without timeouts, is a property of the open file description, which several
+//!   descriptors may share. It holds in a generation and an *epoch*, of which a new one begins whenever any of those settings
+//!   is changed.
+//! - The [watch](Watch) of a number is for good, and told of what has it before each wait: there a descriptor is found out that was
+//!   closed and replaced unseen, and what was known is forgotten.
+//!
+//! The slots lie in chunks that are mapped when a number is first waited for, and never freed: a slot is found without a lock.
+//! A number beyond the last chunk has none, and calls on it are made with the worker's place handed over.
+
+use std::ffi::c_int;
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, S_IFSOCK};
+use roving_io::adopt::Watch;
+use roving_scheduler::Handle;
+
+const CHUNK: usize = 1 << 10;
+const CHUNKS: usize = 1 << 10;
+
+/// The slots by number. A chunk that is there stays there.
+static SLOTS: [AtomicPtr<Slot>; CHUNKS] = [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS];
+
+/// Changes whenever the mode or the timeouts of any descriptor do.
+static EPOCH: AtomicU64 = AtomicU64::new(1);
+
+/// With whose driver all numbers are registered.
+static RUNTIME: OnceLock<Handle> = OnceLock::new();
+
+/// From now on there is somebody to wait with.
+pub(crate) fn wait_with(runtime: Handle) {
+    let _ = RUNTIME.set(runtime);
+}
+
+/// Notes that the mode or a timeout of some descriptor may have changed.
+pub(crate) fn settings_changed() {
+    EPOCH.fetch_add(1, Ordering::AcqRel);
+}
+
+/// What kind of thing a descriptor is of, as far as it matters to who waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nature {
+    Socket,
+    /// A socket of TCP, of which a read or a write of a part tells that it would block.
+    Tcp,
+    /// A pipe, an event counter, a timer: a flag keeps calls from blocking.
+    Flagged,
+    /// What knows no such flag: `poll` tells whether a call would block.
+    Polled,
+    /// A terminal or another device: the same, and a write of some bytes may block if there is room for fewer.
+    Device,
+    /// A file: nothing tells.
+    File,
+}
+
+impl Nature {
+    pub(crate) fn is_socket(self) -> bool {
+        matches!(self, Self::Socket | Self::Tcp)
+    }
+
+    fn from_code(code: u64) -> Option<Self> {
+        [
+            Self::Socket,
+            Self::Tcp,
+            Self::Flagged,
+            Self::Polled,
+            Self::Device,
+            Self::File,
+        ]
+        .into_iter()
+        .find(|nature| nature.code() == code)
+    }
+
+    fn code(self) -> u64 {
+        self as u64 + 1
+    }
+
+    /// Asks the system.
+    fn ask(fd: c_int) -> Option<Self> {
+        // SAFETY: there is room for the answer.
+        let mode = unsafe {
+            let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+            (libc::fstat(fd, stat.as_mut_ptr()) == 0).then(|| stat.assume_init().st_mode)
+        }?;
+        Some(match mode & S_IFMT {
+            S_IFSOCK => {
+                let protocol = option(fd, libc::SO_PROTOCOL);
+                if protocol == Some(libc::IPPROTO_TCP) {
+                    Self::Tcp
+                } else {
+                    Self::Socket
+                }
+            }
+            S_IFREG | S_IFDIR | S_IFBLK => Self::File,
+            S_IFCHR => Self::Device,
+            // Pipes, and what has no kind: event counters, timers.
+            _ => Self::Flagged,
+        })
+    }
+}
+
+/// A number of descriptors. See the [module](self). All zero is one that has never been seen.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    generation: AtomicU64,
+    /// In which generation, and which.
+    nature: AtomicU64,
+    /// In which generation and epoch it was last plain.
+    plain: AtomicU64,
+    /// In which generation, and one more, it was armed last.
+    armed: AtomicU64,
+    /// Made when it is first waited for.
+    watch: AtomicPtr<Watch>,
+}
+
+/// Which of the descriptors of a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Generation(u64);
+
+impl Slot {
+    /// That of a number. `None` if there is none.
+    pub(crate) fn of(fd: c_int) -> Option<&'static Self> {
+        match Self::seen(fd) {
+            None => Self::map(fd),
+            slot => slot,
+        }
+    }
+
+    /// That of a number, if there has ever been a call on one of its chunk.
+    pub(crate) fn seen(fd: c_int) -> Option<&'static Self> {
+        let number = usize::try_from(fd).ok()?;
+        let chunk = SLOTS.get(number / CHUNK)?.load(Ordering::Acquire);
+        // SAFETY: a chunk that is there has so many slots, and stays.
+        (!chunk.is_null()).then(|| unsafe { &*chunk.add(number % CHUNK) })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn map(fd: c_int) -> Option<&'static Self> {
+        let chunk = SLOTS.get(usize::try_from(fd).ok()? / CHUNK)?;
+        let size = CHUNK * size_of::<Self>();
+        let (access, kind) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        );
+        // SAFETY: where nothing is.
+        let made = unsafe { libc::mmap(ptr::null_mut(), size, access, kind, -1, 0) };
+        if made == libc::MAP_FAILED {
+            return None;
+        }
+        let put = chunk.compare_exchange(
+            ptr::null_mut(),
+            made.cast(),
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        if put.is_err() {
+            // Another thread has made one.
+            // SAFETY: nobody has seen this one.
+            unsafe { libc::munmap(made, size) };
+        }
+        // All zero are slots, and a page begins where one may.
+        Self::seen(fd)
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        Generation(self.generation.load(Ordering::Acquire))
+    }
+
+    /// What kind of thing the descriptor is of, asking the system if that is not known. `None` if it is closed.
+    pub(crate) fn nature(&self, fd: c_int) -> Option<Nature> {
+        let known = self.nature.load(Ordering::Relaxed);
+        let generation = self.generation();
+        if known >> 8 == generation.0
+            && let Some(nature) = Nature::from_code(known & 0xff)
+        {
+            return Some(nature);
+        }
+        let nature = Nature::ask(fd)?;
+        self.set_nature(generation, nature);
+        Some(nature)
+    }
+
+    pub(crate) fn set_nature(&self, generation: Generation, nature: Nature) {
+        // Relaxed: it is all in one word.
+        let known = generation.0 << 8 | nature.code();
+        self.nature.store(known, Ordering::Relaxed);
+    }
+
+    /// Whether the descriptor is known to be in blocking mode and without timeouts.
+    pub(crate) fn is_plain(&self) -> bool {
+        let now = mixed(self.generation(), EPOCH.load(Ordering::Acquire));
+        self.plain.load(Ordering::Relaxed) == now
+    }
+
+    /// Does what `ask` does, which tells whether the descriptor is plain, and notes it.
+    pub(crate) fn learn_plain<T>(&self, ask: impl FnOnce() -> (bool, T)) -> T {
+        // Before it asks: if it is told what is true no more, an epoch or a generation has begun.
+        let now = mixed(self.generation(), EPOCH.load(Ordering::Acquire));
+        let (is_plain, told) = ask();
+        if is_plain {
+            self.plain.store(now, Ordering::Relaxed);
+        }
+        told
+    }
+
+    /// Notes that the descriptor was not armed, and is now. Where it has been before in this generation, it has been replaced unseen,
+    /// and what was known is forgotten.
+    pub(crate) fn note_armed(&self) {
+        let now = self.generation().0 + 1;
+        if self.armed.swap(now, Ordering::AcqRel) == now {
+            self.nature.store(0, Ordering::Relaxed);
+            self.plain.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// What is waited with, if the number has been waited for.
+    pub(crate) fn watch(&self) -> Option<&'static Watch> {
+        // SAFETY: what is there is leaked.
+        unsafe { self.watch.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// What is waited with.
+    ///
+    /// # Errors
+    ///
+    /// The runtime has no driver and gets none.
+    pub(crate) fn watch_or_make(&self) -> Result<&'static Watch, c_int> {
+        if let Some(watch) = self.watch() {
+            return Ok(watch);
+        }
+        let runtime = RUNTIME.get().ok_or(libc::ENOSYS)?;
+        let made = Watch::new(runtime).map_err(|error| number_of(&error))?;
+        let made = Box::into_raw(Box::new(made));
+        let put =
+            self.watch
+                .compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire);
+        // Another thread has made one, and this one is lost: its place in the driver is kept, as that of any number.
+        let watch = put.map_or_else(|other| other, |_| made);
+        // SAFETY: both are leaked.
+        Ok(unsafe { &*watch })
+    }
+
+    /// Begins a new generation, since the descriptor is about to be closed or replaced. Who waits finds out.
+    fn begin_generation(&self, fd: c_int) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        if let Some(watch) = self.watch() {
+            watch.dismiss(fd);
+        }
+    }
+}
+
+/// Does what `replace` does: it takes the number from whatever has it.
+///
+/// Who waits is told before, so that it does not take what comes next for its own; and again afterwards, since it may have
+/// begun to wait in between.
+pub(crate) fn replacing<T>(fd: c_int, replace: impl FnOnce() -> T) -> T {
+    let slot = Slot::seen(fd).filter(|_| crate::is_adopted());
+    let Some(slot) = slot else {
+        return replace();
+    };
+    slot.begin_generation(fd);
+    let replaced = replace();
+    if let Some(watch) = slot.watch() {
+        watch.rouse();
+    }
+    replaced
+}
+
+/// Both in one word. Each may come round, but not both while one call asks the system.
+fn mixed(generation: Generation, epoch: u64) -> u64 {
+    epoch << 24 | generation.0 & 0xff_ffff
+}
+
+/// An option of a socket that is a number.
+pub(crate) fn option(fd: c_int, name: c_int) -> Option<c_int> {
+    let mut value: c_int = 0;
+    let mut len = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: there is room for the answer.
+    let failed = unsafe {
+        libc::getsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            name,
+            (&raw mut value).cast(),
+            &raw mut len,
+        )
+    };
+    (failed == 0).then_some(value)
+}
+
+/// The number of an error, as the C library tells it.
+pub(crate) fn number_of(error: &std::io::Error) -> c_int {
+    error.raw_os_error().unwrap_or(libc::ENOMEM)
+}
+
+/// The same for all from the first number to the last.
+pub(crate) fn replacing_all<T>(first: u32, last: u32, replace: impl FnOnce() -> T) -> T {
+    if !crate::is_adopted() {
+        return replace();
+    }
+    // What was never waited for need not be told, but has a nature.
+    let for_all = |f: &dyn Fn(&'static Slot, c_int)| {
+        let beyond = (CHUNK * CHUNKS) as u32;
+        let mut number = first;
+        while number <= last && number < beyond {
+            match Slot::seen(number as c_int) {
+                Some(slot) => {
+                    f(slot, number as c_int);
+                    number += 1;
+                }
+                // On to the next chunk.
+                None => number = (number / CHUNK as u32 + 1) * CHUNK as u32,
+            }
+        }
+    };
+    for_all(&Slot::begin_generation);
+    let replaced = replace();
+    for_all(&|slot, _| {
+        if let Some(watch) = slot.watch() {
+            watch.rouse();
+        }
+    });
+    replaced
+}

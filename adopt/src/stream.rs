@@ -1,0 +1,680 @@
+//! Reading and writing.
+//!
+//! The C library promises that a read waits until there is something, and that a write waits until all is written. A green thread
+//! waits where the other end can be waited for: see [`waiting`](crate::waiting). How a call is kept from blocking meanwhile
+//! depends on what it is made on:
+//!
+//! - a socket: by a flag of `recv` and `send`;
+//! - a pipe, an event counter, a timer: by a flag of `preadv2` and `pwritev2`;
+//! - a terminal, or what refuses that flag: by a poll before it. If another reader is faster it blocks nevertheless, so
+//!   the worker's place is handed over;
+//! - a file: not at all, and the worker's place is handed over.
+
+use std::ffi::{c_int, c_uint, c_void};
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::slice;
+
+use libc::{
+    MSG_DONTWAIT, MSG_ERRQUEUE, MSG_FASTOPEN, MSG_OOB, MSG_PEEK, MSG_WAITALL, MSG_WAITFORONE,
+    SO_RCVTIMEO, SO_SNDTIMEO, iovec, loff_t, mmsghdr, msghdr, off_t, size_t, sockaddr, socklen_t,
+    ssize_t, timespec,
+};
+use roving_io::adopt::Direction::{Read, Write};
+
+use crate::errno;
+use crate::hand_over::hand_over;
+use crate::next::next;
+use crate::parks;
+use crate::slot::{self, Nature};
+use crate::waiting::{MayBlock, Waiting};
+
+/// What a terminal that is ready takes without waiting, at least.
+const DEVICE_BUF: usize = 1024;
+
+/// Where the descriptor is.
+const HERE: off_t = -1;
+
+/// Whether a call on a socket may wait, and its caller be parked.
+fn waits(flags: c_int) -> bool {
+    flags & (MSG_DONTWAIT | MSG_ERRQUEUE) == 0 && parks()
+}
+
+/// The flags of a try.
+fn with(flags: c_int, may_block: MayBlock) -> c_int {
+    match may_block {
+        MayBlock::Yes => flags,
+        MayBlock::No => flags | MSG_DONTWAIT,
+    }
+}
+
+/// Receives once into room for so many bytes. `receive` is given the flags.
+#[inline(never)]
+fn receive(fd: c_int, flags: c_int, room: usize, mut receive: impl FnMut(c_int) -> isize) -> isize {
+    let Some(mut waiting) = Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) else {
+        return hand_over(|| receive(flags));
+    };
+    if flags & MSG_WAITALL != 0 && flags & MSG_PEEK != 0 {
+        return peek_all(&mut waiting, flags & !MSG_WAITALL, room, receive);
+    }
+    let result = waiting.insist(|may_block| receive(with(flags, may_block)));
+    let is_part = 0 < result && (result as usize) < room && flags & (MSG_PEEK | MSG_OOB) == 0;
+    if is_part && waiting.seen().is_some() && waiting.slot.nature(fd) == Some(Nature::Tcp) {
+        waiting.mark_drained();
+    }
+    result
+}
+
+/// Looks at so many bytes, and waits until they are there or no more will come.
+fn peek_all(
+    waiting: &mut Waiting,
+    flags: c_int,
+    room: usize,
+    mut receive: impl FnMut(c_int) -> isize,
+) -> isize {
+    loop {
+        let peeked = waiting.insist(|may_block| receive(with(flags, may_block)));
+        let is_part = 0 < peeked && (peeked as usize) < room;
+        if !is_part || !waiting.awaits_more() {
+            return peeked;
+        }
+    }
+}
+
+/// Whether a socket carries a stream, of which a call may wait for all bytes that are asked for.
+fn is_stream(fd: c_int) -> bool {
+    slot::option(fd, libc::SO_TYPE) == Some(libc::SOCK_STREAM)
+}
+
+type Recv = unsafe extern "C" fn(c_int, *mut c_void, size_t, c_int) -> ssize_t;
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recv(fd: c_int, buf: *mut c_void, len: size_t, flags: c_int) -> ssize_t {
+    // SAFETY: the caller's promise; what is skipped is in the buffer.
+    let recv = |done: usize, flags| unsafe {
+        next!(recv: Recv)(fd, buf.byte_add(done), len - done, flags)
+    };
+    if !waits(flags) {
+        return recv(0, flags);
+    }
+    if flags & MSG_WAITALL != 0 && flags & MSG_PEEK == 0 && is_stream(fd) {
+        return receive_all(fd, flags & !MSG_WAITALL, len, recv);
+    }
+    receive(fd, flags, len, |flags| recv(0, flags))
+}
+
+/// Receives so many bytes of a stream. `receive` is given how many it has received, and the flags.
+#[inline(never)]
+fn receive_all(
+    fd: c_int,
+    flags: c_int,
+    all: usize,
+    receive: impl Fn(usize, c_int) -> isize,
+) -> isize {
+    match Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) {
+        Some(mut waiting) => {
+            waiting.move_all(all, |done, may_block| receive(done, with(flags, may_block)))
+        }
+        None => hand_over(|| receive(0, flags | MSG_WAITALL)),
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recvfrom(
+    fd: c_int,
+    buf: *mut c_void,
+    len: size_t,
+    flags: c_int,
+    address: *mut sockaddr,
+    address_len: *mut socklen_t,
+) -> ssize_t {
+    type Next = unsafe extern "C" fn(
+        c_int,
+        *mut c_void,
+        size_t,
+        c_int,
+        *mut sockaddr,
+        *mut socklen_t,
+    ) -> ssize_t;
+    // SAFETY: the caller's promise; what is skipped is in the buffer.
+    let recvfrom = |done: usize, flags| unsafe {
+        next!(recvfrom: Next)(
+            fd,
+            buf.byte_add(done),
+            len - done,
+            flags,
+            address,
+            address_len,
+        )
+    };
+    if !waits(flags) {
+        return recvfrom(0, flags);
+    }
+    if flags & MSG_WAITALL != 0 && flags & MSG_PEEK == 0 && is_stream(fd) {
+        return receive_all(fd, flags & !MSG_WAITALL, len, recvfrom);
+    }
+    receive(fd, flags, len, |flags| recvfrom(0, flags))
+}
+
+/// The buffers of a call.
+///
+/// # Safety
+///
+/// There are as many as that, and they stay for as long as they are used.
+unsafe fn buffers<'a>(buffers: *const iovec, count: usize) -> &'a [iovec] {
+    if buffers.is_null() || count > libc::UIO_MAXIOV as usize {
+        // What the system says to them, it says to the call.
+        return &[];
+    }
+    // SAFETY: the caller's promise.
+    unsafe { slice::from_raw_parts(buffers, count) }
+}
+
+fn total(buffers: &[iovec]) -> usize {
+    let lengths = buffers.iter().map(|buffer| buffer.iov_len);
+    lengths.fold(0, usize::saturating_add)
+}
+
+/// Does what `f` does with the first of what is left of some buffers after so many bytes: the rest of the one where that ends, or all
+/// that come after it.
+fn with_rest<R>(buffers: &[iovec], mut done: usize, f: impl FnOnce(&[iovec]) -> R) -> R {
+    let mut buffers = buffers;
+    while let [first, rest @ ..] = buffers
+        && done >= first.iov_len
+        && done > 0
+    {
+        done -= first.iov_len;
+        buffers = rest;
+    }
+    match buffers {
+        [first, ..] if done > 0 => f(&[iovec {
+            iov_base: first.iov_base.wrapping_byte_add(done),
+            iov_len: first.iov_len - done,
+        }]),
+        whole => f(whole),
+    }
+}
+
+/// A message with other buffers, and nothing else.
+fn message_of(buffers: &[iovec]) -> msghdr {
+    // SAFETY: all zero is a message of nothing.
+    let mut message: msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    message.msg_iov = buffers.as_ptr().cast_mut();
+    message.msg_iovlen = buffers.len() as _;
+    message
+}
+
+type RecvMsg = unsafe extern "C" fn(c_int, *mut msghdr, c_int) -> ssize_t;
+type SendMsg = unsafe extern "C" fn(c_int, *const msghdr, c_int) -> ssize_t;
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
+    // SAFETY: the caller's promise.
+    let recvmsg = |message, flags| unsafe { next!(recvmsg: RecvMsg)(fd, message, flags) };
+    if message.is_null() || !waits(flags) {
+        return recvmsg(message, flags);
+    }
+    // SAFETY: the caller's promise.
+    let buffers = unsafe { buffers((*message).msg_iov, (*message).msg_iovlen) };
+    let room = total(buffers);
+    if flags & MSG_WAITALL != 0 && flags & MSG_PEEK == 0 && is_stream(fd) {
+        return receive_all(fd, flags & !MSG_WAITALL, room, |done, flags| {
+            if done == 0 {
+                return recvmsg(message, flags);
+            }
+            with_rest(buffers, done, |rest| recvmsg(&mut message_of(rest), flags))
+        });
+    }
+    receive(fd, flags, room, |flags| recvmsg(message, flags))
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recvmmsg(
+    fd: c_int,
+    messages: *mut mmsghdr,
+    count: c_uint,
+    flags: c_int,
+    timeout: *mut timespec,
+) -> c_int {
+    type Next = unsafe extern "C" fn(c_int, *mut mmsghdr, c_uint, c_int, *mut timespec) -> c_int;
+    // SAFETY: the caller's promise; what is skipped is among the messages.
+    let recvmmsg = |done: usize, flags, timeout| unsafe {
+        let left = count - done as c_uint;
+        next!(recvmmsg: Next)(fd, messages.add(done), left, flags, timeout)
+    };
+    if !waits(flags) {
+        return recvmmsg(0, flags, timeout);
+    }
+    let whole = || hand_over(|| recvmmsg(0, flags, timeout) as isize) as c_int;
+    // Between messages, the system looks whether the time is up: nobody else knows how much is left.
+    if !timeout.is_null() {
+        return whole();
+    }
+    let Some(mut waiting) = Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) else {
+        return whole();
+    };
+    let one = flags & MSG_WAITFORONE != 0;
+    let all = if one { 1 } else { count as usize };
+    waiting.move_all(all, |done, may_block| {
+        recvmmsg(done, with(flags, may_block), ptr::null_mut()) as isize
+    }) as c_int
+}
+
+type Send = unsafe extern "C" fn(c_int, *const c_void, size_t, c_int) -> ssize_t;
+
+/// Sends all that there is. `send` is given how many bytes it has sent already, and the flags.
+#[inline(never)]
+fn send_all(fd: c_int, flags: c_int, all: usize, send: impl Fn(usize, c_int) -> isize) -> isize {
+    match Waiting::begin(fd, Write, Some(SO_SNDTIMEO)) {
+        // A connection that is made by it is waited for where it is made.
+        Some(mut waiting) if flags & MSG_FASTOPEN == 0 => {
+            waiting.move_all(all, |done, may_block| send(done, with(flags, may_block)))
+        }
+        _ => hand_over(|| send(0, flags)),
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn send(fd: c_int, buf: *const c_void, len: size_t, flags: c_int) -> ssize_t {
+    // SAFETY: the caller's promise; what is skipped is in the buffer.
+    let send = |done: usize, flags| unsafe {
+        next!(send: Send)(fd, buf.byte_add(done), len - done, flags)
+    };
+    if waits(flags) {
+        send_all(fd, flags, len, send)
+    } else {
+        send(0, flags)
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendto(
+    fd: c_int,
+    buf: *const c_void,
+    len: size_t,
+    flags: c_int,
+    address: *const sockaddr,
+    address_len: socklen_t,
+) -> ssize_t {
+    type Next = unsafe extern "C" fn(
+        c_int,
+        *const c_void,
+        size_t,
+        c_int,
+        *const sockaddr,
+        socklen_t,
+    ) -> ssize_t;
+    // SAFETY: the caller's promise; what is skipped is in the buffer.
+    let sendto = |done: usize, flags| unsafe {
+        next!(sendto: Next)(
+            fd,
+            buf.byte_add(done),
+            len - done,
+            flags,
+            address,
+            address_len,
+        )
+    };
+    if waits(flags) {
+        send_all(fd, flags, len, sendto)
+    } else {
+        sendto(0, flags)
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+    // SAFETY: the caller's promise.
+    let sendmsg = |message, flags| unsafe { next!(sendmsg: SendMsg)(fd, message, flags) };
+    if message.is_null() || !waits(flags) {
+        return sendmsg(message, flags);
+    }
+    // SAFETY: the caller's promise.
+    let buffers = unsafe { buffers((*message).msg_iov, (*message).msg_iovlen) };
+    send_all(fd, flags, total(buffers), |done, flags| {
+        if done == 0 {
+            return sendmsg(message, flags);
+        }
+        // What goes with the bytes has gone with the first.
+        with_rest(buffers, done, |rest| sendmsg(&message_of(rest), flags))
+    })
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendmmsg(
+    fd: c_int,
+    messages: *mut mmsghdr,
+    count: c_uint,
+    flags: c_int,
+) -> c_int {
+    type Next = unsafe extern "C" fn(c_int, *mut mmsghdr, c_uint, c_int) -> c_int;
+    // SAFETY: the caller's promise; what is skipped is among the messages.
+    let sendmmsg = |done: usize, flags| unsafe {
+        next!(sendmmsg: Next)(fd, messages.add(done), count - done as c_uint, flags)
+    };
+    if !waits(flags) {
+        return sendmmsg(0, flags);
+    }
+    if is_stream(fd) {
+        // A message of which a part is sent is followed by its rest, and not by the next one.
+        let mut sent = 0;
+        while sent < count as usize {
+            // SAFETY: the caller's promise.
+            let result = unsafe {
+                let message = messages.add(sent);
+                let result = self::sendmsg(fd, &raw const (*message).msg_hdr, flags);
+                (*message).msg_len = result.max(0) as c_uint;
+                result
+            };
+            match result {
+                ..0 if sent == 0 => return result as c_int,
+                ..0 => break,
+                _ => sent += 1,
+            }
+        }
+        return sent as c_int;
+    }
+    send_all(fd, flags, count as usize, |done, flags| {
+        sendmmsg(done, flags) as isize
+    }) as c_int
+}
+
+type PreadV2 = unsafe extern "C" fn(c_int, *const iovec, c_int, off_t, c_int) -> ssize_t;
+type PwriteV2 = PreadV2;
+type ReadV = unsafe extern "C" fn(c_int, *const iovec, c_int) -> ssize_t;
+
+/// The flags of a try.
+fn nowait(may_block: MayBlock) -> c_int {
+    match may_block {
+        MayBlock::Yes => 0,
+        MayBlock::No => libc::RWF_NOWAIT,
+    }
+}
+
+/// Whether the error may be due to the flag that keeps a call from blocking.
+fn is_refused(error: c_int) -> bool {
+    [libc::EOPNOTSUPP, libc::ENOSYS, libc::EINVAL, libc::EPERM].contains(&error)
+}
+
+/// Reads what is not read as from a socket. `read` is the call, which may block.
+///
+/// # Safety
+///
+/// The buffers may be written to.
+#[inline(never)]
+unsafe fn read_from(fd: c_int, buffers: &[iovec], read: impl Fn() -> isize) -> isize {
+    let Some(mut waiting) = Waiting::begin(fd, Read, None) else {
+        return hand_over(read);
+    };
+    let mut nature = waiting.slot.nature(fd);
+    if nature == Some(Nature::Flagged) {
+        let result = waiting.insist(|may_block| {
+            let (count, flags) = (buffers.len() as c_int, nowait(may_block));
+            // SAFETY: the caller's promise.
+            unsafe { next!(preadv2: PreadV2)(fd, buffers.as_ptr(), count, HERE, flags) }
+        });
+        if result >= 0 || !is_refused(errno::get()) {
+            return result;
+        }
+        if errno::get() == libc::EOPNOTSUPP {
+            waiting
+                .slot
+                .set_nature(waiting.generation(), Nature::Polled);
+        }
+        nature = Some(Nature::Polled);
+    }
+    match nature {
+        None | Some(Nature::File) => hand_over(read),
+        Some(_) => waiting.poll_and_call(libc::POLLIN, read),
+    }
+}
+
+/// Writes what is not written as to a socket, all of it. `write` is the call, which may block; `write_some` writes a buffer.
+///
+/// # Safety
+///
+/// The buffers may be read.
+#[inline(never)]
+unsafe fn write_to(fd: c_int, buffers: &[iovec], write: impl Fn() -> isize) -> isize {
+    let Some(mut waiting) = Waiting::begin(fd, Write, None) else {
+        return hand_over(write);
+    };
+    let all = total(buffers);
+    let nature = waiting.slot.nature(fd);
+    let rest = |done, flags| {
+        with_rest(buffers, done, |rest| {
+            let count = rest.len() as c_int;
+            // SAFETY: the caller's promise.
+            unsafe { next!(pwritev2: PwriteV2)(fd, rest.as_ptr(), count, HERE, flags) }
+        })
+    };
+    if nature == Some(Nature::Flagged) {
+        let result = waiting.move_all(all, |done, may_block| rest(done, nowait(may_block)));
+        if result >= 0 || !is_refused(errno::get()) {
+            return result;
+        }
+        if errno::get() == libc::EOPNOTSUPP {
+            waiting
+                .slot
+                .set_nature(waiting.generation(), Nature::Polled);
+        }
+    }
+    // As much as is written at once without waiting for a reader.
+    let most = match nature {
+        None | Some(Nature::File) => return hand_over(write),
+        Some(Nature::Device) => DEVICE_BUF,
+        Some(_) => libc::PIPE_BUF,
+    };
+    if all <= most {
+        // Not to be torn apart.
+        return waiting.poll_and_call(libc::POLLOUT, write);
+    }
+    let mut done = 0;
+    while done < all {
+        let written = waiting.poll_and_call(libc::POLLOUT, || {
+            with_rest(buffers, done, |rest| {
+                let some = iovec {
+                    iov_base: rest[0].iov_base,
+                    iov_len: rest[0].iov_len.min(most),
+                };
+                // SAFETY: the caller's promise.
+                unsafe { next!(writev: ReadV)(fd, &raw const some, 1) }
+            })
+        });
+        match written {
+            ..=0 if done == 0 => return written,
+            ..=0 => break,
+            more => done += more as usize,
+        }
+    }
+    done as isize
+}
+
+/// Whether a descriptor is read and written as a socket is.
+fn is_socket(fd: c_int) -> bool {
+    slot::Slot::of(fd).is_some_and(|slot| slot.nature(fd).is_some_and(Nature::is_socket))
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t {
+    type Next = unsafe extern "C" fn(c_int, *mut c_void, size_t) -> ssize_t;
+    // SAFETY: the caller's promise.
+    let read = || unsafe { next!(read: Next)(fd, buf, len) };
+    // To read nothing does not wait.
+    if len == 0 || !parks() {
+        read()
+    } else if is_socket(fd) {
+        // SAFETY: the caller's promise.
+        receive(fd, 0, len, |flags| unsafe {
+            next!(recv: Recv)(fd, buf, len, flags)
+        })
+    } else {
+        let buffer = iovec {
+            iov_base: buf,
+            iov_len: len,
+        };
+        // SAFETY: the caller's promise.
+        unsafe { read_from(fd, &[buffer], read) }
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn readv(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t {
+    // SAFETY: the caller's promise.
+    let readv = || unsafe { next!(readv: ReadV)(fd, buffers, count) };
+    // SAFETY: the caller's promise.
+    let buffers = unsafe { self::buffers(buffers, count.max(0) as usize) };
+    let len = total(buffers);
+    if len == 0 || !parks() {
+        readv()
+    } else if is_socket(fd) {
+        receive(fd, 0, len, |flags| {
+            // SAFETY: the caller's promise.
+            unsafe { next!(recvmsg: RecvMsg)(fd, &mut message_of(buffers), flags) }
+        })
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { read_from(fd, buffers, readv) }
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t {
+    type Next = unsafe extern "C" fn(c_int, *const c_void, size_t) -> ssize_t;
+    // SAFETY: the caller's promise.
+    let write = || unsafe { next!(write: Next)(fd, buf, len) };
+    if !parks() {
+        write()
+    } else if is_socket(fd) {
+        // SAFETY: the caller's promise; what is skipped is in the buffer.
+        send_all(fd, 0, len, |done, flags| unsafe {
+            next!(send: Send)(fd, buf.byte_add(done), len - done, flags)
+        })
+    } else {
+        let buffer = iovec {
+            iov_base: buf.cast_mut(),
+            iov_len: len,
+        };
+        // SAFETY: the caller's promise.
+        unsafe { write_to(fd, &[buffer], write) }
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn writev(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t {
+    // SAFETY: the caller's promise.
+    let writev = || unsafe { next!(writev: ReadV)(fd, buffers, count) };
+    // SAFETY: the caller's promise.
+    let buffers = unsafe { self::buffers(buffers, count.max(0) as usize) };
+    if buffers.is_empty() || !parks() {
+        writev()
+    } else if is_socket(fd) {
+        send_all(fd, 0, total(buffers), |done, flags| {
+            with_rest(buffers, done, |rest| {
+                // SAFETY: the caller's promise.
+                unsafe { next!(sendmsg: SendMsg)(fd, &message_of(rest), flags) }
+            })
+        })
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { write_to(fd, buffers, writev) }
+    }
+}
+
+/// Copies to `to` by a call that may block, once there is room there and, if it is given, something in `from`.
+fn copy(from: Option<c_int>, to: c_int, copy: impl Fn() -> isize) -> isize {
+    if let Some(from) = from
+        && let Some(mut waiting) = Waiting::begin(from, Read, None)
+        && let Err(error) = waiting.until_ready(libc::POLLIN)
+        && error != libc::EAGAIN
+    {
+        return errno::fail::<i8>(error).into();
+    }
+    match Waiting::begin(to, Write, Some(SO_SNDTIMEO)) {
+        Some(mut waiting) => waiting.poll_and_call(libc::POLLOUT, copy),
+        None => hand_over(copy),
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendfile(to: c_int, from: c_int, at: *mut off_t, len: size_t) -> ssize_t {
+    type Next = unsafe extern "C" fn(c_int, c_int, *mut off_t, size_t) -> ssize_t;
+    // SAFETY: the caller's promise.
+    let sendfile = || unsafe { next!(sendfile: Next)(to, from, at, len) };
+    if parks() {
+        copy(None, to, sendfile)
+    } else {
+        sendfile()
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendfile64(to: c_int, from: c_int, at: *mut off_t, len: size_t) -> ssize_t {
+    // SAFETY: the caller's promise; offsets are of one size.
+    unsafe { sendfile(to, from, at, len) }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn splice(
+    from: c_int,
+    from_at: *mut loff_t,
+    to: c_int,
+    to_at: *mut loff_t,
+    len: size_t,
+    flags: c_uint,
+) -> ssize_t {
+    type Next =
+        unsafe extern "C" fn(c_int, *mut loff_t, c_int, *mut loff_t, size_t, c_uint) -> ssize_t;
+    // SAFETY: the caller's promise.
+    let splice = || unsafe { next!(splice: Next)(from, from_at, to, to_at, len, flags) };
+    if flags & libc::SPLICE_F_NONBLOCK == 0 && parks() {
+        copy(Some(from), to, splice)
+    } else {
+        splice()
+    }
+}

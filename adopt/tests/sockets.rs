@@ -1,0 +1,277 @@
+//! What std makes of sockets, in a program that is adopted.
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{MANY, in_adopted_programs, os_threads};
+
+fn listen() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
+}
+
+/// A connection, both ends of it.
+fn connection() -> (TcpStream, TcpStream) {
+    let listener = listen();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+/// Sends back what it gets.
+fn echo(mut stream: TcpStream) {
+    let mut buf = [0; 100];
+    loop {
+        match stream.read(&mut buf).unwrap() {
+            0 => return,
+            len => stream.write_all(&buf[..len]).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn a_thousand_connections_take_no_os_threads() {
+    const CONNECTIONS: usize = 1000;
+    in_adopted_programs("a_thousand_connections_take_no_os_threads", || {
+        let listener = listen();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let threads: Vec<_> = (0..CONNECTIONS)
+                .map(|_| {
+                    let stream = listener.accept().unwrap().0;
+                    thread::spawn(move || echo(stream))
+                })
+                .collect();
+            threads
+                .into_iter()
+                .for_each(|thread| thread.join().unwrap());
+        });
+        let mut clients: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                // Who accepts keeps up.
+                thread::yield_now();
+                TcpStream::connect(address).unwrap()
+            })
+            .collect();
+        for turn in 0..5_u8 {
+            for client in &mut clients {
+                client.write_all(&[turn; 10]).unwrap();
+            }
+            for client in &mut clients {
+                let mut buf = [0; 10];
+                client.read_exact(&mut buf).unwrap();
+                assert_eq!(buf, [turn; 10]);
+            }
+            assert!(os_threads() < MANY, "{} OS threads", os_threads());
+        }
+        drop(clients);
+        server.join().unwrap();
+    });
+}
+
+#[test]
+fn many_accept_on_one_listener_and_on_its_clones() {
+    in_adopted_programs("many_accept_on_one_listener_and_on_its_clones", || {
+        let listener = listen();
+        let address = listener.local_addr().unwrap();
+        let accepting: Vec<_> = (0..MANY)
+            .map(|_| {
+                let listener = listener.try_clone().unwrap();
+                thread::spawn(move || {
+                    let mut stream = listener.accept().unwrap().0;
+                    stream.write_all(b"x").unwrap();
+                })
+            })
+            .collect();
+        let mut served = 0;
+        for _ in 0..MANY {
+            let mut stream = TcpStream::connect(address).unwrap();
+            served += stream.read(&mut [0; 2]).unwrap();
+        }
+        assert_eq!(served, MANY);
+        assert!(os_threads() < MANY / 2, "{} OS threads", os_threads());
+        accepting
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn a_write_waits_until_all_is_written() {
+    in_adopted_programs("a_write_waits_until_all_is_written", || {
+        let (mut client, mut server) = connection();
+        let all: Vec<u8> = (0..10_000_000_u32).map(|n| n as u8).collect();
+        let expected = all.clone();
+        let writes = thread::spawn(move || {
+            // One call.
+            assert_eq!(client.write(&all).unwrap(), all.len());
+            client.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut read = Vec::new();
+        server.read_to_end(&mut read).unwrap();
+        writes.join().unwrap();
+        assert!(read == expected);
+    });
+}
+
+#[test]
+fn timeouts_end_waits() {
+    in_adopted_programs("timeouts_end_waits", || {
+        let soon = Duration::from_millis(30);
+        let (mut client, _server) = connection();
+        client.set_read_timeout(Some(soon)).unwrap();
+        client.set_write_timeout(Some(soon)).unwrap();
+        let begin = Instant::now();
+        let error = client.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        assert!(begin.elapsed() >= soon);
+        let big = vec![0; 20_000_000];
+        let written = client.write(&big).unwrap();
+        assert!(0 < written && written < big.len());
+        assert!(begin.elapsed() >= 2 * soon);
+        // There may be room for some more.
+        let error = loop {
+            if let Err(error) = client.write(&big) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(soon)).unwrap();
+        let begin = Instant::now();
+        let error = socket.recv_from(&mut [0; 9]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        assert!(begin.elapsed() >= soon);
+        // A clone has the same, and may take it away.
+        let clone = socket.try_clone().unwrap();
+        clone.set_read_timeout(None).unwrap();
+        let address = socket.local_addr().unwrap();
+        let receives = thread::spawn(move || socket.recv_from(&mut [0; 9]).unwrap().0);
+        thread::sleep(2 * soon);
+        clone.send_to(b"late", address).unwrap();
+        assert_eq!(receives.join().unwrap(), 4);
+    });
+}
+
+#[test]
+fn non_blocking_mode_does_not_wait() {
+    in_adopted_programs("non_blocking_mode_does_not_wait", || {
+        let (mut client, mut server) = connection();
+        // It has waited before.
+        let waits = thread::spawn(move || {
+            client.read_exact(&mut [0]).unwrap();
+            client
+        });
+        thread::sleep(Duration::from_millis(10));
+        server.write_all(b"x").unwrap();
+        let mut client = waits.join().unwrap();
+        let clone = client.try_clone().unwrap();
+        clone.set_nonblocking(true).unwrap();
+        let error = client.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        let listener = listen();
+        listener.set_nonblocking(true).unwrap();
+        let error = listener.accept().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn connections_are_refused_and_time_out() {
+    in_adopted_programs("connections_are_refused_and_time_out", || {
+        let address = listen().local_addr().unwrap();
+        let error = TcpStream::connect(address).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        let error = UnixStream::connect("/nowhere/at/all").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    });
+}
+
+#[test]
+fn streams_of_unix_wait() {
+    in_adopted_programs("streams_of_unix_wait", || {
+        let (mut one, mut other) = UnixStream::pair().unwrap();
+        let reads = thread::spawn(move || {
+            let mut read = Vec::new();
+            other.read_to_end(&mut read).unwrap();
+            read.len()
+        });
+        thread::sleep(Duration::from_millis(10));
+        one.write_all(&vec![7; 3_000_000]).unwrap();
+        drop(one);
+        assert_eq!(reads.join().unwrap(), 3_000_000);
+    });
+}
+
+#[test]
+fn who_connects_waits_for_room_in_a_backlog() {
+    in_adopted_programs("who_connects_waits_for_room_in_a_backlog", || {
+        let path = std::env::temp_dir().join(format!("roving-backlog-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        const CONNECTIONS: usize = 200;
+        let connects: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                let path = path.clone();
+                thread::spawn(move || {
+                    let mut stream = UnixStream::connect(path).unwrap();
+                    stream.read(&mut [0; 9]).unwrap()
+                })
+            })
+            .collect();
+        thread::sleep(Duration::from_millis(20));
+        for _ in 0..CONNECTIONS {
+            listener.accept().unwrap().0.write_all(b"hello").unwrap();
+        }
+        for connects in connects {
+            assert_eq!(connects.join().unwrap(), 5);
+        }
+        std::fs::remove_file(path).unwrap();
+    });
+}
+
+#[test]
+fn who_sends_datagrams_waits_for_room() {
+    in_adopted_programs("who_sends_datagrams_waits_for_room", || {
+        let path = std::env::temp_dir().join(format!("roving-datagrams-{}", std::process::id()));
+        let receiver = UnixDatagram::bind(&path).unwrap();
+        let sends = {
+            let path = path.clone();
+            thread::spawn(move || {
+                let sender = UnixDatagram::unbound().unwrap();
+                for n in 0..2000_u32 {
+                    sender.send_to(&n.to_ne_bytes(), &path).unwrap();
+                }
+            })
+        };
+        thread::sleep(Duration::from_millis(20));
+        for n in 0..2000_u32 {
+            let mut buf = [0; 4];
+            assert_eq!(receiver.recv(&mut buf).unwrap(), 4);
+            assert_eq!(u32::from_ne_bytes(buf), n);
+        }
+        sends.join().unwrap();
+        std::fs::remove_file(path).unwrap();
+    });
+}
+
+#[test]
+fn an_end_is_seen() {
+    in_adopted_programs("an_end_is_seen", || {
+        let (mut client, server) = connection();
+        let reads = thread::spawn(move || client.read(&mut [0]).unwrap());
+        thread::sleep(Duration::from_millis(10));
+        drop(server);
+        assert_eq!(reads.join().unwrap(), 0);
+        // A thread that shuts its own connection down wakes who reads.
+        let (client, _server) = connection();
+        let mut clone = client.try_clone().unwrap();
+        let reads = thread::spawn(move || clone.read(&mut [0]).unwrap());
+        thread::sleep(Duration::from_millis(10));
+        client.shutdown(Shutdown::Both).unwrap();
+        assert_eq!(reads.join().unwrap(), 0);
+    });
+}
