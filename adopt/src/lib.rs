@@ -43,6 +43,7 @@
 //! | `descriptor` | how a number comes to stand for another descriptor         |
 //! | `stream` | reading and writing                                            |
 //! | `connect` | connections made and accepted                                 |
+//! | `poll`   | waiting for many descriptors                                   |
 //!
 //! # Invariants
 //!
@@ -67,6 +68,7 @@ mod loader;
 mod lock;
 mod name;
 mod next;
+mod poll;
 mod process;
 mod queue;
 mod report;

@@ -218,9 +218,14 @@ impl Slot {
     pub(crate) fn note_armed(&self) {
         let now = self.generation().0 + 1;
         if self.armed.swap(now, Ordering::AcqRel) == now {
-            self.nature.store(0, Ordering::Relaxed);
-            self.plain.store(0, Ordering::Relaxed);
+            self.forget();
         }
+    }
+
+    /// Forgets what was known, since the descriptor has been replaced unseen.
+    pub(crate) fn forget(&self) {
+        self.nature.store(0, Ordering::Relaxed);
+        self.plain.store(0, Ordering::Relaxed);
     }
 
     /// What is waited with, if the number has been waited for.

@@ -8,7 +8,8 @@
 //! - a pipe, an event counter, a timer: by a flag of `preadv2` and `pwritev2`;
 //! - a terminal, or what refuses that flag: by a poll before it. If another reader is faster it blocks nevertheless, so
 //!   the worker's place is handed over;
-//! - a file: not at all, and the worker's place is handed over.
+//! - a file: by that flag, while there is something of it in memory; else the worker's place is handed over. A write goes to
+//!   memory.
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::mem::MaybeUninit;
@@ -26,7 +27,7 @@ use crate::errno;
 use crate::hand_over::hand_over;
 use crate::next::next;
 use crate::parks;
-use crate::slot::{self, Nature};
+use crate::slot::{self, Nature, Slot};
 use crate::waiting::{MayBlock, Waiting};
 
 /// What a terminal that is ready takes without waiting, at least.
@@ -448,9 +449,44 @@ unsafe fn read_from(fd: c_int, buffers: &[iovec], read: impl Fn() -> isize) -> i
         nature = Some(Nature::Polled);
     }
     match nature {
-        None | Some(Nature::File) => hand_over(read),
+        None => read(),
+        // SAFETY: the caller's promise.
+        Some(Nature::File) => unsafe { read_file(fd, buffers, read) },
         Some(_) => waiting.poll_and_call(libc::POLLIN, read),
     }
+}
+
+/// Reads from a file: what is in memory at once, and what has to come from a disk with the worker's place handed over. What
+/// knows no difference, such as the files in `/proc`, is on none.
+///
+/// # Safety
+///
+/// The buffers may be written to.
+unsafe fn read_file(fd: c_int, buffers: &[iovec], read: impl Fn() -> isize) -> isize {
+    let read_rest = |done, flags| {
+        with_rest(buffers, done, |rest| {
+            // SAFETY: the caller's promise.
+            unsafe { next!(preadv2: PreadV2)(fd, rest.as_ptr(), rest.len() as c_int, HERE, flags) }
+        })
+    };
+    let mut done = 0;
+    while done < total(buffers) {
+        match usize::try_from(read_rest(done, libc::RWF_NOWAIT)) {
+            Ok(0) => break,
+            Ok(more) => done += more,
+            Err(_) if errno::get() == libc::EAGAIN => {
+                let rest = hand_over(|| read_rest(done, 0));
+                if done == 0 {
+                    return rest;
+                }
+                return done as isize + rest.max(0);
+            }
+            Err(_) if done > 0 => break,
+            Err(_) if is_refused(errno::get()) => return read(),
+            Err(_) => return -1,
+        }
+    }
+    done as isize
 }
 
 /// Writes what is not written as to a socket, all of it. `write` is the call, which may block; `write_some` writes a buffer.
@@ -485,7 +521,7 @@ unsafe fn write_to(fd: c_int, buffers: &[iovec], write: impl Fn() -> isize) -> i
     }
     // As much as is written at once without waiting for a reader.
     let most = match nature {
-        None | Some(Nature::File) => return hand_over(write),
+        None | Some(Nature::File) => return write(),
         Some(Nature::Device) => DEVICE_BUF,
         Some(_) => libc::PIPE_BUF,
     };
@@ -514,9 +550,19 @@ unsafe fn write_to(fd: c_int, buffers: &[iovec], write: impl Fn() -> isize) -> i
     done as isize
 }
 
-/// Whether a descriptor is read and written as a socket is.
-fn is_socket(fd: c_int) -> bool {
-    slot::Slot::of(fd).is_some_and(|slot| slot.nature(fd).is_some_and(Nature::is_socket))
+/// Reads or writes by `call` if the descriptor is a socket. `None` if it is not.
+fn as_socket(fd: c_int, call: impl FnOnce() -> isize) -> Option<isize> {
+    let slot = Slot::of(fd)?;
+    if !slot.nature(fd)?.is_socket() {
+        return None;
+    }
+    let result = call();
+    if result < 0 && errno::get() == libc::ENOTSOCK {
+        // It was one.
+        slot.forget();
+        return None;
+    }
+    Some(result)
 }
 
 /// # Safety
@@ -530,18 +576,17 @@ unsafe extern "C" fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t {
     // To read nothing does not wait.
     if len == 0 || !parks() {
         read()
-    } else if is_socket(fd) {
-        // SAFETY: the caller's promise.
-        receive(fd, 0, len, |flags| unsafe {
-            next!(recv: Recv)(fd, buf, len, flags)
-        })
     } else {
-        let buffer = iovec {
-            iov_base: buf,
-            iov_len: len,
-        };
         // SAFETY: the caller's promise.
-        unsafe { read_from(fd, &[buffer], read) }
+        let recv = |flags| unsafe { next!(recv: Recv)(fd, buf, len, flags) };
+        as_socket(fd, || receive(fd, 0, len, recv)).unwrap_or_else(|| {
+            let buffer = iovec {
+                iov_base: buf,
+                iov_len: len,
+            };
+            // SAFETY: the caller's promise.
+            unsafe { read_from(fd, &[buffer], read) }
+        })
     }
 }
 
@@ -557,14 +602,14 @@ unsafe extern "C" fn readv(fd: c_int, buffers: *const iovec, count: c_int) -> ss
     let len = total(buffers);
     if len == 0 || !parks() {
         readv()
-    } else if is_socket(fd) {
-        receive(fd, 0, len, |flags| {
+    } else {
+        let recvmsg = |flags| {
             // SAFETY: the caller's promise.
             unsafe { next!(recvmsg: RecvMsg)(fd, &mut message_of(buffers), flags) }
-        })
-    } else {
-        // SAFETY: the caller's promise.
-        unsafe { read_from(fd, buffers, readv) }
+        };
+        as_socket(fd, || receive(fd, 0, len, recvmsg))
+            // SAFETY: the caller's promise.
+            .unwrap_or_else(|| unsafe { read_from(fd, buffers, readv) })
     }
 }
 
@@ -578,18 +623,19 @@ unsafe extern "C" fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_
     let write = || unsafe { next!(write: Next)(fd, buf, len) };
     if !parks() {
         write()
-    } else if is_socket(fd) {
-        // SAFETY: the caller's promise; what is skipped is in the buffer.
-        send_all(fd, 0, len, |done, flags| unsafe {
-            next!(send: Send)(fd, buf.byte_add(done), len - done, flags)
-        })
     } else {
-        let buffer = iovec {
-            iov_base: buf.cast_mut(),
-            iov_len: len,
+        // SAFETY: the caller's promise; what is skipped is in the buffer.
+        let send = |done: usize, flags| unsafe {
+            next!(send: Send)(fd, buf.byte_add(done), len - done, flags)
         };
-        // SAFETY: the caller's promise.
-        unsafe { write_to(fd, &[buffer], write) }
+        as_socket(fd, || send_all(fd, 0, len, send)).unwrap_or_else(|| {
+            let buffer = iovec {
+                iov_base: buf.cast_mut(),
+                iov_len: len,
+            };
+            // SAFETY: the caller's promise.
+            unsafe { write_to(fd, &[buffer], write) }
+        })
     }
 }
 
@@ -604,16 +650,16 @@ unsafe extern "C" fn writev(fd: c_int, buffers: *const iovec, count: c_int) -> s
     let buffers = unsafe { self::buffers(buffers, count.max(0) as usize) };
     if buffers.is_empty() || !parks() {
         writev()
-    } else if is_socket(fd) {
-        send_all(fd, 0, total(buffers), |done, flags| {
+    } else {
+        let sendmsg = |done, flags| {
             with_rest(buffers, done, |rest| {
                 // SAFETY: the caller's promise.
                 unsafe { next!(sendmsg: SendMsg)(fd, &message_of(rest), flags) }
             })
-        })
-    } else {
-        // SAFETY: the caller's promise.
-        unsafe { write_to(fd, buffers, writev) }
+        };
+        as_socket(fd, || send_all(fd, 0, total(buffers), sendmsg))
+            // SAFETY: the caller's promise.
+            .unwrap_or_else(|| unsafe { write_to(fd, buffers, writev) })
     }
 }
 
@@ -676,5 +722,86 @@ unsafe extern "C" fn splice(
         copy(Some(from), to, splice)
     } else {
         splice()
+    }
+}
+
+/// What a program calls that was compiled to have its buffers checked: the function itself, unless the buffer is too small, of
+/// which the C library tells.
+mod checked {
+    use super::*;
+
+    /// # Safety
+    ///
+    /// That of the C library's.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn __read_chk(
+        fd: c_int,
+        buf: *mut c_void,
+        len: size_t,
+        size: size_t,
+    ) -> ssize_t {
+        type Next = unsafe extern "C" fn(c_int, *mut c_void, size_t, size_t) -> ssize_t;
+        // SAFETY: the caller's promise.
+        unsafe {
+            if len > size {
+                next!(__read_chk: Next)(fd, buf, len, size)
+            } else {
+                read(fd, buf, len)
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// That of the C library's.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn __recv_chk(
+        fd: c_int,
+        buf: *mut c_void,
+        len: size_t,
+        size: size_t,
+        flags: c_int,
+    ) -> ssize_t {
+        type Next = unsafe extern "C" fn(c_int, *mut c_void, size_t, size_t, c_int) -> ssize_t;
+        // SAFETY: the caller's promise.
+        unsafe {
+            if len > size {
+                next!(__recv_chk: Next)(fd, buf, len, size, flags)
+            } else {
+                recv(fd, buf, len, flags)
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// That of the C library's.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn __recvfrom_chk(
+        fd: c_int,
+        buf: *mut c_void,
+        len: size_t,
+        size: size_t,
+        flags: c_int,
+        address: *mut sockaddr,
+        address_len: *mut socklen_t,
+    ) -> ssize_t {
+        type Next = unsafe extern "C" fn(
+            c_int,
+            *mut c_void,
+            size_t,
+            size_t,
+            c_int,
+            *mut sockaddr,
+            *mut socklen_t,
+        ) -> ssize_t;
+        // SAFETY: the caller's promise.
+        unsafe {
+            if len > size {
+                next!(__recvfrom_chk: Next)(fd, buf, len, size, flags, address, address_len)
+            } else {
+                recvfrom(fd, buf, len, flags, address, address_len)
+            }
+        }
     }
 }
