@@ -146,7 +146,6 @@ pub fn adopt() -> io::Result<()> {
         thread::except();
     });
     slot::wait_with(runtime);
-    roving_scheduler::adopt::ask_for_ids(thread::real_id);
     ADOPTED.store(true, Ordering::Release);
     Ok(())
 }

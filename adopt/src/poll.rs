@@ -105,14 +105,10 @@ impl Awaited {
         for (n, direction) in self.directions() {
             self.seen[n] = Some(self.watch.glance(direction));
         }
-        match self.watch.arm(self.fd) {
-            Ok(true) => {
-                self.slot.note_armed();
-                true
-            }
-            Ok(false) => true,
+        match self.slot.arm(self.fd, self.watch) {
+            Ok(_) => true,
             // The function itself tells that it is closed.
-            Err(error) => error.raw_os_error() == Some(libc::EBADF),
+            Err(error) => error == libc::EBADF,
         }
     }
 
@@ -299,11 +295,7 @@ impl Sets {
     }
 
     fn asks_for(&self, set: usize, fd: usize) -> bool {
-        let is_little = cfg!(target_endian = "little");
-        assert!(
-            is_little,
-            "sets are words, of which the lowest byte is the first"
-        );
+        // Sets are words, of which the lowest byte is the first on all systems that this is for.
         self.asked[set * self.size + fd / 8] & (1 << (fd % 8)) != 0
     }
 

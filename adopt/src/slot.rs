@@ -18,7 +18,7 @@
 use std::ffi::c_int;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 use libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, S_IFSOCK};
 use roving_io::adopt::Watch;
@@ -36,9 +36,19 @@ static EPOCH: AtomicU64 = AtomicU64::new(1);
 /// With whose driver all numbers are registered.
 static RUNTIME: OnceLock<Handle> = OnceLock::new();
 
+/// Whose descriptors these are. A child of `vfork` has its own, and the memory of its parent.
+static PROCESS: AtomicI32 = AtomicI32::new(0);
+
 /// From now on there is somebody to wait with.
 pub(crate) fn wait_with(runtime: Handle) {
     let _ = RUNTIME.set(runtime);
+    // SAFETY: it has no preconditions.
+    PROCESS.store(unsafe { libc::getpid() }, Ordering::Relaxed);
+}
+
+fn is_ours() -> bool {
+    // SAFETY: it has no preconditions.
+    unsafe { libc::getpid() == PROCESS.load(Ordering::Relaxed) }
 }
 
 /// Notes that the mode or a timeout of some descriptor may have changed.
@@ -213,13 +223,24 @@ impl Slot {
         told
     }
 
-    /// Notes that the descriptor was not armed, and is now. Where it has been before in this generation, it has been replaced unseen,
-    /// and what was known is forgotten.
-    pub(crate) fn note_armed(&self) {
+    /// Sees to it that the edges of the descriptor reach its watch. Whether they have not before: then there is one at once if it is
+    /// ready.
+    ///
+    /// # Errors
+    ///
+    /// Those of `epoll_ctl`: `EBADF` if it is closed, others if it cannot be waited for. `EEXIST` if its edges go to a socket of the runtime's
+    /// own.
+    pub(crate) fn arm(&self, fd: c_int, watch: &Watch) -> Result<bool, c_int> {
         let now = self.generation().0 + 1;
-        if self.armed.swap(now, Ordering::AcqRel) == now {
-            self.forget();
+        let was_armed = self.armed.swap(now, Ordering::AcqRel) == now;
+        let is_new = watch.arm(fd).map_err(|error| number_of(&error))?;
+        match (was_armed, is_new) {
+            // It has been replaced unseen.
+            (true, true) => self.forget(),
+            (false, false) => return Err(libc::EEXIST),
+            _ => {}
         }
+        Ok(is_new)
     }
 
     /// Forgets what was known, since the descriptor has been replaced unseen.
@@ -255,6 +276,14 @@ impl Slot {
         Ok(unsafe { &*watch })
     }
 
+    /// Whether it matters that the descriptor is closed or replaced.
+    fn is_to_be_told(&self) -> bool {
+        match self.watch() {
+            Some(_) => is_ours(),
+            None => self.nature.load(Ordering::Relaxed) != 0,
+        }
+    }
+
     /// Begins a new generation, since the descriptor is about to be closed or replaced. Who waits finds out.
     fn begin_generation(&self, fd: c_int) {
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -269,7 +298,7 @@ impl Slot {
 /// Who waits is told before, so that it does not take what comes next for its own; and again afterwards, since it may have
 /// begun to wait in between.
 pub(crate) fn replacing<T>(fd: c_int, replace: impl FnOnce() -> T) -> T {
-    let slot = Slot::seen(fd).filter(|_| crate::is_adopted());
+    let slot = Slot::seen(fd).filter(|slot| crate::is_adopted() && slot.is_to_be_told());
     let Some(slot) = slot else {
         return replace();
     };
@@ -310,10 +339,9 @@ pub(crate) fn number_of(error: &std::io::Error) -> c_int {
 
 /// The same for all from the first number to the last.
 pub(crate) fn replacing_all<T>(first: u32, last: u32, replace: impl FnOnce() -> T) -> T {
-    if !crate::is_adopted() {
+    if !crate::is_adopted() || !is_ours() {
         return replace();
     }
-    // What was never waited for need not be told, but has a nature.
     let for_all = |f: &dyn Fn(&'static Slot, c_int)| {
         let beyond = (CHUNK * CHUNKS) as u32;
         let mut number = first;

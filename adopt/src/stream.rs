@@ -513,11 +513,6 @@ unsafe fn write_to(fd: c_int, buffers: &[iovec], write: impl Fn() -> isize) -> i
         if result >= 0 || !is_refused(errno::get()) {
             return result;
         }
-        if errno::get() == libc::EOPNOTSUPP {
-            waiting
-                .slot
-                .set_nature(waiting.generation(), Nature::Polled);
-        }
     }
     // As much as is written at once without waiting for a reader.
     let most = match nature {

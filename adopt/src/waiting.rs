@@ -194,13 +194,11 @@ impl Waiting {
         };
         // If nobody looked before the try: now, and something may have come in between.
         let seen = self.seen.unwrap_or_else(|| watch.glance(self.direction));
-        match watch.arm(self.fd) {
-            Ok(true) => self.slot.note_armed(),
+        match self.slot.arm(self.fd, watch) {
+            Ok(true) => {}
             Ok(false) if self.seen.is_none() => return Next::Try,
             Ok(false) => {}
-            Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
-                return Next::Fail(libc::EBADF);
-            }
+            Err(libc::EBADF) => return Next::Fail(libc::EBADF),
             // It cannot be waited for, or there is no room for another one to wait for.
             Err(_) => return Next::Call,
         }
