@@ -10,14 +10,25 @@ use common::{as_ever, beside, compile, does_the_same, not_tested, os_threads};
 /// More than there are workers and spares, of 200.
 const MANY: usize = 100;
 
-#[test]
-fn threads_that_sleep() {
-    let Some(sleepers) = compile("sleepers.c", &[]) else {
-        return;
-    };
-    for (workers, says) in does_the_same(sleepers.path(), &[]) {
+#[track_caller]
+fn does_the_same_on_few(program: impl AsRef<OsStr>, arguments: &[&OsStr]) {
+    for (workers, says) in does_the_same(program, arguments) {
         let os_threads = os_threads(&says);
         assert!(os_threads < MANY, "{os_threads} with {workers} workers");
+    }
+}
+
+#[test]
+fn threads_that_sleep() {
+    if let Some(sleepers) = compile("sleepers.c", &[]) {
+        does_the_same_on_few(sleepers.path(), &[]);
+    }
+}
+
+#[test]
+fn threads_that_take_turns() {
+    if let Some(turns) = compile("turns.c", &[]) {
+        does_the_same_on_few(turns.path(), &[]);
     }
 }
 
@@ -96,9 +107,7 @@ fn python() {
     if !python.exists() {
         return not_tested("there is no /usr/bin/python3");
     }
-    for (_, says) in does_the_same(python, &[beside("queues.py").as_os_str()]) {
-        os_threads(&says);
-    }
+    does_the_same_on_few(python, &[beside("queues.py").as_os_str()]);
 }
 
 #[test]
