@@ -33,6 +33,13 @@ fn threads_that_take_turns() {
 }
 
 #[test]
+fn threads_that_go_deep() {
+    if let Some(deep) = compile("deep.c", &[]) {
+        does_the_same(deep.path(), &[]);
+    }
+}
+
+#[test]
 fn what_becomes_of_processes() {
     let Some(processes) = compile("processes.c", &[]) else {
         return;

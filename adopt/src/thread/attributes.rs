@@ -55,16 +55,19 @@ impl Wanted {
         } else {
             attributes
         };
-        let (mut stack, mut stack_size) = (ptr::null_mut(), 0);
+        let (mut stack, mut bytes) = (ptr::null_mut(), 0);
+        // The C library's default, where none is given.
+        let mut stack_size = 0;
         let (mut how, mut detached) = (0, 0);
         // SAFETY: they are initialised, and there is room for the answers.
         let failed = unsafe {
-            pthread_attr_getstack(attributes, &raw mut stack, &raw mut stack_size)
+            pthread_attr_getstack(attributes, &raw mut stack, &raw mut bytes)
+                | libc::pthread_attr_getstacksize(attributes, &raw mut stack_size)
                 | pthread_attr_getinheritsched(attributes, &raw mut how)
                 | pthread_attr_getdetachstate(attributes, &raw mut detached)
         };
         // Where no stack is given, it ends at zero.
-        let has_stack = stack.addr().wrapping_add(stack_size) != 0;
+        let has_stack = stack.addr().wrapping_add(bytes) != 0;
         // SAFETY: they are initialised.
         let has_more = unsafe { has_affinity(attributes) || has_mask(attributes) };
         if are_default {
