@@ -6,28 +6,24 @@
     reason = "all of these are calls of the C library with objects that it has made, which live as long as they are used"
 )]
 
+mod common;
+
 use std::cell::UnsafeCell;
-use std::env;
 use std::ffi::{c_int, c_uint, c_void};
 use std::fs;
 use std::mem::{self, MaybeUninit};
-use std::process::Command;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::in_programs;
 use libc::*;
 use roving_scheduler::adopt::Inside;
 
 /// More than there are workers, spares and threads of the test harness.
 const MANY: usize = 300;
-
-/// Says to a child that it is one.
-const INNER: &str = "ROVING_TEST_INNER";
-/// And that it is not to be adopted.
-const PLAIN: &str = "ROVING_TEST_PLAIN";
 
 unsafe extern "C" {
     fn pthread_mutex_clocklock(
@@ -78,18 +74,14 @@ fn os_threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-fn is_plain() -> bool {
-    env::var_os(PLAIN).is_some()
-}
-
 fn adopt() {
-    if !is_plain() {
-        roving_adopt::adopt().unwrap();
-    }
+    roving_adopt::adopt().unwrap();
 }
 
-/// Calls `body` on an OS thread: one with a scheduling class of its own is one.
-fn on_os_thread<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
+/// Calls `body` on an OS thread: one with a scheduling class of its own is one. Gives how to join it.
+fn on_os_thread<T: Send + 'static>(
+    body: impl FnOnce() -> T + Send + 'static,
+) -> impl FnOnce() -> T {
     unsafe extern "C" {
         fn pthread_attr_setinheritsched(attr: *mut pthread_attr_t, how: c_int) -> c_int;
     }
@@ -106,17 +98,20 @@ fn on_os_thread<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) ->
         body: Some(Box::new(body)),
         result: None,
     };
-    let mut result = ptr::null_mut();
-    unsafe {
+    let id = unsafe {
         let mut attributes = MaybeUninit::uninit();
         pthread_attr_init(attributes.as_mut_ptr());
         pthread_attr_setinheritsched(attributes.as_mut_ptr(), PTHREAD_EXPLICIT_SCHED);
         let mut id = MaybeUninit::uninit();
-        let task = Box::into_raw(Box::new(task));
-        let created = pthread_create(id.as_mut_ptr(), attributes.as_ptr(), run::<T>, task.cast());
+        let task = Box::into_raw(Box::new(task)).cast();
+        let created = pthread_create(id.as_mut_ptr(), attributes.as_ptr(), run::<T>, task);
         assert_eq!(created, 0);
-        assert_eq!(pthread_join(id.assume_init(), &raw mut result), 0);
-        Box::from_raw(result.cast::<Task<T>>()).result.unwrap()
+        id.assume_init()
+    };
+    move || unsafe {
+        let mut task = ptr::null_mut();
+        assert_eq!(pthread_join(id, &raw mut task), 0);
+        Box::from_raw(task.cast::<Task<T>>()).result.unwrap()
     }
 }
 
@@ -574,13 +569,17 @@ const CASES: &[Case] = &[
 
 #[test]
 fn results_are_those_of_the_c_library() {
-    adopt();
-    for &(name, case, expected) in CASES {
-        assert_eq!(case(), expected, "{name}, here");
-        assert_eq!(on_os_thread(case), expected, "{name}, on an OS thread");
-        let green = thread::spawn(case).join().unwrap();
-        assert_eq!(green, expected, "{name}, on a green thread");
-    }
+    in_programs("results_are_those_of_the_c_library", || {
+        for &(name, case, expected) in CASES {
+            assert_eq!(case(), expected, "{name}, not adopted");
+        }
+        adopt();
+        for &(name, case, expected) in CASES {
+            assert_eq!(case(), expected, "{name}, on an OS thread");
+            let green = thread::spawn(case).join().unwrap();
+            assert_eq!(green, expected, "{name}, on a green thread");
+        }
+    });
 }
 
 /// What takes and releases a lock.
@@ -609,77 +608,80 @@ fn excludes<T: Send + 'static>(name: &str, object: &Object<T>, (locks, unlocks):
     };
     let on_os = {
         let counts = counts.clone();
-        thread::spawn(move || on_os_thread(counts))
+        on_os_thread(counts)
     };
     let threads: Vec<_> = (0..GREEN).map(|_| thread::spawn(counts.clone())).collect();
     counts();
     threads
         .into_iter()
-        .chain([on_os])
         .for_each(|thread| thread.join().unwrap());
+    on_os();
     assert_eq!(count.load(Ordering::Relaxed), (GREEN + 2) * EACH, "{name}");
 }
 
 #[test]
 fn locks_exclude_threads_of_both_kinds() {
-    adopt();
-    let mutex_locks: Locking<pthread_mutex_t> = (
-        |mutex| unsafe { pthread_mutex_lock(mutex) },
-        |mutex| unsafe { pthread_mutex_unlock(mutex) },
-    );
-    let shared =
-        |attributes| unsafe { pthread_mutexattr_setpshared(attributes, PTHREAD_PROCESS_SHARED) };
-    let robust =
-        |attributes| unsafe { pthread_mutexattr_setrobust(attributes, PTHREAD_MUTEX_ROBUST) };
-    let inherits =
-        |attributes| unsafe { pthread_mutexattr_setprotocol(attributes, PTHREAD_PRIO_INHERIT) };
-    for (name, mutex) in [
-        ("plain", Object::zeroed()),
-        ("recursive", mutex_of_type(PTHREAD_MUTEX_RECURSIVE)),
-        (
-            "that checks errors",
-            mutex_of_type(PTHREAD_MUTEX_ERRORCHECK),
-        ),
-        ("adaptive", mutex_of_type(PTHREAD_MUTEX_ADAPTIVE_NP)),
-        ("shared", mutex(shared)),
-        ("robust", mutex(robust)),
-        ("that inherits priority", mutex(inherits)),
-    ] {
-        excludes(name, &mutex, mutex_locks);
-    }
-    let until_late: Locking<pthread_mutex_t> = (
-        |mutex| unsafe { pthread_mutex_timedlock(mutex, &at(CLOCK_REALTIME, 60_000)) },
-        |mutex| unsafe { pthread_mutex_unlock(mutex) },
-    );
-    excludes("plain, with a limit", &Object::zeroed(), until_late);
-    let c11: Locking<pthread_mutex_t> = (
-        |mutex| unsafe { mtx_lock(mutex) },
-        |mutex| unsafe { mtx_unlock(mutex) },
-    );
-    excludes(
-        "of C11",
-        &Object::new(|mutex| unsafe { mtx_init(mutex, 0) }),
-        c11,
-    );
-    let writes: Locking<pthread_rwlock_t> = (
-        |lock| unsafe { pthread_rwlock_wrlock(lock) },
-        |lock| unsafe { pthread_rwlock_unlock(lock) },
-    );
-    excludes("that is written", &Object::zeroed(), writes);
-    let binary: Locking<sem_t> = (
-        |semaphore| unsafe { sem_wait(semaphore) },
-        |semaphore| unsafe { sem_post(semaphore) },
-    );
-    excludes("a semaphore", &semaphore(1), binary);
-    let spins: Locking<pthread_spinlock_t> = (
-        |lock| unsafe { pthread_spin_lock(lock) },
-        |lock| unsafe { pthread_spin_unlock(lock) },
-    );
-    excludes(
-        "that spins",
-        &Object::new(|lock| unsafe { pthread_spin_init(lock, 0) }),
-        spins,
-    );
+    in_programs("locks_exclude_threads_of_both_kinds", || {
+        adopt();
+        let mutex_locks: Locking<pthread_mutex_t> = (
+            |mutex| unsafe { pthread_mutex_lock(mutex) },
+            |mutex| unsafe { pthread_mutex_unlock(mutex) },
+        );
+        let shared = |attributes| unsafe {
+            pthread_mutexattr_setpshared(attributes, PTHREAD_PROCESS_SHARED)
+        };
+        let robust =
+            |attributes| unsafe { pthread_mutexattr_setrobust(attributes, PTHREAD_MUTEX_ROBUST) };
+        let inherits =
+            |attributes| unsafe { pthread_mutexattr_setprotocol(attributes, PTHREAD_PRIO_INHERIT) };
+        for (name, mutex) in [
+            ("plain", Object::zeroed()),
+            ("recursive", mutex_of_type(PTHREAD_MUTEX_RECURSIVE)),
+            (
+                "that checks errors",
+                mutex_of_type(PTHREAD_MUTEX_ERRORCHECK),
+            ),
+            ("adaptive", mutex_of_type(PTHREAD_MUTEX_ADAPTIVE_NP)),
+            ("shared", mutex(shared)),
+            ("robust", mutex(robust)),
+            ("that inherits priority", mutex(inherits)),
+        ] {
+            excludes(name, &mutex, mutex_locks);
+        }
+        let until_late: Locking<pthread_mutex_t> = (
+            |mutex| unsafe { pthread_mutex_timedlock(mutex, &at(CLOCK_REALTIME, 60_000)) },
+            |mutex| unsafe { pthread_mutex_unlock(mutex) },
+        );
+        excludes("plain, with a limit", &Object::zeroed(), until_late);
+        let c11: Locking<pthread_mutex_t> = (
+            |mutex| unsafe { mtx_lock(mutex) },
+            |mutex| unsafe { mtx_unlock(mutex) },
+        );
+        excludes(
+            "of C11",
+            &Object::new(|mutex| unsafe { mtx_init(mutex, 0) }),
+            c11,
+        );
+        let writes: Locking<pthread_rwlock_t> = (
+            |lock| unsafe { pthread_rwlock_wrlock(lock) },
+            |lock| unsafe { pthread_rwlock_unlock(lock) },
+        );
+        excludes("that is written", &Object::zeroed(), writes);
+        let binary: Locking<sem_t> = (
+            |semaphore| unsafe { sem_wait(semaphore) },
+            |semaphore| unsafe { sem_post(semaphore) },
+        );
+        excludes("a semaphore", &semaphore(1), binary);
+        let spins: Locking<pthread_spinlock_t> = (
+            |lock| unsafe { pthread_spin_lock(lock) },
+            |lock| unsafe { pthread_spin_unlock(lock) },
+        );
+        excludes(
+            "that spins",
+            &Object::new(|lock| unsafe { pthread_spin_init(lock, 0) }),
+            spins,
+        );
+    });
 }
 
 /// Starts many threads that wait, sees that they take no OS threads, lets them go on, and joins them.
@@ -707,323 +709,323 @@ fn many_wait(waits: impl Fn() + Clone + Send + 'static, lets_go: impl FnOnce()) 
 
 #[test]
 fn threads_that_wait_take_no_os_threads() {
-    adopt();
-    unsafe {
-        let mutex = Object::<pthread_mutex_t>::zeroed();
-        pthread_mutex_lock(mutex.get());
-        let object = mutex.clone();
-        let locks = move || {
-            assert_eq!(pthread_mutex_lock(object.get()), 0);
-            assert_eq!(pthread_mutex_unlock(object.get()), 0);
-        };
-        many_wait(locks, || _ = pthread_mutex_unlock(mutex.get()));
-
-        let lock = Object::<pthread_rwlock_t>::zeroed();
-        pthread_rwlock_wrlock(lock.get());
-        let object = lock.clone();
-        let number = AtomicUsize::new(0);
-        let number = Arc::new(number);
-        let locks = move || {
-            let writes = number.fetch_add(1, Ordering::Relaxed).is_multiple_of(3);
-            let take = if writes {
-                pthread_rwlock_wrlock
-            } else {
-                pthread_rwlock_rdlock
+    in_programs("threads_that_wait_take_no_os_threads", || {
+        adopt();
+        unsafe {
+            let mutex = Object::<pthread_mutex_t>::zeroed();
+            pthread_mutex_lock(mutex.get());
+            let object = mutex.clone();
+            let locks = move || {
+                assert_eq!(pthread_mutex_lock(object.get()), 0);
+                assert_eq!(pthread_mutex_unlock(object.get()), 0);
             };
-            assert_eq!(take(object.get()), 0);
-            assert_eq!(pthread_rwlock_unlock(object.get()), 0);
-        };
-        many_wait(locks, || _ = pthread_rwlock_unlock(lock.get()));
+            many_wait(locks, || _ = pthread_mutex_unlock(mutex.get()));
 
-        let semaphore = semaphore(0);
-        let object = semaphore.clone();
-        let waits = move || assert_eq!(sem_wait(object.get()), 0);
-        many_wait(waits, || {
-            (0..MANY).for_each(|_| assert_eq!(sem_post(semaphore.get()), 0));
-        });
+            let lock = Object::<pthread_rwlock_t>::zeroed();
+            pthread_rwlock_wrlock(lock.get());
+            let object = lock.clone();
+            let number = AtomicUsize::new(0);
+            let number = Arc::new(number);
+            let locks = move || {
+                let writes = number.fetch_add(1, Ordering::Relaxed).is_multiple_of(3);
+                let take = if writes {
+                    pthread_rwlock_wrlock
+                } else {
+                    pthread_rwlock_rdlock
+                };
+                assert_eq!(take(object.get()), 0);
+                assert_eq!(pthread_rwlock_unlock(object.get()), 0);
+            };
+            many_wait(locks, || _ = pthread_rwlock_unlock(lock.get()));
 
-        let barrier =
-            Object::new(|barrier| pthread_barrier_init(barrier, ptr::null(), MANY as c_uint + 1));
-        let object = barrier.clone();
-        let leaders = Arc::new(AtomicUsize::new(0));
-        let counted = leaders.clone();
-        let arrives = move || {
-            for _ in 0..3 {
-                match pthread_barrier_wait(object.get()) {
-                    PTHREAD_BARRIER_SERIAL_THREAD => _ = counted.fetch_add(1, Ordering::Relaxed),
-                    result => assert_eq!(result, 0),
+            let semaphore = semaphore(0);
+            let object = semaphore.clone();
+            let waits = move || assert_eq!(sem_wait(object.get()), 0);
+            many_wait(waits, || {
+                (0..MANY).for_each(|_| assert_eq!(sem_post(semaphore.get()), 0));
+            });
+
+            let barrier = Object::new(|barrier| {
+                pthread_barrier_init(barrier, ptr::null(), MANY as c_uint + 1)
+            });
+            let object = barrier.clone();
+            let leaders = Arc::new(AtomicUsize::new(0));
+            let counted = leaders.clone();
+            let arrives = move || {
+                for _ in 0..3 {
+                    match pthread_barrier_wait(object.get()) {
+                        PTHREAD_BARRIER_SERIAL_THREAD => {
+                            _ = counted.fetch_add(1, Ordering::Relaxed)
+                        }
+                        result => assert_eq!(result, 0),
+                    }
                 }
-            }
-        };
-        let arrives_here = arrives.clone();
-        many_wait(arrives, arrives_here);
-        assert_eq!(leaders.load(Ordering::Relaxed), 3);
+            };
+            let arrives_here = arrives.clone();
+            many_wait(arrives, arrives_here);
+            assert_eq!(leaders.load(Ordering::Relaxed), 3);
 
-        type Pair = (Object<pthread_mutex_t>, Object<pthread_cond_t>);
-        let pair: Pair = (Object::zeroed(), Object::zeroed());
-        let is_set = Arc::new(AtomicBool::new(false));
-        let (objects, set) = ((pair.0.clone(), pair.1.clone()), is_set.clone());
-        let waits = move || {
-            pthread_mutex_lock(objects.0.get());
-            while !set.load(Ordering::Relaxed) {
-                pthread_cond_wait(objects.1.get(), objects.0.get());
-            }
-            pthread_mutex_unlock(objects.0.get());
-        };
-        many_wait(waits, || {
-            pthread_mutex_lock(pair.0.get());
-            is_set.store(true, Ordering::Relaxed);
-            pthread_cond_broadcast(pair.1.get());
-            pthread_mutex_unlock(pair.0.get());
-        });
-    }
+            type Pair = (Object<pthread_mutex_t>, Object<pthread_cond_t>);
+            let pair: Pair = (Object::zeroed(), Object::zeroed());
+            let is_set = Arc::new(AtomicBool::new(false));
+            let (objects, set) = ((pair.0.clone(), pair.1.clone()), is_set.clone());
+            let waits = move || {
+                pthread_mutex_lock(objects.0.get());
+                while !set.load(Ordering::Relaxed) {
+                    pthread_cond_wait(objects.1.get(), objects.0.get());
+                }
+                pthread_mutex_unlock(objects.0.get());
+            };
+            many_wait(waits, || {
+                pthread_mutex_lock(pair.0.get());
+                is_set.store(true, Ordering::Relaxed);
+                pthread_cond_broadcast(pair.1.get());
+                pthread_mutex_unlock(pair.0.get());
+            });
+        }
+    });
 }
 
 #[test]
 fn what_is_done_once_is_done_once() {
-    static ONCE: AtomicU32 = AtomicU32::new(0);
-    static FLAG: AtomicU32 = AtomicU32::new(0);
-    static DONE: AtomicUsize = AtomicUsize::new(0);
-    extern "C-unwind" fn body() {
-        thread::sleep(Duration::from_millis(20));
-        DONE.fetch_add(1, Ordering::SeqCst);
-    }
-    adopt();
-    let once = || unsafe { assert_eq!(pthread_once(ONCE.as_ptr().cast(), body), 0) };
-    let flag = || unsafe { call_once(FLAG.as_ptr().cast(), body) };
-    let both = move || {
-        once();
-        assert!(DONE.load(Ordering::SeqCst) >= 1);
-        flag();
-        assert_eq!(DONE.load(Ordering::SeqCst), 2);
-    };
-    let threads: Vec<_> = (0..MANY)
-        .map(|n| thread::spawn(move || if n == 50 { on_os_thread(both) } else { both() }))
-        .collect();
-    both();
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    in_programs("what_is_done_once_is_done_once", || {
+        static ONCE: AtomicU32 = AtomicU32::new(0);
+        static FLAG: AtomicU32 = AtomicU32::new(0);
+        static DONE: AtomicUsize = AtomicUsize::new(0);
+        extern "C-unwind" fn body() {
+            thread::sleep(Duration::from_millis(20));
+            DONE.fetch_add(1, Ordering::SeqCst);
+        }
+        adopt();
+        let once = || unsafe { assert_eq!(pthread_once(ONCE.as_ptr().cast(), body), 0) };
+        let flag = || unsafe { call_once(FLAG.as_ptr().cast(), body) };
+        let both = move || {
+            once();
+            assert!(DONE.load(Ordering::SeqCst) >= 1);
+            flag();
+            assert_eq!(DONE.load(Ordering::SeqCst), 2);
+        };
+        let threads: Vec<_> = (0..MANY).map(|_| thread::spawn(both)).collect();
+        let on_os = on_os_thread(both);
+        both();
+        on_os();
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+    });
 }
 
 #[test]
 fn what_unwinds_is_done_by_another() {
-    static ONCE: AtomicU32 = AtomicU32::new(0);
-    static CALLED: AtomicUsize = AtomicUsize::new(0);
-    extern "C-unwind" fn body() {
-        thread::sleep(Duration::from_millis(1));
-        if CALLED.fetch_add(1, Ordering::SeqCst) < 3 {
-            std::panic::resume_unwind(Box::new(()));
+    in_programs("what_unwinds_is_done_by_another", || {
+        static ONCE: AtomicU32 = AtomicU32::new(0);
+        static CALLED: AtomicUsize = AtomicUsize::new(0);
+        extern "C-unwind" fn body() {
+            thread::sleep(Duration::from_millis(1));
+            if CALLED.fetch_add(1, Ordering::SeqCst) < 3 {
+                std::panic::resume_unwind(Box::new(()));
+            }
         }
-    }
-    adopt();
-    let once = || unsafe { pthread_once(ONCE.as_ptr().cast(), body) };
-    let threads: Vec<_> = (0..10).map(|_| thread::spawn(once)).collect();
-    let results = threads.into_iter().map(thread::JoinHandle::join);
-    assert_eq!(results.filter(Result::is_err).count(), 3);
-    assert_eq!(CALLED.load(Ordering::SeqCst), 4);
+        adopt();
+        let once = || unsafe { pthread_once(ONCE.as_ptr().cast(), body) };
+        let threads: Vec<_> = (0..10).map(|_| thread::spawn(once)).collect();
+        let results = threads.into_iter().map(thread::JoinHandle::join);
+        assert_eq!(results.filter(Result::is_err).count(), 3);
+        assert_eq!(CALLED.load(Ordering::SeqCst), 4);
+    });
 }
 
 #[test]
 fn a_condition_variable_wakes_threads_of_both_kinds() {
-    adopt();
-    for c11 in [false, true] {
-        let (mutex, condition) = (
-            Object::<pthread_mutex_t>::zeroed(),
-            Object::<pthread_cond_t>::zeroed(),
-        );
-        let turn = Arc::new(AtomicUsize::new(0));
-        let takes_turns = move |mine: usize| {
-            let (m, c) = (mutex.get(), condition.get());
-            for _ in 0..300 {
-                unsafe {
-                    pthread_mutex_lock(m);
-                    while turn.load(Ordering::Relaxed) % 3 != mine {
-                        if c11 {
-                            assert_eq!(cnd_wait(c, m), 0);
-                        } else {
-                            assert_eq!(pthread_cond_wait(c, m), 0);
+    in_programs("a_condition_variable_wakes_threads_of_both_kinds", || {
+        adopt();
+        for c11 in [false, true] {
+            let (mutex, condition) = (
+                Object::<pthread_mutex_t>::zeroed(),
+                Object::<pthread_cond_t>::zeroed(),
+            );
+            let turn = Arc::new(AtomicUsize::new(0));
+            let takes_turns = move |mine: usize| {
+                let (m, c) = (mutex.get(), condition.get());
+                for _ in 0..300 {
+                    unsafe {
+                        pthread_mutex_lock(m);
+                        while turn.load(Ordering::Relaxed) % 3 != mine {
+                            if c11 {
+                                assert_eq!(cnd_wait(c, m), 0);
+                            } else {
+                                assert_eq!(pthread_cond_wait(c, m), 0);
+                            }
                         }
+                        turn.fetch_add(1, Ordering::Relaxed);
+                        pthread_cond_broadcast(c);
+                        pthread_mutex_unlock(m);
                     }
-                    turn.fetch_add(1, Ordering::Relaxed);
-                    pthread_cond_broadcast(c);
-                    pthread_mutex_unlock(m);
                 }
-            }
-        };
-        let takes = takes_turns.clone();
-        let green = thread::spawn(move || takes(1));
-        let takes = takes_turns.clone();
-        let on_os = thread::spawn(|| on_os_thread(move || takes(2)));
-        takes_turns(0);
-        green.join().unwrap();
-        on_os.join().unwrap();
-    }
+            };
+            let takes = takes_turns.clone();
+            let green = thread::spawn(move || takes(1));
+            let takes = takes_turns.clone();
+            let on_os = on_os_thread(move || takes(2));
+            takes_turns(0);
+            green.join().unwrap();
+            on_os();
+        }
+    });
 }
 
 #[test]
 fn a_signal_wakes_who_has_not_given_up() {
-    adopt();
-    let (mutex, condition) = (
-        Object::<pthread_mutex_t>::zeroed(),
-        Object::<pthread_cond_t>::zeroed(),
-    );
-    let tokens = Arc::new(AtomicUsize::new(0));
-    let taken = Arc::new(AtomicUsize::new(0));
-    let takes = {
-        let (mutex, condition) = (mutex.clone(), condition.clone());
-        let (tokens, taken) = (tokens.clone(), taken.clone());
-        move |impatient: bool| unsafe {
-            pthread_mutex_lock(mutex.get());
-            let mut result = 0;
-            while tokens.load(Ordering::Relaxed) == 0 && result == 0 {
-                result = if impatient {
-                    let soon = at(CLOCK_REALTIME, 1);
-                    pthread_cond_timedwait(condition.get(), mutex.get(), &soon)
-                } else {
-                    pthread_cond_wait(condition.get(), mutex.get())
-                };
+    in_programs("a_signal_wakes_who_has_not_given_up", || {
+        adopt();
+        let (mutex, condition) = (
+            Object::<pthread_mutex_t>::zeroed(),
+            Object::<pthread_cond_t>::zeroed(),
+        );
+        let tokens = Arc::new(AtomicUsize::new(0));
+        let taken = Arc::new(AtomicUsize::new(0));
+        let takes = {
+            let (mutex, condition) = (mutex.clone(), condition.clone());
+            let (tokens, taken) = (tokens.clone(), taken.clone());
+            move |impatient: bool| unsafe {
+                pthread_mutex_lock(mutex.get());
+                let mut result = 0;
+                while tokens.load(Ordering::Relaxed) == 0 && result == 0 {
+                    result = if impatient {
+                        let soon = at(CLOCK_REALTIME, 1);
+                        pthread_cond_timedwait(condition.get(), mutex.get(), &soon)
+                    } else {
+                        pthread_cond_wait(condition.get(), mutex.get())
+                    };
+                }
+                if tokens.load(Ordering::Relaxed) > 0 {
+                    tokens.fetch_sub(1, Ordering::Relaxed);
+                    taken.fetch_add(1, Ordering::Relaxed);
+                }
+                pthread_mutex_unlock(mutex.get());
             }
-            if tokens.load(Ordering::Relaxed) > 0 {
-                tokens.fetch_sub(1, Ordering::Relaxed);
-                taken.fetch_add(1, Ordering::Relaxed);
+        };
+        let threads: Vec<_> = (0..100)
+            .map(|n| {
+                let takes = takes.clone();
+                thread::spawn(move || takes(n % 2 == 0))
+            })
+            .collect();
+        // As many as are patient at least.
+        for _ in 0..100 {
+            unsafe {
+                pthread_mutex_lock(mutex.get());
+                tokens.fetch_add(1, Ordering::Relaxed);
+                pthread_mutex_unlock(mutex.get());
+                pthread_cond_signal(condition.get());
             }
-            pthread_mutex_unlock(mutex.get());
+            thread::yield_now();
         }
-    };
-    let threads: Vec<_> = (0..100)
-        .map(|n| {
-            let takes = takes.clone();
-            thread::spawn(move || takes(n % 2 == 0))
-        })
-        .collect();
-    // As many as are patient at least.
-    for _ in 0..100 {
-        unsafe {
-            pthread_mutex_lock(mutex.get());
-            tokens.fetch_add(1, Ordering::Relaxed);
-            pthread_mutex_unlock(mutex.get());
-            pthread_cond_signal(condition.get());
-        }
-        thread::yield_now();
-    }
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
-    assert!(taken.load(Ordering::Relaxed) >= 50);
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+        assert!(taken.load(Ordering::Relaxed) >= 50);
+    });
 }
 
 #[test]
 fn a_lock_may_be_freed_as_soon_as_it_is_free() {
-    adopt();
-    for _ in 0..300 {
-        let mutex = Object::<pthread_mutex_t>::zeroed();
-        let m = mutex.get().expose_provenance();
-        // Whoever comes last frees it, while the other may still be in `pthread_mutex_unlock`.
-        let owner = Arc::new(AtomicUsize::new(0));
-        let threads: Vec<_> = (0..2)
-            .map(|_| {
-                let (owner, mutex) = (owner.clone(), mutex.clone());
-                thread::spawn(move || unsafe {
-                    let m = ptr::with_exposed_provenance_mut::<pthread_mutex_t>(m);
-                    pthread_mutex_lock(m);
-                    owner.fetch_add(1, Ordering::Relaxed);
-                    pthread_mutex_unlock(m);
-                    drop(mutex);
+    in_programs("a_lock_may_be_freed_as_soon_as_it_is_free", || {
+        adopt();
+        for _ in 0..300 {
+            let mutex = Object::<pthread_mutex_t>::zeroed();
+            let m = mutex.get().expose_provenance();
+            // Whoever comes last frees it, while the other may still be in `pthread_mutex_unlock`.
+            let owner = Arc::new(AtomicUsize::new(0));
+            let threads: Vec<_> = (0..2)
+                .map(|_| {
+                    let (owner, mutex) = (owner.clone(), mutex.clone());
+                    thread::spawn(move || unsafe {
+                        let m = ptr::with_exposed_provenance_mut::<pthread_mutex_t>(m);
+                        pthread_mutex_lock(m);
+                        owner.fetch_add(1, Ordering::Relaxed);
+                        pthread_mutex_unlock(m);
+                        drop(mutex);
+                    })
                 })
-            })
-            .collect();
-        drop(mutex);
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
-    }
+                .collect();
+            drop(mutex);
+            threads
+                .into_iter()
+                .for_each(|thread| thread.join().unwrap());
+        }
+    });
 }
 
 #[test]
 fn the_handler_of_a_signal_may_post() {
-    static POSTED: AtomicUsize = AtomicUsize::new(0);
-    extern "C" fn posts(_: c_int) {
-        let semaphore = POSTED.load(Ordering::SeqCst);
-        unsafe { sem_post(ptr::with_exposed_provenance_mut(semaphore)) };
-    }
-    adopt();
-    let semaphore = semaphore(0);
-    POSTED.store(semaphore.get().expose_provenance(), Ordering::SeqCst);
-    unsafe { signal(SIGUSR1, posts as *const () as usize) };
-    let waits: Vec<_> = (0..10)
-        .map(|_| {
-            let semaphore = semaphore.clone();
-            thread::spawn(move || assert_eq!(unsafe { sem_wait(semaphore.get()) }, 0))
-        })
-        .collect();
-    for _ in 0..10 {
-        thread::sleep(Duration::from_millis(1));
-        unsafe { raise(SIGUSR1) };
-    }
-    waits.into_iter().for_each(|thread| thread.join().unwrap());
+    in_programs("the_handler_of_a_signal_may_post", || {
+        static POSTED: AtomicUsize = AtomicUsize::new(0);
+        extern "C" fn posts(_: c_int) {
+            let semaphore = POSTED.load(Ordering::SeqCst);
+            unsafe { sem_post(ptr::with_exposed_provenance_mut(semaphore)) };
+        }
+        adopt();
+        let semaphore = semaphore(0);
+        POSTED.store(semaphore.get().expose_provenance(), Ordering::SeqCst);
+        unsafe { signal(SIGUSR1, posts as *const () as usize) };
+        let waits: Vec<_> = (0..10)
+            .map(|_| {
+                let semaphore = semaphore.clone();
+                thread::spawn(move || assert_eq!(unsafe { sem_wait(semaphore.get()) }, 0))
+            })
+            .collect();
+        for _ in 0..10 {
+            thread::sleep(Duration::from_millis(1));
+            unsafe { raise(SIGUSR1) };
+        }
+        waits.into_iter().for_each(|thread| thread.join().unwrap());
+    });
 }
 
 #[test]
 fn who_is_inside_of_the_runtime_wakes_and_waits_too() {
-    adopt();
-    let (mutex, condition, semaphore) = (
-        Object::<pthread_mutex_t>::zeroed(),
-        Object::<pthread_cond_t>::zeroed(),
-        semaphore(0),
-    );
-    let stage = Arc::new(AtomicUsize::new(0));
-    let green = {
-        let (mutex, condition) = (mutex.clone(), condition.clone());
-        let (semaphore, stage) = (semaphore.clone(), stage.clone());
-        move || unsafe {
-            assert_eq!(sem_wait(semaphore.get()), 0);
-            assert_eq!(pthread_mutex_lock(mutex.get()), 0);
-            stage.store(1, Ordering::SeqCst);
-            assert_eq!(pthread_cond_signal(condition.get()), 0);
-            while stage.load(Ordering::SeqCst) == 1 {
+    in_programs("who_is_inside_of_the_runtime_wakes_and_waits_too", || {
+        adopt();
+        let (mutex, condition, semaphore) = (
+            Object::<pthread_mutex_t>::zeroed(),
+            Object::<pthread_cond_t>::zeroed(),
+            semaphore(0),
+        );
+        let stage = Arc::new(AtomicUsize::new(0));
+        let green = {
+            let (mutex, condition) = (mutex.clone(), condition.clone());
+            let (semaphore, stage) = (semaphore.clone(), stage.clone());
+            move || unsafe {
+                assert_eq!(sem_wait(semaphore.get()), 0);
+                assert_eq!(pthread_mutex_lock(mutex.get()), 0);
+                stage.store(1, Ordering::SeqCst);
+                assert_eq!(pthread_cond_signal(condition.get()), 0);
+                while stage.load(Ordering::SeqCst) == 1 {
+                    assert_eq!(pthread_cond_wait(condition.get(), mutex.get()), 0);
+                }
+                assert_eq!(pthread_mutex_unlock(mutex.get()), 0);
+            }
+        };
+        unsafe {
+            pthread_mutex_lock(mutex.get());
+            let green = thread::spawn(green);
+            thread::sleep(Duration::from_millis(5));
+            let inside = Inside::enter();
+            assert_eq!(sem_post(semaphore.get()), 0);
+            while stage.load(Ordering::SeqCst) == 0 {
                 assert_eq!(pthread_cond_wait(condition.get(), mutex.get()), 0);
             }
             assert_eq!(pthread_mutex_unlock(mutex.get()), 0);
+            drop(inside);
+            thread::sleep(Duration::from_millis(5));
+            pthread_mutex_lock(mutex.get());
+            let inside = Inside::enter();
+            stage.store(2, Ordering::SeqCst);
+            assert_eq!(pthread_cond_signal(condition.get()), 0);
+            assert_eq!(pthread_mutex_unlock(mutex.get()), 0);
+            drop(inside);
+            green.join().unwrap();
         }
-    };
-    unsafe {
-        pthread_mutex_lock(mutex.get());
-        let green = thread::spawn(green);
-        thread::sleep(Duration::from_millis(5));
-        let inside = Inside::enter();
-        assert_eq!(sem_post(semaphore.get()), 0);
-        while stage.load(Ordering::SeqCst) == 0 {
-            assert_eq!(pthread_cond_wait(condition.get(), mutex.get()), 0);
-        }
-        assert_eq!(pthread_mutex_unlock(mutex.get()), 0);
-        drop(inside);
-        thread::sleep(Duration::from_millis(5));
-        pthread_mutex_lock(mutex.get());
-        let inside = Inside::enter();
-        stage.store(2, Ordering::SeqCst);
-        assert_eq!(pthread_cond_signal(condition.get()), 0);
-        assert_eq!(pthread_mutex_unlock(mutex.get()), 0);
-        drop(inside);
-        green.join().unwrap();
-    }
-}
-
-/// Runs the tests of this file with few and many workers, and those of results without being adopted.
-#[test]
-fn with_other_numbers_of_workers() {
-    if env::var_os(INNER).is_some() {
-        return;
-    }
-    let inner = || {
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.env(INNER, "1");
-        command
-    };
-    for workers in ["1", "2", "8"] {
-        let status = inner().env("ROVING_WORKERS", workers).status().unwrap();
-        assert!(status.success(), "with {workers} workers");
-    }
-    let status = inner().env(PLAIN, "1").arg("results").status().unwrap();
-    assert!(status.success(), "not adopted");
+    });
 }

@@ -11,8 +11,9 @@ pub use crate::protocol::lock::Inside;
 use crate::run::context;
 use crate::run::own_stack::OwnStack;
 use crate::stack::tls;
-pub use crate::sync::address::{Awaited, is_awaited, wait, wake, wake_midway};
+pub use crate::sync::address::{Awaited, is_awaited, wait, wake as wake_midway};
 use crate::sync::noted;
+pub use crate::sync::noted::wake;
 use crate::thread::{self, JoinHandle};
 use crate::wait::{self, Wait};
 

@@ -26,6 +26,18 @@ fn threads_that_sleep() {
 }
 
 #[test]
+fn threads_that_wait_for_locks() {
+    if let Some(locks) = compile("locks.cpp", &[]) {
+        // No worker that blocks is replaced.
+        let program = locks.path();
+        does_the_same_on_few(
+            "env",
+            &[OsStr::new("ROVING_STUCK_AFTER=1000s"), program.as_os_str()],
+        );
+    }
+}
+
+#[test]
 fn threads_that_take_turns() {
     if let Some(turns) = compile("turns.c", &[]) {
         does_the_same_on_few(turns.path(), &[]);

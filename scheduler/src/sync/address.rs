@@ -10,16 +10,13 @@
 //! - that of the one who waits: then the other one sees the count;
 //! - that of the one who wakes: then the other one sees the word as it was changed, and does not wait.
 //!
-//! To wake takes locks of the runtime and changes queues of its. Who may have been interrupted while he does that, or does it
-//! now, only [notes](noted) whom to wake.
+//! To wake takes locks of the runtime and changes queues of its. It is for callers who are not doing either; others have it
+//! [done for them](super::noted).
 
 use std::time::Instant;
 
-use super::noted;
 use super::parking::{self, End, For, Patience, Place};
-use crate::protocol::lock::Inside;
 use crate::protocol::primitive::{Ordering, fence};
-use crate::run::context;
 use crate::wait::Why;
 
 /// How waiting ended.
@@ -57,24 +54,10 @@ pub fn wait(
     }
 }
 
-/// Wakes as many as that of those who wait at `address` for one of `bits`, the first first, and tells how many. Inside of the
-/// runtime it wakes all of them a little later, and tells of none.
-#[inline]
+/// Wakes as many as that of those who wait at `address` for one of `bits`, the first first, and tells how many.
 pub fn wake(address: usize, bits: u32, at_most: usize) -> usize {
-    if !is_awaited(address) {
-        0
-    } else if is_in_runtime() {
-        noted::note(address);
-        0
-    } else {
-        wake_now(address, bits, at_most)
-    }
-}
-
-/// The same, for what is done between the beginning of a [`wait`] and its end.
-pub fn wake_midway(address: usize, bits: u32, at_most: usize) -> usize {
     if is_awaited(address) {
-        wake_now(address, bits, at_most)
+        wake_awaited(address, bits, at_most)
     } else {
         0
     }
@@ -88,15 +71,9 @@ pub fn is_awaited(address: usize) -> bool {
     waiting::count(address).load(Ordering::Relaxed) != 0
 }
 
-/// Whether the caller is the runtime, which may be about to do anything.
+/// The same, where somebody may wait.
 #[cold]
-fn is_in_runtime() -> bool {
-    Inside::is_current()
-        || context::with_worker(|worker| worker.is_some_and(|worker| worker.running().is_none()))
-}
-
-#[cold]
-pub(super) fn wake_now(address: usize, bits: u32, at_most: usize) -> usize {
+pub(super) fn wake_awaited(address: usize, bits: u32, at_most: usize) -> usize {
     parking::with_parked(address, |parked| {
         let wakes = |_: &usize| parked.wake_one(|awaited| awaited & bits != 0, 0);
         (0..at_most).take_while(wakes).count()

@@ -27,7 +27,8 @@
 // built in two storeys: `raw_mutex`, `raw_rwlock` and `once` are a word and, for those who must wait,
 // a queue (`parking`); the types of std's names are made of them. Each is model-checked (`models`).
 
-#[cfg(feature = "adopt")]
+#[cfg(any(feature = "adopt", all(test, roving_loom)))]
+#[cfg_attr(roving_loom, allow(unreachable_pub))]
 pub(crate) mod address;
 mod barrier;
 pub mod broadcast;

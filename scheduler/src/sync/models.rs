@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
+use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
 
+use super::address::{self, Awaited};
 use super::{Condvar, Mutex, Notify, Once, RwLock};
 use crate::future::block_on;
 use crate::protocol::word::By;
@@ -424,5 +426,91 @@ fn a_run_that_is_dropped_wakes_who_waits_for_it() {
         block_on(once.wait_force_async());
         assert_eq!(data.read(), 1);
         other.join().unwrap();
+    });
+}
+
+/// A lock that knows nothing of those who wait for it at its address.
+struct Word(AtomicU32);
+
+impl Word {
+    const ADDRESS: usize = 8;
+
+    fn try_lock(&self) -> bool {
+        let (acquire, relaxed) = (Ordering::Acquire, Ordering::Relaxed);
+        self.0.compare_exchange(0, 1, acquire, relaxed).is_ok()
+    }
+
+    fn lock(&self) {
+        while !self.try_lock() {
+            let mut locked = false;
+            let still_waits = || {
+                locked = self.try_lock();
+                !locked
+            };
+            let awaited = address::wait(Self::ADDRESS, 1, None, &"a word", still_waits, || ());
+            if awaited == Awaited::Changed {
+                return;
+            }
+        }
+    }
+
+    fn unlock(&self) {
+        self.0.store(0, Ordering::Release);
+        address::wake(Self::ADDRESS, 1, 1);
+    }
+}
+
+#[test]
+fn a_lock_that_is_awaited_by_its_address_wakes() {
+    loom::model(|| {
+        let word = Arc::new(Word(AtomicU32::new(0)));
+        let data = Watched::new();
+        let counts = |word: &Word, data: &Watched| {
+            word.lock();
+            data.add_one();
+            word.unlock();
+        };
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let (word, data) = (word.clone(), data.clone());
+                thread::spawn(move || counts(&word, &data))
+            })
+            .collect();
+        counts(&word, &data);
+        for other in others {
+            other.join().unwrap();
+        }
+        word.lock();
+        assert_eq!(data.read(), 3);
+    });
+}
+
+#[test]
+fn who_has_begun_to_wait_before_the_release_is_signalled() {
+    loom::model(|| {
+        const CONDITION: usize = 16;
+        let (word, is_set) = (Arc::new(Word(AtomicU32::new(0))), Watched::new());
+        let signals = {
+            let (word, is_set) = (word.clone(), is_set.clone());
+            thread::spawn(move || {
+                word.lock();
+                is_set.add_one();
+                word.unlock();
+                address::wake(CONDITION, 2, 1);
+            })
+        };
+        word.lock();
+        while is_set.read() == 0 {
+            // Released where nobody can wake, and who waits for the lock is told afterwards.
+            let release = || {
+                word.0.store(0, Ordering::Release);
+                true
+            };
+            let tell = || _ = address::wake(Word::ADDRESS, 1, 1);
+            address::wait(CONDITION, 2, None, &"a condition", release, tell);
+            word.lock();
+        }
+        word.unlock();
+        signals.join().unwrap();
     });
 }

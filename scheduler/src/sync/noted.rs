@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use rustix::thread::futex::{self, Flags};
 
 use super::address;
-use crate::protocol::lock::Mutex;
+use crate::protocol::lock::{Inside, Mutex};
 use crate::protocol::process::PerProcess;
-use crate::run::os_thread;
+use crate::run::{context, os_thread};
 
 /// The addresses, where there are any.
 static NOTED: [AtomicUsize; 1024] = [const { AtomicUsize::new(0) }; 1024];
@@ -38,9 +38,30 @@ pub(crate) fn begin() -> io::Result<()> {
     Ok(())
 }
 
+/// Wakes as many as that of those who wait at `address` for one of `bits`, the first first, and tells how many. Inside of the
+/// runtime it has all of them woken a little later, and tells of none.
+#[inline]
+pub fn wake(address: usize, bits: u32, at_most: usize) -> usize {
+    if !address::is_awaited(address) {
+        0
+    } else if is_in_runtime() {
+        note(address);
+        0
+    } else {
+        address::wake_awaited(address, bits, at_most)
+    }
+}
+
+/// Whether the caller is the runtime, which may be about to do anything.
+#[cold]
+fn is_in_runtime() -> bool {
+    Inside::is_current()
+        || context::with_worker(|worker| worker.is_some_and(|worker| worker.running().is_none()))
+}
+
 /// Has all woken who wait at `address`.
 #[cold]
-pub(super) fn note(address: usize) {
+fn note(address: usize) {
     let here = |slot: &AtomicUsize| {
         // Release: the thread is to see what was changed before.
         let noted = slot.compare_exchange(0, address, Ordering::Release, Ordering::Relaxed);
@@ -62,7 +83,7 @@ fn work() {
         for slot in &NOTED {
             if slot.load(Ordering::Relaxed) != 0 {
                 let address = slot.swap(0, Ordering::Acquire);
-                address::wake_now(address, u32::MAX, usize::MAX);
+                address::wake_awaited(address, u32::MAX, usize::MAX);
             }
         }
         // What is noted after it has looked wakes it, or changes what it has seen.

@@ -28,19 +28,25 @@ impl Compiled {
     }
 }
 
-/// Compiles a program in C; `None`, with a message, if there is no compiler.
+/// Compiles a program in C or C++; `None`, with a message, if there is no compiler.
 pub(crate) fn compile(source: &str, options: &[&str]) -> Option<Compiled> {
     let folder = tempfile::tempdir().unwrap();
     let compiled = Compiled { folder };
-    let mut compiler = Command::new("cc");
+    let (name, standard) = if source.ends_with(".cpp") {
+        ("c++", "-std=c++20")
+    } else {
+        ("cc", "-std=gnu11")
+    };
+    let mut compiler = Command::new(name);
     compiler
+        .arg(standard)
         .args(["-O1", "-pthread", "-o"])
         .arg(compiled.path());
     compiler.arg(beside(source)).args(options);
     match compiler.output() {
         Ok(output) => assert!(output.status.success(), "{output:?}"),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            not_tested("there is no C compiler, cc");
+            not_tested(&format!("there is no compiler, {name}"));
             return None;
         }
         Err(error) => panic!("{error}"),
