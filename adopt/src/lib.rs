@@ -137,7 +137,7 @@ pub fn adopt() -> io::Result<()> {
             ),
         });
     }
-    lock::layout::ask()?;
+    lock::begin()?;
     roving_scheduler::adopt::begin()?;
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -147,5 +147,6 @@ pub fn adopt() -> io::Result<()> {
     });
     slot::wait_with(runtime);
     ADOPTED.store(true, Ordering::Release);
+    lock::have_begun();
     Ok(())
 }

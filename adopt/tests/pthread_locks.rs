@@ -53,6 +53,11 @@ unsafe extern "C" {
     ) -> c_int;
     fn pthread_once(once: *mut pthread_once_t, body: extern "C-unwind" fn()) -> c_int;
     fn call_once(once: *mut pthread_once_t, body: extern "C-unwind" fn());
+    fn __pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int;
+    fn __pthread_mutex_unlock(mutex: *mut pthread_mutex_t) -> c_int;
+    fn __pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t) -> c_int;
+    fn __pthread_rwlock_wrlock(lock: *mut pthread_rwlock_t) -> c_int;
+    fn __pthread_rwlock_unlock(lock: *mut pthread_rwlock_t) -> c_int;
     fn sem_clockwait(semaphore: *mut sem_t, clock: clockid_t, time: *const timespec) -> c_int;
     fn mtx_init(mutex: *mut pthread_mutex_t, kind: c_int) -> c_int;
     fn mtx_lock(mutex: *mut pthread_mutex_t) -> c_int;
@@ -542,6 +547,25 @@ const CASES: &[Case] = &[
             ]
         },
         &[0, EBUSY, 0, 0, 0, 0],
+    ),
+    (
+        "under the old names",
+        || unsafe {
+            let (mutex, lock) = (Object::zeroed(), Object::zeroed());
+            let (m, l) = (mutex.get(), lock.get());
+            vec![
+                __pthread_mutex_lock(m),
+                pthread_mutex_trylock(m),
+                __pthread_mutex_unlock(m),
+                pthread_mutex_trylock(m),
+                __pthread_rwlock_rdlock(l),
+                pthread_rwlock_trywrlock(l),
+                __pthread_rwlock_unlock(l),
+                __pthread_rwlock_wrlock(l),
+                pthread_rwlock_tryrdlock(l),
+            ]
+        },
+        &[0, EBUSY, 0, 0, 0, EBUSY, 0, 0, EBUSY],
     ),
     (
         "under the names of C11",

@@ -91,7 +91,7 @@ static LAYOUT: OnceLock<Layout> = OnceLock::new();
 /// # Errors
 ///
 /// It makes its objects in a way that is not understood.
-pub(crate) fn ask() -> io::Result<()> {
+pub(super) fn ask() -> io::Result<()> {
     if LAYOUT.get().is_none() {
         let layout = Layout::ask().ok_or_else(|| {
             io::Error::new(

@@ -20,14 +20,16 @@
 mod barrier;
 mod c11;
 mod condition;
-pub(crate) mod layout;
+mod layout;
 mod mutex;
+mod old;
 mod once;
 mod rwlock;
 mod semaphore;
 mod spin;
 
 use std::ffi::c_int;
+use std::io;
 use std::time::{Duration, Instant};
 
 use libc::{clockid_t, timespec};
@@ -36,6 +38,28 @@ use roving_scheduler::adopt::{self, Awaited, Inside};
 use crate::hand_over::hand_over;
 use crate::next::next;
 use crate::{clock, parks};
+
+/// Asks the C library for what is to be known of it before the program is adopted.
+///
+/// # Errors
+///
+/// It is not known.
+pub(crate) fn begin() -> io::Result<()> {
+    semaphore::next_post();
+    layout::ask()
+}
+
+/// The program has been adopted. Whoever is just releasing something has done so when this ends, or will know that somebody may be parked
+/// for it.
+pub(crate) fn have_begun() {
+    const REGISTER: c_int = 1 << 4;
+    const BARRIER: c_int = 1 << 3;
+    for command in [REGISTER, BARRIER] {
+        // SAFETY: it is a barrier for the threads of this process. Where the system has none, they are taken to have seen by the time
+        // that there is a green thread what was written before.
+        unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) };
+    }
+}
 
 /// For whatever one waits.
 const ANY: u32 = !0;

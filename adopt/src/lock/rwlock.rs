@@ -54,21 +54,45 @@ impl Way {
     ///
     /// # Safety
     ///
-    /// The lock is one, and the caller may be parked.
-    #[inline(never)]
+    /// The lock is one, and the program is adopted.
     unsafe fn take(
         self,
         lock: *mut pthread_rwlock_t,
         until: Option<Until>,
         real: impl FnOnce() -> c_int,
     ) -> c_int {
-        let attempt = || {
+        // SAFETY: the caller's promise.
+        match unsafe { self.attempt(lock) } {
+            Some(result) => result,
             // SAFETY: the caller's promise.
-            let result = unsafe { (self.attempt)(lock) };
-            (result != libc::EBUSY).then_some(result)
-        };
-        if let Some(result) = attempt() {
-            return result;
+            None => unsafe { self.take_busy(lock, until, real) },
+        }
+    }
+
+    /// `None` if it cannot be had now.
+    ///
+    /// # Safety
+    ///
+    /// The lock is one.
+    unsafe fn attempt(&self, lock: *mut pthread_rwlock_t) -> Option<c_int> {
+        // SAFETY: the caller's promise.
+        let result = unsafe { (self.attempt)(lock) };
+        (result != libc::EBUSY).then_some(result)
+    }
+
+    /// # Safety
+    ///
+    /// That of `take`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn take_busy(
+        self,
+        lock: *mut pthread_rwlock_t,
+        until: Option<Until>,
+        real: impl FnOnce() -> c_int,
+    ) -> c_int {
+        if !parks() {
+            return real();
         }
         // SAFETY: the caller's promise.
         if unsafe { layout().shared_rwlock.is_on(lock) } {
@@ -76,15 +100,18 @@ impl Way {
         }
         // To try does not tell the owner of his mistake.
         // SAFETY: the caller's promise; and it is a time.
-        match unsafe { (self.timed)(lock, &raw const LONG_AGO) } {
-            libc::ETIMEDOUT => insist(lock.addr(), self.bits, until, "a read-write lock", attempt),
-            result => result,
+        let result = unsafe { (self.timed)(lock, &raw const LONG_AGO) };
+        if result != libc::ETIMEDOUT {
+            return result;
         }
+        // SAFETY: the caller's promise.
+        let attempt = || unsafe { self.attempt(lock) };
+        insist(lock.addr(), self.bits, until, "a read-write lock", attempt)
     }
 
     /// # Safety
     ///
-    /// The lock is one, the time is one that the C library has been given, and the caller may be parked.
+    /// The lock is one, the time is one that the C library has been given, and the program is adopted.
     unsafe fn take_until(
         self,
         lock: *mut pthread_rwlock_t,
@@ -105,10 +132,10 @@ impl Way {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t) -> c_int {
+pub(super) unsafe extern "C" fn pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t) -> c_int {
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(pthread_rwlock_rdlock: OfLock)(lock) };
-    if parks() {
+    if is_adopted() {
         // SAFETY: the caller's promise.
         unsafe { Way::reading().take(lock, None, real) }
     } else {
@@ -120,10 +147,10 @@ unsafe extern "C" fn pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t) -> c_int
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_rwlock_wrlock(lock: *mut pthread_rwlock_t) -> c_int {
+pub(super) unsafe extern "C" fn pthread_rwlock_wrlock(lock: *mut pthread_rwlock_t) -> c_int {
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(pthread_rwlock_wrlock: OfLock)(lock) };
-    if parks() {
+    if is_adopted() {
         // SAFETY: the caller's promise.
         unsafe { Way::writing().take(lock, None, real) }
     } else {
@@ -141,7 +168,7 @@ unsafe extern "C" fn pthread_rwlock_timedrdlock(
 ) -> c_int {
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(pthread_rwlock_timedrdlock: Timed)(lock, time) };
-    if parks() {
+    if is_adopted() {
         // SAFETY: the caller's promise.
         unsafe { Way::reading().take_until(lock, libc::CLOCK_REALTIME, time, real) }
     } else {
@@ -159,7 +186,7 @@ unsafe extern "C" fn pthread_rwlock_timedwrlock(
 ) -> c_int {
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(pthread_rwlock_timedwrlock: Timed)(lock, time) };
-    if parks() {
+    if is_adopted() {
         // SAFETY: the caller's promise.
         unsafe { Way::writing().take_until(lock, libc::CLOCK_REALTIME, time, real) }
     } else {
@@ -178,7 +205,7 @@ unsafe extern "C" fn pthread_rwlock_clockrdlock(
 ) -> c_int {
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(pthread_rwlock_clockrdlock: Clocked)(lock, clock, time) };
-    if is_of_waits(clock) && parks() {
+    if is_adopted() && is_of_waits(clock) {
         // SAFETY: the caller's promise.
         unsafe { Way::reading().take_until(lock, clock, time, real) }
     } else {
@@ -197,7 +224,7 @@ unsafe extern "C" fn pthread_rwlock_clockwrlock(
 ) -> c_int {
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(pthread_rwlock_clockwrlock: Clocked)(lock, clock, time) };
-    if is_of_waits(clock) && parks() {
+    if is_adopted() && is_of_waits(clock) {
         // SAFETY: the caller's promise.
         unsafe { Way::writing().take_until(lock, clock, time, real) }
     } else {
@@ -209,7 +236,7 @@ unsafe extern "C" fn pthread_rwlock_clockwrlock(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_rwlock_unlock(lock: *mut pthread_rwlock_t) -> c_int {
+pub(super) unsafe extern "C" fn pthread_rwlock_unlock(lock: *mut pthread_rwlock_t) -> c_int {
     // SAFETY: the caller's promise.
     let result = unsafe { next!(pthread_rwlock_unlock: OfLock)(lock) };
     let address = lock.addr();

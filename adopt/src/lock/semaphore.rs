@@ -15,6 +15,7 @@ use crate::next::next;
 use crate::{errno, is_adopted, parks};
 
 type OfSemaphore = unsafe extern "C-unwind" fn(*mut sem_t) -> c_int;
+type Post = unsafe extern "C" fn(*mut sem_t) -> c_int;
 type Timed = unsafe extern "C-unwind" fn(*mut sem_t, *const timespec) -> c_int;
 type Clocked = unsafe extern "C-unwind" fn(*mut sem_t, clockid_t, *const timespec) -> c_int;
 
@@ -25,9 +26,9 @@ type Clocked = unsafe extern "C-unwind" fn(*mut sem_t, clockid_t, *const timespe
 unsafe extern "C-unwind" fn sem_wait(semaphore: *mut sem_t) -> c_int {
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(sem_wait: OfSemaphore)(semaphore) };
-    if parks() {
+    if is_adopted() {
         // SAFETY: the caller's promise.
-        unsafe { wait(semaphore, Ok(None), real) }
+        unsafe { wait(semaphore, None, real) }
     } else {
         real()
     }
@@ -40,12 +41,9 @@ unsafe extern "C-unwind" fn sem_wait(semaphore: *mut sem_t) -> c_int {
 unsafe extern "C-unwind" fn sem_timedwait(semaphore: *mut sem_t, time: *const timespec) -> c_int {
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(sem_timedwait: Timed)(semaphore, time) };
-    if parks() {
+    if is_adopted() {
         // SAFETY: the caller's promise.
-        unsafe {
-            let until = Until::new(libc::CLOCK_REALTIME, time);
-            wait(semaphore, until.map(Some), real)
-        }
+        unsafe { wait_until(semaphore, libc::CLOCK_REALTIME, time, real) }
     } else {
         real()
     }
@@ -62,9 +60,9 @@ unsafe extern "C-unwind" fn sem_clockwait(
 ) -> c_int {
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(sem_clockwait: Clocked)(semaphore, clock, time) };
-    if is_of_waits(clock) && parks() {
+    if is_adopted() && is_of_waits(clock) {
         // SAFETY: the caller's promise.
-        unsafe { wait(semaphore, Until::new(clock, time).map(Some), real) }
+        unsafe { wait_until(semaphore, clock, time, real) }
     } else {
         real()
     }
@@ -76,39 +74,85 @@ unsafe extern "C-unwind" fn sem_clockwait(
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sem_post(semaphore: *mut sem_t) -> c_int {
     // SAFETY: the caller's promise.
-    let result = unsafe { next!(sem_post: unsafe extern "C" fn(*mut sem_t) -> c_int)(semaphore) };
+    let result = unsafe { next_post()(semaphore) };
     if result == 0 && is_adopted() {
         adopt::wake(semaphore.addr(), ANY, 1);
     }
     result
 }
 
-/// Waits until a time, which may be none, by `real` if the C library is to do it.
+/// The C library's `sem_post`, which the handler of a signal may ask for as soon as it was found.
+pub(super) fn next_post() -> Post {
+    // SAFETY: it is of this type.
+    unsafe { next!(sem_post: Post) }
+}
+
+/// # Safety
+///
+/// That of `sem_clockwait`, in a program that is adopted, with a clock by which one waits.
+unsafe fn wait_until(
+    semaphore: *mut sem_t,
+    clock: clockid_t,
+    time: *const timespec,
+    real: impl FnOnce() -> c_int,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    match unsafe { Until::new(clock, time) } {
+        // SAFETY: the caller's promise.
+        Ok(until) => unsafe { wait(semaphore, Some(until), real) },
+        Err(error) => errno::fail(error),
+    }
+}
+
+/// Waits, by `real` if the C library is to do it.
 ///
 /// # Safety
 ///
-/// The semaphore is one, and the caller may be parked.
+/// That of `sem_wait`, in a program that is adopted.
+unsafe fn wait(semaphore: *mut sem_t, until: Option<Until>, real: impl FnOnce() -> c_int) -> c_int {
+    // SAFETY: the caller's promise.
+    match unsafe { attempt(semaphore) } {
+        Some(result) => result,
+        // SAFETY: the caller's promise.
+        None => unsafe { wait_at_zero(semaphore, until, real) },
+    }
+}
+
+/// `None` if it is zero. The error of the thread stays as it is.
+///
+/// # Safety
+///
+/// That of `sem_trywait`.
+unsafe fn attempt(semaphore: *mut sem_t) -> Option<c_int> {
+    let before = errno::get();
+    // SAFETY: the caller's promise.
+    let result = unsafe { next!(sem_trywait: OfSemaphore)(semaphore) };
+    if result == 0 {
+        return Some(0);
+    }
+    errno::set(before);
+    None
+}
+
+/// # Safety
+///
+/// That of `wait`.
+#[cold]
 #[inline(never)]
-unsafe fn wait(
+unsafe fn wait_at_zero(
     semaphore: *mut sem_t,
-    until: Result<Option<Until>, c_int>,
+    until: Option<Until>,
     real: impl FnOnce() -> c_int,
 ) -> c_int {
-    let until = match until {
-        Ok(until) => until,
-        Err(error) => return errno::fail(error),
-    };
-    let attempt = || {
-        let before = errno::get();
-        // SAFETY: the caller's promise.
-        let taken = unsafe { next!(sem_trywait: OfSemaphore)(semaphore) } == 0;
-        errno::set(before);
-        taken.then_some(0)
-    };
+    if !parks() {
+        return real();
+    }
     // SAFETY: the caller's promise.
     if unsafe { layout().shared_semaphore.is_on(semaphore) } {
-        return attempt().unwrap_or_else(|| hand_over(real));
+        return hand_over(real);
     }
+    // SAFETY: the caller's promise.
+    let attempt = || unsafe { attempt(semaphore) };
     match insist(semaphore.addr(), ANY, until, "a semaphore", attempt) {
         0 => 0,
         error => errno::fail(error),
