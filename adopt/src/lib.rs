@@ -44,6 +44,7 @@
 //! | `stream` | reading and writing                                            |
 //! | `connect` | connections made and accepted                                 |
 //! | `poll`   | waiting for many descriptors                                   |
+//! | `handler` | handlers of signals                                           |
 //!
 //! # Invariants
 //!
@@ -64,6 +65,7 @@ mod file;
 mod first;
 mod futex;
 mod hand_over;
+mod handler;
 mod loader;
 mod lock;
 mod name;
@@ -148,5 +150,6 @@ pub fn adopt() -> io::Result<()> {
     slot::wait_with(runtime);
     ADOPTED.store(true, Ordering::Release);
     lock::have_begun();
+    handler::take_over();
     Ok(())
 }

@@ -1,4 +1,6 @@
-//! Waiting for other processes.
+//! Making other processes, and waiting for them.
+//!
+//! While it forks, the C library has locks of its own, and calls functions that the program has asked it to call: these do not park.
 //!
 //! Who waits for a child asks first whether it has ended. If not, the wait is handed over. The state of
 //! a child is always taken by the function that the caller has called, so that it is what that gives.
@@ -7,6 +9,8 @@ use std::ffi::{c_char, c_int, c_void};
 use std::mem;
 
 use libc::{FILE, id_t, idtype_t, pid_t, rusage, siginfo_t};
+
+use roving_scheduler::adopt::Inside;
 
 use crate::hand_over::{hand_over, handed_over};
 use crate::next::next;
@@ -103,4 +107,27 @@ handed_over! {
     fn system(command: *const c_char) -> c_int;
     fn popen(command: *const c_char, mode: *const c_char) -> *mut FILE;
     fn wordexp(words: *const c_char, expanded: *mut c_void, flags: c_int) -> c_int;
+}
+
+/// Defines functions that fork.
+macro_rules! forks {
+    ($(fn $name:ident($($argument:ident: $type:ty),*);)*) => {$(
+        /// # Safety
+        ///
+        /// That of the C library's.
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name($($argument: $type),*) -> c_int {
+            type Next = unsafe extern "C" fn($($type),*) -> c_int;
+            let _inside = Inside::enter();
+            // SAFETY: the caller's promise.
+            unsafe { next!($name: Next)($($argument),*) }
+        }
+    )*};
+}
+
+forks! {
+    fn fork();
+    fn __fork();
+    fn forkpty(terminal: *mut c_int, name: *mut c_char, attributes: *const c_void, size: *const c_void);
+    fn daemon(keeps_folder: c_int, keeps_streams: c_int);
 }

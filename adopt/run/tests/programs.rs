@@ -75,6 +75,14 @@ fn what_becomes_of_processes() {
     }
 }
 
+#[test]
+fn the_process_ends_with_its_last_thread() {
+    let Some(last) = compile("last.c", &[]) else {
+        return;
+    };
+    does_the_same(last.path(), &[]);
+}
+
 /// The loader has a lock, which it holds while the constructor of a library waits for a thread.
 #[test]
 fn libraries_that_start_threads() {

@@ -13,8 +13,8 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 use super::{Left, current, wait_for_all};
-use crate::is_adopted;
 use crate::next::next;
+use crate::{handler, is_adopted};
 
 /// What a thread begins with.
 #[derive(Clone, Copy)]
@@ -191,6 +191,7 @@ fn set_exit_value(value: *mut c_void) {
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C-unwind" fn pthread_exit(result: *mut c_void) -> ! {
     type Next = unsafe extern "C-unwind" fn(*mut c_void) -> !;
+    handler::leave();
     if current::id().is_some() {
         set_exit_value(result);
     } else if is_adopted() {

@@ -58,6 +58,11 @@ mod counted {
             Self(PhantomData)
         }
 
+        /// Drops as many of the current thread's, whose frames have been jumped over.
+        pub fn leave_abandoned(abandoned: u32) {
+            count(-abandoned.cast_signed());
+        }
+
         /// Whether there is one on the current thread.
         #[inline(never)]
         pub fn is_current() -> bool {

@@ -30,6 +30,7 @@ pub(crate) struct Passage(Process);
 
 impl Passage {
     pub(crate) fn enter() -> Self {
+        let _inside = Inside::enter();
         let passage = Self::count();
         if FORKS.load(Ordering::SeqCst) == 0 {
             return passage;
@@ -78,6 +79,7 @@ impl Drop for Passage {
 
 /// This thread is about to fork.
 pub(super) fn before_fork() {
+    let _inside = Inside::enter();
     FORKS.fetch_add(1, Ordering::SeqCst);
     let begin = Instant::now();
     while PASSAGES.load(Ordering::SeqCst) != 0 && begin.elapsed() < PATIENCE {

@@ -1,0 +1,230 @@
+//! Handlers of signals.
+//!
+//! A handler interrupts anything: the runtime with a lock of its own, a green thread halfway into a wait. What it calls must not park
+//! whom it has interrupted. So a handler of the program's runs inside of the runtime. What may be called in a handler does there what
+//! the C library's does; what wakes is done, or noted for another thread.
+//!
+//! The system is given one [handler](handle) for all, which calls that of the program, and whoever asks is told of the program's. Those that
+//! were there when the program was adopted are [taken over](take_over). A handler that is jumped out of is left by that.
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::mem::{self, ManuallyDrop};
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use libc::{sigaction as Action, sighandler_t, siginfo_t};
+use roving_scheduler::adopt::Inside;
+
+use crate::is_adopted;
+use crate::next::next;
+
+/// Signals have numbers up to this.
+const LAST: usize = 64;
+
+/// The handlers of the program by signal, for those of which the system has been given [ours](handle).
+static HANDLERS: [AtomicUsize; LAST + 1] = [const { AtomicUsize::new(libc::SIG_DFL) }; LAST + 1];
+
+thread_local! {
+    /// How many handlers run on the current thread, each in the one before.
+    static RUNNING: Cell<u32> = const { Cell::new(0) };
+}
+
+// Not inlined: a compiler may keep the address of a thread-local for as long as a function runs.
+#[inline(never)]
+fn running() -> u32 {
+    RUNNING.get()
+}
+
+#[inline(never)]
+fn set_running(running: u32) {
+    RUNNING.set(running);
+}
+
+/// What the system calls.
+extern "C-unwind" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    type Handler = extern "C-unwind" fn(c_int, *mut siginfo_t, *mut c_void);
+    let handler = of(signal).map_or(libc::SIG_DFL, |handler| handler.load(Ordering::Acquire));
+    // Not dropped by who unwinds: the C library does so on the stack of a thread that ends, over frames that it knows nothing of.
+    let inside = ManuallyDrop::new(Inside::enter());
+    let before = running();
+    set_running(before + 1);
+    // SAFETY: it is what the program has given as a handler. One that takes the signal alone ignores the rest, as when the
+    // system calls it, which gives all three to each.
+    let handler: Handler = unsafe { mem::transmute(handler) };
+    handler(signal, info, context);
+    set_running(before);
+    drop(ManuallyDrop::into_inner(inside));
+}
+
+fn ours() -> sighandler_t {
+    handle as *const () as sighandler_t
+}
+
+fn of(signal: c_int) -> Option<&'static AtomicUsize> {
+    HANDLERS.get(usize::try_from(signal).ok()?)
+}
+
+/// Whether it is the address of a function, and none of the numbers that stand for something else.
+fn is_function(handler: sighandler_t) -> bool {
+    const HOLD: sighandler_t = 2;
+    !matches!(
+        handler,
+        libc::SIG_DFL | libc::SIG_IGN | HOLD | libc::SIG_ERR
+    )
+}
+
+/// Sets the handler of a signal by `set`, which is given what the system is to have, and gives what it has had, or `None` if it
+/// fails. Gives what the program has had.
+fn exchange(
+    signal: c_int,
+    handler: sighandler_t,
+    set: impl FnOnce(sighandler_t) -> Option<sighandler_t>,
+) -> Option<sighandler_t> {
+    let Some(place) = of(signal) else {
+        return set(handler);
+    };
+    let before = place.load(Ordering::Acquire);
+    let as_program = |had| if had == ours() { before } else { had };
+    if !is_function(handler) || handler == ours() {
+        return set(handler).map(as_program);
+    }
+    // Before: from the moment on when the system has ours, it calls this one.
+    place.store(handler, Ordering::Release);
+    let had = set(ours());
+    if had.is_none() {
+        place.store(before, Ordering::Release);
+    }
+    had.map(as_program)
+}
+
+/// Has all handlers that there are run so.
+pub(crate) fn take_over() {
+    for signal in 1..=LAST as c_int {
+        // SAFETY: zeroes are a valid action; the system tells of one, and gets it back.
+        unsafe {
+            let mut action: Action = mem::zeroed();
+            let known = next_action(signal, ptr::null(), &raw mut action) == 0;
+            if known && is_function(action.sa_sigaction) && action.sa_sigaction != ours() {
+                sigaction(signal, &raw const action, ptr::null_mut());
+            }
+        }
+    }
+}
+
+/// The C library's.
+///
+/// # Safety
+///
+/// That of `sigaction`.
+unsafe fn next_action(signal: c_int, action: *const Action, before: *mut Action) -> c_int {
+    type Next = unsafe extern "C" fn(c_int, *const Action, *mut Action) -> c_int;
+    // SAFETY: the caller's promise.
+    unsafe { next!(sigaction: Next)(signal, action, before) }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sigaction(signal: c_int, action: *const Action, before: *mut Action) -> c_int {
+    if !is_adopted() {
+        // SAFETY: the caller's promise.
+        return unsafe { next_action(signal, action, before) };
+    }
+    // SAFETY: the caller's promise: null, or actions; zeroes are one.
+    unsafe {
+        let mut had: Action = mem::zeroed();
+        let Some(&action) = action.as_ref() else {
+            let result = next_action(signal, ptr::null(), &raw mut had);
+            if result == 0
+                && had.sa_sigaction == ours()
+                && let Some(handler) = of(signal)
+            {
+                had.sa_sigaction = handler.load(Ordering::Acquire);
+            }
+            if result == 0 && !before.is_null() {
+                before.write(had);
+            }
+            return result;
+        };
+        let program_had = exchange(signal, action.sa_sigaction, |handler| {
+            let mut action = action;
+            action.sa_sigaction = handler;
+            (next_action(signal, &raw const action, &raw mut had) == 0).then_some(had.sa_sigaction)
+        });
+        let Some(program_had) = program_had else {
+            return -1;
+        };
+        had.sa_sigaction = program_had;
+        if !before.is_null() {
+            before.write(had);
+        }
+        0
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __sigaction(
+    signal: c_int,
+    action: *const Action,
+    before: *mut Action,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { sigaction(signal, action, before) }
+}
+
+/// Defines functions that set a handler, and nothing else of it.
+macro_rules! sets_handler {
+    ($($name:ident)*) => {$(
+        /// # Safety
+        ///
+        /// That of the C library's.
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name(signal: c_int, handler: sighandler_t) -> sighandler_t {
+            type Next = unsafe extern "C" fn(c_int, sighandler_t) -> sighandler_t;
+            // SAFETY: the caller's promise.
+            let next = |handler| unsafe { next!($name: Next)(signal, handler) };
+            if !is_adopted() {
+                return next(handler);
+            }
+            let had = exchange(signal, handler, |handler| {
+                Some(next(handler)).filter(|&had| had != libc::SIG_ERR)
+            });
+            had.unwrap_or(libc::SIG_ERR)
+        }
+    )*};
+}
+
+sets_handler!(signal bsd_signal ssignal sysv_signal __sysv_signal sigset);
+
+/// Who jumps out of handlers, or ends in one, leaves them.
+#[inline(never)]
+pub(crate) fn leave() {
+    let left = running();
+    if left != 0 {
+        set_running(0);
+        Inside::leave_abandoned(left);
+    }
+}
+
+/// Defines functions that jump.
+macro_rules! jumps {
+    ($($name:ident)*) => {$(
+        /// # Safety
+        ///
+        /// That of the C library's.
+        #[unsafe(no_mangle)]
+        unsafe extern "C-unwind" fn $name(place: *mut c_void, value: c_int) -> ! {
+            type Next = unsafe extern "C-unwind" fn(*mut c_void, c_int) -> !;
+            leave();
+            // SAFETY: the caller's promise; there is nothing to drop here.
+            unsafe { next!($name: Next)(place, value) }
+        }
+    )*};
+}
+
+jumps!(longjmp _longjmp siglongjmp __longjmp_chk);

@@ -1,0 +1,246 @@
+//! Forks of a program that is adopted.
+
+mod common;
+
+use std::ffi::{CString, c_int, c_void};
+use std::fs;
+use std::process::Command;
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use common::{in_programs, on_a_green_thread};
+
+/// What a child does that goes on without executing another program: threads, locks and messages, and another child.
+fn goes_on() {
+    let (sender, receiver) = mpsc::channel();
+    let sum = Mutex::new(0);
+    thread::scope(|scope| {
+        for n in 0..50 {
+            let (sender, sum) = (sender.clone(), &sum);
+            scope.spawn(move || {
+                thread::sleep(Duration::from_millis(5));
+                *sum.lock().unwrap() += n;
+                sender.send(n).unwrap();
+            });
+        }
+    });
+    drop(sender);
+    assert_eq!(receiver.iter().sum::<i32>(), 1225);
+    assert_eq!(*sum.lock().unwrap(), 1225);
+    assert!(Command::new("true").status().unwrap().success());
+}
+
+/// Forks, and gives the status of the child, which calls `body` and exits.
+fn fork(body: impl FnOnce()) -> c_int {
+    // SAFETY: what others hold locked in this process is not used by the child.
+    match unsafe { libc::fork() } {
+        0 => {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+            // SAFETY: it ends the child here.
+            unsafe { libc::_exit(if result.is_ok() { 42 } else { 1 }) }
+        }
+        child => {
+            assert!(child > 0);
+            let mut status = 0;
+            // SAFETY: there is room for the answer.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            if libc::WIFEXITED(status) {
+                libc::WEXITSTATUS(status)
+            } else {
+                -status
+            }
+        }
+    }
+}
+
+#[test]
+fn the_child_of_a_green_thread_goes_on() {
+    in_programs("the_child_of_a_green_thread_goes_on", || {
+        assert_eq!(on_a_green_thread(|| fork(goes_on)), 42);
+    });
+}
+
+#[test]
+fn the_child_of_main_goes_on() {
+    in_programs("the_child_of_main_goes_on", || {
+        on_a_green_thread(|| ());
+        assert_eq!(fork(goes_on), 42);
+    });
+}
+
+#[test]
+fn a_child_forks_too() {
+    in_programs("a_child_forks_too", || {
+        let status = on_a_green_thread(|| {
+            fork(|| {
+                goes_on();
+                assert_eq!(thread::spawn(|| fork(goes_on)).join().unwrap(), 42);
+                assert_eq!(fork(goes_on), 42);
+            })
+        });
+        assert_eq!(status, 42);
+    });
+}
+
+#[test]
+fn many_fork_at_once() {
+    in_programs("many_fork_at_once", || {
+        on_a_green_thread(|| {
+            let threads: Vec<_> = (0..8).map(|_| thread::spawn(|| fork(goes_on))).collect();
+            for thread in threads {
+                assert_eq!(thread.join().unwrap(), 42);
+            }
+        });
+    });
+}
+
+#[test]
+fn a_child_is_the_thread_that_it_was() {
+    in_programs("a_child_is_the_thread_that_it_was", || {
+        on_a_green_thread(|| {
+            extern "C" fn nothing(_: *mut c_void) -> *mut c_void {
+                ptr::null_mut()
+            }
+            let mut other = 0;
+            // SAFETY: there is room for the id, and for results; the functions are given ids of this process.
+            unsafe {
+                libc::pthread_create(&raw mut other, ptr::null(), nothing, ptr::null_mut());
+                let me = libc::pthread_self();
+                let status = fork(|| {
+                    assert_eq!(libc::pthread_self(), me);
+                    assert_eq!(libc::pthread_join(me, ptr::null_mut()), libc::EDEADLK);
+                    assert_eq!(libc::pthread_kill(me, 0), 0);
+                    assert_eq!(libc::pthread_setname_np(me, c"child".as_ptr()), 0);
+                    // It is a thread of the parent.
+                    assert_eq!(libc::pthread_join(other, ptr::null_mut()), libc::ESRCH);
+                    // What is asked for again is there.
+                    roving_adopt::adopt().unwrap();
+                });
+                assert_eq!(status, 42);
+                assert_eq!(libc::pthread_join(other, ptr::null_mut()), 0);
+            }
+        });
+    });
+}
+
+#[test]
+fn handlers_of_forks_are_called_in_order() {
+    in_programs("handlers_of_forks_are_called_in_order", || {
+        static CALLED: AtomicUsize = AtomicUsize::new(0);
+        fn note(digit: usize) {
+            CALLED.store(CALLED.load(Ordering::SeqCst) * 10 + digit, Ordering::SeqCst);
+        }
+        extern "C" fn before() {
+            note(1);
+        }
+        extern "C" fn in_parent() {
+            note(2);
+        }
+        extern "C" fn in_child() {
+            // It may wait, as on any thread.
+            thread::sleep(Duration::from_millis(1));
+            note(3);
+        }
+        on_a_green_thread(|| {
+            // SAFETY: the functions stay.
+            unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+            assert_eq!(fork(|| assert_eq!(CALLED.load(Ordering::SeqCst), 13)), 42);
+            assert_eq!(CALLED.load(Ordering::SeqCst), 12);
+        });
+    });
+}
+
+#[test]
+fn the_child_ends_with_its_thread() {
+    in_programs("the_child_ends_with_its_thread", || {
+        on_a_green_thread(|| {
+            let forks = thread::spawn(|| {
+                // SAFETY: the child returns from here, and uses nothing that others hold.
+                unsafe { libc::fork() }
+            });
+            let child = forks.join().unwrap();
+            let mut status = 0;
+            // SAFETY: there is room for the answer.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert!(
+                libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0,
+                "{status}"
+            );
+        });
+    });
+}
+
+#[test]
+fn other_programs_are_executed_in_every_way() {
+    in_programs("other_programs_are_executed_in_every_way", || {
+        on_a_green_thread(|| {
+            use std::os::unix::process::CommandExt;
+            let mut command = Command::new("true");
+            assert!(command.status().unwrap().success());
+            // With this it forks.
+            // SAFETY: the closure does nothing.
+            unsafe { command.pre_exec(|| Ok(())) };
+            assert!(command.status().unwrap().success());
+            assert!(Command::new("no such program").spawn().is_err());
+            let path = CString::new("/bin/sh").unwrap();
+            let arguments = [
+                path.as_ptr(),
+                c"-c".as_ptr(),
+                c"exit 5".as_ptr(),
+                ptr::null(),
+            ];
+            // SAFETY: strings, with a null at the end; the child does nothing but to execute.
+            unsafe {
+                let child = libc::fork();
+                if child == 0 {
+                    libc::execv(path.as_ptr(), arguments.as_ptr());
+                    libc::_exit(1);
+                }
+                let mut status = 0;
+                libc::waitpid(child, &raw mut status, 0);
+                assert_eq!(libc::WEXITSTATUS(status), 5);
+                let mut child = 0;
+                let arguments = arguments.map(<*const _>::cast_mut);
+                let error = libc::posix_spawn(
+                    &raw mut child,
+                    path.as_ptr(),
+                    ptr::null(),
+                    ptr::null(),
+                    arguments.as_ptr(),
+                    [ptr::null_mut()].as_ptr(),
+                );
+                assert_eq!(error, 0);
+                libc::waitpid(child, &raw mut status, 0);
+                assert_eq!(libc::WEXITSTATUS(status), 5);
+            }
+        });
+    });
+}
+
+#[test]
+fn a_daemon_closes_what_it_has_and_goes_on() {
+    in_programs("a_daemon_closes_what_it_has_and_goes_on", || {
+        let path = std::env::temp_dir().join(format!("roving-adopt-daemon-{}", std::process::id()));
+        let path = &path;
+        let status = on_a_green_thread({
+            let path = path.clone();
+            move || {
+                fork(move || {
+                    // SAFETY: this process has nothing open that it knows of.
+                    unsafe {
+                        libc::setsid();
+                        libc::syscall(libc::SYS_close_range, 3, !0u32, 0);
+                    }
+                    goes_on();
+                    fs::write(path, "done").unwrap();
+                })
+            }
+        });
+        assert_eq!(status, 42);
+        assert_eq!(fs::read_to_string(path).unwrap(), "done");
+        fs::remove_file(path).unwrap();
+    });
+}

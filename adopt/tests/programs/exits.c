@@ -1,0 +1,111 @@
+/* Threads that exit from within C: what was to be done before is done, from the inside to the outside. */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What each thread has done, in letters. */
+struct notes {
+	char letters[32];
+	pthread_key_t key;
+};
+
+static void note(struct notes *notes, char letter)
+{
+	size_t length = strlen(notes->letters);
+	notes->letters[length] = letter;
+	usleep(100);
+}
+
+static void note_a(void *notes)
+{
+	note(notes, 'a');
+}
+
+static void note_b(void *notes)
+{
+	note(notes, 'b');
+}
+
+static void note_value(void *notes)
+{
+	note(notes, 'v');
+}
+
+static void exit_from_below(struct notes *notes)
+{
+	pthread_cleanup_push(note_b, notes);
+	usleep(100);
+	pthread_exit((void *)7);
+	pthread_cleanup_pop(0);
+}
+
+static void *exits(void *argument)
+{
+	struct notes *notes = argument;
+	pthread_key_create(&notes->key, note_value);
+	pthread_setspecific(notes->key, notes);
+	pthread_cleanup_push(note_a, notes);
+	exit_from_below(notes);
+	note(notes, '!');
+	pthread_cleanup_pop(1);
+	return 0;
+}
+
+static void *cancels(void *argument)
+{
+	struct notes *notes = argument;
+	pthread_cleanup_push(note_a, notes);
+	pthread_cancel(pthread_self());
+	note(notes, 'c');
+	pthread_testcancel();
+	note(notes, '!');
+	pthread_cleanup_pop(1);
+	return 0;
+}
+
+/* The letters, and what the thread has left. */
+static long run(void *(*thread)(void *), char *letters)
+{
+	struct notes notes;
+	pthread_t id;
+	void *left = 0;
+	memset(&notes, 0, sizeof notes);
+	if (pthread_create(&id, 0, thread, &notes) || pthread_join(id, &left))
+		return -2;
+	strcpy(letters, notes.letters);
+	return (long)left;
+}
+
+long who_exits(char *letters)
+{
+	return run(exits, letters);
+}
+
+long who_is_cancelled(char *letters)
+{
+	return run(cancels, letters);
+}
+
+static sigjmp_buf place;
+
+static void jumps(int signal)
+{
+	(void)signal;
+	siglongjmp(place, 1);
+}
+
+/* Whether others run while the caller sleeps, after it has jumped out of a handler. */
+int who_jumps_out_of_a_handler_parks(int (*others_have_run)(void))
+{
+	signal(SIGUSR2, jumps);
+	if (!sigsetjmp(place, 1))
+		raise(SIGUSR2);
+	int before = others_have_run();
+	for (int n = 0; n < 20; n++)
+		usleep(1000);
+	return others_have_run() - before;
+}
