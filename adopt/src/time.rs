@@ -108,9 +108,3 @@ pub(crate) extern "C" fn sched_yield() -> c_int {
     // SAFETY: it has no preconditions.
     unsafe { next!(sched_yield: unsafe extern "C" fn() -> c_int)() }
 }
-
-/// The same, by its older name.
-#[unsafe(no_mangle)]
-extern "C" fn pthread_yield() -> c_int {
-    sched_yield()
-}
