@@ -39,11 +39,17 @@ unsafe extern "C" fn pthread_getattr_np(
         return libc::ENOSYS;
     };
     #[cfg(feature = "adopt")]
-    let Some(thread) = REAL_ID
+    let thread = match REAL_ID
         .get()
         .map_or(Some(thread), |real_id| real_id(thread))
-    else {
-        return libc::ESRCH;
+    {
+        None => return libc::ESRCH,
+        Some(real) if real != thread => {
+            // SAFETY: it is a green one that has begun, and the caller's promise.
+            let told = tls::own().and_then(|own| unsafe { of_green_thread(own, real, attributes) });
+            return told.unwrap_or(libc::ESRCH);
+        }
+        Some(real) => real,
     };
     // SAFETY: the caller's promise.
     let result = unsafe { of_the_c_library(thread, attributes) };
