@@ -7,11 +7,12 @@ use std::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 
 use libc::{FILE, socklen_t};
 
-use crate::file;
 use crate::hand_over::hand_over;
+use crate::kept;
 use crate::next::next;
 use crate::slot::{self, Nature, Slot, replacing};
 use crate::waiting::is_timeout;
+use crate::{errno, file};
 use crate::{is_adopted, parks};
 
 /// # Safety
@@ -21,6 +22,9 @@ use crate::{is_adopted, parks};
 unsafe extern "C" fn close(fd: c_int) -> c_int {
     // SAFETY: the caller's promise.
     let close = || unsafe { next!(close: unsafe extern "C" fn(c_int) -> c_int)(fd) };
+    if kept::is_kept(fd) {
+        return errno::fail(libc::EBADF);
+    }
     replacing(fd, || {
         if parks() && lingers(fd) {
             hand_over(close)
@@ -91,12 +95,12 @@ unsafe extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
 unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
     type Next = unsafe extern "C" fn(c_uint, c_uint, c_int) -> c_int;
     // SAFETY: the caller's promise.
-    let close = || unsafe { next!(close_range: Next)(first, last, flags) };
+    let close = |first, last| unsafe { next!(close_range: Next)(first, last, flags) };
     const CLOSE_RANGE_CLOEXEC: c_int = 4;
     if flags & CLOSE_RANGE_CLOEXEC != 0 {
-        return close();
+        return close(first, last);
     }
-    slot::replacing_all(first, last, close)
+    slot::replacing_all(first, last, || kept::around(first, last, close))
 }
 
 /// # Safety
@@ -104,9 +108,22 @@ unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c
 /// That of the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn closefrom(first: c_int) {
-    // SAFETY: the caller's promise.
-    let close = || unsafe { next!(closefrom: unsafe extern "C" fn(c_int))(first) };
-    slot::replacing_all(first.max(0) as c_uint, c_uint::MAX, close);
+    let close = |first: c_uint, last: c_uint| {
+        if last == c_uint::MAX {
+            // SAFETY: the caller's promise, of those that are left.
+            unsafe { next!(closefrom: unsafe extern "C" fn(c_int))(first as c_int) };
+        } else {
+            for fd in first..=last {
+                // SAFETY: the same.
+                unsafe { next!(close: unsafe extern "C" fn(c_int) -> c_int)(fd as c_int) };
+            }
+        }
+        0
+    };
+    let first = first.max(0) as c_uint;
+    slot::replacing_all(first, c_uint::MAX, || {
+        kept::around(first, c_uint::MAX, close)
+    });
 }
 
 /// The descriptor of a stream.
@@ -276,6 +293,7 @@ pub(crate) unsafe fn by_number(
     call: impl FnOnce() -> c_long,
 ) -> c_long {
     match number {
+        libc::SYS_close if kept::is_kept(a as c_int) => errno::fail::<i8>(libc::EBADF).into(),
         libc::SYS_close => replacing(a as c_int, call),
         libc::SYS_dup3 if takes(a as c_int, b as c_int) => replacing(b as c_int, call),
         #[cfg(target_arch = "x86_64")]

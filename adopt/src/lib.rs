@@ -38,6 +38,7 @@
 //! | `queue`  | queues and semaphores of the system                            |
 //! | `process` | waiting for other processes                                   |
 //! | `signal` | waiting for signals                                            |
+//! | `kept`   | descriptors of the runtime, which the program does not close    |
 //! | `slot`   | what is known of each descriptor                               |
 //! | `waiting` | a call that tries, waits, and tries again                     |
 //! | `descriptor` | how a number comes to stand for another descriptor         |
@@ -66,6 +67,7 @@ mod first;
 mod futex;
 mod hand_over;
 mod handler;
+mod kept;
 mod loader;
 mod lock;
 mod name;

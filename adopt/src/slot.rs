@@ -18,11 +18,13 @@
 use std::ffi::c_int;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 use libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, S_IFSOCK};
 use roving_io::adopt::Watch;
 use roving_scheduler::Handle;
+
+use crate::kept;
 
 const CHUNK: usize = 1 << 10;
 const CHUNKS: usize = 1 << 10;
@@ -36,14 +38,44 @@ static EPOCH: AtomicU64 = AtomicU64::new(1);
 /// With whose driver all numbers are registered.
 static RUNTIME: OnceLock<Handle> = OnceLock::new();
 
+/// Whether this is a process that was forked by one that was adopted.
+static IS_FORKED: AtomicBool = AtomicBool::new(false);
+
 /// Whose descriptors these are. A child of `vfork` has its own, and the memory of its parent.
 static PROCESS: AtomicI32 = AtomicI32::new(0);
 
 /// From now on there is somebody to wait with.
 pub(crate) fn wait_with(runtime: Handle) {
-    let _ = RUNTIME.set(runtime);
+    if RUNTIME.set(runtime).is_ok() {
+        // SAFETY: the function stays, and does not unwind. Without memory for it, a forked child waits in vain.
+        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    }
     // SAFETY: it has no preconditions.
     PROCESS.store(unsafe { libc::getpid() }, Ordering::Relaxed);
+}
+
+/// A forked child has descriptors of its own, and none of them is registered with the driver that it will have.
+extern "C" fn in_child() {
+    // SAFETY: it has no preconditions.
+    PROCESS.store(unsafe { libc::getpid() }, Ordering::Relaxed);
+    IS_FORKED.store(true, Ordering::Relaxed);
+    kept::forget();
+    let chunks = SLOTS.iter().map(|chunk| chunk.load(Ordering::Relaxed));
+    for chunk in chunks.filter(|chunk| !chunk.is_null()) {
+        // SAFETY: a chunk has so many, and stays.
+        for slot in unsafe { std::slice::from_raw_parts(chunk, CHUNK) } {
+            slot.watch.store(ptr::null_mut(), Ordering::Relaxed);
+            slot.armed.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The runtime that all wait with: in a forked child one of its own.
+fn runtime() -> Result<Handle, c_int> {
+    if IS_FORKED.load(Ordering::Relaxed) {
+        return Handle::current().map_err(|error| number_of(&error));
+    }
+    RUNTIME.get().cloned().ok_or(libc::ENOSYS)
 }
 
 fn is_ours() -> bool {
@@ -264,8 +296,8 @@ impl Slot {
         if let Some(watch) = self.watch() {
             return Ok(watch);
         }
-        let runtime = RUNTIME.get().ok_or(libc::ENOSYS)?;
-        let made = Watch::new(runtime).map_err(|error| number_of(&error))?;
+        let made = Watch::new(&runtime()?).map_err(|error| number_of(&error))?;
+        kept::keep(&made.descriptors());
         let made = Box::into_raw(Box::new(made));
         let put =
             self.watch

@@ -57,6 +57,11 @@ impl Watch {
         })
     }
 
+    /// Those of the driver itself, without which it cannot go on.
+    pub fn descriptors(&self) -> [RawFd; 3] {
+        self.driver.descriptors()
+    }
+
     /// To be called before a try.
     pub fn glance(&self, direction: Direction) -> Seen {
         let glance = self.registration.glance(direction);

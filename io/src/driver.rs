@@ -67,6 +67,10 @@ trait Poll: fmt::Debug + Send + Sync + Sized {
     #[cfg(feature = "adopt")]
     fn add_if_new(&self, fd: BorrowedFd<'_>, key: Key) -> io::Result<bool>;
 
+    /// What it would not go on without.
+    #[cfg(feature = "adopt")]
+    fn descriptors(&self) -> [std::os::fd::RawFd; 3];
+
     /// Reports no more of `fd`, once the wait that is under way has returned.
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()>;
 
@@ -135,6 +139,12 @@ impl Driver {
         fd: BorrowedFd<'_>,
     ) -> io::Result<bool> {
         self.poller.add_if_new(fd, registration.key())
+    }
+
+    /// Its own descriptors.
+    #[cfg(feature = "adopt")]
+    pub(crate) fn descriptors(&self) -> [std::os::fd::RawFd; 3] {
+        self.poller.descriptors()
     }
 
     /// Takes `fd` out, but leaves the registration reserved. In a forked child it does nothing.

@@ -45,6 +45,13 @@ fn threads_that_take_turns() {
 }
 
 #[test]
+fn a_thread_for_each_connection() {
+    if let Some(echo) = compile("echo.c", &[]) {
+        does_the_same_on_few(echo.path(), &[]);
+    }
+}
+
+#[test]
 fn threads_that_go_deep() {
     if let Some(deep) = compile("deep.c", &[]) {
         does_the_same(deep.path(), &[]);
@@ -135,6 +142,7 @@ fn python() {
         return not_tested("there is no /usr/bin/python3");
     }
     does_the_same_on_few(python, &[beside("queues.py").as_os_str()]);
+    does_the_same(python, &[beside("children.py").as_os_str()]);
 }
 
 #[test]

@@ -42,6 +42,11 @@ impl Alarm {
         })
     }
 
+    #[cfg(feature = "adopt")]
+    pub(super) fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(&self.timer)
+    }
+
     /// Sees to it that waits from now on end in `timeout` at the latest.
     pub(super) fn set(&self, timeout: Duration) -> io::Result<()> {
         let now = Instant::now();

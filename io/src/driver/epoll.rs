@@ -11,6 +11,8 @@
 
 use std::fmt;
 use std::io;
+#[cfg(feature = "adopt")]
+use std::os::fd::RawFd;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,6 +89,15 @@ impl Poll for Epoll {
             Err(Errno::EXIST) => Ok(false),
             result => Ok(result.map(|()| true)?),
         }
+    }
+
+    #[cfg(feature = "adopt")]
+    fn descriptors(&self) -> [RawFd; 3] {
+        [
+            self.poller.as_raw_fd(),
+            self.wake.as_raw_fd(),
+            self.alarm.as_raw_fd(),
+        ]
     }
 
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {

@@ -51,6 +51,11 @@ impl Poll for Portable {
         self.add(fd, key).map(|()| true)
     }
 
+    #[cfg(feature = "adopt")]
+    fn descriptors(&self) -> [std::os::fd::RawFd; 3] {
+        [self.0.as_raw_fd(); 3]
+    }
+
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.0.delete(fd)
     }

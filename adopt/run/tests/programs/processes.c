@@ -10,22 +10,36 @@
 
 enum { THREADS = 50 };
 
+static int told[2];
+
 static void *sleeper(void *number) {
+    char byte = 0;
     usleep(20000);
+    if (read(told[0], &byte, 1) != 1 || byte != 'x')
+        return NULL;
     return number;
 }
 
-// Gives 0 if all threads have been made and joined.
+// Gives 0 if all threads have been made, told to go on, and joined.
 static int threads(void) {
     pthread_t threads[THREADS];
+    if (pipe(told))
+        return 1;
     for (long n = 0; n < THREADS; n++)
-        if (pthread_create(&threads[n], NULL, sleeper, (void *)n))
-            return 1;
+        if (pthread_create(&threads[n], NULL, sleeper, (void *)(n + 1)))
+            return 2;
+    // Most wait by now.
+    usleep(50000);
+    for (long n = 0; n < THREADS; n++)
+        if (write(told[1], "x", 1) != 1)
+            return 3;
     for (long n = 0; n < THREADS; n++) {
         void *left;
-        if (pthread_join(threads[n], &left) || (long)left != n)
-            return 2;
+        if (pthread_join(threads[n], &left) || (long)left != n + 1)
+            return 4;
     }
+    close(told[0]);
+    close(told[1]);
     return 0;
 }
 
