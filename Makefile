@@ -6,10 +6,12 @@ EXAMPLES := hello echo http chat fetch primes million philosophers pipeline jobs
 # What has so many dependencies that to compile them takes minutes: `make ecosystem`.
 LARGE_EXAMPLES := roving-example-axum roving-example-bookshop
 LARGE := roving-ecosystem roving-top $(LARGE_EXAMPLES)
+# What has a feature that changes what all else is built of: `make adopt`.
+ADOPT := roving-adopt roving-preload roving-run
 # What is checked, and tested in debug: without the crate that has an allocator in C among its dependencies, and a profile of
 # its own. To build less of it would choose other features, and so build all once more; therefore a part of it is built with the
 # rest, and chosen by what runs the programs.
-TESTED := --workspace $(addprefix --exclude ,$(LARGE) roving-soundness) --locked
+TESTED := --workspace $(addprefix --exclude ,$(LARGE) $(ADOPT) roving-soundness) --locked
 RUNNER := CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER
 OF_SCHEDULER_AND_FACADE := $(CURDIR)/.ci/of-scheduler-and-facade
 # What the README's main figure is made of; for example `make bench ARGS="--connections 20000"`.
