@@ -121,6 +121,9 @@ examples:             ## every example, run to its end
 # What programs it wants, it uses if they are there. The facade's part has the feature `adopt`, which nothing else is tested with.
 adopt:                ## programs of std's threads and finished ones on green threads, with 1, 2 and 8 workers
 	$(CARGO) clippy --locked -p roving --features adopt --all-targets -- -D warnings
+	$(CARGO) clippy --locked $(addprefix -p ,$(ADOPT)) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked $(addprefix -p ,$(ADOPT)) --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked $(addprefix -p ,$(ADOPT)) --no-deps
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked -p roving --features adopt --no-deps
 	timeout 600 $(CARGO) test --locked -p roving-run
 	@for workers in 1 2 8; do echo "== $$workers workers"; \

@@ -9,7 +9,7 @@
 //! library's, so whatever is in the program and in its shared libraries calls the one here, std included. Each does the
 //! same for all callers:
 //!
-//! - if the program is not adopted, it goes on to the [next definition](next), the C library's;
+//! - if the program is not adopted, it goes on to the next definition (`next`), the C library's;
 //! - if its caller [may be parked](roving_scheduler::adopt::may_park), it does what the C library promises by parking it;
 //! - otherwise it is on an OS thread, or inside of the runtime, and the next definition does it, but where threads of both
 //!   kinds meet: there both wait in one place.
