@@ -592,10 +592,13 @@ unsafe extern "C" fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t {
 unsafe extern "C" fn readv(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t {
     // SAFETY: the caller's promise.
     let readv = || unsafe { next!(readv: ReadV)(fd, buffers, count) };
+    if !parks() {
+        return readv();
+    }
     // SAFETY: the caller's promise.
     let buffers = unsafe { self::buffers(buffers, count.max(0) as usize) };
     let len = total(buffers);
-    if len == 0 || !parks() {
+    if len == 0 {
         readv()
     } else {
         let recvmsg = |flags| {
@@ -641,9 +644,12 @@ unsafe extern "C" fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_
 unsafe extern "C" fn writev(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t {
     // SAFETY: the caller's promise.
     let writev = || unsafe { next!(writev: ReadV)(fd, buffers, count) };
+    if !parks() {
+        return writev();
+    }
     // SAFETY: the caller's promise.
     let buffers = unsafe { self::buffers(buffers, count.max(0) as usize) };
-    if buffers.is_empty() || !parks() {
+    if buffers.is_empty() {
         writev()
     } else {
         let sendmsg = |done, flags| {

@@ -4,11 +4,13 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
+use std::ptr;
 use std::thread;
 use std::time::Duration;
 
-use common::{MANY, in_adopted_programs, os_threads};
+use common::{MANY, in_adopted_programs, in_programs, or_error, os_threads};
 
 #[test]
 fn many_wait_for_pipes() {
@@ -123,4 +125,29 @@ fn files_are_read_and_written() {
             .write_all(&zeros)
             .unwrap();
     });
+}
+
+/// To an OS thread they are the system's, which tells of addresses where nothing is.
+#[test]
+fn buffers_that_are_nowhere_are_an_error_to_who_is_not_parked() {
+    let refused = || {
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"x").unwrap();
+        let nowhere = ptr::without_provenance(8);
+        // SAFETY: the system looks whether there is anything at the address.
+        unsafe {
+            [
+                or_error(libc::readv(reader.as_raw_fd(), nowhere, 1) as i64),
+                or_error(libc::writev(writer.as_raw_fd(), nowhere, 1) as i64),
+            ]
+        }
+    };
+    in_programs(
+        "buffers_that_are_nowhere_are_an_error_to_who_is_not_parked",
+        || {
+            assert_eq!(refused(), [Err(libc::EFAULT); 2]);
+            roving_adopt::adopt().unwrap();
+            assert_eq!(refused(), [Err(libc::EFAULT); 2]);
+        },
+    );
 }
