@@ -7,7 +7,7 @@ EXAMPLES := hello echo http chat fetch primes million philosophers pipeline jobs
 LARGE_EXAMPLES := roving-example-axum roving-example-bookshop
 LARGE := roving-ecosystem roving-top $(LARGE_EXAMPLES)
 # What has a feature that changes what all else is built of: `make adopt`.
-ADOPT := roving-adopt roving-preload roving-run
+ADOPT := roving-adopt roving-preload roving-run roving-adopt-bench
 # What is checked, and tested in debug: without the crate that has an allocator in C among its dependencies, and a profile of
 # its own. To build less of it would choose other features, and so build all once more; therefore a part of it is built with the
 # rest, and chosen by what runs the programs.
@@ -27,7 +27,7 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples adopt ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-files bench-check peers clean
+.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples adopt ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-files bench-adopt bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -126,6 +126,7 @@ adopt:                ## programs of std's threads and finished ones on green th
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked $(addprefix -p ,$(ADOPT)) --no-deps
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked -p roving --features adopt --no-deps
 	timeout 600 $(CARGO) test --locked -p roving-run
+	timeout 600 $(CARGO) test --locked -p roving-adopt-bench
 	@for workers in 1 2 8; do echo "== $$workers workers"; \
 		ROVING_WORKERS=$$workers timeout 600 $(CARGO) test --locked -p roving-adopt || exit 1; \
 	done
@@ -191,6 +192,9 @@ bench-sync:           ## locks, channels, select, spawning, timers, beside std, 
 
 bench-files:          ## reads, writes and commits, beside std on OS threads and tokio
 	$(CARGO) run --release --locked -p roving-bench -- files $(ARGS)
+
+bench-adopt:          ## what adoption costs: beside green threads by their own API, and OS threads
+	$(CARGO) run --release --locked -p roving-bench -- adopt $(ARGS)
 
 bench-check:          ## instructions of the hot paths, by callgrind, against the stored baseline; needs valgrind
 	$(CARGO) run --release --locked -p roving-bench -- check $(ARGS)

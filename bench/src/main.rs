@@ -6,6 +6,7 @@
 //! not, 2 when the command made no sense (nothing has been started then), and 130 when it was
 //! interrupted.
 
+mod adopt;
 mod check;
 mod clock;
 mod connections;
@@ -49,6 +50,8 @@ enum Command {
     Sync(sync::Options),
     /// Compares files with those of std on OS threads, and of tokio
     Files(sync::Options),
+    /// Compares adopted programs of std with ones that were written for green threads, and with OS threads
+    Adopt(adopt::Options),
     /// Compares Roving with may, tokio, Go, OS threads and what no runtime can beat
     Peers(peers::Options),
     /// Counts the instructions of the hot paths, and compares them with a baseline
@@ -72,6 +75,9 @@ enum Command {
     /// Answers bytes of standard input, until it ends
     #[command(hide = true)]
     Echo(switch::EchoOptions),
+    /// Measures one cell of `adopt` once, not adopted
+    #[command(hide = true)]
+    AdoptCell(adopt::CellOptions),
     /// Measures one cell of `sync` or `files` once
     #[command(hide = true)]
     Cell(sync::CellOptions),
@@ -87,6 +93,7 @@ impl Command {
                 | Self::Sync(_)
                 | Self::Datagrams(_)
                 | Self::Files(_)
+                | Self::Adopt(_)
                 | Self::Peers(_)
                 | Self::Check(_)
         )
@@ -104,6 +111,8 @@ fn main() -> ExitCode {
         Command::Datagrams(options) => datagrams::run(options),
         Command::Sync(options) => sync::run(&sync::SUITE, options),
         Command::Files(options) => sync::run(&files::SUITE, options),
+        Command::Adopt(options) => adopt::run(options),
+        Command::AdoptCell(options) => adopt::cell(&options),
         Command::Cell(options) => sync::cell(&[sync::SUITE, files::SUITE], options),
         Command::Check(options) => check::run(&options),
         Command::DrawTrace(options) => trace::draw(&options),
