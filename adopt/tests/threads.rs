@@ -272,7 +272,7 @@ fn names_are_those_that_were_given() {
             // SAFETY: there is room for the answer.
             unsafe { libc::pthread_getname_np(libc::pthread_self(), name.as_mut_ptr(), 16) };
             number(usize::from_ne_bytes(
-                name.map(c_char::cast_unsigned)[..8].try_into().unwrap(),
+                name.map(|byte| byte as u8)[..8].try_into().unwrap(),
             ))
         }
         let inner = thread::Builder::new().name("of std".to_owned());

@@ -91,7 +91,7 @@ impl Layout {
         let (pthread, locals) = if pointer::STRUCT_IS_ABOVE {
             (0..size, size - static_size..0)
         } else {
-            (-size..0, 0..static_size)
+            (-size..0, pointer::HEAD..static_size)
         };
         let field = |name| Ok::<_, Refusal>(pthread.start + offset(name, &pthread)?);
         if pointer::STRUCT_IS_ABOVE && offset(c"_thread_db_pthread_dtvp", &pthread)? != pointer::DTV
