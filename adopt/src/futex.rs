@@ -13,11 +13,11 @@ use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use libc::timespec;
+use libc::{pid_t, timespec};
 use roving_scheduler::adopt::{self, Awaited, Inside};
 
 use crate::next::next;
-use crate::{clock, descriptor, errno};
+use crate::{clock, descriptor, errno, thread};
 
 type Syscall = unsafe extern "C" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
 
@@ -43,15 +43,43 @@ unsafe extern "C" fn syscall(
         unsafe { futex(a, b as c_int, c as u32, d, e, f as u32) }
     } else {
         // SAFETY: the caller's promise.
-        let call = || unsafe { next!(syscall: Syscall)(number, a, b, c, d, e, f) };
+        unsafe { other(number, a, b, c, d, e, f) }
+    }
+}
+
+/// Any other system call.
+///
+/// # Safety
+///
+/// That of the system call.
+// Not inlined, nor is what else has a frame: whoever waits for a futex keeps that for as long.
+#[inline(never)]
+unsafe fn other(
+    number: c_long,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> c_long {
+    // SAFETY: the caller's promise.
+    let with = |a, b| unsafe { next!(syscall: Syscall)(number, a, b, c, d, e, f) };
+    match number {
+        libc::SYS_gettid => thread::gettid().into(),
+        libc::SYS_tkill => with(thread::known_to_kernel(a as pid_t) as usize, b),
+        libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => {
+            with(a, thread::known_to_kernel(b as pid_t) as usize)
+        }
         // SAFETY: the caller's promise.
-        unsafe { descriptor::by_number(number, a, b, call) }
+        _ => unsafe { descriptor::by_number(number, a, b, || with(a, b)) },
     }
 }
 
 /// # Safety
 ///
 /// That of the system call.
+#[inline(never)]
 unsafe fn futex(
     address: usize,
     operation: c_int,
@@ -60,22 +88,17 @@ unsafe fn futex(
     second: usize,
     bits: u32,
 ) -> c_long {
-    let system = || {
-        let operation = operation as usize;
-        let (value, bits) = (value as usize, bits as usize);
-        let number = libc::SYS_futex;
-        // SAFETY: the caller's promise.
-        unsafe {
-            next!(syscall: Syscall)(
-                number,
-                address,
-                operation,
-                value,
-                time_or_count,
-                second,
-                bits,
-            )
-        }
+    // SAFETY: the caller's promise.
+    let system = |value: u32| unsafe {
+        next!(syscall: Syscall)(
+            libc::SYS_futex,
+            address,
+            operation as usize,
+            value as usize,
+            time_or_count,
+            second,
+            bits as usize,
+        )
     };
     let is_private = operation & libc::FUTEX_PRIVATE_FLAG != 0;
     let command = operation & libc::FUTEX_CMD_MASK;
@@ -95,7 +118,7 @@ unsafe fn futex(
             let at = unsafe { at.as_ref() }.copied();
             match deadline(command, operation, at) {
                 Ok(deadline) if in_table => wait(address, value, bits, deadline),
-                _ => system(),
+                _ => system(value),
             }
         }
         libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET => {
@@ -110,30 +133,19 @@ unsafe fn futex(
             if woken == at_most {
                 return woken as c_long;
             }
-            // SAFETY: as above, of fewer.
-            let others = unsafe {
-                let left = at_most - woken;
-                next!(syscall: Syscall)(
-                    libc::SYS_futex,
-                    address,
-                    operation as usize,
-                    left,
-                    time_or_count,
-                    second,
-                    bits as usize,
-                )
-            };
+            let others = system((at_most - woken) as u32);
             if others < 0 {
                 others
             } else {
                 woken as c_long + others
             }
         }
-        _ => system(),
+        _ => system(value),
     }
 }
 
 /// Until when to wait.
+#[inline(never)]
 fn deadline(
     command: c_int,
     operation: c_int,
@@ -150,6 +162,7 @@ fn deadline(
     Ok(clock::after(left))
 }
 
+#[inline(never)]
 fn wait(address: usize, value: u32, bits: u32, deadline: Option<Instant>) -> c_long {
     let word = address as *const AtomicU32;
     // SAFETY: the word is the caller's, who has given it to be looked at.
@@ -162,6 +175,8 @@ fn wait(address: usize, value: u32, bits: u32, deadline: Option<Instant>) -> c_l
 }
 
 /// Whether other processes may have the memory at `address` too. Also if that cannot be found out.
+#[cold]
+#[inline(never)]
 fn is_shared(address: usize) -> bool {
     let Ok(maps) = fs::read_to_string("/proc/self/maps") else {
         return true;

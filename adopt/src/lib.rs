@@ -46,6 +46,7 @@
 //! | `connect` | connections made and accepted                                 |
 //! | `poll`   | waiting for many descriptors                                   |
 //! | `handler` | handlers of signals                                           |
+//! | `signal_stack` | the alternate stack on which they run                    |
 //!
 //! # Invariants
 //!
@@ -77,6 +78,7 @@ mod process;
 mod queue;
 mod report;
 mod signal;
+mod signal_stack;
 mod slot;
 mod stream;
 mod thread;

@@ -2,12 +2,15 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fs;
+use std::io;
 use std::mem::{self, MaybeUninit};
 use std::process::Command;
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -116,6 +119,14 @@ fn in_milliseconds(clock: libc::clockid_t, milliseconds: i64) -> timespec {
 #[test]
 fn a_thread_is_joined_in_every_way() {
     is_the_same("a_thread_is_joined_in_every_way", || {
+        static MAY_END: AtomicBool = AtomicBool::new(false);
+        extern "C" fn waits(_: *mut c_void) -> *mut c_void {
+            while !MAY_END.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            number(150)
+        }
+        MAY_END.store(false, Ordering::SeqCst);
         let mut told = Vec::new();
         let mut result = ptr::null_mut();
         let result = &raw mut result;
@@ -124,7 +135,7 @@ fn a_thread_is_joined_in_every_way() {
         unsafe {
             let me = libc::pthread_self();
             told.push(libc::pthread_join(me, result));
-            let id = create(sleeps, 150);
+            let id = create(waits, 0);
             told.push(pthread_tryjoin_np(id, result));
             told.push(pthread_timedjoin_np(id, result, &in_milliseconds(wall, 10)));
             told.push(pthread_timedjoin_np(
@@ -150,6 +161,7 @@ fn a_thread_is_joined_in_every_way() {
                 77,
                 &in_milliseconds(wall, 10),
             ));
+            MAY_END.store(true, Ordering::SeqCst);
             told.push(pthread_clockjoin_np(
                 id,
                 result,
@@ -162,16 +174,19 @@ fn a_thread_is_joined_in_every_way() {
             told.push(pthread_timedjoin_np(id, result, ptr::null()));
             told.push((*result).addr() as c_int);
 
+            // Sooner or later the thread has ended.
+            let at_last = |join: &dyn Fn() -> c_int, not_yet| loop {
+                match join() {
+                    error if error == not_yet => thread::sleep(Duration::from_millis(1)),
+                    other => break other,
+                }
+            };
             let id = create(sleeps, 5);
-            thread::sleep(Duration::from_millis(50));
-            told.push(pthread_timedjoin_np(
-                id,
-                ptr::null_mut(),
-                &in_milliseconds(wall, -5000),
-            ));
+            let past = in_milliseconds(wall, -5000);
+            let join = || pthread_timedjoin_np(id, ptr::null_mut(), &past);
+            told.push(at_last(&join, libc::ETIMEDOUT));
             let id = create(sleeps, 5);
-            thread::sleep(Duration::from_millis(50));
-            told.push(pthread_tryjoin_np(id, result));
+            told.push(at_last(&|| pthread_tryjoin_np(id, result), libc::EBUSY));
             told.push((*result).addr() as c_int);
         }
         told
@@ -388,6 +403,114 @@ fn what_the_kernel_knows_is_told_as_of_a_thread() {
             join(id).unwrap();
             told
         }
+    });
+}
+
+#[test]
+fn a_thread_has_a_number_of_its_own() {
+    in_programs("a_thread_has_a_number_of_its_own", || {
+        roving_adopt::adopt().unwrap();
+        // SAFETY: they have no preconditions; the signal is none.
+        let look = || unsafe {
+            let number = libc::gettid();
+            assert_eq!(libc::syscall(libc::SYS_gettid), number.into());
+            let kill =
+                |number: libc::pid_t| libc::syscall(libc::SYS_tgkill, libc::getpid(), number, 0);
+            assert_eq!(kill(number), 0);
+            number
+        };
+        let is_known = |number| fs::exists(format!("/proc/self/task/{number}")).unwrap();
+        let os_thread = look();
+        assert!(is_known(os_thread));
+        let threads = (0..100).map(|_| {
+            thread::spawn(move || {
+                let number = look();
+                for _ in 0..10 {
+                    thread::sleep(Duration::from_millis(1));
+                    assert_eq!(look(), number);
+                }
+                // It is none of the kernel's.
+                assert!(!is_known(number));
+                number
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        let numbers: HashSet<_> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+        // Those of threads that have ended are given again; of those that are there at once, each has another.
+        assert!(!numbers.contains(&os_thread));
+        static NUMBERS: Mutex<Vec<libc::pid_t>> = Mutex::new(Vec::new());
+        let all = Arc::new(Barrier::new(50));
+        let threads = (0..50).map(|_| {
+            let all = all.clone();
+            thread::spawn(move || {
+                NUMBERS.lock().unwrap().push(look());
+                all.wait();
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        let numbers: HashSet<_> = NUMBERS.lock().unwrap().iter().copied().collect();
+        assert_eq!(numbers.len(), 50);
+    });
+}
+
+#[test]
+fn an_alternate_stack_is_there_and_stays() {
+    in_programs("an_alternate_stack_is_there_and_stays", || {
+        roving_adopt::adopt().unwrap();
+        let ask = || {
+            // SAFETY: zeroes are a valid value, and there is room for the answer.
+            unsafe {
+                let mut stack: libc::stack_t = mem::zeroed();
+                assert_eq!(libc::sigaltstack(ptr::null(), &raw mut stack), 0);
+                stack
+            }
+        };
+        let set = |flags, size| {
+            let stack = libc::stack_t {
+                ss_sp: ptr::without_provenance_mut(1 << 16),
+                ss_flags: flags,
+                ss_size: size,
+            };
+            // SAFETY: it is not used.
+            let failed = unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) };
+            if failed == 0 {
+                None
+            } else {
+                io::Error::last_os_error().raw_os_error()
+            }
+        };
+        thread::spawn(move || {
+            assert_eq!(ask().ss_flags, 0);
+            assert_eq!(set(0, 1 << 16), None);
+            assert_eq!(set(libc::SS_DISABLE, 0), None);
+            assert_eq!(set(0, 1), Some(libc::ENOMEM));
+            assert_eq!(set(77, 1 << 16), Some(libc::EINVAL));
+            assert_eq!(ask().ss_flags, 0);
+            static ON: AtomicUsize = AtomicUsize::new(0);
+            extern "C" fn handler(_: c_int) {
+                let local = 0_u8;
+                ON.store(ptr::from_ref(&local).addr(), Ordering::SeqCst);
+            }
+            // SAFETY: the handler does nothing but to note.
+            unsafe {
+                let mut action: libc::sigaction = mem::zeroed();
+                action.sa_sigaction = handler as *const () as usize;
+                action.sa_flags = libc::SA_ONSTACK;
+                libc::sigaction(libc::SIGUSR1, &raw const action, ptr::null_mut());
+                libc::raise(libc::SIGUSR1);
+            }
+            let here = 0_u8;
+            let distance = ptr::from_ref(&here)
+                .addr()
+                .abs_diff(ON.load(Ordering::SeqCst));
+            assert!(
+                distance > 1 << 16,
+                "the handler ran on the thread's own stack"
+            );
+        })
+        .join()
+        .unwrap();
     });
 }
 

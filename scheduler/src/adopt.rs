@@ -69,6 +69,12 @@ pub fn yield_now() {
     thread::let_others_run();
 }
 
+/// A number that is the current thread's while it lives, if it is a green one with thread-locals of its own, and none of the
+/// system's.
+pub fn thread_number() -> Option<u32> {
+    tls::own()?.tid_of_green()
+}
+
 /// Lets the runtime know by which id the C library knows a thread that goes by another one; `None` if by none. The first is asked.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn ask_for_ids(real_id: fn(libc::pthread_t) -> Option<libc::pthread_t>) {

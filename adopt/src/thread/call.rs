@@ -12,7 +12,7 @@ use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use super::{Left, current, wait_for_all};
+use super::{Left, current, kernel, wait_for_all};
 use crate::next::next;
 use crate::{handler, is_adopted};
 
@@ -32,10 +32,16 @@ impl Start {
     }
 }
 
-/// Where the C library notes where to jump, in at most so many bytes: `__pthread_unwind_buf_t`, of 104 on x86-64 and 216 on
-/// aarch64.
+/// Where the C library notes where to jump: `__pthread_unwind_buf_t`, of 104 bytes on x86-64 and 216 on aarch64. It is on the stack
+/// for as long as the thread lives.
 #[repr(C, align(16))]
-struct Place([MaybeUninit<u8>; 256]);
+struct Place(
+    [MaybeUninit<u8>; if cfg!(target_arch = "x86_64") {
+        112
+    } else {
+        224
+    }],
+);
 
 unsafe extern "C" {
     /// Calls `start` with `argument`. 0 if it has returned, with its result; 1 if it has exited.
@@ -150,7 +156,7 @@ pub(super) const CANCELED: *mut c_void = ptr::without_provenance_mut(usize::MAX)
 
 /// Calls what a thread begins with, and gives what it leaves.
 pub(super) fn call(start: Start, argument: Left) -> Left {
-    let mut place = Place([MaybeUninit::uninit(); 256]);
+    let mut place = MaybeUninit::<Place>::uninit();
     let mut result = ptr::null_mut();
     // SAFETY: the C library's caller has promised that this may be called with that. The place stays while it runs, and is
     // forgotten at its end. What is jumped over has been unwound.
@@ -158,7 +164,7 @@ pub(super) fn call(start: Start, argument: Left) -> Left {
         begin(
             argument.into_inner(),
             start.address(),
-            &raw mut place,
+            place.as_mut_ptr(),
             &raw mut result,
         ) != 0
     };
@@ -230,8 +236,8 @@ fn exits_with_the_last_thread() {
     }
     // As often as the C library looks for values.
     const ROUNDS: usize = 4;
-    // SAFETY: they have no preconditions.
-    if unsafe { libc::gettid() == libc::getpid() } {
+    // SAFETY: it has no preconditions.
+    if kernel::os_thread() == unsafe { libc::getpid() } {
         set(ROUNDS);
     }
 }

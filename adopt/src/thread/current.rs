@@ -1,23 +1,23 @@
 //! Which thread the current one is.
 
 use std::cell::Cell;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use libc::pthread_t;
-use roving_scheduler::lock::Mutex;
 
 use super::name::Name;
-use super::{ALIVE, Record, Whose, end, list, whose};
+use super::{ALIVE, Known, Shared, Whose, end, list, whose};
 use crate::next::next;
 
 /// Ends the thread when its thread-locals go. It was there before those of the program, and goes after them.
-struct Ends(Cell<Option<pthread_t>>);
+struct Ends(Cell<Option<(pthread_t, Shared)>>);
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        if let Some(id) = self.0.take() {
-            end(id);
+        if let Some((id, record)) = self.0.take() {
+            end(id, &record);
         }
     }
 }
@@ -36,9 +36,9 @@ pub(super) fn id() -> Option<pthread_t> {
 
 /// This is the thread with that id, from now on.
 #[inline(never)]
-pub(super) fn begin(id: pthread_t) {
+pub(super) fn begin(id: pthread_t, record: Shared) {
     ID.set(id);
-    ENDS.with(|ends| ends.0.set(Some(id)));
+    ENDS.with(|ends| ends.0.set(Some((id, record))));
 }
 
 /// By which id the C library knows it.
@@ -58,10 +58,14 @@ pub(super) fn name() -> Option<Name> {
 /// Lists the only thread of a forked child under the id that it has had, if it was a green one.
 pub(super) fn in_child() {
     let Some(id) = id() else { return };
-    let record = Record {
-        real_id: Some(real_id()),
-        ..Record::default()
-    };
+    let known = Arc::new(Known::default());
+    known.begin();
     ALIVE.store(1, Ordering::SeqCst);
-    list(id).lock().insert(id, Arc::new(Mutex::new(record)));
+    list(id).lock().insert(id, known.clone());
+    let _ = ENDS.try_with(|ends| {
+        if let Some(of_parent) = ends.0.replace(None) {
+            mem::forget(of_parent);
+            ends.0.set(Some((id, known)));
+        }
+    });
 }

@@ -12,13 +12,16 @@
 //! | `pthread_setaffinity_np`                | `ENOSYS` for fewer CPUs than it has                              |
 //! | `pthread_getcpuclockid`                 | `ENOENT`: there is none                                          |
 //!
-//! What names the calling thread by a zero, `sched_setaffinity` and its like, does the same: it would change the worker.
+//! What names the calling thread by a zero or by its number, `sched_setaffinity` and its like, does the same: it would change the
+//! worker.
 
 use std::ffi::{c_int, c_void};
 use std::iter;
 use std::mem::{self, MaybeUninit};
 
 use libc::{clockid_t, cpu_set_t, pid_t, pthread_t, sched_param};
+
+use roving_scheduler::adopt;
 
 use super::{Whose, current, whose};
 use crate::errno;
@@ -117,13 +120,7 @@ fn queue_to_this(signal: c_int, value: *mut c_void) -> c_int {
         queued.user = libc::getuid();
         queued.value = value;
         let number = libc::SYS_rt_tgsigqueueinfo;
-        let failed = libc::syscall(
-            number,
-            queued.pid,
-            libc::gettid(),
-            signal,
-            &raw const queued,
-        );
+        let failed = libc::syscall(number, queued.pid, os_thread(), signal, &raw const queued);
         if failed == 0 { 0 } else { errno::get() }
     }
 }
@@ -313,10 +310,40 @@ unsafe extern "C" fn pthread_getcpuclockid(id: pthread_t, clock: *mut clockid_t)
     }
 }
 
-/// Whether it means the OS thread that runs a green one, which is the caller.
-fn is_worker(thread: pid_t) -> bool {
+/// Whether it means a green thread, which is the caller.
+fn is_caller(thread: pid_t) -> bool {
+    crate::parks() && (thread == 0 || thread == gettid())
+}
+
+/// The same number, but for that of a green thread which is the caller: that of the OS thread which runs it.
+pub(crate) fn known_to_kernel(number: pid_t) -> pid_t {
+    let is_caller = adopt::thread_number().is_some_and(|own| own.cast_signed() == number);
+    if is_caller { os_thread() } else { number }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tgkill(process: pid_t, thread: pid_t, signal: c_int) -> c_int {
+    type Next = unsafe extern "C" fn(pid_t, pid_t, c_int) -> c_int;
+    // SAFETY: the caller's promise.
+    unsafe { next!(tgkill: Next)(process, known_to_kernel(thread), signal) }
+}
+
+/// The number by which the kernel knows the OS thread that runs the caller.
+pub(super) fn os_thread() -> pid_t {
     // SAFETY: it has no preconditions.
-    crate::parks() && (thread == 0 || thread == unsafe { libc::gettid() })
+    unsafe { next!(gettid: unsafe extern "C" fn() -> pid_t)() }
+}
+
+/// A green thread has a number that no thread of the system has, by which nobody but itself is known.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn gettid() -> pid_t {
+    match adopt::thread_number() {
+        Some(number) if crate::is_adopted() => number.cast_signed(),
+        _ => os_thread(),
+    }
 }
 
 /// What a system call gives for an error that another function gives as its result.
@@ -334,7 +361,7 @@ unsafe extern "C" fn sched_setaffinity(
     cpus: *const cpu_set_t,
 ) -> c_int {
     type Next = unsafe extern "C" fn(pid_t, usize, *const cpu_set_t) -> c_int;
-    if is_worker(thread) {
+    if is_caller(thread) {
         // SAFETY: the caller's promise.
         return as_call(unsafe { set_affinity(size, cpus) });
     }
@@ -352,7 +379,7 @@ unsafe extern "C" fn sched_setscheduler(
     parameters: *const sched_param,
 ) -> c_int {
     type Next = unsafe extern "C" fn(pid_t, c_int, *const sched_param) -> c_int;
-    if is_worker(thread) {
+    if is_caller(thread) {
         // SAFETY: the caller's promise.
         return as_call(set_policy(policy, unsafe { (*parameters).sched_priority }));
     }
@@ -366,7 +393,7 @@ unsafe extern "C" fn sched_setscheduler(
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sched_setparam(thread: pid_t, parameters: *const sched_param) -> c_int {
     type Next = unsafe extern "C" fn(pid_t, *const sched_param) -> c_int;
-    if is_worker(thread) {
+    if is_caller(thread) {
         // SAFETY: the caller's promise.
         let priority = unsafe { (*parameters).sched_priority };
         return as_call(set_policy(libc::SCHED_OTHER, priority));

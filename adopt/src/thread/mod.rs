@@ -20,20 +20,22 @@ mod name;
 
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use libc::{pthread_attr_t, pthread_t};
 use roving_scheduler::PerProcess;
 use roving_scheduler::adopt::{self, Awaited, Inside};
-use roving_scheduler::lock::Mutex;
+use roving_scheduler::lock::{Mutex, MutexGuard};
 use roving_scheduler::thread::{Builder, JoinHandle};
 
 use self::attributes::Wanted;
 pub(crate) use self::attributes::except;
 use self::call::Start;
+pub(crate) use self::kernel::{gettid, known_to_kernel};
 use self::name::Name;
 use crate::next::next;
 use crate::{first, is_adopted};
@@ -53,9 +55,36 @@ unsafe impl Send for Left {}
 
 /// What is known of a green thread until it is joined, or has been detached and is at its end.
 #[derive(Default)]
+struct Known {
+    /// By which id the C library knows it; 0 before it has begun.
+    real_id: AtomicU64,
+    record: Mutex<Record>,
+}
+
+impl Known {
+    fn new(record: Record) -> Self {
+        Self {
+            real_id: AtomicU64::new(0),
+            record: Mutex::new(record),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Record> {
+        self.record.lock()
+    }
+
+    /// The current thread is this one.
+    fn begin(&self) {
+        self.real_id.store(current::real_id(), Ordering::Release);
+    }
+
+    fn real_id(&self) -> Option<pthread_t> {
+        Some(self.real_id.load(Ordering::Acquire)).filter(|&id| id != 0)
+    }
+}
+
+#[derive(Default)]
 struct Record {
-    /// By which id the C library knows it, once it has begun.
-    real_id: Option<pthread_t>,
     /// For whoever joins it.
     handle: Option<JoinHandle<Left>>,
     /// Who joins it.
@@ -65,10 +94,32 @@ struct Record {
     name: Option<Name>,
 }
 
-type Shared = Arc<Mutex<Record>>;
+type Shared = Arc<Known>;
 
-/// The records by id, in as many lists as let workers not wait for each other.
-type Records = [Mutex<HashMap<pthread_t, Shared>>; LISTS];
+/// Records by id.
+type List = HashMap<pthread_t, Shared, BuildHasherDefault<OfAddress>>;
+
+/// The hash of an id, which is an address that the program has not chosen.
+#[derive(Default)]
+struct OfAddress(u64);
+
+impl Hasher for OfAddress {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("an id is written as a number");
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // Fibonacci hashing.
+        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// As many lists as let workers not wait for each other.
+type Records = [Mutex<List>; LISTS];
 
 const LISTS: usize = 64;
 
@@ -77,7 +128,7 @@ static RECORDS: PerProcess<Records> = PerProcess::new();
 /// How many threads there are that have not come to their end.
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 
-fn list(id: pthread_t) -> &'static Mutex<HashMap<pthread_t, Shared>> {
+fn list(id: pthread_t) -> &'static Mutex<List> {
     let records = RECORDS.get_or_make(|| std::array::from_fn(|_| Mutex::default()));
     // Records are some hundred bytes apart.
     &records[(id as usize >> 7) % LISTS]
@@ -153,7 +204,7 @@ unsafe extern "C" fn pthread_create(
 ///
 /// The id may be written to `thread`.
 unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument: Left) -> c_int {
-    let record = Arc::new(Mutex::new(Record {
+    let record = Arc::new(Known::new(Record {
         is_detached: wanted.is_detached,
         name: current::name(),
         ..Record::default()
@@ -166,9 +217,10 @@ unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument
     // Whoever joins it finds the handle there.
     let mut of_thread = record.lock();
     let builder = Builder::new().stack_size(wanted.stack_size);
+    let own = record.clone();
     // Who spawns while its own runtime ends is unwound.
     let spawned = panic::catch_unwind(AssertUnwindSafe(|| {
-        builder.spawn(move || live(id, start, argument))
+        builder.spawn(move || live(id, own, start, argument))
     }));
     match spawned.unwrap_or_else(|_| Err(io::Error::from_raw_os_error(libc::EAGAIN))) {
         Ok(handle) => {
@@ -185,23 +237,27 @@ unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument
 }
 
 /// What a thread does.
-fn live(id: pthread_t, start: Start, argument: Left) -> Left {
-    current::begin(id);
-    if let Whose::Green(record) = whose(id) {
-        record.lock().real_id = Some(current::real_id());
-    }
+fn live(id: pthread_t, record: Shared, start: Start, argument: Left) -> Left {
+    begin(id, record);
     call::call(start, argument)
 }
 
+// Not inlined: its frame would be there for as long as the thread lives.
+#[inline(never)]
+fn begin(id: pthread_t, record: Shared) {
+    record.begin();
+    current::begin(id, record);
+}
+
 /// A thread has come to its end, and calls nothing of the program's any more.
-fn end(id: pthread_t) {
-    if let Whose::Green(record) = whose(id) {
+fn end(id: pthread_t, record: &Shared) {
+    let is_detached = {
         let mut record = record.lock();
         record.is_at_end = true;
-        if record.is_detached {
-            drop(record);
-            forget(id);
-        }
+        record.is_detached
+    };
+    if is_detached {
+        forget(id);
     }
     one_less();
 }
@@ -235,7 +291,7 @@ pub(crate) fn watch_forks() {
 /// By which id the C library knows a thread. `None` if it knows it by none: a green one that has not begun, or is there no more.
 pub(crate) fn real_id(id: pthread_t) -> Option<pthread_t> {
     match whose(id) {
-        Whose::Green(record) => record.lock().real_id,
+        Whose::Green(known) => known.real_id(),
         Whose::Nobody => None,
         Whose::Real => Some(id),
     }

@@ -177,10 +177,17 @@ impl<T> PerProcess<T> {
     pub fn get_or_make(&self, make: impl FnOnce() -> T) -> &'static T {
         match self.get() {
             Some(value) => value,
-            None => match self.set(make()) {
-                Ok(value) => value,
-                Err(_) => self.get().expect("somebody else has made it"),
-            },
+            None => self.make(make),
+        }
+    }
+
+    // Not inlined: a value may be large, and whoever asks for it may be on a small stack.
+    #[cold]
+    #[inline(never)]
+    fn make(&self, make: impl FnOnce() -> T) -> &'static T {
+        match self.set(make()) {
+            Ok(value) => value,
+            Err(_) => self.get().expect("somebody else has made it"),
         }
     }
 }

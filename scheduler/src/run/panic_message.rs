@@ -64,8 +64,7 @@ fn tell(waiter: &Waiter) {
 
 #[cfg(target_os = "linux")]
 fn on_os_thread() -> String {
-    // SAFETY: it has no preconditions.
-    format!(" on OS thread {}", unsafe { libc::gettid() })
+    format!(" on OS thread {}", super::processor::os_thread())
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 /// The kernel's number of the current OS thread; 0 where there is none. Safe in a signal handler.
 pub(crate) fn os_thread() -> u32 {
-    #[cfg(target_os = "linux")]
+    // In a program that is adopted the C library's tells a green thread a number of its own.
+    #[cfg(all(target_os = "linux", feature = "adopt"))]
+    {
+        rustix::thread::gettid().as_raw_pid().cast_unsigned()
+    }
+    #[cfg(all(target_os = "linux", not(feature = "adopt")))]
     {
         // SAFETY: it has no preconditions.
         unsafe { libc::syscall(libc::SYS_gettid) as u32 }

@@ -69,10 +69,12 @@ fn destroy_each(own: &Own, thread_pointer: usize) -> bool {
         }
         for index in 0..keys.values_an_array {
             let at = 16 * index.cast_signed();
-            let value = word(values, at + 8).swap(0, Ordering::Relaxed);
+            // Only its thread has it: an exchange would cost as much for each key that has none.
+            let value = word(values, at + 8).load(Ordering::Relaxed);
             if value == 0 {
                 continue;
             }
+            word(values, at + 8).store(0, Ordering::Relaxed);
             // SAFETY: an element of the C library's array of keys.
             let [sequence, destructor] = unsafe {
                 let key = keys.keys.add(first_key + index).cast_mut().cast::<usize>();

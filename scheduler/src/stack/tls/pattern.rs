@@ -173,6 +173,12 @@ impl Own {
         !self.allocator.is_empty()
     }
 
+    /// The id that the current thread goes by among mutexes, if it is a green one.
+    #[cfg(feature = "adopt")]
+    pub(crate) fn tid_of_green(&self) -> Option<u32> {
+        Some(half(pointer::current(), self.layout.tid)).filter(|&tid| tid >= FIRST_TID)
+    }
+
     pub(super) fn new_tid(&self) -> u32 {
         self.next_tid.fetch_add(1, Ordering::Relaxed)
     }

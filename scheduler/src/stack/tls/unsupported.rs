@@ -27,6 +27,11 @@ impl Own {
         match *self {}
     }
 
+    #[cfg(feature = "adopt")]
+    pub(crate) fn tid_of_green(&self) -> Option<u32> {
+        match *self {}
+    }
+
     pub(crate) fn lend_allocator(&self, _from: usize, _to: usize) {
         match *self {}
     }
