@@ -12,7 +12,7 @@ use crate::kept;
 use crate::next::next;
 use crate::slot::{self, Nature, Slot, replacing};
 use crate::waiting::is_timeout;
-use crate::{errno, file};
+use crate::{command, errno, file};
 use crate::{is_adopted, parks};
 
 /// # Safety
@@ -145,11 +145,12 @@ unsafe fn number(stream: *mut FILE) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn fclose(stream: *mut FILE) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe {
+    let close = || unsafe {
         replacing(number(stream), || {
             next!(fclose: unsafe extern "C" fn(*mut FILE) -> c_int)(stream)
         })
-    }
+    };
+    command::close(stream, close).unwrap_or_else(close)
 }
 
 /// # Safety
@@ -157,6 +158,10 @@ unsafe extern "C" fn fclose(stream: *mut FILE) -> c_int {
 /// That of the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pclose(stream: *mut FILE) -> c_int {
+    // SAFETY: the caller's promise.
+    if let Some(status) = command::close(stream, || unsafe { fclose(stream) }) {
+        return status;
+    }
     // SAFETY: the caller's promise.
     let close = || unsafe { next!(pclose: unsafe extern "C" fn(*mut FILE) -> c_int)(stream) };
     // SAFETY: the caller's promise.

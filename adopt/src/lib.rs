@@ -36,7 +36,9 @@
 //! | `name`   | looking up names                                               |
 //! | `file`   | locks on files, FIFOs, and what is to be written out           |
 //! | `queue`  | queues and semaphores of the system                            |
-//! | `process` | waiting for other processes                                   |
+//! | `process` | making other processes                                        |
+//! | `child`  | waiting for them                                               |
+//! | `command` | commands that a shell runs                                    |
 //! | `signal` | waiting for signals                                            |
 //! | `kept`   | descriptors of the runtime, which the program does not close    |
 //! | `slot`   | what is known of each descriptor                               |
@@ -59,7 +61,9 @@
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
 
+mod child;
 mod clock;
+mod command;
 mod connect;
 mod descriptor;
 mod errno;

@@ -3,15 +3,18 @@
 mod common;
 
 use std::ffi::{CString, c_int};
-use std::io::Write;
+use std::fs;
+use std::io::{self, Write};
 use std::mem;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::ptr;
 use std::thread;
 use std::time::Duration;
 
-use common::{in_programs, is_the_same, on_a_green_thread, or_error};
+use common::{
+    in_adopted_programs, in_programs, is_the_same, on_a_green_thread, or_error, os_threads, until,
+};
 
 /// A child that ends with this status after so long.
 #[allow(clippy::zombie_processes, reason = "it is waited for by its number")]
@@ -72,7 +75,7 @@ fn every_way_to_wait_tells_the_same() {
             );
             told.push((waited.map(|(of, ..)| of == pid), waited.unwrap().2));
             let pidfd = pidfd(pid);
-            let file = std::os::fd::AsRawFd::as_raw_fd(&pidfd).cast_unsigned();
+            let file = pidfd.as_raw_fd().cast_unsigned();
             let waited = waitid(libc::P_PIDFD, file, libc::WEXITED);
             told.push((waited.map(|(of, ..)| of == pid), waited.unwrap().2));
 
@@ -137,23 +140,162 @@ fn a_child_that_stops_and_goes_on_is_told_of() {
     });
 }
 
+/// How many descriptors of children this process has.
+fn pidfds() -> usize {
+    let all = fs::read_dir("/proc/self/fd").unwrap();
+    let is_one = |path: &str| path.contains("pidfd");
+    // One is that of the folder, which is gone.
+    all.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .filter(|path| path.to_str().is_some_and(is_one))
+        .count()
+}
+
+/// Checks that a hundred threads that `wait` for children, each in its own way, take no OS threads. The children end when the file
+/// does of which they have the reading end.
+fn many_wait(wait: fn(usize, &str)) {
+    const ALL: usize = 100;
+    let (reads, writes) = io::pipe().unwrap();
+    let path = format!("/proc/{}/fd/{}", std::process::id(), reads.as_raw_fd());
+    // Those that are spawned and those that wait for them, and what is there anyway.
+    let before = os_threads();
+    let waits: Vec<_> = (0..ALL)
+        .map(|n| {
+            let path = path.clone();
+            thread::spawn(move || wait(n, &path))
+        })
+        .collect();
+    until(|| pidfds() == ALL);
+    assert!(os_threads() < before + 20, "{} OS threads", os_threads());
+    drop(writes);
+    waits.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(pidfds(), 0);
+}
+
 #[test]
-fn many_wait_at_once() {
-    in_programs("many_wait_at_once", || {
-        on_a_green_thread(|| {
-            // Each ends when its input does, and none does before all are waited for.
-            let mut inputs = Vec::new();
-            let waits: Vec<_> = (0..50)
-                .map(|_| {
-                    let mut child = cat();
-                    inputs.push(child.stdin.take());
-                    thread::spawn(move || child.wait().unwrap().success())
-                })
-                .collect();
-            thread::sleep(Duration::from_millis(50));
-            drop(inputs);
-            assert!(waits.into_iter().all(|thread| thread.join().unwrap()));
+fn many_wait_for_children_at_once() {
+    in_adopted_programs("many_wait_for_children_at_once", || {
+        many_wait(|n, path| {
+            let mut command = Command::new("cat");
+            let file = fs::File::open(path).unwrap();
+            let mut child = command.stdin(file).spawn().unwrap();
+            let pid = child.id().cast_signed();
+            let mut status = -1;
+            match n % 3 {
+                0 => assert!(child.wait().unwrap().success()),
+                // SAFETY: there is room for the answer.
+                1 => assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid),
+                _ => assert_eq!(
+                    waitid(libc::P_PID, pid.cast_unsigned(), libc::WEXITED),
+                    Ok((pid, libc::CLD_EXITED, 0))
+                ),
+            }
         });
+    });
+}
+
+#[test]
+fn many_wait_for_commands_at_once() {
+    in_adopted_programs("many_wait_for_commands_at_once", || {
+        many_wait(|n, path| {
+            let command = CString::new(format!("cat < {path}; exit 3")).unwrap();
+            // SAFETY: strings, and a stream that is open.
+            let status = unsafe {
+                if n % 2 == 0 {
+                    libc::system(command.as_ptr())
+                } else {
+                    libc::pclose(libc::popen(command.as_ptr(), c"w".as_ptr()))
+                }
+            };
+            assert_eq!(status, 3 << 8);
+        });
+    });
+}
+
+#[test]
+fn one_of_several_is_told_of_a_child() {
+    in_adopted_programs("one_of_several_is_told_of_a_child", || {
+        let mut child = cat();
+        let pid = child.id().cast_signed();
+        let waits: Vec<_> = (0..8)
+            .map(|_| {
+                // SAFETY: it wants no answer.
+                thread::spawn(move || or_error(unsafe { libc::waitpid(pid, ptr::null_mut(), 0) }))
+            })
+            .collect();
+        until(|| pidfds() == 8);
+        drop(child.stdin.take());
+        let told: Vec<_> = waits
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect();
+        let is_told = |told: &&Result<i64, i32>| **told == Ok(pid.into());
+        assert_eq!(told.iter().filter(is_told).count(), 1);
+        assert!(
+            told.iter()
+                .all(|told| is_told(&told) || *told == Err(libc::ECHILD))
+        );
+        assert_eq!(child.wait().unwrap_err().raw_os_error(), Some(libc::ECHILD));
+    });
+}
+
+#[test]
+fn children_that_are_not_told_of_are_waited_for() {
+    is_the_same("children_that_are_not_told_of_are_waited_for", || {
+        // SAFETY: the signal's default and its being ignored.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        let mut child = cat();
+        let input = child.stdin.take();
+        let ends = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            drop(input);
+        });
+        let told = child.wait().unwrap_err().raw_os_error();
+        // SAFETY: as above.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+        ends.join().unwrap();
+        (told == Some(libc::ECHILD), told)
+    });
+}
+
+#[test]
+fn a_stop_is_told_to_who_traces() {
+    in_adopted_programs("a_stop_is_told_to_who_traces", || {
+        let mut ends = [-1; 2];
+        // SAFETY: there is room for both; the child does what may be done in one, and nothing else.
+        let pid = unsafe {
+            assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
+            match libc::fork() {
+                0 => {
+                    libc::close(ends[1]);
+                    libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
+                    let mut byte = 0_u8;
+                    libc::syscall(libc::SYS_read, ends[0], &raw mut byte, 1_usize);
+                    libc::raise(libc::SIGUSR1);
+                    libc::_exit(0)
+                }
+                pid => pid,
+            }
+        };
+        let waits = thread::spawn(move || {
+            let mut status = 0;
+            // SAFETY: there is room for the answer.
+            assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+            status
+        });
+        until(|| pidfds() == 1);
+        // SAFETY: they are closed once.
+        unsafe { libc::close(ends[1]) };
+        let status = waits.join().unwrap();
+        assert!(libc::WIFSTOPPED(status), "{status:#x}");
+        assert_eq!(libc::WSTOPSIG(status), libc::SIGUSR1);
+        // SAFETY: it is a child of ours, and there is room for the answer.
+        unsafe {
+            let mut status = 0;
+            libc::close(ends[0]);
+            libc::kill(pid, libc::SIGKILL);
+            assert_eq!(libc::waitpid(pid, &raw mut status, 0), pid);
+            assert!(libc::WIFSIGNALED(status), "{status:#x}");
+        }
     });
 }
 
@@ -183,9 +325,20 @@ fn a_script_is_run_and_read_from() {
             let mut line = [0; 16];
             assert!(!libc::fgets(line.as_mut_ptr(), 16, stream).is_null());
             let status = libc::pclose(stream);
+            let writes = libc::popen(c"read word; exit ${#word}".as_ptr(), c"we".as_ptr());
+            libc::fputs(c"a line".as_ptr(), writes);
+            let refused = ["", "rw", "x"].map(|mode| {
+                let mode = CString::new(mode).unwrap();
+                let stream = libc::popen(c"true".as_ptr(), mode.as_ptr());
+                let error = io::Error::last_os_error().raw_os_error();
+                (stream.is_null(), error)
+            });
             (
                 line,
                 status,
+                libc::fclose(writes),
+                refused,
+                libc::pclose(libc::popen(c"no-such-command 2>&1".as_ptr(), c"r".as_ptr())),
                 libc::system(ptr::null()),
                 libc::system(c"kill -9 $$".as_ptr()),
             )
