@@ -27,12 +27,12 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples adopt ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-files bench-adopt bench-check peers clean
+.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples adopted adopt ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-files bench-adopt bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
-OTHERS := shared stress debugger soundness loom examples
+OTHERS := shared stress debugger soundness loom adopted examples
 
 # While the first tests run, which mostly wait, what the others need is built. If that fails, they will say so.
 test: check           ## all that continuous integration runs
@@ -118,18 +118,22 @@ examples:             ## every example, run to its end
 		echo "== $$example"; timeout 300 target/release/examples/$$example || exit 1; \
 	done
 
-# What programs it wants, it uses if they are there. The facade's part has the feature `adopt`, which nothing else is tested with.
-adopt:                ## programs of std's threads and finished ones on green threads, with 1, 2 and 8 workers
-	$(CARGO) clippy --locked -p roving --features adopt --all-targets -- -D warnings
+adopted:              ## programs of std's threads on green threads
 	$(CARGO) clippy --locked $(addprefix -p ,$(ADOPT)) --all-targets -- -D warnings
+	timeout 900 $(CARGO) test --locked -p roving-adopt --lib --tests $(NO_RUN)
+
+# Most of the tests begin programs with 1, 2 and 8 workers by themselves. What other programs it wants, it uses if they are there. The facade's part has the feature `adopt`, which nothing else is tested with.
+adopt: adopted        ## programs of std's threads and finished ones on green threads, with 1, 2 and 8 workers
+	$(CARGO) clippy --locked -p roving --features adopt --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked $(addprefix -p ,$(ADOPT)) --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked $(addprefix -p ,$(ADOPT)) --no-deps
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked -p roving --features adopt --no-deps
 	timeout 600 $(CARGO) test --locked -p roving-run
 	timeout 600 $(CARGO) test --locked -p roving-adopt-bench
-	@for workers in 1 2 8; do echo "== $$workers workers"; \
-		ROVING_WORKERS=$$workers timeout 600 $(CARGO) test --locked -p roving-adopt || exit 1; \
+	@for workers in 1 8; do echo "== $$workers workers"; \
+		ROVING_WORKERS=$$workers timeout 600 $(CARGO) test --locked -p roving-adopt --test std_threads || exit 1; \
 	done
+	timeout 600 $(CARGO) test --locked -p roving-adopt --doc
 	timeout 600 $(CARGO) test --locked -p roving --features adopt --test adopted_main
 	timeout 600 $(CARGO) test --locked -p roving --features adopt --doc adopt
 	$(CARGO) build --release --locked --features adopt --example adopted

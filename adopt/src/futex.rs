@@ -162,7 +162,6 @@ fn deadline(
     Ok(clock::after(left))
 }
 
-#[inline(never)]
 fn wait(address: usize, value: u32, bits: u32, deadline: Option<Instant>) -> c_long {
     let word = address as *const AtomicU32;
     // SAFETY: the word is the caller's, who has given it to be looked at.
