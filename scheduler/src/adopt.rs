@@ -11,9 +11,10 @@ pub use crate::protocol::lock::Inside;
 use crate::run::context;
 use crate::run::own_stack::OwnStack;
 use crate::stack::tls;
-pub use crate::sync::address::{Awaited, is_awaited, wait, wake as wake_midway};
-use crate::sync::noted;
+pub use crate::sync::address::{Awaited, wait, wake as wake_midway};
+pub use crate::sync::announced::{announce, barrier, is_announced};
 pub use crate::sync::noted::wake;
+use crate::sync::{announced, noted};
 use crate::thread::{self, JoinHandle};
 use crate::wait::{self, Wait};
 
@@ -37,12 +38,13 @@ pub fn is_handed_over() -> bool {
         .unwrap_or(false)
 }
 
-/// Begins what [`wake`] needs inside of the runtime.
+/// Begins what [`wake`] needs inside of the runtime, and what [`barrier`] needs.
 ///
 /// # Errors
 ///
 /// The system refuses an OS thread for it.
 pub fn begin() -> io::Result<()> {
+    announced::begin();
     noted::begin()
 }
 

@@ -9,7 +9,6 @@ use std::ffi::c_int;
 use std::sync::LazyLock;
 
 use libc::pthread_barrier_t;
-use roving_scheduler::adopt;
 use roving_scheduler::lock::Mutex;
 
 use super::layout::layout;
@@ -89,7 +88,7 @@ unsafe extern "C" fn pthread_barrier_wait(barrier: *mut pthread_barrier_t) -> c_
 fn arrive(address: usize, awaited: u32) -> c_int {
     let arrived = ROUNDS.lock().arrive(address, awaited);
     let Some(round) = arrived else {
-        adopt::wake(address, ANY, ALL);
+        super::wake(address, ANY, ALL);
         return libc::PTHREAD_BARRIER_SERIAL_THREAD;
     };
     let is_open = || ROUNDS.lock().is_open(address, round);

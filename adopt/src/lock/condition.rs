@@ -11,7 +11,7 @@
 use std::ffi::c_int;
 
 use libc::{clockid_t, pthread_cond_t, pthread_mutex_t, timespec};
-use roving_scheduler::adopt::{self, Awaited};
+use roving_scheduler::adopt::Awaited;
 
 use super::layout::layout;
 use super::{ALL, ANY, Until, in_system, is_of_waits, mutex};
@@ -102,7 +102,7 @@ pub(super) unsafe extern "C" fn pthread_cond_signal(condition: *mut pthread_cond
     // SAFETY: the caller's promise.
     let result = unsafe { next!(pthread_cond_signal: OfCondition)(condition) };
     if is_adopted() {
-        adopt::wake(condition.addr(), ANY, 1);
+        super::wake(condition.addr(), ANY, 1);
     }
     result
 }
@@ -115,7 +115,7 @@ pub(super) unsafe extern "C" fn pthread_cond_broadcast(condition: *mut pthread_c
     // SAFETY: the caller's promise.
     let result = unsafe { next!(pthread_cond_broadcast: OfCondition)(condition) };
     if is_adopted() {
-        adopt::wake(condition.addr(), ANY, ALL);
+        super::wake(condition.addr(), ANY, ALL);
     }
     result
 }

@@ -52,13 +52,8 @@ pub(crate) fn begin() -> io::Result<()> {
 /// The program has been adopted. Whoever is just releasing something has done so when this ends, or will know that somebody may be parked
 /// for it.
 pub(crate) fn have_begun() {
-    const REGISTER: c_int = 1 << 4;
-    const BARRIER: c_int = 1 << 3;
-    for command in [REGISTER, BARRIER] {
-        // SAFETY: it is a barrier for the threads of this process. Where the system has none, they are taken to have seen by the time
-        // that there is a green thread what was written before.
-        unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) };
-    }
+    // Where the system has no barrier, they are taken to have seen by the time that there is a green thread what was written before.
+    adopt::barrier();
 }
 
 /// For whatever one waits.
@@ -125,6 +120,7 @@ fn insist(
     why: &'static str,
     mut attempt: impl FnMut() -> Option<c_int>,
 ) -> c_int {
+    adopt::announce(address);
     loop {
         if let Some(result) = attempt() {
             return result;
@@ -158,13 +154,14 @@ fn wait(
         let then = || {
             released.map(|released| adopt::wake_midway(released, ANY, 1));
         };
+        adopt::announce(address);
         return adopt::wait(address, ANY, deadline, &why, still_waits, then);
     }
     if !still_waits() {
         return Awaited::Changed;
     }
     if let Some(released) = released {
-        adopt::wake(released, ANY, 1);
+        wake(released, ANY, 1);
     }
     type Next = unsafe extern "C" fn(*const timespec, *mut timespec) -> c_int;
     let moment = timespec {
@@ -174,6 +171,15 @@ fn wait(
     // SAFETY: it is a time, and what is left of it is not asked for.
     unsafe { next!(nanosleep: Next)(&raw const moment, std::ptr::null_mut()) };
     Awaited::TimedOut
+}
+
+/// Wakes as many as that of those who [wait] or [insist] at `address` for one of `bits`, the first first. What they wait for has been
+/// changed before. Mostly there is nobody.
+#[inline]
+fn wake(address: usize, bits: u32, at_most: usize) {
+    if adopt::is_announced(address) {
+        adopt::wake(address, bits, at_most);
+    }
 }
 
 /// Calls a function of the C library that may block for long.

@@ -9,7 +9,7 @@
 use std::ffi::c_int;
 
 use libc::{clockid_t, pthread_mutex_t, timespec};
-use roving_scheduler::adopt::{self, Inside};
+use roving_scheduler::adopt::Inside;
 
 use super::layout::layout;
 use super::{ANY, LONG_AGO, Until, in_system, insist, is_of_waits};
@@ -79,7 +79,7 @@ pub(super) unsafe extern "C" fn pthread_mutex_unlock(mutex: *mut pthread_mutex_t
     // SAFETY: the caller's promise.
     let result = unsafe { release(mutex) };
     if result == 0 && is_adopted() {
-        adopt::wake(mutex.addr(), ANY, 1);
+        super::wake(mutex.addr(), ANY, 1);
     }
     result
 }

@@ -240,7 +240,7 @@ pub(super) unsafe extern "C" fn pthread_rwlock_unlock(lock: *mut pthread_rwlock_
     // SAFETY: the caller's promise.
     let result = unsafe { next!(pthread_rwlock_unlock: OfLock)(lock) };
     let address = lock.addr();
-    if result == 0 && is_adopted() && adopt::is_awaited(address) {
+    if result == 0 && is_adopted() && adopt::is_announced(address) {
         adopt::wake(address, READS, ALL);
         adopt::wake(address, WRITES, 1);
     }

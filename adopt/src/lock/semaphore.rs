@@ -1,12 +1,11 @@
 //! Semaphores.
 //!
 //! The C library promises that each post lets one wait end, in whatever order, and that the handler of a signal may post. A handler that
-//! runs inside of the runtime only [notes](adopt::wake) whom to wake.
+//! runs inside of the runtime only [notes](roving_scheduler::adopt::wake) whom to wake.
 
 use std::ffi::c_int;
 
 use libc::{clockid_t, sem_t, timespec};
-use roving_scheduler::adopt;
 
 use super::layout::layout;
 use super::{ANY, Until, insist, is_of_waits};
@@ -76,7 +75,7 @@ unsafe extern "C" fn sem_post(semaphore: *mut sem_t) -> c_int {
     // SAFETY: the caller's promise.
     let result = unsafe { next_post()(semaphore) };
     if result == 0 && is_adopted() {
-        adopt::wake(semaphore.addr(), ANY, 1);
+        super::wake(semaphore.addr(), ANY, 1);
     }
     result
 }

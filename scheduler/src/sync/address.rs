@@ -65,7 +65,7 @@ pub fn wake(address: usize, bits: u32, at_most: usize) -> usize {
 
 /// Whether anybody may wait at `address`.
 #[inline]
-pub fn is_awaited(address: usize) -> bool {
+pub(super) fn is_awaited(address: usize) -> bool {
     // With that of `Counted::at`.
     fence(Ordering::SeqCst);
     waiting::count(address).load(Ordering::Relaxed) != 0

@@ -30,6 +30,8 @@
 #[cfg(any(feature = "adopt", all(test, roving_loom)))]
 #[cfg_attr(roving_loom, allow(unreachable_pub))]
 pub(crate) mod address;
+#[cfg(feature = "adopt")]
+pub(crate) mod announced;
 mod barrier;
 pub mod broadcast;
 mod condvar;
