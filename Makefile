@@ -8,10 +8,12 @@ LARGE_EXAMPLES := roving-example-axum roving-example-bookshop
 LARGE := roving-ecosystem roving-top $(LARGE_EXAMPLES)
 # What has a feature that changes what all else is built of: `make adopt`.
 ADOPT := roving-adopt roving-preload roving-run roving-adopt-bench
+# Has that feature, and many dependencies.
+ADOPT_LARGE := roving-example-adopted-server roving-bench-http
 # What is checked, and tested in debug: without the crate that has an allocator in C among its dependencies, and a profile of
 # its own. To build less of it would choose other features, and so build all once more; therefore a part of it is built with the
 # rest, and chosen by what runs the programs.
-TESTED := --workspace $(addprefix --exclude ,$(LARGE) $(ADOPT) roving-soundness) --locked
+TESTED := --workspace $(addprefix --exclude ,$(LARGE) $(ADOPT) $(ADOPT_LARGE) roving-soundness) --locked
 RUNNER := CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER
 OF_SCHEDULER_AND_FACADE := $(CURDIR)/.ci/of-scheduler-and-facade
 # What the README's main figure is made of; for example `make bench ARGS="--connections 20000"`.
@@ -27,7 +29,7 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples adopted adopt ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-switch bench-sync bench-files bench-adopt bench-check peers clean
+.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples adopted adopt ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-switch bench-sync bench-files bench-adopt bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -125,6 +127,7 @@ adopted:              ## programs of std's threads on green threads
 # Most of the tests begin programs with 1, 2 and 8 workers by themselves. What other programs it wants, it uses if they are there. The facade's part has the feature `adopt`, which nothing else is tested with.
 adopt: adopted        ## programs of std's threads and finished ones on green threads, with 1, 2 and 8 workers
 	$(CARGO) clippy --locked -p roving --features adopt --all-targets -- -D warnings
+	$(CARGO) clippy --locked $(addprefix -p ,$(ADOPT_LARGE)) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked $(addprefix -p ,$(ADOPT)) --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked $(addprefix -p ,$(ADOPT)) --no-deps
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked -p roving --features adopt --no-deps
@@ -136,10 +139,15 @@ adopt: adopted        ## programs of std's threads and finished ones on green th
 	timeout 600 $(CARGO) test --locked -p roving-adopt --doc
 	timeout 600 $(CARGO) test --locked -p roving --features adopt --test adopted_main
 	timeout 600 $(CARGO) test --locked -p roving --features adopt --doc adopt
+	timeout 600 $(CARGO) test --locked -p roving-example-adopted-server
 	$(CARGO) build --release --locked --features adopt --example adopted
+	$(CARGO) build --release --locked -p roving-example-adopted-server
 	@for workers in 1 2 8; do echo "== adopted, $$workers workers"; \
 		ROVING_WORKERS=$$workers timeout 300 target/release/examples/adopted || exit 1; \
+		ROVING_WORKERS=$$workers timeout 300 target/release/roving-example-adopted-server || exit 1; \
 	done
+	$(CARGO) run --release --locked -p roving-bench -- connections --exchange http --connections 200 --seconds 1 \
+		--json target/http.json --svg target/http.svg
 	@for program in cc c++ /usr/bin/python3; do \
 		command -v $$program >/dev/null || lacks="$$lacks $$program"; \
 	done; echo "make adopt: all passed$${lacks:+, but this machine lacks:$$lacks}"
@@ -182,11 +190,14 @@ rust-src:
 	@test -d "$$(rustc --print sysroot)/lib/rustlib/src/rust/library" || rustup component add rust-src || \
 		{ echo "make sanitize: the standard library is built too, and this toolchain lacks its source, the component rust-src"; exit 1; }
 
-bench:                ## the main job: 100,000 connections, green threads against OS threads
+bench:                ## the main job: 100,000 connections, green threads against OS threads, and these adopted
 	$(CARGO) run --release --locked -p roving-bench -- connections $(ARGS)
 
 bench-quick:          ## the same with 10,000 connections, in well under a minute
 	$(CARGO) run --release --locked -p roving-bench -- connections --quick $(ARGS)
+
+bench-http:           ## the same of an HTTP server with a database and a client that blocks
+	$(CARGO) run --release --locked -p roving-bench -- connections --exchange http $(ARGS)
 
 bench-switch:         ## what a switch costs: futures, coroutines, green threads, OS threads, processes
 	$(CARGO) run --release --locked -p roving-bench -- switch $(ARGS)

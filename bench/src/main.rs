@@ -20,6 +20,7 @@ mod machine;
 mod peers;
 mod proc_stats;
 mod process;
+mod programs;
 mod protocol;
 mod server;
 mod switch;

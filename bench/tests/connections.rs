@@ -172,6 +172,19 @@ fn the_green_thread_server_is_measured() {
 }
 
 #[test]
+fn the_adopted_server_is_measured() {
+    let results = check_small_run("adopted");
+    let is_green = results["machine"]["thread_locals"] == "own";
+    for row in rows_of(&results, "adopted") {
+        let (threads, connections) = (
+            row["max_os_threads_per_process"].as_u64().unwrap(),
+            row["connections"].as_u64().unwrap(),
+        );
+        assert_eq!(threads < connections / 2, is_green, "{row:#}");
+    }
+}
+
+#[test]
 fn some_active_connections_are_enough() {
     let (results, _) = results(&[
         "--connections",

@@ -1,5 +1,5 @@
 //! `connections`: many connections, held and served by a green thread each and by an OS thread
-//! each.
+//! each; and by a program that has an OS thread for each, adopted.
 //!
 //! The servers are measured in turn at 100, 1,000, 10,000 .. connections up to the number asked for
 //! (`sweep`); each measurement (`run`) has processes of its own (`processes`), laid out by
@@ -22,6 +22,7 @@ mod table;
 pub(crate) mod task;
 
 use crate::limits;
+use crate::load::ExchangeKind;
 use crate::machine::{self, Machine};
 use crate::server::ServerKind;
 use crate::system;
@@ -34,9 +35,13 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use sweep::Programs;
 
-const DEFAULT_JSON: &str = "bench/results/connections.json";
-const DEFAULT_SVG: &str = "bench/results/connections.svg";
+/// Where results go, but for those that are told where.
+const RESULTS: &str = "bench/results";
+
+/// Descriptors that a server of HTTP needs for other things than its clients, on top.
+const HTTP_DESCRIPTORS: u64 = 512;
 
 /// The arguments of `connections`.
 #[derive(Debug, clap::Args)]
@@ -44,7 +49,10 @@ pub(crate) struct Options {
     /// Connections to reach [default: 100000, with --quick 10000]
     #[arg(long, value_name = "N")]
     connections: Option<u32>,
-    /// Bytes of a request and of its answer
+    /// What is asked and answered
+    #[arg(long, value_enum, default_value_t)]
+    exchange: ExchangeKind,
+    /// Bytes of a request and of its answer, or of their bodies
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     message: u32,
     /// Seconds of load that are measured at the largest numbers; half of it at the smaller ones
@@ -55,7 +63,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "all|N", default_value = "all")]
     active: Active,
     /// Servers to measure
-    #[arg(long, value_delimiter = ',', default_value = "roving,threads")]
+    #[arg(long, value_delimiter = ',', default_value = "roving,adopted,threads")]
     servers: Vec<ServerKind>,
     /// Worker threads of each green-thread server process [default: its share of the cores]
     #[arg(long, value_name = "N")]
@@ -69,12 +77,12 @@ pub(crate) struct Options {
     /// Bytes of stack of an OS thread
     #[arg(long, value_name = "BYTES", default_value_t = 16 << 10)]
     thread_stack_size: u64,
-    /// File for the results
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_JSON)]
-    json: PathBuf,
-    /// File for the picture
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_SVG)]
-    svg: PathBuf,
+    /// File for the results [default: bench/results/connections.json, or http.json]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// File for the picture [default: bench/results/connections.svg, or http.svg]
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Less of everything: well under a minute
     #[arg(long)]
     quick: bool,
@@ -106,7 +114,11 @@ pub(crate) fn run(options: Options) -> Result<()> {
     let descriptors = limits::raise_descriptor_limit();
     let (first_port, last_port) = limits::ephemeral_ports();
     let bounds = Bounds {
-        descriptors,
+        descriptors: match options.exchange {
+            ExchangeKind::Echo => descriptors,
+            // A server of HTTP has a database, and connections with another server.
+            ExchangeKind::Http => descriptors.saturating_sub(HTTP_DESCRIPTORS),
+        },
         mappings: system::number("/proc/sys/vm/max_map_count"),
         ports: u64::from(last_port - first_port) + 1,
         cores: machine::cores(),
@@ -121,6 +133,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
         connections: options
             .connections
             .unwrap_or(if options.quick { 10_000 } else { 100_000 }),
+        exchange: options.exchange,
         message: options.message,
         seconds: options
             .seconds
@@ -136,18 +149,20 @@ pub(crate) fn run(options: Options) -> Result<()> {
         thread_stack_size: options.thread_stack_size,
     };
     preflight::check(&request, Room::look(bounds))?;
-    for (option, path, default) in [
-        ("--json", &options.json, DEFAULT_JSON),
-        ("--svg", &options.svg, DEFAULT_SVG),
-    ] {
-        if path == Path::new(default)
-            && let Some(directory) = path.parent()
-        {
+    let file = |option: &str, given: Option<PathBuf>, extension| {
+        let path = given.unwrap_or_else(|| {
             // If it fails, the file cannot be written either, and that is told.
-            let _ = fs::create_dir_all(directory);
-        }
-        preflight::check_writable(option, path)?;
-    }
+            let _ = fs::create_dir_all(RESULTS);
+            let name = match options.exchange {
+                ExchangeKind::Echo => "connections",
+                ExchangeKind::Http => "http",
+            };
+            Path::new(RESULTS).join(name).with_extension(extension)
+        });
+        preflight::check_writable(option, &path).map(|()| path)
+    };
+    let json_file = file("--json", options.json, "json")?;
+    let svg_file = file("--svg", options.svg, "svg")?;
 
     let interrupt = Interrupt::listen()?;
     let machine = Machine::look(descriptors);
@@ -157,13 +172,15 @@ pub(crate) fn run(options: Options) -> Result<()> {
         "{}",
         table::introduction(&machine, &request, bounds)
     )?;
-    let rows = sweep::run(&request, bounds, options.quick, &interrupt)?;
+    let programs = Programs::build(&request)?;
+    let rows = sweep::run(&request, &programs, bounds, options.quick, &interrupt)?;
     let results = Results {
         schema: 1,
         benchmark: "connections".into(),
         machine,
         parameters: Parameters {
             connections: request.connections,
+            exchange: request.exchange,
             message_bytes: request.message,
             seconds: request.seconds,
             active: request.active,
@@ -175,16 +192,15 @@ pub(crate) fn run(options: Options) -> Result<()> {
     };
     let mut json = serde_json::to_string_pretty(&results)?;
     json.push('\n');
-    fs::write(&options.json, json)
-        .with_context(|| format!("cannot write {}", options.json.display()))?;
-    picture::draw(&results, &options.svg)
-        .with_context(|| format!("cannot write {}", options.svg.display()))?;
+    fs::write(&json_file, json).with_context(|| format!("cannot write {}", json_file.display()))?;
+    picture::draw(&results, &svg_file)
+        .with_context(|| format!("cannot write {}", svg_file.display()))?;
     write!(stdout, "{}", table::render(&results))?;
     writeln!(
         stdout,
         "Results: {}\nPicture: {}",
-        options.json.display(),
-        options.svg.display()
+        json_file.display(),
+        svg_file.display()
     )?;
 
     let unclean = results

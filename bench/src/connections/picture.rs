@@ -1,4 +1,4 @@
-//! The results as a picture: four small diagrams over the number of connections, both servers in
+//! The results as a picture: four small diagrams over the number of connections, all servers in
 //! each.
 //!
 //! Every server has its colour and its mark in all four, so that it is known without the colour
@@ -8,6 +8,7 @@
 use super::progress::grouped;
 use super::results::{Results, Row};
 use super::table::conclusions;
+use crate::load::ExchangeKind;
 use crate::server::ServerKind;
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
@@ -76,11 +77,11 @@ fn draw_on(results: &Results, backend: SVGBackend<'_>) -> Drawn {
         .parameters
         .active
         .map_or("all".to_owned(), |active| grouped(active.into()));
-    head.draw_text(
-        "A thread for each connection: green or OS",
-        &text(22, INK),
-        (24, 14),
-    )?;
+    let title = match results.parameters.exchange {
+        ExchangeKind::Echo => "A thread for each connection: green or OS",
+        ExchangeKind::Http => "HTTP with a thread for each connection: green or OS",
+    };
+    head.draw_text(title, &text(22, INK), (24, 14))?;
     let subtitle = format!(
         "{} cores of {}, Linux {}; messages of {} bytes, {active} connections active",
         machine.cores, machine.cpu, machine.kernel, results.parameters.message_bytes
@@ -121,7 +122,7 @@ fn kinds(results: &Results) -> Vec<ServerKind> {
 }
 
 fn legend(head: &Canvas<'_>, results: &Results) -> Drawn {
-    let mut x = SIZE.0 as i32 - 250;
+    let mut x = SIZE.0 as i32 - 30 - 110 * kinds(results).len() as i32;
     for kind in kinds(results) {
         let y = 25;
         head.draw(&PathElement::new(
@@ -131,10 +132,12 @@ fn legend(head: &Canvas<'_>, results: &Results) -> Drawn {
         let (at, style) = ((x + 15, y), colour(kind).filled());
         match kind {
             ServerKind::Roving => head.draw(&Circle::new(at, 5, style))?,
+            ServerKind::Adopted => head.draw(&Cross::new(at, 5, colour(kind).stroke_width(2)))?,
             ServerKind::Threads => head.draw(&TriangleMarker::new(at, 7, style))?,
         }
         let label = match kind {
             ServerKind::Roving => "roving",
+            ServerKind::Adopted => "adopted",
             ServerKind::Threads => "OS threads",
         };
         head.draw_text(label, &text(15, INK), (x + 38, y - 9))?;
@@ -207,6 +210,10 @@ where
         let marks = points(kind).into_iter();
         match kind {
             ServerKind::Roving => chart.draw_series(marks.map(|at| Circle::new(at, 5, style)))?,
+            ServerKind::Adopted => {
+                let style = colour(kind).stroke_width(2);
+                chart.draw_series(marks.map(|at| Cross::new(at, 5, style)))?
+            }
             ServerKind::Threads => {
                 chart.draw_series(marks.map(|at| TriangleMarker::new(at, 7, style)))?
             }
@@ -215,10 +222,11 @@ where
     Ok(())
 }
 
-/// Two colours that are told apart by every kind of eye.
+/// Colours that are told apart by every kind of eye.
 fn colour(kind: ServerKind) -> RGBColor {
     match kind {
         ServerKind::Roving => RGBColor(0, 114, 178),
+        ServerKind::Adopted => RGBColor(0, 158, 115),
         ServerKind::Threads => RGBColor(213, 94, 0),
     }
 }

@@ -4,6 +4,7 @@
 use super::plan::Bounds;
 use crate::fail::Nonsense;
 use crate::limits;
+use crate::load::ExchangeKind;
 use crate::server::{LONGEST_MESSAGE, ServerKind};
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -22,6 +23,7 @@ const MOST_WORKERS: u64 = 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Request<'a> {
     pub(super) connections: u32,
+    pub(super) exchange: ExchangeKind,
     pub(super) message: u32,
     pub(super) seconds: u64,
     pub(super) active: Option<u32>,
@@ -181,6 +183,7 @@ mod tests {
     fn good() -> Request<'static> {
         Request {
             connections: 100_000,
+            exchange: ExchangeKind::Echo,
             message: 64,
             seconds: 10,
             active: None,

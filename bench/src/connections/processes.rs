@@ -9,10 +9,11 @@ use super::plan::Plan;
 use super::progress::Progress;
 use super::task::Task;
 use crate::clock::{cpu_time, machine_cpu_time};
+use crate::load;
 use crate::proc_stats::{self, Memory};
 use crate::process::{self, Child, Cpus, Said};
 use crate::protocol::{LoadReport, Loaded, Ramped, Refusal, ServerReport};
-use crate::{load, server};
+use crate::server::{self, ServerKind};
 use anyhow::{Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -122,11 +123,18 @@ impl<'a> Run<'a> {
                 Some(foreign) => {
                     let mut command = Command::new(foreign.program);
                     command
-                        .args(["serve", "echo", &run.plan.workers.to_string()])
+                        .args(foreign.arguments)
+                        .arg(run.plan.workers.to_string())
                         .envs(foreign.environment.iter().copied());
                     command
                 }
             };
+            if task.kind == ServerKind::Adopted {
+                command.env("ROVING_WORKERS", run.plan.workers.to_string());
+            }
+            if let Some(library) = task.preload {
+                command.env("LD_PRELOAD", library);
+            }
             if let Some([servers, _]) = &cpus {
                 servers.bind(&mut command);
             }
@@ -143,7 +151,8 @@ impl<'a> Run<'a> {
         let mut first_id = 0;
         let totals: Vec<u32> = run.plan.client_totals().collect();
         for (index, connections) in totals.into_iter().enumerate() {
-            let arguments = load::Options::arguments(task.message, run.plan.in_flight, first_id);
+            let arguments =
+                load::Options::arguments(task.exchange, task.message, run.plan.in_flight, first_id);
             let mut command = process::own(&arguments)?;
             if let Some([_, clients]) = &cpus {
                 clients.bind(&mut command);

@@ -3,6 +3,7 @@
 //! `schema` is raised when a field changes its meaning or goes away; new fields may come at any
 //! time. A figure that was not measured is null.
 
+use crate::load::ExchangeKind;
 use crate::machine::Machine;
 use crate::proc_stats::Memory;
 use crate::server::ServerKind;
@@ -23,6 +24,9 @@ pub(crate) struct Results {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Parameters {
     pub(crate) connections: u32,
+    /// Echoes where it is not said.
+    #[serde(default)]
+    pub(crate) exchange: ExchangeKind,
     pub(crate) message_bytes: u32,
     pub(crate) seconds: u64,
     /// Active connections asked for; null stands for all.

@@ -11,27 +11,76 @@ use super::preflight::Request;
 use super::progress::{grouped, note};
 use super::results::Row;
 use super::run::measure;
-use super::task::Task;
+use super::task::{Foreign, Task};
+use crate::load::ExchangeKind;
+use crate::programs;
 use crate::server::ServerKind;
-use anyhow::Result;
+use anyhow::{Context, Result};
+use std::path::PathBuf;
 
 /// How often a common number is looked for, each time below the one before.
 const COMMON_ATTEMPTS: u32 = 3;
 
+/// What is measured beside this program, as far as it is.
+#[derive(Debug)]
+pub(super) struct Programs {
+    /// What adopts the servers of this program.
+    preload: Option<PathBuf>,
+    /// What serves HTTP, with threads of each kind.
+    http: Option<PathBuf>,
+}
+
+impl Programs {
+    /// Builds them.
+    pub(super) fn build(request: &Request<'_>) -> Result<Programs> {
+        let is_adopted = request.servers.contains(&ServerKind::Adopted);
+        let (preload, http) = match request.exchange {
+            ExchangeKind::Echo => (is_adopted.then_some("roving-preload"), None),
+            ExchangeKind::Http => (None, Some("roving-bench-http")),
+        };
+        let build = |package: Option<&str>| {
+            package
+                .inspect(|package| note(format_args!("Building {package}")))
+                .map(|package| {
+                    programs::build(package).with_context(|| {
+                        format!("without {package} there is no such server; --servers names others")
+                    })
+                })
+                .transpose()
+        };
+        Ok(Programs {
+            preload: build(preload)?,
+            http: build(http)?,
+        })
+    }
+}
+
 /// Makes all measurements.
 pub(super) fn run(
     request: &Request<'_>,
+    programs: &Programs,
     bounds: Bounds,
     quick: bool,
     interrupt: &Interrupt,
 ) -> Result<Vec<Row>> {
     let measure = |kind: ServerKind, connections: u32, full: bool| {
+        let arguments = ["serve", kind.name()];
         let task = Task {
             kind,
-            foreign: None,
+            foreign: programs.http.as_deref().map(|program| Foreign {
+                name: kind.name(),
+                program,
+                arguments: &arguments,
+                environment: &[],
+            }),
+            preload: programs
+                .preload
+                .as_deref()
+                .filter(|_| kind == ServerKind::Adopted),
             apart: false,
             connections,
             active: request.active.unwrap_or(connections).min(connections),
+            exchange: request.exchange,
             message: request.message,
             seconds: if full {
                 request.seconds
@@ -43,7 +92,7 @@ pub(super) fn run(
             computing: request.computing,
             stack_size: match kind {
                 ServerKind::Roving => request.stack_size,
-                ServerKind::Threads => request.thread_stack_size,
+                ServerKind::Adopted | ServerKind::Threads => request.thread_stack_size,
             },
             bounds,
         };

@@ -33,9 +33,9 @@ pub(super) fn introduction(machine: &Machine, request: &Request<'_>, bounds: Bou
     );
     for &kind in request.servers {
         let plan = Plan::new(kind, request.connections, request.workers, bounds);
-        let workers = match kind {
-            ServerKind::Roving => format!(", workers in each: {}", plan.workers),
-            ServerKind::Threads => String::new(),
+        let workers = match kind.is_green() {
+            true => format!(", workers in each: {}", plan.workers),
+            false => String::new(),
         };
         let computing = match request.computing {
             0 => String::new(),
@@ -96,9 +96,9 @@ fn holding(rows: &[Row]) -> Table {
             grouped(row.established),
             grouped(row.failed),
             row.server_processes.to_string(),
-            match row.server {
-                ServerKind::Roving => row.workers_per_process.to_string(),
-                ServerKind::Threads => "-".into(),
+            match row.server.is_green() {
+                true => row.workers_per_process.to_string(),
+                false => "-".into(),
             },
             grouped(row.max_os_threads_per_process),
             or_dash(row.bytes_per_connection, grouped),
@@ -188,27 +188,32 @@ pub(super) fn conclusions(rows: &[Row]) -> Vec<String> {
             row.connections == connections && row.server == kind && row.requests.is_some()
         })
     };
-    for row in rows.iter().filter(|row| row.server == ServerKind::Roving) {
-        let Some((roving, threads)) = measured(row.connections, ServerKind::Roving)
-            .zip(measured(row.connections, ServerKind::Threads))
-        else {
-            continue;
+    let pairs = rows.iter().filter_map(|row| {
+        let against = match row.server {
+            ServerKind::Roving => ServerKind::Threads,
+            ServerKind::Adopted => ServerKind::Roving,
+            ServerKind::Threads => return None,
         };
-        let ratio = |roving: Option<f64>, threads: Option<f64>| match (roving, threads) {
-            (Some(roving), Some(threads)) if threads > 0.0 => format!("{:.2}", roving / threads),
+        measured(row.connections, row.server).zip(measured(row.connections, against))
+    });
+    for (row, other) in pairs {
+        let ratio = |ours: Option<f64>, others: Option<f64>| match (ours, others) {
+            (Some(ours), Some(others)) if others > 0.0 => format!("{:.2}", ours / others),
             _ => "-".into(),
         };
         lines.push(format!(
-            "{:>9} connections, roving against threads: {} x the memory, {} x the requests a second, {} x the p99, \
+            "{:>9} connections, {} against {}: {} x the memory, {} x the requests a second, {} x the p99, \
              {} x the CPU a request",
             grouped(row.connections.into()),
+            row.server,
+            other.server,
             ratio(
-                roving.bytes_per_connection.map(|bytes| bytes as f64),
-                threads.bytes_per_connection.map(|bytes| bytes as f64)
+                row.bytes_per_connection.map(|bytes| bytes as f64),
+                other.bytes_per_connection.map(|bytes| bytes as f64)
             ),
-            ratio(roving.requests_per_second, threads.requests_per_second),
-            ratio(roving.latency_us.map(|l| l.p99), threads.latency_us.map(|l| l.p99)),
-            ratio(roving.cpu_us_per_request, threads.cpu_us_per_request),
+            ratio(row.requests_per_second, other.requests_per_second),
+            ratio(row.latency_us.map(|l| l.p99), other.latency_us.map(|l| l.p99)),
+            ratio(row.cpu_us_per_request, other.cpu_us_per_request),
         ));
     }
     for row in rows {

@@ -1,5 +1,6 @@
 //! One connection of the load client: its socket, and the request that is under way on it.
 
+use super::exchange::Exchange;
 use super::pattern;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -110,6 +111,7 @@ impl Connection {
         key: u64,
         id: u32,
         now_ns: u64,
+        exchange: &Exchange,
         out: &mut [u8],
     ) -> Result<(), Errno> {
         self.sequence = self.sequence.wrapping_add(1);
@@ -117,7 +119,7 @@ impl Connection {
         self.received = 0;
         self.begun_ns = now_ns;
         self.state = State::Waiting;
-        pattern::fill(id, self.sequence, out);
+        exchange.request(id, self.sequence, out);
         if self.send(out)? < out.len() {
             let both = EventFlags::IN | EventFlags::OUT;
             epoll::modify(epoll, self.socket()?, EventData::new_u64(key), both)?;
@@ -131,9 +133,10 @@ impl Connection {
         epoll: &OwnedFd,
         key: u64,
         id: u32,
+        exchange: &Exchange,
         out: &mut [u8],
     ) -> Result<(), Errno> {
-        pattern::fill(id, self.sequence, out);
+        exchange.request(id, self.sequence, out);
         if self.send(out)? == out.len() {
             epoll::modify(
                 epoll,
@@ -157,15 +160,16 @@ impl Connection {
     }
 
     /// Whether a part of the request is still to be sent.
-    pub(super) fn has_unsent(&self, message: usize) -> bool {
-        self.state == State::Waiting && (self.sent as usize) < message
+    pub(super) fn has_unsent(&self, request: usize) -> bool {
+        self.state == State::Waiting && (self.sent as usize) < request
     }
 
     /// Reads once and adds to `wrong_bytes` what differs from the request. `buffer` is longer than
-    /// a message, so that bytes too many are seen; `expected` is as long as a message.
+    /// an answer, so that bytes too many are seen; `expected` is as long as an answer.
     pub(super) fn receive(
         &mut self,
         id: u32,
+        exchange: &Exchange,
         buffer: &mut [u8],
         expected: &mut [u8],
         wrong_bytes: &mut u64,
@@ -182,7 +186,7 @@ impl Connection {
             Err(Errno::AGAIN | Errno::INTR) => return Ok(Progress::Partial),
             Err(error) => return Err(error),
         };
-        pattern::fill(id, self.sequence, expected);
+        exchange.answer(id, self.sequence, expected);
         let from = self.received as usize;
         let taken = got.min(awaited);
         *wrong_bytes += pattern::differing(&buffer[..taken], &expected[from..from + taken])

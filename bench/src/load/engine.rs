@@ -13,6 +13,7 @@
 
 use super::Options;
 use super::connection::{Connection, Progress, State};
+use super::exchange::Exchange;
 use crate::clock::now_ns;
 use crate::latency::Latencies;
 use crate::protocol::{Group, LoadCommand, LoadReport, Loaded, Ramped, say};
@@ -48,7 +49,9 @@ pub(super) struct Engine {
     wrong_bytes: u64,
     errors: BTreeMap<String, u64>,
     next_report_ns: u64,
+    exchange: Exchange,
     request: Vec<u8>,
+    expected: Vec<u8>,
     answer: Vec<u8>,
     commands: Vec<u8>,
 }
@@ -104,7 +107,7 @@ impl Engine {
             EventData::new_u64(COMMANDS),
             EventFlags::IN,
         )?;
-        let message = options.message;
+        let exchange = Exchange::new(options.exchange, options.message);
         Ok(Engine {
             options,
             epoll,
@@ -114,8 +117,10 @@ impl Engine {
             wrong_bytes: 0,
             errors: BTreeMap::new(),
             next_report_ns: 0,
-            request: vec![0; message],
-            answer: vec![0; message + 1],
+            request: vec![0; exchange.request_len()],
+            expected: vec![0; exchange.answer_len()],
+            answer: vec![0; exchange.answer_len() + 1],
+            exchange,
             commands: Vec::new(),
         })
     }
@@ -247,13 +252,22 @@ impl Engine {
             State::Closed => return,
             State::Connecting => connection
                 .connected(&self.epoll, key)
-                .and_then(|()| connection.begin(&self.epoll, key, id, now_ns(), &mut self.request))
+                .and_then(|()| {
+                    connection.begin(
+                        &self.epoll,
+                        key,
+                        id,
+                        now_ns(),
+                        &self.exchange,
+                        &mut self.request,
+                    )
+                })
                 .map(|()| Progress::Partial),
             State::Waiting | State::Idle => {
-                let sent = if connection.has_unsent(self.options.message)
+                let sent = if connection.has_unsent(self.request.len())
                     && flags.contains(EventFlags::OUT)
                 {
-                    connection.send_rest(&self.epoll, key, id, &mut self.request)
+                    connection.send_rest(&self.epoll, key, id, &self.exchange, &mut self.request)
                 } else {
                     Ok(())
                 };
@@ -261,8 +275,9 @@ impl Engine {
                     if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
                         connection.receive(
                             id,
+                            &self.exchange,
                             &mut self.answer,
-                            &mut self.request,
+                            &mut self.expected,
                             &mut self.wrong_bytes,
                         )
                     } else {
@@ -311,9 +326,14 @@ impl Engine {
     /// Begins the next request of a connection.
     fn begin(&mut self, index: usize, now: u64) {
         let id = self.options.first_id + index as u32;
-        if let Err(error) =
-            self.connections[index].begin(&self.epoll, index as u64, id, now, &mut self.request)
-        {
+        if let Err(error) = self.connections[index].begin(
+            &self.epoll,
+            index as u64,
+            id,
+            now,
+            &self.exchange,
+            &mut self.request,
+        ) {
             self.fail(index, error);
         }
     }

@@ -6,6 +6,7 @@ use crate::connections::interrupt::Interrupt;
 use crate::connections::plan::Bounds;
 use crate::connections::run;
 use crate::connections::task::{Foreign, Task};
+use crate::load::ExchangeKind;
 use crate::process::{self, Cpus};
 use crate::server::ServerKind;
 use crate::{limits, machine, system};
@@ -152,11 +153,14 @@ fn measure_echo(
         foreign: Some(Foreign {
             name: program.name,
             program: &program.path,
+            arguments: &["serve", "echo"],
             environment: program.environment,
         }),
+        preload: None,
         apart: true,
         connections,
         active,
+        exchange: ExchangeKind::Echo,
         message: 64,
         seconds,
         idle_seconds: u64::from(active < connections),

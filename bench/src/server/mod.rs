@@ -1,4 +1,5 @@
-//! The servers under test: one blocking program, compiled against two kinds of thread.
+//! The servers under test: one blocking program, compiled against two kinds of thread. Compiled against those of std it is
+//! measured twice, as it is and adopted.
 //!
 //! The accept loop, the loop of a connection and its buffer are written once, here; a [`Kind`] says
 //! what a listener, a stream and a thread are. The kinds therefore differ in nothing but that.
@@ -33,6 +34,8 @@ pub(crate) const LONGEST_MESSAGE: u32 = 4096;
 pub(crate) enum ServerKind {
     /// A green thread for each connection
     Roving,
+    /// The program that has an OS thread for each, adopted: these are green threads
+    Adopted,
     /// An OS thread for each connection
     Threads,
 }
@@ -42,6 +45,7 @@ impl ServerKind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             ServerKind::Roving => "roving",
+            ServerKind::Adopted => "adopted",
             ServerKind::Threads => "threads",
         }
     }
@@ -51,8 +55,18 @@ impl ServerKind {
     /// allows it, and name the limit themselves where it does not.
     pub(crate) fn mappings_per_connection(self) -> u64 {
         match self {
-            ServerKind::Roving => 0,
+            ServerKind::Roving | ServerKind::Adopted => 0,
             ServerKind::Threads => 4,
+        }
+    }
+}
+
+impl ServerKind {
+    /// Whether it has workers, on which its connections are green threads.
+    pub(crate) fn is_green(self) -> bool {
+        match self {
+            ServerKind::Roving | ServerKind::Adopted => true,
+            ServerKind::Threads => false,
         }
     }
 }
@@ -130,7 +144,8 @@ pub(crate) fn run(options: Options) -> Result<()> {
             roving::Roving::start(options.workers, options.stack_size)?,
             &options,
         )?,
-        ServerKind::Threads => serve(
+        // The library that is loaded before it decides which.
+        ServerKind::Adopted | ServerKind::Threads => serve(
             threads::Threads {
                 stack_size: options.stack_size,
             },
