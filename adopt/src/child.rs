@@ -24,6 +24,7 @@ use roving_io::adopt::Direction;
 use crate::hand_over::hand_over;
 use crate::next::next;
 use crate::slot::{Generation, Slot};
+use crate::thread::{Heeded, Point, heed};
 use crate::waiting::{blocks, is_ready};
 use crate::{errno, parks};
 
@@ -85,7 +86,7 @@ enum Woken {
     Late,
     /// The program has closed the descriptor, which it has not opened.
     Gone,
-    Cancelled,
+    Failed(c_int),
     CannotWait,
 }
 
@@ -125,8 +126,9 @@ impl Tells {
         match woken {
             _ if self.is_gone() => Woken::Gone,
             Ok(_) if is_ready(self.fd, libc::POLLIN) => Woken::HasEnded,
+            Ok(false) if heed(true) == Heeded::Ends => Woken::Failed(libc::EINTR),
             Ok(_) => Woken::Late,
-            Err(_) => Woken::Cancelled,
+            Err(_) => Woken::Failed(libc::ECANCELED),
         }
     }
 }
@@ -147,7 +149,7 @@ impl Drop for Tells {
 enum NotTold {
     /// The call is to be made as it is, which may block.
     Call,
-    Cancelled,
+    Failed(c_int),
 }
 
 /// Waits until `is_told`, which asks for the child, has got an answer.
@@ -168,13 +170,11 @@ fn until_told(child: Child, is_told: &mut dyn FnMut() -> bool) -> Result<(), Not
             if matches!(woken, Woken::Late) && child.is_trapped() {
                 TRACES.store(true, Ordering::Relaxed);
             }
-            if matches!(woken, Woken::Cancelled) {
-                return Err(NotTold::Cancelled);
-            }
             if is_told() {
                 return Ok(());
             }
             match woken {
+                Woken::Failed(error) => return Err(NotTold::Failed(error)),
                 Woken::Late => pause = (2 * pause).min(LONGEST_PAUSE),
                 Woken::Gone => break,
                 // Who traces it is told first.
@@ -185,7 +185,7 @@ fn until_told(child: Child, is_told: &mut dyn FnMut() -> bool) -> Result<(), Not
 }
 
 /// What `wait4` tells of a child, for all functions of its kind. `next` is that of the C library, with options.
-fn wait_for(pid: pid_t, options: c_int, next: impl Fn(c_int) -> pid_t) -> pid_t {
+fn wait_for(pid: pid_t, options: c_int, mut next: impl FnMut(c_int) -> pid_t) -> pid_t {
     if options & libc::WNOHANG != 0 || !parks() {
         return next(options);
     }
@@ -204,12 +204,22 @@ fn wait_for(pid: pid_t, options: c_int, next: impl Fn(c_int) -> pid_t) -> pid_t 
     match until_told {
         Ok(()) => told,
         Err(NotTold::Call) => hand_over(|| next(options)),
-        Err(NotTold::Cancelled) => errno::fail::<i8>(libc::ECANCELED).into(),
+        Err(NotTold::Failed(error)) => errno::fail::<i8>(error).into(),
     }
 }
 
 /// Any child.
 const ANY: pid_t = -1;
+
+/// Waits for a child of the caller's own, at no point of cancellation.
+pub(crate) fn await_child(pid: pid_t, status: &mut c_int) -> pid_t {
+    wait_for(pid, 0, |options| {
+        // SAFETY: there is room for the answer.
+        unsafe { next!(waitpid: WaitPid)(pid, status, options) }
+    })
+}
+
+type WaitPid = unsafe extern "C-unwind" fn(pid_t, *mut c_int, c_int) -> pid_t;
 
 /// Defines functions that wait for children and take options.
 macro_rules! waits {
@@ -220,12 +230,13 @@ macro_rules! waits {
         ///
         /// That of the C library's.
         #[unsafe(no_mangle)]
-        pub(crate) unsafe extern "C" fn $name(
+        unsafe extern "C-unwind" fn $name(
             $($before: $before_type,)*
             options: c_int
             $(, $after: $after_type)?
         ) -> pid_t {
-            type Next = unsafe extern "C" fn($($before_type,)* c_int $(, $after_type)?) -> pid_t;
+            let _point = $crate::thread::Point::begin();
+            type Next = unsafe extern "C-unwind" fn($($before_type,)* c_int $(, $after_type)?) -> pid_t;
             wait_for($child, options, |options| {
                 // SAFETY: the caller's promise.
                 unsafe { next!($name: Next)($($before,)* options $(, $after)?) }
@@ -248,7 +259,7 @@ macro_rules! waits_for_any {
         ///
         /// That of the C library's.
         #[unsafe(no_mangle)]
-        unsafe extern "C" fn $name(status: *mut c_int) -> pid_t {
+        unsafe extern "C-unwind" fn $name(status: *mut c_int) -> pid_t {
             // SAFETY: the caller's promise.
             unsafe { waitpid(ANY, status, 0) }
         }
@@ -257,18 +268,19 @@ macro_rules! waits_for_any {
 
 waits_for_any!(wait __wait);
 
-type WaitId = unsafe extern "C" fn(idtype_t, id_t, *mut siginfo_t, c_int) -> c_int;
+type WaitId = unsafe extern "C-unwind" fn(idtype_t, id_t, *mut siginfo_t, c_int) -> c_int;
 
 /// # Safety
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn waitid(
+unsafe extern "C-unwind" fn waitid(
     kind: idtype_t,
     id: id_t,
     info: *mut siginfo_t,
     options: c_int,
 ) -> c_int {
+    let _point = Point::begin();
     // SAFETY: the caller's promise, or there is room for an answer.
     let next = |info, options| unsafe { next!(waitid: WaitId)(kind, id, info, options) };
     if options & libc::WNOHANG != 0 || !parks() {
@@ -299,7 +311,7 @@ unsafe extern "C" fn waitid(
             result
         }
         Err(NotTold::Call) => hand_over(|| next(info, options)),
-        Err(NotTold::Cancelled) => errno::fail(libc::ECANCELED),
+        Err(NotTold::Failed(error)) => errno::fail(error),
     }
 }
 

@@ -14,9 +14,10 @@ use libc::{FILE, pid_t, posix_spawn_file_actions_t, posix_spawnattr_t, sigaction
 use roving_scheduler::PerProcess;
 use roving_scheduler::lock::Mutex;
 
-use crate::child::waitpid;
+use crate::child::await_child;
 use crate::hand_over::hand_over;
 use crate::next::next;
+use crate::thread::Point;
 use crate::{errno, parks};
 
 /// Calls of `system` that are under way, and what was done before with the two signals that are ignored meanwhile.
@@ -131,10 +132,8 @@ unsafe fn spawn(
 /// Waits until a process has ended, whatever interrupts the caller, and gives its status, or -1.
 fn status_of(pid: pid_t) -> c_int {
     let mut status = -1;
-    // SAFETY: there is room for the answer.
-    let mut wait = || unsafe { waitpid(pid, &raw mut status, 0) };
     loop {
-        if wait() != -1 {
+        if await_child(pid, &mut status) != -1 {
             return status;
         }
         match errno::get() {
@@ -143,7 +142,7 @@ fn status_of(pid: pid_t) -> c_int {
             libc::ECANCELED => {
                 let waited = hand_over(|| {
                     loop {
-                        let waited = wait();
+                        let waited = await_child(pid, &mut status);
                         if waited != -1 || errno::get() != libc::EINTR {
                             return waited;
                         }
@@ -160,8 +159,9 @@ fn status_of(pid: pid_t) -> c_int {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn system(command: *const c_char) -> c_int {
-    type Next = unsafe extern "C" fn(*const c_char) -> c_int;
+unsafe extern "C-unwind" fn system(command: *const c_char) -> c_int {
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(*const c_char) -> c_int;
     if !parks() || command.is_null() {
         // SAFETY: the caller's promise.
         return unsafe { next!(system: Next)(command) };
@@ -196,7 +196,7 @@ unsafe extern "C" fn system(command: *const c_char) -> c_int {
 /// That of the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn popen(command: *const c_char, mode: *const c_char) -> *mut FILE {
-    type Next = unsafe extern "C" fn(*const c_char, *const c_char) -> *mut FILE;
+    type Next = unsafe extern "C-unwind" fn(*const c_char, *const c_char) -> *mut FILE;
     // SAFETY: the caller's promise.
     let reads = match unsafe { CStr::from_ptr(mode) }.to_bytes() {
         b"r" | b"re" | b"er" if parks() => true,

@@ -23,11 +23,13 @@ use std::sync::atomic::AtomicU8;
 
 use libc::{SO_RCVTIMEO, SO_SNDTIMEO, sockaddr, socklen_t};
 use roving_io::adopt::Direction::{Read, Write};
-use roving_scheduler::adopt;
+use roving_scheduler::adopt::{self, Awaited};
 use roving_scheduler::lock::Mutex;
 
 use crate::hand_over::hand_over;
 use crate::next::next;
+use crate::thread::Point;
+use crate::thread::heed;
 use crate::waiting::{Waiting, blocks, is_ready};
 use crate::{errno, parks};
 
@@ -35,8 +37,9 @@ use crate::{errno, parks};
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int {
-    type Next = unsafe extern "C" fn(c_int, *const sockaddr, socklen_t) -> c_int;
+unsafe extern "C-unwind" fn connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int {
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(c_int, *const sockaddr, socklen_t) -> c_int;
     // SAFETY: the caller's promise.
     let connect = || unsafe { next!(connect: Next)(fd, address, len) };
     if parks() && blocks(fd) {
@@ -74,7 +77,7 @@ fn begin_and_wait(fd: c_int, connect: impl Fn() -> c_int) -> c_int {
 
 /// Whether that could be done. No epoch begins: it is for one call, and is undone.
 fn set_blocking(fd: c_int, blocking: bool) -> bool {
-    type Next = unsafe extern "C" fn(c_int, c_int, c_int) -> c_int;
+    type Next = unsafe extern "C-unwind" fn(c_int, c_int, c_int) -> c_int;
     // SAFETY: they change the mode, and nothing else.
     unsafe {
         let flags = next!(fcntl: Next)(fd, libc::F_GETFL, 0);
@@ -109,14 +112,11 @@ impl Turn {
                     return Self(listener);
                 }
             }
-            adopt::wait(
-                place(listener),
-                !0,
-                None,
-                &"a turn to accept",
-                is_taken,
-                || (),
-            );
+            let place = place(listener);
+            let awaited = adopt::wait(place, !0, None, &"a turn to accept", is_taken, || ());
+            if awaited == Awaited::TimedOut {
+                heed(false);
+            }
         }
     }
 }
@@ -175,8 +175,13 @@ fn wait_and_accept(fd: c_int, accept: impl Fn() -> c_int) -> c_int {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn accept(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int {
-    type Next = unsafe extern "C" fn(c_int, *mut sockaddr, *mut socklen_t) -> c_int;
+unsafe extern "C-unwind" fn accept(
+    fd: c_int,
+    address: *mut sockaddr,
+    len: *mut socklen_t,
+) -> c_int {
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(c_int, *mut sockaddr, *mut socklen_t) -> c_int;
     // SAFETY: the caller's promise.
     let accept = || unsafe { next!(accept: Next)(fd, address, len) };
     if parks() {
@@ -190,13 +195,14 @@ unsafe extern "C" fn accept(fd: c_int, address: *mut sockaddr, len: *mut socklen
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn accept4(
+unsafe extern "C-unwind" fn accept4(
     fd: c_int,
     address: *mut sockaddr,
     len: *mut socklen_t,
     flags: c_int,
 ) -> c_int {
-    type Next = unsafe extern "C" fn(c_int, *mut sockaddr, *mut socklen_t, c_int) -> c_int;
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(c_int, *mut sockaddr, *mut socklen_t, c_int) -> c_int;
     // SAFETY: the caller's promise.
     let accept = || unsafe { next!(accept4: Next)(fd, address, len, flags) };
     if parks() {

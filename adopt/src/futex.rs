@@ -17,6 +17,7 @@ use libc::{pid_t, timespec};
 use roving_scheduler::adopt::{self, Awaited, Inside};
 
 use crate::next::next;
+use crate::thread::{Heeded, heed};
 use crate::{clock, descriptor, errno, thread};
 
 type Syscall = unsafe extern "C" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
@@ -166,11 +167,21 @@ fn wait(address: usize, value: u32, bits: u32, deadline: Option<Instant>) -> c_l
     let word = address as *const AtomicU32;
     // SAFETY: the word is the caller's, who has given it to be looked at.
     let is_as_seen = || unsafe { &*word }.load(Ordering::SeqCst) == value;
-    match adopt::wait(address, bits, deadline, &"a futex", is_as_seen, || ()) {
-        Awaited::Woken => 0,
-        Awaited::Changed => errno::fail(libc::EAGAIN),
-        Awaited::TimedOut => errno::fail(libc::ETIMEDOUT),
+    loop {
+        match adopt::wait(address, bits, deadline, &"a futex", is_as_seen, || ()) {
+            Awaited::Woken => return 0,
+            Awaited::Changed => return errno::fail(libc::EAGAIN),
+            Awaited::TimedOut if heed(false) == Heeded::Ends => return errno::fail(libc::EINTR),
+            Awaited::TimedOut if has_come(deadline) => return errno::fail(libc::ETIMEDOUT),
+            Awaited::TimedOut => {}
+        }
     }
+}
+
+// Not inlined: a time has a place in the frame of who asks.
+#[inline(never)]
+fn has_come(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
 }
 
 /// Whether other processes may have the memory at `address` too. Also if that cannot be found out.

@@ -9,12 +9,14 @@ use roving_scheduler::adopt::Inside;
 use roving_scheduler::blocking;
 
 use crate::errno;
+use crate::thread::OnOsThread;
 
 /// Calls `call` so, for a caller that may be parked. It must not unwind.
 #[inline(never)]
 pub(crate) fn hand_over<T>(call: impl FnOnce() -> T) -> T {
     let (result, error) = blocking::run(|| {
         let _inside = Inside::enter();
+        let _on_os_thread = OnOsThread::begin();
         let result = call();
         (result, errno::get())
     });
@@ -34,8 +36,9 @@ macro_rules! handed_over {
         ///
         /// That of the C library's.
         #[unsafe(no_mangle)]
-        unsafe extern "C" fn $name($($argument: $type),*) $(-> $result)? {
-            type Next = unsafe extern "C" fn($($type),*) $(-> $result)?;
+        unsafe extern "C-unwind" fn $name($($argument: $type),*) $(-> $result)? {
+            let _point = $crate::thread::Point::begin();
+            type Next = unsafe extern "C-unwind" fn($($type),*) $(-> $result)?;
             // SAFETY: the caller's promise.
             let next = || unsafe { $crate::next::next!($name: Next)($($argument),*) };
             if $crate::parks() {

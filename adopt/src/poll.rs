@@ -20,6 +20,7 @@ use roving_scheduler::wait::{self, Outcome, Ticket};
 use crate::hand_over::hand_over;
 use crate::next::next;
 use crate::slot::{Generation, Slot};
+use crate::thread::{Heeded, Point, heed};
 use crate::{clock, errno, parks};
 
 /// How long a call may wait.
@@ -158,7 +159,7 @@ fn ask_and_wait(
         if found != 0 {
             return found;
         }
-        let wait = wait::begin_interruptible();
+        let wait = wait::begin_interruptible().nudgeable();
         let ticket = wait.ticket();
         let outcome = if awaited.iter().all(|awaited| awaited.watch(&ticket)) {
             wait.why(&"a poll of descriptors").try_block(deadline)
@@ -170,7 +171,11 @@ fn ask_and_wait(
         match outcome {
             Ok(Outcome::Fired) => {}
             // What has come in time may not have been told of yet.
-            Ok(Outcome::TimedOut) => return ask(),
+            Ok(Outcome::TimedOut) => match heed(true) {
+                Heeded::Nothing if deadline.is_none_or(|deadline| deadline > Instant::now()) => {}
+                Heeded::Nothing => return ask(),
+                Heeded::GoesOn | Heeded::Ends => return errno::fail(libc::EINTR),
+            },
             Err(_) => return errno::fail(libc::ECANCELED),
         }
         // One that was closed meanwhile is asked for as what has its number now.
@@ -180,7 +185,7 @@ fn ask_and_wait(
     }
 }
 
-type Poll = unsafe extern "C" fn(*mut pollfd, nfds_t, c_int) -> c_int;
+type Poll = unsafe extern "C-unwind" fn(*mut pollfd, nfds_t, c_int) -> c_int;
 
 /// # Safety
 ///
@@ -214,7 +219,8 @@ unsafe fn poll_green(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn poll(fds: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int {
+unsafe extern "C-unwind" fn poll(fds: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int {
+    let _point = Point::begin();
     // SAFETY: the caller's promise.
     let poll = || unsafe { next!(poll: Poll)(fds, count, timeout) };
     if timeout == 0 || !parks() {
@@ -228,14 +234,15 @@ unsafe extern "C" fn poll(fds: *mut pollfd, count: nfds_t, timeout: c_int) -> c_
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn ppoll(
+unsafe extern "C-unwind" fn ppoll(
     fds: *mut pollfd,
     count: nfds_t,
     timeout: *const timespec,
     mask: *const sigset_t,
 ) -> c_int {
+    let _point = Point::begin();
     type Next =
-        unsafe extern "C" fn(*mut pollfd, nfds_t, *const timespec, *const sigset_t) -> c_int;
+        unsafe extern "C-unwind" fn(*mut pollfd, nfds_t, *const timespec, *const sigset_t) -> c_int;
     // SAFETY: the caller's promise.
     let ppoll = || unsafe { next!(ppoll: Next)(fds, count, timeout, mask) };
     if !parks() {
@@ -310,8 +317,13 @@ impl Sets {
     }
 }
 
-type Select =
-    unsafe extern "C" fn(c_int, *mut fd_set, *mut fd_set, *mut fd_set, *mut timeval) -> c_int;
+type Select = unsafe extern "C-unwind" fn(
+    c_int,
+    *mut fd_set,
+    *mut fd_set,
+    *mut fd_set,
+    *mut timeval,
+) -> c_int;
 
 /// # Safety
 ///
@@ -356,13 +368,14 @@ unsafe fn select_green(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn select(
+unsafe extern "C-unwind" fn select(
     count: c_int,
     reads: *mut fd_set,
     writes: *mut fd_set,
     excepts: *mut fd_set,
     timeout: *mut timeval,
 ) -> c_int {
+    let _point = Point::begin();
     // SAFETY: the caller's promise.
     let select = || unsafe { next!(select: Select)(count, reads, writes, excepts, timeout) };
     if !parks() {
@@ -398,7 +411,7 @@ unsafe extern "C" fn select(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pselect(
+unsafe extern "C-unwind" fn pselect(
     count: c_int,
     reads: *mut fd_set,
     writes: *mut fd_set,
@@ -406,7 +419,8 @@ unsafe extern "C" fn pselect(
     timeout: *const timespec,
     mask: *const sigset_t,
 ) -> c_int {
-    type Next = unsafe extern "C" fn(
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(
         c_int,
         *mut fd_set,
         *mut fd_set,
@@ -429,7 +443,7 @@ unsafe extern "C" fn pselect(
     }
 }
 
-type EpollWait = unsafe extern "C" fn(c_int, *mut epoll_event, c_int, c_int) -> c_int;
+type EpollWait = unsafe extern "C-unwind" fn(c_int, *mut epoll_event, c_int, c_int) -> c_int;
 
 /// # Safety
 ///
@@ -452,12 +466,13 @@ unsafe fn epoll_green(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn epoll_wait(
+unsafe extern "C-unwind" fn epoll_wait(
     epoll: c_int,
     events: *mut epoll_event,
     most: c_int,
     timeout: c_int,
 ) -> c_int {
+    let _point = Point::begin();
     // SAFETY: the caller's promise.
     let epoll_wait = || unsafe { next!(epoll_wait: EpollWait)(epoll, events, most, timeout) };
     if timeout == 0 || !parks() {
@@ -472,15 +487,21 @@ unsafe extern "C" fn epoll_wait(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn epoll_pwait(
+unsafe extern "C-unwind" fn epoll_pwait(
     epoll: c_int,
     events: *mut epoll_event,
     most: c_int,
     timeout: c_int,
     mask: *const sigset_t,
 ) -> c_int {
-    type Next =
-        unsafe extern "C" fn(c_int, *mut epoll_event, c_int, c_int, *const sigset_t) -> c_int;
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(
+        c_int,
+        *mut epoll_event,
+        c_int,
+        c_int,
+        *const sigset_t,
+    ) -> c_int;
     // SAFETY: the caller's promise.
     let epoll_pwait = || unsafe { next!(epoll_pwait: Next)(epoll, events, most, timeout, mask) };
     if timeout == 0 || !parks() {
@@ -498,14 +519,15 @@ unsafe extern "C" fn epoll_pwait(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn epoll_pwait2(
+unsafe extern "C-unwind" fn epoll_pwait2(
     epoll: c_int,
     events: *mut epoll_event,
     most: c_int,
     timeout: *const timespec,
     mask: *const sigset_t,
 ) -> c_int {
-    type Next = unsafe extern "C" fn(
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(
         c_int,
         *mut epoll_event,
         c_int,
@@ -536,13 +558,13 @@ mod checked {
     ///
     /// That of the C library's.
     #[unsafe(no_mangle)]
-    unsafe extern "C" fn __poll_chk(
+    unsafe extern "C-unwind" fn __poll_chk(
         fds: *mut pollfd,
         count: nfds_t,
         timeout: c_int,
         size: usize,
     ) -> c_int {
-        type Next = unsafe extern "C" fn(*mut pollfd, nfds_t, c_int, usize) -> c_int;
+        type Next = unsafe extern "C-unwind" fn(*mut pollfd, nfds_t, c_int, usize) -> c_int;
         // SAFETY: the caller's promise.
         unsafe {
             if size / size_of::<pollfd>() < count as usize {
@@ -556,14 +578,14 @@ mod checked {
     ///
     /// That of the C library's.
     #[unsafe(no_mangle)]
-    unsafe extern "C" fn __ppoll_chk(
+    unsafe extern "C-unwind" fn __ppoll_chk(
         fds: *mut pollfd,
         count: nfds_t,
         timeout: *const timespec,
         mask: *const sigset_t,
         size: usize,
     ) -> c_int {
-        type Next = unsafe extern "C" fn(
+        type Next = unsafe extern "C-unwind" fn(
             *mut pollfd,
             nfds_t,
             *const timespec,

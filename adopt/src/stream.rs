@@ -28,6 +28,7 @@ use crate::hand_over::hand_over;
 use crate::next::next;
 use crate::parks;
 use crate::slot::{self, Nature, Slot};
+use crate::thread::Point;
 use crate::waiting::{MayBlock, Waiting};
 
 /// What a terminal that is ready takes without waiting, at least.
@@ -87,13 +88,19 @@ fn is_stream(fd: c_int) -> bool {
     slot::option(fd, libc::SO_TYPE) == Some(libc::SOCK_STREAM)
 }
 
-type Recv = unsafe extern "C" fn(c_int, *mut c_void, size_t, c_int) -> ssize_t;
+type Recv = unsafe extern "C-unwind" fn(c_int, *mut c_void, size_t, c_int) -> ssize_t;
 
 /// # Safety
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn recv(fd: c_int, buf: *mut c_void, len: size_t, flags: c_int) -> ssize_t {
+unsafe extern "C-unwind" fn recv(
+    fd: c_int,
+    buf: *mut c_void,
+    len: size_t,
+    flags: c_int,
+) -> ssize_t {
+    let _point = Point::begin();
     // SAFETY: the caller's promise; what is skipped is in the buffer.
     let recv = |done: usize, flags| unsafe {
         next!(recv: Recv)(fd, buf.byte_add(done), len - done, flags)
@@ -127,7 +134,7 @@ fn receive_all(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn recvfrom(
+unsafe extern "C-unwind" fn recvfrom(
     fd: c_int,
     buf: *mut c_void,
     len: size_t,
@@ -135,7 +142,8 @@ unsafe extern "C" fn recvfrom(
     address: *mut sockaddr,
     address_len: *mut socklen_t,
 ) -> ssize_t {
-    type Next = unsafe extern "C" fn(
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(
         c_int,
         *mut c_void,
         size_t,
@@ -211,14 +219,15 @@ fn message_of(buffers: &[iovec]) -> msghdr {
     message
 }
 
-type RecvMsg = unsafe extern "C" fn(c_int, *mut msghdr, c_int) -> ssize_t;
-type SendMsg = unsafe extern "C" fn(c_int, *const msghdr, c_int) -> ssize_t;
+type RecvMsg = unsafe extern "C-unwind" fn(c_int, *mut msghdr, c_int) -> ssize_t;
+type SendMsg = unsafe extern "C-unwind" fn(c_int, *const msghdr, c_int) -> ssize_t;
 
 /// # Safety
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
+unsafe extern "C-unwind" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
+    let _point = Point::begin();
     // SAFETY: the caller's promise.
     let recvmsg = |message, flags| unsafe { next!(recvmsg: RecvMsg)(fd, message, flags) };
     if message.is_null() || !waits(flags) {
@@ -242,14 +251,16 @@ unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> s
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn recvmmsg(
+unsafe extern "C-unwind" fn recvmmsg(
     fd: c_int,
     messages: *mut mmsghdr,
     count: c_uint,
     flags: c_int,
     timeout: *mut timespec,
 ) -> c_int {
-    type Next = unsafe extern "C" fn(c_int, *mut mmsghdr, c_uint, c_int, *mut timespec) -> c_int;
+    let _point = Point::begin();
+    type Next =
+        unsafe extern "C-unwind" fn(c_int, *mut mmsghdr, c_uint, c_int, *mut timespec) -> c_int;
     // SAFETY: the caller's promise; what is skipped is among the messages.
     let recvmmsg = |done: usize, flags, timeout| unsafe {
         let left = count - done as c_uint;
@@ -273,7 +284,7 @@ unsafe extern "C" fn recvmmsg(
     }) as c_int
 }
 
-type Send = unsafe extern "C" fn(c_int, *const c_void, size_t, c_int) -> ssize_t;
+type Send = unsafe extern "C-unwind" fn(c_int, *const c_void, size_t, c_int) -> ssize_t;
 
 /// Sends all that there is. `send` is given how many bytes it has sent already, and the flags.
 #[inline(never)]
@@ -291,7 +302,13 @@ fn send_all(fd: c_int, flags: c_int, all: usize, send: impl Fn(usize, c_int) -> 
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn send(fd: c_int, buf: *const c_void, len: size_t, flags: c_int) -> ssize_t {
+unsafe extern "C-unwind" fn send(
+    fd: c_int,
+    buf: *const c_void,
+    len: size_t,
+    flags: c_int,
+) -> ssize_t {
+    let _point = Point::begin();
     // SAFETY: the caller's promise; what is skipped is in the buffer.
     let send = |done: usize, flags| unsafe {
         next!(send: Send)(fd, buf.byte_add(done), len - done, flags)
@@ -307,7 +324,7 @@ unsafe extern "C" fn send(fd: c_int, buf: *const c_void, len: size_t, flags: c_i
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sendto(
+unsafe extern "C-unwind" fn sendto(
     fd: c_int,
     buf: *const c_void,
     len: size_t,
@@ -315,7 +332,8 @@ unsafe extern "C" fn sendto(
     address: *const sockaddr,
     address_len: socklen_t,
 ) -> ssize_t {
-    type Next = unsafe extern "C" fn(
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(
         c_int,
         *const c_void,
         size_t,
@@ -345,7 +363,8 @@ unsafe extern "C" fn sendto(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+unsafe extern "C-unwind" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+    let _point = Point::begin();
     // SAFETY: the caller's promise.
     let sendmsg = |message, flags| unsafe { next!(sendmsg: SendMsg)(fd, message, flags) };
     if message.is_null() || !waits(flags) {
@@ -366,13 +385,14 @@ unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) ->
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sendmmsg(
+unsafe extern "C-unwind" fn sendmmsg(
     fd: c_int,
     messages: *mut mmsghdr,
     count: c_uint,
     flags: c_int,
 ) -> c_int {
-    type Next = unsafe extern "C" fn(c_int, *mut mmsghdr, c_uint, c_int) -> c_int;
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(c_int, *mut mmsghdr, c_uint, c_int) -> c_int;
     // SAFETY: the caller's promise; what is skipped is among the messages.
     let sendmmsg = |done: usize, flags| unsafe {
         next!(sendmmsg: Next)(fd, messages.add(done), count - done as c_uint, flags)
@@ -404,9 +424,9 @@ unsafe extern "C" fn sendmmsg(
     }) as c_int
 }
 
-type PreadV2 = unsafe extern "C" fn(c_int, *const iovec, c_int, off_t, c_int) -> ssize_t;
+type PreadV2 = unsafe extern "C-unwind" fn(c_int, *const iovec, c_int, off_t, c_int) -> ssize_t;
 type PwriteV2 = PreadV2;
-type ReadV = unsafe extern "C" fn(c_int, *const iovec, c_int) -> ssize_t;
+type ReadV = unsafe extern "C-unwind" fn(c_int, *const iovec, c_int) -> ssize_t;
 
 /// The flags of a try.
 fn nowait(may_block: MayBlock) -> c_int {
@@ -564,8 +584,9 @@ fn as_socket(fd: c_int, call: impl FnOnce() -> isize) -> Option<isize> {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t {
-    type Next = unsafe extern "C" fn(c_int, *mut c_void, size_t) -> ssize_t;
+unsafe extern "C-unwind" fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t {
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(c_int, *mut c_void, size_t) -> ssize_t;
     // SAFETY: the caller's promise.
     let read = || unsafe { next!(read: Next)(fd, buf, len) };
     // To read nothing does not wait.
@@ -589,7 +610,8 @@ unsafe extern "C" fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn readv(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t {
+unsafe extern "C-unwind" fn readv(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t {
+    let _point = Point::begin();
     // SAFETY: the caller's promise.
     let readv = || unsafe { next!(readv: ReadV)(fd, buffers, count) };
     if !parks() {
@@ -615,8 +637,9 @@ unsafe extern "C" fn readv(fd: c_int, buffers: *const iovec, count: c_int) -> ss
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t {
-    type Next = unsafe extern "C" fn(c_int, *const c_void, size_t) -> ssize_t;
+unsafe extern "C-unwind" fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t {
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(c_int, *const c_void, size_t) -> ssize_t;
     // SAFETY: the caller's promise.
     let write = || unsafe { next!(write: Next)(fd, buf, len) };
     if !parks() {
@@ -641,7 +664,8 @@ unsafe extern "C" fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn writev(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t {
+unsafe extern "C-unwind" fn writev(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t {
+    let _point = Point::begin();
     // SAFETY: the caller's promise.
     let writev = || unsafe { next!(writev: ReadV)(fd, buffers, count) };
     if !parks() {
@@ -683,8 +707,14 @@ fn copy(from: Option<c_int>, to: c_int, copy: impl Fn() -> isize) -> isize {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sendfile(to: c_int, from: c_int, at: *mut off_t, len: size_t) -> ssize_t {
-    type Next = unsafe extern "C" fn(c_int, c_int, *mut off_t, size_t) -> ssize_t;
+unsafe extern "C-unwind" fn sendfile(
+    to: c_int,
+    from: c_int,
+    at: *mut off_t,
+    len: size_t,
+) -> ssize_t {
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(c_int, c_int, *mut off_t, size_t) -> ssize_t;
     // SAFETY: the caller's promise.
     let sendfile = || unsafe { next!(sendfile: Next)(to, from, at, len) };
     if parks() {
@@ -698,7 +728,12 @@ unsafe extern "C" fn sendfile(to: c_int, from: c_int, at: *mut off_t, len: size_
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sendfile64(to: c_int, from: c_int, at: *mut off_t, len: size_t) -> ssize_t {
+unsafe extern "C-unwind" fn sendfile64(
+    to: c_int,
+    from: c_int,
+    at: *mut off_t,
+    len: size_t,
+) -> ssize_t {
     // SAFETY: the caller's promise; offsets are of one size.
     unsafe { sendfile(to, from, at, len) }
 }
@@ -707,7 +742,7 @@ unsafe extern "C" fn sendfile64(to: c_int, from: c_int, at: *mut off_t, len: siz
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn splice(
+unsafe extern "C-unwind" fn splice(
     from: c_int,
     from_at: *mut loff_t,
     to: c_int,
@@ -715,8 +750,15 @@ unsafe extern "C" fn splice(
     len: size_t,
     flags: c_uint,
 ) -> ssize_t {
-    type Next =
-        unsafe extern "C" fn(c_int, *mut loff_t, c_int, *mut loff_t, size_t, c_uint) -> ssize_t;
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(
+        c_int,
+        *mut loff_t,
+        c_int,
+        *mut loff_t,
+        size_t,
+        c_uint,
+    ) -> ssize_t;
     // SAFETY: the caller's promise.
     let splice = || unsafe { next!(splice: Next)(from, from_at, to, to_at, len, flags) };
     if flags & libc::SPLICE_F_NONBLOCK == 0 && parks() {
@@ -735,13 +777,13 @@ mod checked {
     ///
     /// That of the C library's.
     #[unsafe(no_mangle)]
-    unsafe extern "C" fn __read_chk(
+    unsafe extern "C-unwind" fn __read_chk(
         fd: c_int,
         buf: *mut c_void,
         len: size_t,
         size: size_t,
     ) -> ssize_t {
-        type Next = unsafe extern "C" fn(c_int, *mut c_void, size_t, size_t) -> ssize_t;
+        type Next = unsafe extern "C-unwind" fn(c_int, *mut c_void, size_t, size_t) -> ssize_t;
         // SAFETY: the caller's promise.
         unsafe {
             if len > size {
@@ -756,14 +798,15 @@ mod checked {
     ///
     /// That of the C library's.
     #[unsafe(no_mangle)]
-    unsafe extern "C" fn __recv_chk(
+    unsafe extern "C-unwind" fn __recv_chk(
         fd: c_int,
         buf: *mut c_void,
         len: size_t,
         size: size_t,
         flags: c_int,
     ) -> ssize_t {
-        type Next = unsafe extern "C" fn(c_int, *mut c_void, size_t, size_t, c_int) -> ssize_t;
+        type Next =
+            unsafe extern "C-unwind" fn(c_int, *mut c_void, size_t, size_t, c_int) -> ssize_t;
         // SAFETY: the caller's promise.
         unsafe {
             if len > size {
@@ -778,7 +821,7 @@ mod checked {
     ///
     /// That of the C library's.
     #[unsafe(no_mangle)]
-    unsafe extern "C" fn __recvfrom_chk(
+    unsafe extern "C-unwind" fn __recvfrom_chk(
         fd: c_int,
         buf: *mut c_void,
         len: size_t,
@@ -787,7 +830,7 @@ mod checked {
         address: *mut sockaddr,
         address_len: *mut socklen_t,
     ) -> ssize_t {
-        type Next = unsafe extern "C" fn(
+        type Next = unsafe extern "C-unwind" fn(
             c_int,
             *mut c_void,
             size_t,

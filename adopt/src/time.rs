@@ -1,67 +1,113 @@
 //! Sleeping, and letting others run.
 //!
 //! The C library promises that a sleep lasts at least so long, unless the handler of a signal runs: then it tells what is left.
-//! A green thread is interrupted by no signal: handlers run on the OS threads of the runtime.
+//! A green thread is interrupted by signals that are sent to it: those to the process are handled by the OS threads of the runtime.
 
 use std::ffi::{c_int, c_uint};
-use std::time::Duration;
+use std::ptr;
+use std::time::{Duration, Instant};
 
 use libc::{clockid_t, timespec};
 use roving_scheduler::adopt;
 
 use crate::next::next;
+use crate::thread::{Heeded, Point, heed};
 use crate::{clock, errno, parks};
 
-/// Parks the caller for so long.
-pub(crate) fn sleep_for(time: Duration) {
+/// Parks the caller for so long, or until it has heeded a signal.
+///
+/// # Errors
+///
+/// How much is left then.
+pub(crate) fn sleep_for(time: Duration) -> Result<(), Duration> {
     let until = clock::after(time);
-    adopt::begin_masked().why(&"sleep").block(until);
+    loop {
+        adopt::begin_masked().nudgeable().why(&"sleep").block(until);
+        let heeded = heed(true);
+        let now = Instant::now();
+        if until.is_some_and(|until| until <= now) {
+            return Ok(());
+        }
+        if heeded != Heeded::Nothing {
+            return Err(until.map_or(Duration::MAX, |until| until - now));
+        }
+    }
+}
+
+/// What a function gives for that whose caller is told what is left.
+///
+/// # Safety
+///
+/// Null, or there is room for a time.
+pub(crate) unsafe fn tell_left(
+    slept: Result<(), Duration>,
+    left: *mut timespec,
+) -> Result<(), c_int> {
+    slept.map_err(|rest| {
+        if !left.is_null() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                left.write(timespec {
+                    tv_sec: rest.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+                    tv_nsec: rest.subsec_nanos().into(),
+                });
+            }
+        }
+        libc::EINTR
+    })
 }
 
 /// # Safety
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sleep(seconds: c_uint) -> c_uint {
+unsafe extern "C-unwind" fn sleep(seconds: c_uint) -> c_uint {
+    let _point = Point::begin();
     if parks() {
-        sleep_for(Duration::from_secs(seconds.into()));
-        return 0;
+        let slept = sleep_for(Duration::from_secs(seconds.into()));
+        // What has begun of a second is one.
+        return slept.map_or_else(|left| left.as_secs_f64().ceil() as c_uint, |()| 0);
     }
     // SAFETY: the caller's promise.
-    unsafe { next!(sleep: unsafe extern "C" fn(c_uint) -> c_uint)(seconds) }
+    unsafe { next!(sleep: unsafe extern "C-unwind" fn(c_uint) -> c_uint)(seconds) }
 }
 
 /// # Safety
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn usleep(microseconds: libc::useconds_t) -> c_int {
+unsafe extern "C-unwind" fn usleep(microseconds: libc::useconds_t) -> c_int {
+    let _point = Point::begin();
     if parks() {
-        sleep_for(Duration::from_micros(microseconds.into()));
-        return 0;
+        let slept = sleep_for(Duration::from_micros(microseconds.into()));
+        return slept.map_or_else(|_| errno::fail(libc::EINTR), |()| 0);
     }
     // SAFETY: the caller's promise.
-    unsafe { next!(usleep: unsafe extern "C" fn(libc::useconds_t) -> c_int)(microseconds) }
+    unsafe { next!(usleep: unsafe extern "C-unwind" fn(libc::useconds_t) -> c_int)(microseconds) }
 }
 
 /// # Safety
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn nanosleep(time: *const timespec, left: *mut timespec) -> c_int {
+unsafe extern "C-unwind" fn nanosleep(time: *const timespec, left: *mut timespec) -> c_int {
+    let _point = Point::begin();
     if parks() {
         // SAFETY: the caller's promise.
         return match clock::duration(unsafe { *time }) {
-            Some(time) => {
-                sleep_for(time);
-                0
-            }
+            // SAFETY: the caller's promise.
+            Some(time) => match unsafe { tell_left(sleep_for(time), left) } {
+                Ok(()) => 0,
+                Err(error) => errno::fail(error),
+            },
             None => errno::fail(libc::EINVAL),
         };
     }
     // SAFETY: the caller's promise.
     unsafe {
-        next!(nanosleep: unsafe extern "C" fn(*const timespec, *mut timespec) -> c_int)(time, left)
+        next!(nanosleep: unsafe extern "C-unwind" fn(*const timespec, *mut timespec) -> c_int)(
+            time, left,
+        )
     }
 }
 
@@ -69,12 +115,13 @@ unsafe extern "C" fn nanosleep(time: *const timespec, left: *mut timespec) -> c_
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn clock_nanosleep(
+unsafe extern "C-unwind" fn clock_nanosleep(
     clock: clockid_t,
     flags: c_int,
     time: *const timespec,
     left: *mut timespec,
 ) -> c_int {
+    let _point = Point::begin();
     // Others may be set, or stand still.
     let is_steady = matches!(clock, libc::CLOCK_MONOTONIC | libc::CLOCK_BOOTTIME)
         || clock == libc::CLOCK_REALTIME && flags & libc::TIMER_ABSTIME == 0;
@@ -86,15 +133,17 @@ unsafe extern "C" fn clock_nanosleep(
         } else {
             clock::left(clock, time)
         };
-        return time.map_or_else(
-            |error| error,
-            |time| {
-                sleep_for(time);
-                0
-            },
-        );
+        let left = if flags & libc::TIMER_ABSTIME == 0 {
+            left
+        } else {
+            ptr::null_mut()
+        };
+        // SAFETY: the caller's promise.
+        let slept = time.and_then(|time| unsafe { tell_left(sleep_for(time), left) });
+        return slept.err().unwrap_or(0);
     }
-    type Next = unsafe extern "C" fn(clockid_t, c_int, *const timespec, *mut timespec) -> c_int;
+    type Next =
+        unsafe extern "C-unwind" fn(clockid_t, c_int, *const timespec, *mut timespec) -> c_int;
     // SAFETY: the caller's promise.
     unsafe { next!(clock_nanosleep: Next)(clock, flags, time, left) }
 }
@@ -106,5 +155,5 @@ pub(crate) extern "C" fn sched_yield() -> c_int {
         return 0;
     }
     // SAFETY: it has no preconditions.
-    unsafe { next!(sched_yield: unsafe extern "C" fn() -> c_int)() }
+    unsafe { next!(sched_yield: unsafe extern "C-unwind" fn() -> c_int)() }
 }

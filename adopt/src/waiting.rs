@@ -20,6 +20,7 @@ use crate::errno;
 use crate::hand_over::hand_over;
 use crate::next::next;
 use crate::slot::{Generation, Slot};
+use crate::thread::{Heeded, heed, is_ending};
 
 /// How long who writes relies on the system to tell of all that ends its wait.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -218,17 +219,25 @@ impl Waiting {
         if self.is_gone() {
             return Next::Fail(libc::EBADF);
         }
+        if is_ending() {
+            return Next::Fail(libc::EINTR);
+        }
         let woken = watch.wait(self.fd, self.direction, seen, until);
         if self.is_gone() {
             return Next::Fail(libc::EBADF);
         }
         match woken {
             Ok(true) => Next::Try,
-            Ok(false) => {
-                // What has come in time may not have been told of yet, so there is one more try.
-                self.time_is_up = deadline.is_some() && until == deadline;
-                Next::Try
-            }
+            Ok(false) => match heed(true) {
+                Heeded::Ends => Next::Fail(libc::EINTR),
+                // Nor does the system let one go on that has a timeout.
+                Heeded::GoesOn if deadline.is_some() => Next::Fail(libc::EINTR),
+                _ => {
+                    // What has come in time may not have been told of yet, so there is one more try.
+                    self.time_is_up = deadline.is_some_and(|deadline| deadline <= Instant::now());
+                    Next::Try
+                }
+            },
             Err(_) => Next::Fail(libc::ECANCELED),
         }
     }

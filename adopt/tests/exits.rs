@@ -2,65 +2,23 @@
 
 mod common;
 
-use std::ffi::{CStr, CString, c_char, c_int, c_long};
-use std::mem;
-use std::path::PathBuf;
+use std::ffi::{CStr, c_char, c_int, c_long};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 
+use common::library::{Library, load};
 use common::{in_programs, is_the_same, on_a_green_thread};
 
-/// Loads what is in `tests/programs`, built by `compiler`. `None`, and says so, if that is not there.
-fn load(name: &str, compiler: &str) -> Option<Library> {
-    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/programs")
-        .join(name);
-    let library =
-        std::env::temp_dir().join(format!("roving-adopt-{name}-{}.so", std::process::id()));
-    let built = Command::new(compiler)
-        .args(["-shared", "-fPIC", "-O1", "-pthread", "-o"])
-        .args([&library, &source])
-        .status();
-    let Ok(status) = built else {
-        eprintln!("not tested: there is no {compiler}");
-        return None;
-    };
-    assert!(status.success());
-    let path = CString::new(library.to_str().unwrap()).unwrap();
-    // SAFETY: a string, and a library whose constructors do nothing.
-    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
-    assert!(!handle.is_null());
-    std::fs::remove_file(library).unwrap();
-    Some(Library(handle as usize))
-}
-
-/// One that stays.
-#[derive(Clone, Copy)]
-struct Library(usize);
-
-impl Library {
-    /// # Safety
-    ///
-    /// The function is of this type, that of a function.
-    unsafe fn function<F: Copy>(self, name: &CStr) -> F {
-        // SAFETY: a string, and a library that is there.
-        let function = unsafe { libc::dlsym(self.0 as *mut _, name.as_ptr()) };
-        assert!(!function.is_null());
-        // SAFETY: the caller's promise.
-        unsafe { mem::transmute_copy(&function) }
-    }
-
-    /// What a thread has left, and what it has done, in letters.
-    fn notes(self, name: &CStr) -> (c_long, String) {
-        // SAFETY: it has this type.
-        let run: extern "C" fn(*mut c_char) -> c_long = unsafe { self.function(name) };
-        let mut letters = [0; 32];
-        let left = run(letters.as_mut_ptr());
-        // SAFETY: it ends with a zero.
-        let letters = unsafe { CStr::from_ptr(letters.as_ptr()) };
-        (left, letters.to_str().unwrap().to_owned())
-    }
+/// What a thread has left, and what it has done, in letters.
+fn notes(library: Library, name: &CStr) -> (c_long, String) {
+    // SAFETY: it has this type.
+    let run: extern "C" fn(*mut c_char) -> c_long = unsafe { library.function(name) };
+    let mut letters = [0; 32];
+    let left = run(letters.as_mut_ptr());
+    // SAFETY: it ends with a zero.
+    let letters = unsafe { CStr::from_ptr(letters.as_ptr()) };
+    (left, letters.to_str().unwrap().to_owned())
 }
 
 #[test]
@@ -68,8 +26,8 @@ fn cleanup_handlers_run_in_c() {
     is_the_same("cleanup_handlers_run_in_c", || {
         let library = load("exits.c", "cc")?;
         let told = [
-            library.notes(c"who_exits"),
-            library.notes(c"who_is_cancelled"),
+            notes(library, c"who_exits"),
+            notes(library, c"who_is_cancelled"),
         ];
         assert_eq!(told[0], (7, "bav".to_owned()));
         Some(told)
@@ -81,8 +39,8 @@ fn destructors_run_in_cpp() {
     is_the_same("destructors_run_in_cpp", || {
         let library = load("exits.cpp", "c++")?;
         let told = [
-            library.notes(c"who_exits_in_cpp"),
-            library.notes(c"who_throws"),
+            notes(library, c"who_exits_in_cpp"),
+            notes(library, c"who_throws"),
         ];
         assert_eq!(told[0], (9, "ico".to_owned()));
         Some(told)

@@ -15,7 +15,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use roving_scheduler::wait::{Interrupt, Ticket, Why};
+use roving_scheduler::wait::{self, Interrupt, Ticket, Why};
 use roving_scheduler::{Handle, adopt};
 
 use crate::driver::Driver;
@@ -94,7 +94,7 @@ impl Watch {
         with_borrowed(fd, |fd| self.driver.admit(&self.registration, fd))
     }
 
-    /// Waits until there has been an edge since `seen`, or until the deadline: whether it was an edge.
+    /// Waits until there has been an edge since `seen`, or until the deadline or a [nudge](adopt::nudge): whether it was an edge.
     ///
     /// # Errors
     ///
@@ -109,9 +109,10 @@ impl Watch {
     ) -> Result<bool, Interrupt> {
         with_borrowed(fd, |fd| {
             let why: &dyn Why = &Operation { fd, direction };
+            let begin = || wait::begin_interruptible().nudgeable();
             let woken = self
                 .registration
-                .try_wait(direction, seen.tick, deadline, why)?;
+                .try_wait_in(direction, seen.tick, deadline, why, begin)?;
             Ok(woken != Woken::TimedOut)
         })
     }

@@ -41,7 +41,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
 use roving_scheduler::lock::Mutex;
-use roving_scheduler::wait::{self, Interrupt, Outcome, Ticket, Why};
+use roving_scheduler::wait::{self, Interrupt, Outcome, Ticket, Wait, Why};
 use rustix::event::PollFlags;
 
 use crate::event::{Event, Key};
@@ -201,10 +201,22 @@ impl Registration {
         deadline: Option<Instant>,
         why: &dyn Why,
     ) -> Result<Woken, Interrupt> {
+        self.try_wait_in(direction, seen, deadline, why, wait::begin_interruptible)
+    }
+
+    /// The same in a wait that `begin` begins.
+    pub(crate) fn try_wait_in(
+        &self,
+        direction: Direction,
+        seen: Tick,
+        deadline: Option<Instant>,
+        why: &dyn Why,
+        begin: impl FnOnce() -> Wait<'static>,
+    ) -> Result<Woken, Interrupt> {
         let side = self.side(direction);
         let mut waiters = side.waiters.lock();
         if side.tick.load(Ordering::Relaxed) == seen.0 {
-            let wait = wait::begin_interruptible();
+            let wait = begin();
             let stale = waiters.push(wait.ticket());
             drop(waiters);
             drop(stale);

@@ -15,7 +15,7 @@ pub use crate::sync::address::{Awaited, wait, wake as wake_midway};
 pub use crate::sync::announced::{announce, barrier, is_announced};
 pub use crate::sync::noted::wake;
 use crate::sync::{announced, noted};
-use crate::thread::{self, JoinHandle};
+use crate::thread::{self, JoinHandle, Thread};
 use crate::wait::{self, Wait};
 
 /// Whether the caller is a green thread with thread-locals of its own that is not [`Inside`] of the runtime.
@@ -60,10 +60,21 @@ pub fn join<T>(thread: JoinHandle<T>) -> crate::thread::Result<T> {
     thread.join_masked()
 }
 
-/// Waits until a thread has ended, but not beyond a deadline, whatever interrupts the caller. Whether it has.
+/// Waits until a thread has ended, but not beyond a deadline or a [nudge], whatever interrupts the caller. Whether it has.
 #[track_caller]
-pub fn ends_by<T>(thread: &mut JoinHandle<T>, deadline: Instant) -> bool {
+pub fn ends_by<T>(thread: &mut JoinHandle<T>, deadline: Option<Instant>) -> bool {
     thread.ends_by(deadline)
+}
+
+/// Makes a thread look up if it is in a wait that may be [nudged](Wait::nudgeable), or else in its next one: that ends as if its time
+/// had come. The caller is not inside of the runtime.
+pub fn nudge(thread: &Thread) {
+    thread.waiter().nudge();
+}
+
+/// Whether the current thread has been [nudged](nudge). From now on it has not.
+pub fn take_nudge() -> bool {
+    context::with_running(|waiter| waiter.nudge.take()).unwrap_or(false)
 }
 
 /// Lets other threads run.

@@ -6,7 +6,7 @@
 //! between, and locked as by anybody.
 //!
 //! A wait may end for nothing. The C library's own functions are called all the same by who signals: some may wait there since
-//! before the program was adopted. Who waits here cannot be cancelled there.
+//! before the program was adopted. An OS thread that waits here is not cancelled.
 
 use std::ffi::c_int;
 
@@ -17,8 +17,9 @@ use super::layout::layout;
 use super::{ALL, ANY, Until, in_system, is_of_waits, mutex};
 use crate::is_adopted;
 use crate::next::next;
+use crate::thread::Point;
 
-type OfCondition = unsafe extern "C" fn(*mut pthread_cond_t) -> c_int;
+type OfCondition = unsafe extern "C-unwind" fn(*mut pthread_cond_t) -> c_int;
 type Wait = unsafe extern "C-unwind" fn(*mut pthread_cond_t, *mut pthread_mutex_t) -> c_int;
 type TimedWait = unsafe extern "C-unwind" fn(
     *mut pthread_cond_t,
@@ -40,6 +41,7 @@ pub(super) unsafe extern "C-unwind" fn pthread_cond_wait(
     condition: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
 ) -> c_int {
+    let _point = Point::begin();
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(pthread_cond_wait: Wait)(condition, mutex) };
     if is_adopted() {
@@ -59,6 +61,7 @@ pub(super) unsafe extern "C-unwind" fn pthread_cond_timedwait(
     mutex: *mut pthread_mutex_t,
     time: *const timespec,
 ) -> c_int {
+    let _point = Point::begin();
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(pthread_cond_timedwait: TimedWait)(condition, mutex, time) };
     if is_adopted() {
@@ -79,6 +82,7 @@ unsafe extern "C-unwind" fn pthread_cond_clockwait(
     clock: clockid_t,
     time: *const timespec,
 ) -> c_int {
+    let _point = Point::begin();
     // SAFETY: the caller's promise.
     let real =
         || unsafe { next!(pthread_cond_clockwait: ClockWait)(condition, mutex, clock, time) };

@@ -37,6 +37,7 @@ use roving_scheduler::adopt::{self, Awaited, Inside};
 
 use crate::hand_over::hand_over;
 use crate::next::next;
+use crate::thread::{Heeded, heed};
 use crate::{clock, parks};
 
 /// Asks the C library for what is to be known of it before the program is adopted.
@@ -112,18 +113,24 @@ fn is_of_waits(clock: clockid_t) -> bool {
 }
 
 /// Tries until it succeeds or fails for good, and gives what the last attempt has given; or until a time, and gives ETIMEDOUT. In
-/// between the thread is parked. An attempt neither blocks nor wakes who is parked.
+/// between the thread is parked. An attempt neither blocks nor wakes who is parked. Handlers of signals run meanwhile, and end it with
+/// EINTR if it `may_end` by that.
 fn insist(
     address: usize,
     bits: u32,
     until: Option<Until>,
     why: &'static str,
+    may_end: bool,
     mut attempt: impl FnMut() -> Option<c_int>,
 ) -> c_int {
     adopt::announce(address);
+    let mut heeded = Heeded::Nothing;
     loop {
         if let Some(result) = attempt() {
             return result;
+        }
+        if heeded == Heeded::Ends && may_end {
+            return libc::EINTR;
         }
         if until.is_some_and(Until::has_come) {
             return libc::ETIMEDOUT;
@@ -135,14 +142,16 @@ fn insist(
         };
         let deadline = until.and_then(Until::deadline);
         let awaited = adopt::wait(address, bits, deadline, &why, still_waits, || ());
-        if awaited == Awaited::Changed {
-            return result.expect("the attempt has told");
+        match awaited {
+            Awaited::Changed => return result.expect("the attempt has told"),
+            Awaited::TimedOut => heeded = heed(may_end),
+            Awaited::Woken => {}
         }
     }
 }
 
 /// Waits at an address as [`adopt::wait`] does, where `still_waits` may release what one thread waits for at the address
-/// `released`. Inside of the runtime it waits for a moment only, and then its time has come.
+/// `released`. Inside of the runtime it waits for a moment only, and then its time has come; so it has for who has heeded a signal.
 fn wait(
     address: usize,
     deadline: Option<Instant>,
@@ -155,7 +164,11 @@ fn wait(
             released.map(|released| adopt::wake_midway(released, ANY, 1));
         };
         adopt::announce(address);
-        return adopt::wait(address, ANY, deadline, &why, still_waits, then);
+        let awaited = adopt::wait(address, ANY, deadline, &why, still_waits, then);
+        if awaited == Awaited::TimedOut {
+            heed(false);
+        }
+        return awaited;
     }
     if !still_waits() {
         return Awaited::Changed;

@@ -172,7 +172,7 @@ unsafe fn lock_busy(
     }
     match until() {
         // SAFETY: the caller's promise.
-        Ok(until) => insist(mutex.addr(), ANY, until, "a mutex", || unsafe {
+        Ok(until) => insist(mutex.addr(), ANY, until, "a mutex", false, || unsafe {
             attempt(mutex)
         }),
         Err(error) => error,

@@ -78,14 +78,7 @@ fn call_parked(state: &AtomicU32, body: Body) {
         if seen == under_way {
             let is_under_way = || state.load(Ordering::Acquire) == under_way;
             let address = state.as_ptr().addr();
-            adopt::wait(
-                address,
-                ANY,
-                None,
-                &"what is done once",
-                is_under_way,
-                || (),
-            );
+            super::wait(address, None, "what is done once", is_under_way, None);
             continue;
         }
         // Acquire: what one has done who unwound is seen.

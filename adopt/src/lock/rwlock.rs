@@ -106,7 +106,14 @@ impl Way {
         }
         // SAFETY: the caller's promise.
         let attempt = || unsafe { self.attempt(lock) };
-        insist(lock.addr(), self.bits, until, "a read-write lock", attempt)
+        insist(
+            lock.addr(),
+            self.bits,
+            until,
+            "a read-write lock",
+            false,
+            attempt,
+        )
     }
 
     /// # Safety

@@ -11,10 +11,11 @@ use super::layout::layout;
 use super::{ANY, Until, insist, is_of_waits};
 use crate::hand_over::hand_over;
 use crate::next::next;
+use crate::thread::Point;
 use crate::{errno, is_adopted, parks};
 
 type OfSemaphore = unsafe extern "C-unwind" fn(*mut sem_t) -> c_int;
-type Post = unsafe extern "C" fn(*mut sem_t) -> c_int;
+type Post = unsafe extern "C-unwind" fn(*mut sem_t) -> c_int;
 type Timed = unsafe extern "C-unwind" fn(*mut sem_t, *const timespec) -> c_int;
 type Clocked = unsafe extern "C-unwind" fn(*mut sem_t, clockid_t, *const timespec) -> c_int;
 
@@ -23,6 +24,7 @@ type Clocked = unsafe extern "C-unwind" fn(*mut sem_t, clockid_t, *const timespe
 /// That of the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C-unwind" fn sem_wait(semaphore: *mut sem_t) -> c_int {
+    let _point = Point::begin();
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(sem_wait: OfSemaphore)(semaphore) };
     if is_adopted() {
@@ -38,6 +40,7 @@ unsafe extern "C-unwind" fn sem_wait(semaphore: *mut sem_t) -> c_int {
 /// That of the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C-unwind" fn sem_timedwait(semaphore: *mut sem_t, time: *const timespec) -> c_int {
+    let _point = Point::begin();
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(sem_timedwait: Timed)(semaphore, time) };
     if is_adopted() {
@@ -57,6 +60,7 @@ unsafe extern "C-unwind" fn sem_clockwait(
     clock: clockid_t,
     time: *const timespec,
 ) -> c_int {
+    let _point = Point::begin();
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(sem_clockwait: Clocked)(semaphore, clock, time) };
     if is_adopted() && is_of_waits(clock) {
@@ -152,7 +156,7 @@ unsafe fn wait_at_zero(
     }
     // SAFETY: the caller's promise.
     let attempt = || unsafe { attempt(semaphore) };
-    match insist(semaphore.addr(), ANY, until, "a semaphore", attempt) {
+    match insist(semaphore.addr(), ANY, until, "a semaphore", true, attempt) {
         0 => 0,
         error => errno::fail(error),
     }

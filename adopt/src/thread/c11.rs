@@ -7,8 +7,9 @@ use libc::{pthread_t, timespec};
 
 use super::attributes::Wanted;
 use super::call::{self, Start};
-use super::{Left, join};
+use super::{Left, Point, join};
 use crate::next::next;
+use crate::time::{sleep_for, tell_left};
 use crate::{clock, first, is_adopted, parks};
 use roving_scheduler::adopt::Inside;
 
@@ -40,7 +41,7 @@ unsafe extern "C" fn thrd_create(
     start: Begin,
     argument: *mut c_void,
 ) -> c_int {
-    type Next = unsafe extern "C" fn(*mut pthread_t, Begin, *mut c_void) -> c_int;
+    type Next = unsafe extern "C-unwind" fn(*mut pthread_t, Begin, *mut c_void) -> c_int;
     first::at_thread();
     let posix_start = Start::C11(start);
     let wanted = if is_adopted() && !Inside::is_current() {
@@ -100,16 +101,18 @@ unsafe extern "C-unwind" fn thrd_exit(result: c_int) -> ! {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn thrd_sleep(time: *const timespec, left: *mut timespec) -> c_int {
-    type Next = unsafe extern "C" fn(*const timespec, *mut timespec) -> c_int;
+unsafe extern "C-unwind" fn thrd_sleep(time: *const timespec, left: *mut timespec) -> c_int {
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(*const timespec, *mut timespec) -> c_int;
     const INVALID: c_int = -2;
     if parks() {
         // SAFETY: the caller's promise.
         return match clock::duration(unsafe { *time }) {
-            Some(time) => {
-                crate::time::sleep_for(time);
-                0
-            }
+            // SAFETY: the caller's promise.
+            Some(time) => match unsafe { tell_left(sleep_for(time), left) } {
+                Ok(()) => 0,
+                Err(_) => -1,
+            },
             None => INVALID,
         };
     }

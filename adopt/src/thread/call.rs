@@ -12,7 +12,7 @@ use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use super::{Left, current, kernel, wait_for_all};
+use super::{Left, cancel, current, kernel, wait_for_all};
 use crate::next::next;
 use crate::{handler, is_adopted};
 
@@ -168,6 +168,7 @@ pub(super) fn call(start: Start, argument: Left) -> Left {
             &raw mut result,
         ) != 0
     };
+    cancel::ends();
     match start {
         _ if exited => Left(exit_value()),
         Start::Posix(_) => Left(result),
@@ -199,6 +200,7 @@ pub(super) unsafe extern "C-unwind" fn pthread_exit(result: *mut c_void) -> ! {
     type Next = unsafe extern "C-unwind" fn(*mut c_void) -> !;
     handler::leave();
     if current::id().is_some() {
+        cancel::ends();
         set_exit_value(result);
     } else if is_adopted() {
         exits_with_the_last_thread();

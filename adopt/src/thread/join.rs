@@ -8,8 +8,10 @@ use std::time::Instant;
 
 use libc::{clockid_t, pthread_t, timespec};
 use roving_scheduler::adopt;
+use roving_scheduler::thread::JoinHandle;
 
-use super::{Shared, Whose, call, current, forget, whose};
+use super::news::{heed, is_ending};
+use super::{Left, Point, Shared, Whose, call, current, forget, whose};
 use crate::clock;
 use crate::next::next;
 
@@ -44,19 +46,15 @@ unsafe fn join(
     };
     record.joiner = Some(me);
     drop(record);
-    if let &Patience::Until(clock, time) = patience
-        && !handle.is_finished()
-    {
-        let ended = deadline(clock, time).map(|until| match until {
-            Some(until) => adopt::ends_by(&mut handle, until),
-            None => true,
-        });
-        if ended != Ok(true) {
-            let mut record = thread.lock();
-            record.handle = Some(handle);
-            record.joiner = None;
-            return ended.err().unwrap_or(libc::ETIMEDOUT);
-        }
+    let until = match *patience {
+        Patience::Until(clock, time) if !handle.is_finished() => deadline(clock, time),
+        _ => Ok(None),
+    };
+    if let Err(error) = until.and_then(|until| await_end(&mut handle, until)) {
+        let mut record = thread.lock();
+        record.handle = Some(handle);
+        record.joiner = None;
+        return error;
     }
     let left = adopt::join(handle);
     forget(id);
@@ -67,6 +65,24 @@ unsafe fn join(
         unsafe { result.write(left) };
     }
     0
+}
+
+/// Waits until a thread has ended.
+///
+/// # Errors
+///
+/// `ETIMEDOUT`; `EINTR` if the caller is to end instead.
+fn await_end(handle: &mut JoinHandle<Left>, until: Option<Instant>) -> Result<(), c_int> {
+    while !adopt::ends_by(handle, until) {
+        heed(false);
+        if is_ending() {
+            return Err(libc::EINTR);
+        }
+        if until.is_some_and(|until| until <= Instant::now()) {
+            return Err(libc::ETIMEDOUT);
+        }
+    }
+    Ok(())
 }
 
 /// Until when to wait; `None` if that is too far away.
@@ -90,8 +106,12 @@ fn is_joined_by(me: pthread_t, id: pthread_t) -> bool {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn pthread_join(id: pthread_t, result: *mut *mut c_void) -> c_int {
-    type Next = unsafe extern "C" fn(pthread_t, *mut *mut c_void) -> c_int;
+pub(super) unsafe extern "C-unwind" fn pthread_join(
+    id: pthread_t,
+    result: *mut *mut c_void,
+) -> c_int {
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(pthread_t, *mut *mut c_void) -> c_int;
     match whose(id) {
         // SAFETY: the caller's promise.
         Whose::Green(thread) => unsafe { join(id, &thread, result, &Patience::Endless) },
@@ -115,7 +135,7 @@ fn wait_for_real(join: impl FnOnce() -> c_int) -> c_int {
 /// That of the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_tryjoin_np(id: pthread_t, result: *mut *mut c_void) -> c_int {
-    type Next = unsafe extern "C" fn(pthread_t, *mut *mut c_void) -> c_int;
+    type Next = unsafe extern "C-unwind" fn(pthread_t, *mut *mut c_void) -> c_int;
     match whose(id) {
         Whose::Green(thread) => {
             let has_ended = {
@@ -141,12 +161,13 @@ unsafe extern "C" fn pthread_tryjoin_np(id: pthread_t, result: *mut *mut c_void)
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_timedjoin_np(
+unsafe extern "C-unwind" fn pthread_timedjoin_np(
     id: pthread_t,
     result: *mut *mut c_void,
     until: *const timespec,
 ) -> c_int {
-    type Next = unsafe extern "C" fn(pthread_t, *mut *mut c_void, *const timespec) -> c_int;
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(pthread_t, *mut *mut c_void, *const timespec) -> c_int;
     match whose(id) {
         // SAFETY: the caller's promise.
         Whose::Green(thread) => unsafe {
@@ -164,14 +185,19 @@ unsafe extern "C" fn pthread_timedjoin_np(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_clockjoin_np(
+unsafe extern "C-unwind" fn pthread_clockjoin_np(
     id: pthread_t,
     result: *mut *mut c_void,
     clock: clockid_t,
     until: *const timespec,
 ) -> c_int {
-    type Next =
-        unsafe extern "C" fn(pthread_t, *mut *mut c_void, clockid_t, *const timespec) -> c_int;
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(
+        pthread_t,
+        *mut *mut c_void,
+        clockid_t,
+        *const timespec,
+    ) -> c_int;
     match whose(id) {
         Whose::Green(_) if !matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_MONOTONIC) => {
             libc::EINVAL

@@ -1,13 +1,12 @@
 //! What the kernel knows of an OS thread, and not of a green one: signals that are sent to it, its policy and priority, its
-//! affinity, its clock; and cancellation, which interrupts what a thread does in the kernel.
+//! affinity, its clock; and cancellation, which interrupts what a thread does in the kernel. Signals and cancellation a green thread
+//! [heeds](super::news) by itself.
 //!
 //! A green thread is told what it has, as its workers have it: the ordinary policy, and the CPUs of its process. To set it to
 //! what it is succeeds, and what the system would refuse is refused so. The rest fails:
 //!
 //! | function                                | for a green thread                                               |
 //! |-----------------------------------------|------------------------------------------------------------------|
-//! | `pthread_kill`, `pthread_sigqueue`      | itself: as ever; others: `ENOSYS`, but for signal 0               |
-//! | `pthread_cancel`                        | itself: as ever; others: `ENOSYS`                                |
 //! | `pthread_setschedparam`, `setschedprio` | `EPERM` for another policy, `EINVAL` for a wrong priority         |
 //! | `pthread_setaffinity_np`                | `ENOSYS` for fewer CPUs than it has                              |
 //! | `pthread_getcpuclockid`                 | `ENOENT`: there is none                                          |
@@ -17,20 +16,20 @@
 
 use std::ffi::{c_int, c_void};
 use std::iter;
-use std::mem::{self, MaybeUninit};
+use std::mem::MaybeUninit;
 
 use libc::{clockid_t, cpu_set_t, pid_t, pthread_t, sched_param};
 
-use roving_scheduler::adopt;
+use roving_scheduler::adopt::{self, Inside};
 
-use super::{Whose, current, whose};
+use super::{Known, Shared, Whose, cancel, current, news, whose};
 use crate::errno;
 use crate::next::next;
 
 /// Whether a thread is the current one, if it is green.
 enum Which {
     Current(pthread_t),
-    Other { is_at_end: bool },
+    Other(Shared),
     Nobody,
     Real,
 }
@@ -38,9 +37,7 @@ enum Which {
 fn which(id: pthread_t) -> Which {
     match whose(id) {
         Whose::Green(_) if current::id() == Some(id) => Which::Current(current::real_id()),
-        Whose::Green(record) => Which::Other {
-            is_at_end: record.lock().is_at_end,
-        },
+        Whose::Green(known) => Which::Other(known),
         Whose::Nobody => Which::Nobody,
         Whose::Real => Which::Real,
     }
@@ -51,14 +48,13 @@ fn is_signal(signal: c_int) -> bool {
     (0..32).contains(&signal) || (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&signal)
 }
 
-/// What it gives to send a signal to a green thread that is not the current one.
-fn send_to_other(signal: c_int, is_at_end: bool) -> c_int {
+/// Sends a signal to a green thread that is not the current one. A handler may interrupt anything, and sends none.
+fn send_to_other(known: &Known, signal: c_int, value: Option<*mut c_void>) -> c_int {
     match signal {
         _ if !is_signal(signal) => libc::EINVAL,
         0 => 0,
-        // It is not there any more to get it.
-        _ if is_at_end => 0,
-        _ => libc::ENOSYS,
+        _ if Inside::is_current() => libc::ENOSYS,
+        _ => news::send(known, signal, value),
     }
 }
 
@@ -71,7 +67,7 @@ unsafe extern "C" fn pthread_kill(id: pthread_t, signal: c_int) -> c_int {
     match which(id) {
         // SAFETY: the caller's promise. To the current thread it is sent by what the kernel knows it by.
         Which::Current(id) => unsafe { next!(pthread_kill: Next)(id, signal) },
-        Which::Other { is_at_end } => send_to_other(signal, is_at_end),
+        Which::Other(known) => send_to_other(&known, signal, None),
         Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Which::Real => unsafe { next!(pthread_kill: Next)(id, signal) },
@@ -85,43 +81,12 @@ unsafe extern "C" fn pthread_kill(id: pthread_t, signal: c_int) -> c_int {
 unsafe extern "C" fn pthread_sigqueue(id: pthread_t, signal: c_int, value: *mut c_void) -> c_int {
     type Next = unsafe extern "C" fn(pthread_t, c_int, *mut c_void) -> c_int;
     match which(id) {
-        Which::Current(_) => queue_to_this(signal, value),
-        Which::Other { is_at_end } => send_to_other(signal, is_at_end),
+        Which::Current(_) if !is_signal(signal) => libc::EINVAL,
+        Which::Current(_) => news::give_current(signal, Some(value)),
+        Which::Other(known) => send_to_other(&known, signal, Some(value)),
         Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Which::Real => unsafe { next!(pthread_sigqueue: Next)(id, signal, value) },
-    }
-}
-
-/// What of a `siginfo_t` goes with a signal that is queued, as the kernel wants it.
-#[repr(C)]
-struct Queued {
-    signal: c_int,
-    error: c_int,
-    code: c_int,
-    pid: pid_t,
-    user: libc::uid_t,
-    value: *mut c_void,
-    rest: [u64; 12],
-}
-
-/// Queues a signal to the OS thread that runs the caller.
-fn queue_to_this(signal: c_int, value: *mut c_void) -> c_int {
-    if !is_signal(signal) {
-        return libc::EINVAL;
-    }
-    // SAFETY: zeroes are valid for it, and it is as large as the kernel wants it.
-    unsafe {
-        let mut queued: Queued = mem::zeroed();
-        const { assert!(size_of::<Queued>() == size_of::<libc::siginfo_t>()) };
-        queued.signal = signal;
-        queued.code = libc::SI_QUEUE;
-        queued.pid = libc::getpid();
-        queued.user = libc::getuid();
-        queued.value = value;
-        let number = libc::SYS_rt_tgsigqueueinfo;
-        let failed = libc::syscall(number, queued.pid, os_thread(), signal, &raw const queued);
-        if failed == 0 { 0 } else { errno::get() }
     }
 }
 
@@ -129,13 +94,21 @@ fn queue_to_this(signal: c_int, value: *mut c_void) -> c_int {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_cancel(id: pthread_t) -> c_int {
-    type Next = unsafe extern "C" fn(pthread_t) -> c_int;
+unsafe extern "C-unwind" fn pthread_cancel(id: pthread_t) -> c_int {
+    type Next = unsafe extern "C-unwind" fn(pthread_t) -> c_int;
     match which(id) {
-        // SAFETY: the caller's promise. The current thread acts on it by itself.
-        Which::Current(id) => unsafe { next!(pthread_cancel: Next)(id) },
-        Which::Other { is_at_end: true } => 0,
-        Which::Other { .. } => libc::ENOSYS,
+        Which::Current(_) => {
+            current::with_known(cancel::request_of_current);
+            if cancel::is_asynchronous() {
+                cancel::look();
+            }
+            0
+        }
+        Which::Other(_) if Inside::is_current() => libc::ENOSYS,
+        Which::Other(known) => {
+            cancel::request(&known);
+            0
+        }
         Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Which::Real => unsafe { next!(pthread_cancel: Next)(id) },
@@ -154,7 +127,7 @@ unsafe extern "C" fn pthread_getschedparam(
     type Next = unsafe extern "C" fn(pthread_t, *mut c_int, *mut sched_param) -> c_int;
     match which(id) {
         // SAFETY: the caller's promise: there is room for the answers.
-        Which::Current(_) | Which::Other { .. } => unsafe {
+        Which::Current(_) | Which::Other(_) => unsafe {
             policy.write(libc::SCHED_OTHER);
             (*parameters).sched_priority = 0;
             0
@@ -198,7 +171,7 @@ unsafe extern "C" fn pthread_setschedparam(
 ) -> c_int {
     type Next = unsafe extern "C" fn(pthread_t, c_int, *const sched_param) -> c_int;
     match which(id) {
-        Which::Current(_) | Which::Other { .. } => {
+        Which::Current(_) | Which::Other(_) => {
             // SAFETY: the caller's promise.
             set_policy(policy, unsafe { (*parameters).sched_priority })
         }
@@ -215,7 +188,7 @@ unsafe extern "C" fn pthread_setschedparam(
 unsafe extern "C" fn pthread_setschedprio(id: pthread_t, priority: c_int) -> c_int {
     type Next = unsafe extern "C" fn(pthread_t, c_int) -> c_int;
     match which(id) {
-        Which::Current(_) | Which::Other { .. } => set_policy(libc::SCHED_OTHER, priority),
+        Which::Current(_) | Which::Other(_) => set_policy(libc::SCHED_OTHER, priority),
         Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Which::Real => unsafe { next!(pthread_setschedprio: Next)(id, priority) },
@@ -265,7 +238,7 @@ unsafe extern "C" fn pthread_setaffinity_np(
     type Next = unsafe extern "C" fn(pthread_t, usize, *const cpu_set_t) -> c_int;
     match which(id) {
         // SAFETY: the caller's promise.
-        Which::Current(_) | Which::Other { .. } => unsafe { set_affinity(size, cpus) },
+        Which::Current(_) | Which::Other(_) => unsafe { set_affinity(size, cpus) },
         Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Which::Real => unsafe { next!(pthread_setaffinity_np: Next)(id, size, cpus) },
@@ -283,7 +256,7 @@ unsafe extern "C" fn pthread_getaffinity_np(
 ) -> c_int {
     type Next = unsafe extern "C" fn(pthread_t, usize, *mut cpu_set_t) -> c_int;
     match which(id) {
-        Which::Current(_) | Which::Other { .. } => {
+        Which::Current(_) | Which::Other(_) => {
             // SAFETY: the caller's promise.
             match unsafe { libc::sched_getaffinity(0, size, cpus) } {
                 0 => 0,
@@ -303,7 +276,7 @@ unsafe extern "C" fn pthread_getaffinity_np(
 unsafe extern "C" fn pthread_getcpuclockid(id: pthread_t, clock: *mut clockid_t) -> c_int {
     type Next = unsafe extern "C" fn(pthread_t, *mut clockid_t) -> c_int;
     match which(id) {
-        Which::Current(_) | Which::Other { .. } => libc::ENOENT,
+        Which::Current(_) | Which::Other(_) => libc::ENOENT,
         Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Which::Real => unsafe { next!(pthread_getcpuclockid: Next)(id, clock) },

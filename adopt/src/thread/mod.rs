@@ -13,10 +13,12 @@
 mod attributes;
 mod c11;
 mod call;
+mod cancel;
 mod current;
 mod join;
 mod kernel;
 mod name;
+mod news;
 
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
@@ -24,19 +26,22 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 use libc::{pthread_attr_t, pthread_t};
 use roving_scheduler::PerProcess;
 use roving_scheduler::adopt::{self, Awaited, Inside};
 use roving_scheduler::lock::{Mutex, MutexGuard};
-use roving_scheduler::thread::{Builder, JoinHandle};
+use roving_scheduler::thread::{Builder, JoinHandle, Thread};
 
 use self::attributes::Wanted;
 pub(crate) use self::attributes::except;
 use self::call::Start;
+pub(crate) use self::cancel::Point;
 pub(crate) use self::kernel::{gettid, known_to_kernel};
 use self::name::Name;
+use self::news::Sent;
+pub(crate) use self::news::{Heeded, OnOsThread, heed, is_ending};
 use crate::next::next;
 use crate::{first, is_adopted};
 
@@ -58,14 +63,17 @@ unsafe impl Send for Left {}
 struct Known {
     /// By which id the C library knows it; 0 before it has begun.
     real_id: AtomicU64,
+    /// The OS thread that it has to itself; 0 if it has none. It changes while the record is locked.
+    os_thread: AtomicI32,
+    is_cancelled: AtomicBool,
     record: Mutex<Record>,
 }
 
 impl Known {
     fn new(record: Record) -> Self {
         Self {
-            real_id: AtomicU64::new(0),
             record: Mutex::new(record),
+            ..Self::default()
         }
     }
 
@@ -92,6 +100,12 @@ struct Record {
     is_detached: bool,
     is_at_end: bool,
     name: Option<Name>,
+    /// By which it is nudged.
+    thread: Option<Thread>,
+    /// What it was sent and has not heeded.
+    sent: Vec<Sent>,
+    /// Whether its OS thread was given a signal for it.
+    was_given: bool,
 }
 
 type Shared = Arc<Known>;
@@ -224,6 +238,7 @@ unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument
     }));
     match spawned.unwrap_or_else(|_| Err(io::Error::from_raw_os_error(libc::EAGAIN))) {
         Ok(handle) => {
+            of_thread.thread = Some(handle.thread().clone());
             of_thread.handle = Some(handle).filter(|_| !wanted.is_detached);
             0
         }

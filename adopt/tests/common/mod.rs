@@ -3,6 +3,8 @@
 // Each file of tests is a program of its own, and uses a part of this.
 #![allow(dead_code)]
 
+pub(crate) mod library;
+
 use std::env;
 use std::fmt::Debug;
 use std::fs;

@@ -10,6 +10,7 @@
 //! | `lock`       | the locks of the runtime itself                                     |
 //! | `sleep`      | how an OS thread of ours sleeps                                     |
 //! | `word`       | the wait word: who may end a wait, and who then may run the waiter  |
+//! | `nudge`      | what makes a thread look up from its wait                           |
 //! | `token`      | the token of a thread that parks                                    |
 //! | `completion` | how those who wait for the end of a thread are told of it           |
 //! | `watchers`   | those who want to be told of one event                              |
@@ -40,6 +41,8 @@ pub(crate) mod idle;
 pub(crate) mod list;
 pub mod lock;
 pub(crate) mod nap;
+#[cfg(any(feature = "adopt", all(test, roving_loom)))]
+pub(crate) mod nudge;
 pub(crate) mod outline;
 pub(crate) mod pace;
 pub(crate) mod parker;

@@ -24,6 +24,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use crate::protocol::completion::Completion;
+#[cfg(feature = "adopt")]
+use crate::protocol::nudge::Nudge;
 use crate::protocol::outline::{Field, fields};
 use crate::protocol::parker::Parker;
 use crate::protocol::task::Task;
@@ -45,6 +47,8 @@ pub(crate) struct Waiter {
     pub(crate) word: WaitWord,
     pub(crate) token: Token,
     pub(crate) ambient: Ambient,
+    #[cfg(feature = "adopt")]
+    pub(crate) nudge: Nudge,
     pub(crate) reason: Given,
     /// When it was switched out last, or if it is timed, queued; in [ticks](crate::run::ticks).
     pub(crate) since: AtomicU64,
@@ -77,6 +81,8 @@ impl Waiter {
             word: WaitWord::new(),
             token: Token::new(),
             ambient: Ambient::default(),
+            #[cfg(feature = "adopt")]
+            nudge: Nudge::new(),
             reason: Given::new(),
             since: AtomicU64::new(0),
             id: AtomicU64::new(0),

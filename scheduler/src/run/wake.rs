@@ -87,6 +87,16 @@ impl Waiter {
         }
     }
 
+    /// Makes the thread look up from a wait that may be [nudged](crate::protocol::nudge).
+    #[cfg(feature = "adopt")]
+    pub(crate) fn nudge(self: &Arc<Self>) {
+        if let Some(epoch) = self.nudge.ask()
+            && self.fire(epoch, By::Timer) == Fire::Parked
+        {
+            self.run_again();
+        }
+    }
+
     /// The wait in which this was parked has been ended by a cancellation.
     fn is_cancelled(self: &Arc<Self>) {
         if let Kind::Green(green) = &self.kind {

@@ -26,7 +26,7 @@ pub enum Awaited {
     Changed,
     /// Somebody has woken it.
     Woken,
-    /// The deadline came.
+    /// The deadline came, or the thread was [nudged](crate::protocol::nudge).
     TimedOut,
 }
 
@@ -46,6 +46,9 @@ pub fn wait(
 ) -> Awaited {
     let _counted = Counted::at(address);
     let waits = (bits, Place::Back);
+    #[cfg(feature = "adopt")]
+    let patience = Patience::Nudgeable(deadline);
+    #[cfg(not(feature = "adopt"))]
     let patience = Patience::Masked(deadline);
     match parking::park(For::Event(why), address, waits, patience, still_waits, then) {
         End::Invalid => Awaited::Changed,

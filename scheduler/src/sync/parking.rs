@@ -77,6 +77,9 @@ pub(super) enum Patience {
     Until(Option<Instant>),
     /// Nothing interrupts it.
     Masked(Option<Instant>),
+    /// The same, but a nudge ends it as if its time had come.
+    #[cfg(feature = "adopt")]
+    Nudgeable(Option<Instant>),
 }
 
 /// How parking ended.
@@ -123,6 +126,8 @@ fn try_park(
     then: impl FnOnce(),
 ) -> Result<End, Interrupt> {
     let wait = match patience {
+        #[cfg(feature = "adopt")]
+        Patience::Nudgeable(_) => wait::begin_masked().nudgeable(),
         Patience::Masked(_) => wait::begin_masked(),
         _ => wait::begin(),
     };
@@ -145,6 +150,8 @@ fn try_park(
     then();
     let deadline = match patience {
         Patience::Until(deadline) | Patience::Masked(deadline) => deadline,
+        #[cfg(feature = "adopt")]
+        Patience::Nudgeable(deadline) => deadline,
         Patience::Forever => None,
     };
     let wait = match why {

@@ -105,6 +105,15 @@ impl<T> Drop for Packet<T> {
     }
 }
 
+/// What ends the wait for a thread before that has ended, beside a deadline.
+#[derive(Clone, Copy)]
+enum Ends {
+    ByInterrupt,
+    Masked,
+    #[cfg(feature = "adopt")]
+    ByNudge,
+}
+
 /// The right to join a green thread, as [`std::thread::JoinHandle`] is. Dropping it detaches the
 /// thread, which goes on; its result is dropped then, and as in std a panic of the result's destructor
 /// ends the process.
@@ -154,11 +163,11 @@ impl<T> JoinHandle<T> {
         self.take()
     }
 
-    /// Whether the thread has ended by then. Nothing interrupts the wait.
+    /// Whether the thread has ended by then. A nudge ends the wait too, and nothing else.
     #[cfg(feature = "adopt")]
     #[track_caller]
-    pub(crate) fn ends_by(&mut self, deadline: Instant) -> bool {
-        let ends = self.wait_for_end_until(true, Some(deadline));
+    pub(crate) fn ends_by(&mut self, deadline: Option<Instant>) -> bool {
+        let ends = self.wait_for_end_until(Ends::ByNudge, deadline);
         ends.expect("nothing interrupts a masked wait")
     }
 
@@ -179,7 +188,12 @@ impl<T> JoinHandle<T> {
     /// taken the handle.
     #[track_caller]
     fn wait_for_end(&self, masked: bool) -> std::result::Result<(), Interrupt> {
-        let has_ended = self.wait_for_end_until(masked, None)?;
+        let ends = if masked {
+            Ends::Masked
+        } else {
+            Ends::ByInterrupt
+        };
+        let has_ended = self.wait_for_end_until(ends, None)?;
         debug_assert!(has_ended, "there is no deadline");
         Ok(())
     }
@@ -188,16 +202,17 @@ impl<T> JoinHandle<T> {
     #[track_caller]
     fn wait_for_end_until(
         &self,
-        masked: bool,
+        ends: Ends,
         deadline: Option<Instant>,
     ) -> std::result::Result<bool, Interrupt> {
         let completion = self.completion();
         while !completion.is_done() {
             self.check_joinable();
-            let wait = if masked {
-                wait::begin_masked()
-            } else {
-                wait::begin()
+            let wait = match ends {
+                Ends::ByInterrupt => wait::begin(),
+                Ends::Masked => wait::begin_masked(),
+                #[cfg(feature = "adopt")]
+                Ends::ByNudge => wait::begin_masked().nudgeable(),
             };
             let _retract = Retract(completion);
             // SAFETY: this is the only joiner: a thread has one handle, which cannot be cloned, and

@@ -238,6 +238,25 @@ impl<'a> Wait<'a> {
         wait
     }
 
+    /// Lets it end as if its time had come when the thread is [nudged](crate::adopt::nudge).
+    #[cfg(feature = "adopt")]
+    #[must_use]
+    pub fn nudgeable(self) -> Self {
+        self.waiter.nudge.opens(self.epoch, &self.waiter.word);
+        self
+    }
+
+    /// Whether a limit has come that is the reason why a timer has ended this wait, unless that was a nudge.
+    #[inline]
+    fn has_come(&self, limit: Instant) -> bool {
+        #[cfg(feature = "adopt")]
+        if self.waiter.nudge.is_open(self.epoch) {
+            return limit <= Instant::now();
+        }
+        let _ = limit;
+        true
+    }
+
     /// Makes a ticket that ends this wait. There may be many.
     pub fn ticket(&self) -> Ticket {
         Ticket::new(self.waiter.clone(), self.epoch)
@@ -291,7 +310,9 @@ impl<'a> Wait<'a> {
         };
         match (self.end(earliest), limit) {
             (By::Ticket, _) => Ok(Outcome::Fired),
-            (By::Timer, Some((at, frame))) if deadline.is_none_or(|own| at < own) => {
+            (By::Timer, Some((at, frame)))
+                if deadline.is_none_or(|own| at < own) && self.has_come(at) =>
+            {
                 Err(Interrupt::Deadline(DeadlineElapsed { frame }))
             }
             (By::Timer, _) => Ok(Outcome::TimedOut),

@@ -1,0 +1,208 @@
+//! Cancellation.
+//!
+//! The C library promises that a thread which is cancelled ends at its next point of cancellation, or in the one in which it waits, as if it
+//! called `pthread_exit` there: the handlers of `pthread_cleanup_push` run, and the destructors of C++. It can forbid that for a
+//! while. So it is for a green thread. That it may be cancelled anywhere, if it asks for it, has no effect for one that others
+//! cancel: it is cancelled at such a point.
+//!
+//! A [point](Point) looks when it is reached, and when it was interrupted for that. In between it may have done something, and then
+//! the thread goes on to the next one. The C library's own functions know nothing of it, so that none of them unwinds through
+//! one of this crate: a request is in the record of the thread, and what the thread allows is its own.
+//!
+//! Until a green thread is cancelled, all of that costs a look at a word.
+
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use roving_scheduler::adopt::{self, Inside};
+
+use super::call::{CANCELED, pthread_exit};
+use super::{Known, current};
+use crate::next::next;
+
+/// Whether any green thread has been cancelled.
+static CANCELS: AtomicBool = AtomicBool::new(false);
+
+/// What a thread allows.
+#[derive(Clone, Copy)]
+struct Allows {
+    state: c_int,
+    kind: c_int,
+}
+
+const PTHREAD_CANCEL_ENABLE: c_int = 0;
+const PTHREAD_CANCEL_DISABLE: c_int = 1;
+const PTHREAD_CANCEL_DEFERRED: c_int = 0;
+const PTHREAD_CANCEL_ASYNCHRONOUS: c_int = 1;
+
+thread_local! {
+    static ALLOWS: Cell<Allows> = const {
+        Cell::new(Allows {
+            state: PTHREAD_CANCEL_ENABLE,
+            kind: PTHREAD_CANCEL_DEFERRED,
+        })
+    };
+    /// Whether the call that the thread is in was interrupted so that it ends.
+    static IS_INTERRUPTED: Cell<bool> = const { Cell::new(false) };
+}
+
+#[inline(never)]
+fn allows() -> Allows {
+    ALLOWS.get()
+}
+
+#[inline(never)]
+fn set_allows(allows: Allows) {
+    ALLOWS.set(allows);
+}
+
+/// From now on the current thread is not cancelled: it ends.
+pub(super) fn ends() {
+    set_allows(Allows {
+        state: PTHREAD_CANCEL_DISABLE,
+        kind: PTHREAD_CANCEL_DEFERRED,
+    });
+}
+
+#[inline]
+pub(super) fn has_any() -> bool {
+    CANCELS.load(Ordering::Relaxed)
+}
+
+/// Cancels a green thread that is not the current one.
+pub(super) fn request(known: &Known) {
+    CANCELS.store(true, Ordering::SeqCst);
+    known.is_cancelled.store(true, Ordering::SeqCst);
+    let thread = known.lock().thread.clone();
+    if let Some(thread) = thread {
+        adopt::nudge(&thread);
+    }
+}
+
+/// Cancels the current thread, which is this one.
+pub(super) fn request_of_current(known: &Known) {
+    CANCELS.store(true, Ordering::SeqCst);
+    known.is_cancelled.store(true, Ordering::SeqCst);
+}
+
+/// Whether the current thread is to end, in the call that it is in.
+pub(super) fn is_due() -> bool {
+    let is_due = is_requested() && !Inside::is_current();
+    if is_due {
+        set_interrupted();
+    }
+    is_due
+}
+
+/// Whether the current thread has been cancelled and allows it.
+#[inline(never)]
+fn is_requested() -> bool {
+    let is_cancelled = |known: &Known| known.is_cancelled.load(Ordering::SeqCst);
+    allows().state == PTHREAD_CANCEL_ENABLE && current::with_known(is_cancelled).unwrap_or(false)
+}
+
+#[inline(never)]
+fn set_interrupted() {
+    IS_INTERRUPTED.set(true);
+}
+
+#[inline(never)]
+fn take_interrupted() -> bool {
+    IS_INTERRUPTED.replace(false)
+}
+
+/// A point of cancellation, for as long as the call takes. It may unwind at its beginning and at its end.
+pub(crate) struct Point(());
+
+impl Point {
+    #[inline]
+    pub(crate) fn begin() -> Self {
+        if has_any() {
+            look();
+        }
+        Self(())
+    }
+}
+
+impl Drop for Point {
+    #[inline]
+    fn drop(&mut self) {
+        if has_any() && take_interrupted() {
+            look();
+        }
+    }
+}
+
+/// Ends the current thread if it is to.
+#[cold]
+#[inline(never)]
+pub(super) fn look() {
+    if is_requested() && !Inside::is_current() {
+        ends();
+        // SAFETY: a green thread that `pthread_create` has made may end anywhere in the program's own calls.
+        unsafe { pthread_exit(CANCELED) }
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int {
+    type Next = unsafe extern "C" fn(c_int, *mut c_int) -> c_int;
+    if current::id().is_none() {
+        // SAFETY: the caller's promise.
+        return unsafe { next!(pthread_setcancelstate: Next)(state, before) };
+    }
+    if ![PTHREAD_CANCEL_ENABLE, PTHREAD_CANCEL_DISABLE].contains(&state) {
+        return libc::EINVAL;
+    }
+    let had = allows();
+    set_allows(Allows { state, ..had });
+    if !before.is_null() {
+        // SAFETY: the caller's promise.
+        unsafe { before.write(had.state) };
+    }
+    0
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn pthread_setcanceltype(kind: c_int, before: *mut c_int) -> c_int {
+    type Next = unsafe extern "C-unwind" fn(c_int, *mut c_int) -> c_int;
+    if current::id().is_none() {
+        // SAFETY: the caller's promise.
+        return unsafe { next!(pthread_setcanceltype: Next)(kind, before) };
+    }
+    if ![PTHREAD_CANCEL_DEFERRED, PTHREAD_CANCEL_ASYNCHRONOUS].contains(&kind) {
+        return libc::EINVAL;
+    }
+    let had = allows();
+    set_allows(Allows { kind, ..had });
+    if !before.is_null() {
+        // SAFETY: the caller's promise.
+        unsafe { before.write(had.kind) };
+    }
+    if kind == PTHREAD_CANCEL_ASYNCHRONOUS {
+        look();
+    }
+    0
+}
+
+#[unsafe(no_mangle)]
+extern "C-unwind" fn pthread_testcancel() {
+    if current::id().is_some() {
+        look();
+    } else {
+        // SAFETY: it has no preconditions.
+        unsafe { next!(pthread_testcancel: unsafe extern "C-unwind" fn())() }
+    }
+}
+
+/// Whether the current thread may be cancelled anywhere.
+pub(super) fn is_asynchronous() -> bool {
+    allows().kind == PTHREAD_CANCEL_ASYNCHRONOUS
+}

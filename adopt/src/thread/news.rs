@@ -1,0 +1,227 @@
+//! What comes for a green thread while it does something else: signals that another thread sends it, and cancellation.
+//!
+//! The kernel knows nothing of these. So they are noted in the thread's record, and the thread is [nudged](adopt::nudge): the wait that it
+//! is in ends, or else its next one, and there it [heeds](heed) them, on its own stack. Each signal it sends to the OS thread that it
+//! runs on, and so the system calls the handler as it does always, there and then: with the mask, the alternate
+//! stack and what else was asked for. What waits until then tells of it as the system would: by `EINTR`, or it goes on.
+//!
+//! A thread in a call that has its worker [handed over](crate::hand_over) is on an OS thread of its own, to which the signal goes at once. That
+//! is so until it says that it leaves. Who sends has the record locked meanwhile; so whoever leaves has had it before it goes on, since
+//! the system delivers what was sent before it returns from any call.
+//!
+//! A signal without a handler is for the whole process, and is sent to that.
+
+use std::ffi::{c_int, c_void};
+use std::mem;
+use std::ptr;
+use std::sync::atomic::Ordering;
+
+use libc::{pid_t, sigaction as Action};
+use roving_scheduler::adopt;
+
+use super::{Known, cancel, current, kernel};
+use crate::errno;
+use crate::next::next;
+
+/// One signal that was sent, with the value that goes with it if it was queued.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sent {
+    signal: c_int,
+    value: Option<usize>,
+}
+
+/// As many as wait for a thread, at most.
+const MOST: usize = 1024;
+
+/// What is to become of a call in which news were heeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heeded {
+    /// There were none.
+    Nothing,
+    /// A handler has run that lets calls go on.
+    GoesOn,
+    /// The call ends with `EINTR`.
+    Ends,
+}
+
+/// Heeds what has come, in a wait that a nudge has ended. In one that is a point of cancellation, the thread is to be cancelled at the end of
+/// the call.
+#[cold]
+#[inline(never)]
+pub(crate) fn heed(is_point: bool) -> Heeded {
+    if !adopt::take_nudge() {
+        return Heeded::Nothing;
+    }
+    let heeded = current::with_known(run_handlers).unwrap_or(Heeded::Nothing);
+    if is_point && cancel::is_due() {
+        Heeded::Ends
+    } else {
+        heeded
+    }
+}
+
+/// Whether the current thread is to end, in the call that it is in, which is a point of cancellation.
+#[inline]
+pub(crate) fn is_ending() -> bool {
+    cancel::has_any() && cancel::is_due()
+}
+
+/// Runs the handlers of what was sent, but for what the thread has blocked.
+fn run_handlers(known: &Known) -> Heeded {
+    let mut heeded = Heeded::Nothing;
+    loop {
+        // SAFETY: zeroes are a set, and there is room for the answer.
+        let blocked = unsafe {
+            let mut blocked = mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &raw mut blocked);
+            blocked
+        };
+        let next = {
+            let mut record = known.lock();
+            // SAFETY: it is a set.
+            let runs =
+                |sent: &Sent| unsafe { libc::sigismember(&raw const blocked, sent.signal) == 0 };
+            record
+                .sent
+                .iter()
+                .position(runs)
+                .map(|place| record.sent.remove(place))
+        };
+        let Some(sent) = next else {
+            return heeded;
+        };
+        let goes_on = action(sent.signal).sa_flags & libc::SA_RESTART != 0;
+        give(kernel::os_thread(), sent);
+        if !goes_on {
+            heeded = Heeded::Ends;
+        } else if heeded == Heeded::Nothing {
+            heeded = Heeded::GoesOn;
+        }
+    }
+}
+
+/// What is done with a signal.
+fn action(signal: c_int) -> Action {
+    // SAFETY: zeroes are an action, and there is room for the answer.
+    unsafe {
+        let mut action: Action = mem::zeroed();
+        libc::sigaction(signal, ptr::null(), &raw mut action);
+        action
+    }
+}
+
+/// What of a `siginfo_t` goes with a signal that is queued, as the kernel wants it.
+#[repr(C)]
+struct Queued {
+    signal: c_int,
+    error: c_int,
+    code: c_int,
+    pid: pid_t,
+    user: libc::uid_t,
+    value: usize,
+    rest: [u64; 12],
+}
+
+/// Gives a signal to an OS thread, and gives an error or 0.
+fn give(os_thread: pid_t, sent: Sent) -> c_int {
+    type TgKill = unsafe extern "C" fn(pid_t, pid_t, c_int) -> c_int;
+    // SAFETY: it sends a signal, to this process. Zeroes are valid for what is queued, and it is as large as the kernel wants it.
+    let failed = unsafe {
+        let process = libc::getpid();
+        match sent.value {
+            None => next!(tgkill: TgKill)(process, os_thread, sent.signal) != 0,
+            Some(value) => {
+                let mut queued: Queued = mem::zeroed();
+                const { assert!(size_of::<Queued>() == size_of::<libc::siginfo_t>()) };
+                queued.signal = sent.signal;
+                queued.code = libc::SI_QUEUE;
+                queued.pid = process;
+                queued.user = libc::getuid();
+                queued.value = value;
+                let number = libc::SYS_rt_tgsigqueueinfo;
+                libc::syscall(number, process, os_thread, sent.signal, &raw const queued) != 0
+            }
+        }
+    };
+    if failed { errno::get() } else { 0 }
+}
+
+/// Gives a signal to the current thread.
+pub(super) fn give_current(signal: c_int, value: Option<*mut c_void>) -> c_int {
+    let value = value.map(<*mut c_void>::addr);
+    give(kernel::os_thread(), Sent { signal, value })
+}
+
+/// Sends a signal to a green thread that is not the current one, and gives an error or 0.
+pub(super) fn send(known: &Known, signal: c_int, value: Option<*mut c_void>) -> c_int {
+    let value = value.map(<*mut c_void>::addr);
+    let sent = Sent { signal, value };
+    match action(signal).sa_sigaction {
+        libc::SIG_IGN => return 0,
+        libc::SIG_DFL => {
+            // SAFETY: it sends a signal.
+            let failed = unsafe { libc::kill(libc::getpid(), signal) } != 0;
+            return if failed { errno::get() } else { 0 };
+        }
+        _ => {}
+    }
+    let thread = {
+        let mut record = known.lock();
+        if record.is_at_end {
+            return 0;
+        }
+        let os_thread = known.os_thread.load(Ordering::Relaxed);
+        if os_thread != 0 {
+            record.was_given = true;
+            return give(os_thread, sent);
+        }
+        if record.sent.len() >= MOST {
+            return libc::EAGAIN;
+        }
+        // Those with the smaller numbers are not counted.
+        if signal >= libc::SIGRTMIN() || !record.sent.contains(&sent) {
+            record.sent.push(sent);
+        }
+        record.thread.clone()
+    };
+    if let Some(thread) = thread {
+        adopt::nudge(&thread);
+    }
+    0
+}
+
+/// While there is one, the current thread is on an OS thread of its own.
+pub(crate) struct OnOsThread(());
+
+impl OnOsThread {
+    pub(crate) fn begin() -> Self {
+        current::with_known(|known| {
+            let os_thread = kernel::os_thread();
+            let has_news = {
+                let record = known.lock();
+                known.os_thread.store(os_thread, Ordering::Relaxed);
+                !record.sent.is_empty()
+            };
+            if has_news {
+                run_handlers(known);
+            }
+        });
+        Self(())
+    }
+}
+
+impl Drop for OnOsThread {
+    fn drop(&mut self) {
+        current::with_known(|known| {
+            let was_given = {
+                let mut record = known.lock();
+                known.os_thread.store(0, Ordering::Relaxed);
+                mem::take(&mut record.was_given)
+            };
+            if was_given {
+                // Any system call: it is delivered by the time that this returns.
+                kernel::os_thread();
+            }
+        });
+    }
+}

@@ -1,0 +1,47 @@
+//! What is in `tests/programs`.
+
+use std::ffi::{CStr, CString};
+use std::mem;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Loads what is in `tests/programs`, built by `compiler`. `None`, and says so, if that is not there.
+pub(crate) fn load(name: &str, compiler: &str) -> Option<Library> {
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/programs")
+        .join(name);
+    let library =
+        std::env::temp_dir().join(format!("roving-adopt-{name}-{}.so", std::process::id()));
+    let built = Command::new(compiler)
+        .args(["-shared", "-fPIC", "-O1", "-pthread", "-o"])
+        .args([&library, &source])
+        .status();
+    let Ok(status) = built else {
+        eprintln!("not tested: there is no {compiler}");
+        return None;
+    };
+    assert!(status.success());
+    let path = CString::new(library.to_str().unwrap()).unwrap();
+    // SAFETY: a string, and a library whose constructors do nothing.
+    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
+    assert!(!handle.is_null());
+    std::fs::remove_file(library).unwrap();
+    Some(Library(handle as usize))
+}
+
+/// One that stays.
+#[derive(Clone, Copy)]
+pub(crate) struct Library(usize);
+
+impl Library {
+    /// # Safety
+    ///
+    /// The function is of this type, that of a function.
+    pub(crate) unsafe fn function<F: Copy>(self, name: &CStr) -> F {
+        // SAFETY: a string, and a library that is there.
+        let function = unsafe { libc::dlsym(self.0 as *mut _, name.as_ptr()) };
+        assert!(!function.is_null());
+        // SAFETY: the caller's promise.
+        unsafe { mem::transmute_copy(&function) }
+    }
+}

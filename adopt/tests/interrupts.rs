@@ -1,0 +1,88 @@
+//! Threads that others send signals and cancel, in a program that is adopted.
+
+mod common;
+
+use std::ffi::{CStr, c_char, c_int};
+
+use common::is_the_same;
+use common::library::load;
+
+/// What a function of `interrupts.c` tells, in as many numbers.
+fn told(run: impl Fn(*mut c_int) -> c_int) -> Vec<c_int> {
+    let mut told = [0; 128];
+    let count = run(told.as_mut_ptr());
+    told[..count as usize].to_vec()
+}
+
+#[test]
+fn who_gets_a_signal_handles_it_in_any_wait() {
+    is_the_same("who_gets_a_signal_handles_it_in_any_wait", || {
+        let library = load("interrupts.c", "cc")?;
+        // SAFETY: it has this type.
+        let run: extern "C" fn(*mut c_int) -> c_int =
+            unsafe { library.function(c"who_gets_a_signal") };
+        let told = told(|told| run(told));
+        for told in told.chunks(4) {
+            // It has failed, and on the thread itself a handler has run.
+            assert_eq!((told[0], told[2], told[3]), (-1, 1, 0), "{told:?}");
+        }
+        Some(told)
+    });
+}
+
+#[test]
+fn who_is_cancelled_ends_in_any_wait() {
+    is_the_same("who_is_cancelled_ends_in_any_wait", || {
+        let library = load("interrupts.c", "cc")?;
+        // SAFETY: it has this type.
+        let run: extern "C" fn(*mut c_int, c_int, c_int) -> c_int =
+            unsafe { library.function(c"who_is_cancelled_in_a_wait") };
+        // Before it waits, or while it does. Those that are given stacks are OS threads.
+        let all = [(0, 0), (2_000, 0), (0, 1), (2_000, 1)];
+        let all = all.map(|(delay, has_stack)| told(|told| run(told, delay, has_stack)));
+        for told in &all {
+            let (is_locked, told) = told.split_last().unwrap();
+            assert_eq!(*is_locked, 0);
+            // The thread of the condition has an inner handler too, if it has come to that.
+            let has_ended = |told: &[c_int]| told[0] == 1 && told[1] == 0 && told[2] >= 1;
+            assert!(told.chunks(3).all(has_ended), "{told:?}");
+        }
+        Some(all.map(|told| told.len()))
+    });
+}
+
+#[test]
+fn a_handler_may_let_a_wait_go_on() {
+    is_the_same("a_handler_may_let_a_wait_go_on", || {
+        let library = load("interrupts.c", "cc")?;
+        // SAFETY: it has this type.
+        let run: extern "C" fn() -> c_int = unsafe { library.function(c"who_goes_on") };
+        Some(run())
+    });
+}
+
+#[test]
+fn signals_of_real_time_are_queued() {
+    is_the_same("signals_of_real_time_are_queued", || {
+        let library = load("interrupts.c", "cc")?;
+        // SAFETY: it has this type.
+        let run: extern "C" fn() -> c_int = unsafe { library.function(c"who_gets_values") };
+        Some(run())
+    });
+}
+
+#[test]
+fn who_forbids_it_is_cancelled_later() {
+    is_the_same("who_forbids_it_is_cancelled_later", || {
+        let library = load("interrupts.c", "cc")?;
+        // SAFETY: it has this type.
+        let run: extern "C" fn(*mut c_char) -> c_int =
+            unsafe { library.function(c"who_forbids_to_be_cancelled") };
+        let mut letters = [0; 8];
+        let is_cancelled = run(letters.as_mut_ptr());
+        // SAFETY: it ends with a zero.
+        let letters = unsafe { CStr::from_ptr(letters.as_ptr()) };
+        assert_eq!((is_cancelled, letters), (1, c"edai"));
+        Some(is_cancelled)
+    });
+}

@@ -1,0 +1,396 @@
+/* Threads that others send signals and cancel, in each kind of wait. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static int pipes[2], sockets[2], listener, epoll;
+static pid_t child;
+static sem_t semaphore;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
+static pthread_t sleeper;
+
+/* What it is that a thread waits by. */
+struct wait {
+	int (*call)(void);
+	pthread_t id;
+	atomic_int is_back, has_cleaned_up, has_handled, on_another;
+	int result, error;
+};
+
+static struct wait *current;
+
+static int reads(void)
+{
+	char byte;
+	return read(pipes[0], &byte, 1);
+}
+
+static int receives(void)
+{
+	char byte;
+	return recv(sockets[0], &byte, 1, 0);
+}
+
+static int receives_a_message(void)
+{
+	char byte;
+	struct iovec buffer = {&byte, 1};
+	struct msghdr message = {.msg_iov = &buffer, .msg_iovlen = 1};
+	return recvmsg(sockets[0], &message, 0);
+}
+
+static int accepts(void)
+{
+	return accept(listener, 0, 0);
+}
+
+static int polls(void)
+{
+	struct pollfd polled = {pipes[0], POLLIN, 0};
+	return poll(&polled, 1, -1);
+}
+
+static int polls_for_a_while(void)
+{
+	struct pollfd polled = {pipes[0], POLLIN, 0};
+	return poll(&polled, 1, 1000000);
+}
+
+static int selects(void)
+{
+	fd_set set;
+	FD_ZERO(&set);
+	FD_SET(pipes[0], &set);
+	return select(pipes[0] + 1, &set, 0, 0, 0);
+}
+
+static int waits_by_epoll(void)
+{
+	struct epoll_event event;
+	return epoll_wait(epoll, &event, 1, -1);
+}
+
+static int sleeps(void)
+{
+	struct timespec time = {1000, 0}, left = {0, 0};
+	int result = nanosleep(&time, &left);
+	return result && left.tv_sec > 900 && left.tv_sec < 1000 ? result : 1;
+}
+
+static int sleeps_by_clock(void)
+{
+	struct timespec time = {1000, 0}, left = {0, 0};
+	errno = clock_nanosleep(CLOCK_MONOTONIC, 0, &time, &left);
+	return errno && left.tv_sec > 900 && left.tv_sec < 1000 ? -1 : 1;
+}
+
+static int sleeps_seconds(void)
+{
+	int left = sleep(1000);
+	errno = 0;
+	return left > 900 && left <= 1000 ? -1 : 1;
+}
+
+static int waits_for_a_semaphore(void)
+{
+	return sem_wait(&semaphore);
+}
+
+static int waits_for_a_semaphore_for_a_while(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_REALTIME, &time);
+	time.tv_sec += 1000;
+	return sem_timedwait(&semaphore, &time);
+}
+
+static int waits_for_a_child(void)
+{
+	return waitpid(child, 0, 0);
+}
+
+static int pauses(void)
+{
+	return pause();
+}
+
+static void unlock(void *lock)
+{
+	current->has_cleaned_up += pthread_mutex_unlock(lock) == 0;
+}
+
+/* It waits until it has handled a signal: what is woken for nothing goes on. */
+static int waits_for_a_condition(void)
+{
+	pthread_mutex_lock(&mutex);
+	pthread_cleanup_push(unlock, &mutex);
+	while (!current->has_handled)
+		pthread_cond_wait(&condition, &mutex);
+	pthread_cleanup_pop(1);
+	errno = 0;
+	return -1;
+}
+
+static int joins(void)
+{
+	errno = pthread_join(sleeper, 0);
+	return -1;
+}
+
+static int (*const calls[])(void) = {
+	reads, receives, receives_a_message, accepts, polls, polls_for_a_while, selects, waits_by_epoll, sleeps, sleeps_by_clock,
+	sleeps_seconds, waits_for_a_semaphore, waits_for_a_semaphore_for_a_while, waits_for_a_child, pauses, waits_for_a_condition, joins,
+};
+
+enum { CALLS = sizeof calls / sizeof *calls };
+
+static void handle(int signal)
+{
+	(void)signal;
+	current->on_another += !pthread_equal(pthread_self(), current->id);
+	current->has_handled++;
+}
+
+static void clean_up(void *wait)
+{
+	((struct wait *)wait)->has_cleaned_up++;
+}
+
+static void *waits(void *argument)
+{
+	struct wait *wait = argument;
+	pthread_cleanup_push(clean_up, wait);
+	errno = 0;
+	wait->result = wait->call();
+	wait->error = errno;
+	wait->is_back = 1;
+	pthread_cleanup_pop(0);
+	return (void *)3;
+}
+
+static void *sleeps_long(void *argument)
+{
+	(void)argument;
+	for (;;)
+		usleep(100);
+	return 0;
+}
+
+static void begin(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct epoll_event event = {.events = EPOLLIN};
+	struct sigaction action = {.sa_handler = handle};
+	sigaction(SIGUSR1, &action, 0);
+	if (pipe(pipes) || socketpair(AF_UNIX, SOCK_STREAM, 0, sockets))
+		abort();
+	listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	/* Without a name it gets one. */
+	if (bind(listener, (struct sockaddr *)&address, sizeof(sa_family_t)) || listen(listener, 5))
+		abort();
+	epoll = epoll_create1(0);
+	epoll_ctl(epoll, EPOLL_CTL_ADD, pipes[0], &event);
+	sem_init(&semaphore, 0, 0);
+	child = fork();
+	if (!child)
+		for (;;)
+			sleep(1000);
+	pthread_create(&sleeper, 0, sleeps_long, 0);
+}
+
+static void end(void)
+{
+	kill(child, SIGKILL);
+	waitpid(child, 0, 0);
+	pthread_cancel(sleeper);
+	pthread_join(sleeper, 0);
+	close(pipes[0]);
+	close(pipes[1]);
+	close(sockets[0]);
+	close(sockets[1]);
+	close(listener);
+	close(epoll);
+}
+
+/* Sends a signal to threads in each wait until it is back; which do not end by that (the last), are not tried. */
+int who_gets_a_signal(int *told)
+{
+	begin();
+	for (int n = 0; n < CALLS - 1; n++) {
+		struct wait wait = {.call = calls[n]};
+		void *left;
+		current = &wait;
+		if (pthread_create(&wait.id, 0, waits, &wait))
+			abort();
+		while (!wait.is_back) {
+			if (pthread_kill(wait.id, SIGUSR1))
+				abort();
+			/* It waits for a signal. */
+			if (wait.call == waits_for_a_condition) {
+				pthread_cond_signal(&condition);
+			}
+			usleep(500);
+		}
+		pthread_join(wait.id, &left);
+		*told++ = wait.result;
+		*told++ = wait.error;
+		*told++ = wait.has_handled > 0;
+		*told++ = wait.on_another;
+	}
+	end();
+	return 4 * (CALLS - 1);
+}
+
+/* Cancels threads in each wait, but for `pause`, which takes an OS thread to itself. They are given stacks, or are not. */
+int who_is_cancelled_in_a_wait(int *told, int delay, int has_stack)
+{
+	enum { SIZE = 1 << 20 };
+	int count = 0;
+	void *stack = malloc(SIZE);
+	pthread_attr_t attributes;
+	pthread_attr_init(&attributes);
+	if (has_stack && pthread_attr_setstack(&attributes, stack, SIZE))
+		abort();
+	begin();
+	for (int n = 0; n < CALLS; n++) {
+		struct wait wait = {.call = calls[n]};
+		pthread_t id;
+		void *left = 0;
+		if (wait.call == pauses)
+			continue;
+		/* OS threads of a program that is adopted wait for these where the system does not see it. */
+		if (has_stack && (wait.call == waits_for_a_condition || wait.call == joins))
+			continue;
+		current = &wait;
+		if (pthread_create(&id, &attributes, waits, &wait))
+			abort();
+		usleep(delay);
+		if (pthread_cancel(id))
+			abort();
+		pthread_join(id, &left);
+		told[count++] = left == PTHREAD_CANCELED;
+		told[count++] = wait.is_back;
+		told[count++] = wait.has_cleaned_up;
+	}
+	/* Its mutex is free. */
+	told[count++] = pthread_mutex_trylock(&mutex);
+	pthread_mutex_unlock(&mutex);
+	end();
+	pthread_attr_destroy(&attributes);
+	free(stack);
+	return count;
+}
+
+static void *reads_again(void *argument)
+{
+	char byte;
+	return (void *)(long)(read(pipes[0], &byte, 1) == 1 && byte == 'x' && argument == 0);
+}
+
+/* A handler that lets calls go on. */
+int who_goes_on(void)
+{
+	struct sigaction action = {.sa_handler = handle, .sa_flags = SA_RESTART};
+	struct wait wait = {0};
+	void *left = 0;
+	current = &wait;
+	sigaction(SIGUSR1, &action, 0);
+	if (pipe(pipes))
+		abort();
+	pthread_create(&wait.id, 0, reads_again, 0);
+	while (wait.has_handled < 3) {
+		pthread_kill(wait.id, SIGUSR1);
+		usleep(500);
+	}
+	if (write(pipes[1], "x", 1) != 1)
+		abort();
+	pthread_join(wait.id, &left);
+	close(pipes[0]);
+	close(pipes[1]);
+	return left == (void *)1 && !wait.on_another;
+}
+
+static atomic_int values[3], count_of_values;
+
+static void take_value(int signal, siginfo_t *info, void *context)
+{
+	(void)signal;
+	(void)context;
+	if (info->si_code == SI_QUEUE && count_of_values < 3)
+		values[count_of_values++] = info->si_value.sival_int;
+}
+
+static void *waits_for_values(void *argument)
+{
+	while (count_of_values < 3)
+		usleep(500);
+	return argument;
+}
+
+/* Signals of real time are queued, with their values. */
+int who_gets_values(void)
+{
+	struct sigaction action = {.sa_sigaction = take_value, .sa_flags = SA_SIGINFO};
+	pthread_t id;
+	count_of_values = 0;
+	sigaction(SIGRTMIN + 1, &action, 0);
+	pthread_create(&id, 0, waits_for_values, 0);
+	for (int n = 1; n <= 3; n++) {
+		union sigval value = {.sival_int = n};
+		if (pthread_sigqueue(id, SIGRTMIN + 1, value))
+			abort();
+	}
+	pthread_join(id, 0);
+	return values[0] * 100 + values[1] * 10 + values[2];
+}
+
+static atomic_int stage;
+
+static void *forbids(void *argument)
+{
+	int before = -1;
+	char *letters = argument;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	*letters++ = before == PTHREAD_CANCEL_ENABLE ? 'e' : '?';
+	stage = 1;
+	while (stage == 1)
+		usleep(500);
+	pthread_testcancel();
+	*letters++ = 'd';
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &before);
+	*letters++ = before == PTHREAD_CANCEL_DISABLE ? 'a' : '?';
+	*letters++ = pthread_setcancelstate(7, 0) == EINVAL && pthread_setcanceltype(7, 0) == EINVAL ? 'i' : '?';
+	pthread_testcancel();
+	*letters = '!';
+	return 0;
+}
+
+/* Who forbids it is cancelled once it is allowed. */
+int who_forbids_to_be_cancelled(char *letters)
+{
+	pthread_t id;
+	void *left = 0;
+	stage = 0;
+	pthread_create(&id, 0, forbids, letters);
+	while (!stage)
+		usleep(500);
+	pthread_cancel(id);
+	stage = 2;
+	pthread_join(id, &left);
+	return left == PTHREAD_CANCELED;
+}
