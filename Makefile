@@ -7,7 +7,7 @@ EXAMPLES := hello echo http chat fetch primes million philosophers pipeline jobs
 LARGE_EXAMPLES := roving-example-axum roving-example-bookshop
 LARGE := roving-ecosystem roving-top $(LARGE_EXAMPLES)
 # What has a feature that changes what all else is built of: `make adopt`.
-ADOPT := roving-adopt roving-preload roving-run roving-adopt-bench
+ADOPT := roving-adopt roving-preload roving-run roving-adopt-bench roving-adopt-suites
 # Has that feature, and many dependencies.
 ADOPT_LARGE := roving-example-adopted-server roving-bench-http
 # What is checked, and tested in debug: without the crate that has an allocator in C among its dependencies, and a profile of
@@ -29,7 +29,7 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples adopted adopt ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-switch bench-sync bench-files bench-adopt bench-check peers clean
+.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples adopted adopt adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-switch bench-sync bench-files bench-adopt bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -151,6 +151,10 @@ adopt: adopted        ## programs of std's threads and finished ones on green th
 	@for program in cc c++ /usr/bin/python3; do \
 		command -v $$program >/dev/null || lacks="$$lacks $$program"; \
 	done; echo "make adopt: all passed$${lacks:+, but this machine lacks:$$lacks}"
+
+# What it wants of Debian, redis-server, its tests say if it is not there. For example `make adopt-suites ARGS="parking_lot rayon"`.
+adopt-suites:         ## the tests of others, adopted with 1, 2 and 8 workers, beside the same on OS threads; takes hours, and fetches them
+	$(CARGO) run --locked -p roving-adopt-suites -- $(ARGS)
 
 # An example exits with 77 if the machine lacks what it needs, after it has said what that is.
 ecosystem:            ## what has many dependencies: clients made for tokio, roving-top, and the examples that have a crate of their own

@@ -1,0 +1,212 @@
+//! What a suite has come to, beside OS threads, for people and as JSON.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::programs::Program;
+use crate::run::{End, Mode, Ran};
+use crate::table::{Source, Suite};
+
+pub(crate) struct Outcome {
+    suite: &'static Suite,
+    of_modes: BTreeMap<Mode, OfMode>,
+    /// Why it has not been run.
+    not_run: Option<String>,
+}
+
+#[derive(Default)]
+struct OfMode {
+    passed: BTreeSet<String>,
+    failed: BTreeSet<String>,
+    /// Programs that hang, or are killed, or fail without a test that does, with how they end.
+    broken: Vec<String>,
+    /// How many of them hang.
+    hung: usize,
+    green: u64,
+}
+
+impl Outcome {
+    pub(crate) fn new(suite: &'static Suite) -> Self {
+        Self {
+            suite,
+            of_modes: BTreeMap::new(),
+            not_run: None,
+        }
+    }
+
+    pub(crate) fn not_run(suite: &'static Suite, error: &anyhow::Error) -> Self {
+        Self {
+            not_run: Some(format!("{error:#}")),
+            ..Self::new(suite)
+        }
+    }
+
+    pub(crate) fn add(&mut self, program: &Program, mode: Mode, ran: Ran) {
+        let of_mode = self.of_modes.entry(mode).or_default();
+        of_mode.green += ran.green;
+        let is_hung = matches!(ran.end, End::Hung);
+        of_mode.hung += usize::from(is_hung);
+        let has_failed = ran.tests.values().any(|has_passed| !has_passed);
+        if is_hung
+            || matches!(ran.end, End::Killed(_))
+            || matches!(ran.end, End::Exited(status) if status != 0 && !has_failed)
+        {
+            of_mode.broken.push(format!("{} {}", program.name, ran.end));
+        }
+        for (test, has_passed) in ran.tests {
+            let test = format!("{}::{test}", program.name);
+            let which = match has_passed {
+                true => &mut of_mode.passed,
+                false => &mut of_mode.failed,
+            };
+            which.insert(test);
+        }
+    }
+
+    /// The tests that pass on OS threads, and not in this mode.
+    fn differing(&self, mode: Mode) -> Vec<&str> {
+        let (Some(os), Some(here)) = (
+            self.of_modes.get(&Mode::OsThreads),
+            self.of_modes.get(&mode),
+        ) else {
+            return Vec::new();
+        };
+        os.passed
+            .difference(&here.passed)
+            .map(|test| &**test)
+            .collect()
+    }
+
+    fn adopted(&self) -> impl Iterator<Item = Mode> {
+        self.of_modes
+            .keys()
+            .copied()
+            .filter(|&mode| mode != Mode::OsThreads)
+    }
+
+    /// Whether there is no difference but those for which there is a reason.
+    pub(crate) fn is_as_known(&self) -> bool {
+        self.adopted().all(|mode| {
+            self.differing(mode)
+                .iter()
+                .all(|test| self.suite.why(test).is_some())
+        })
+    }
+
+    /// Each test that differs or fails, and each program that does not come to its end.
+    pub(crate) fn details(&self) -> String {
+        let mut text = String::new();
+        if let Some(why) = &self.not_run {
+            let _ = writeln!(text, "  not run: {why}");
+        }
+        for (mode, of_mode) in &self.of_modes {
+            for broken in &of_mode.broken {
+                let _ = writeln!(text, "  {mode}: {broken}");
+            }
+            if *mode == Mode::OsThreads {
+                for test in &of_mode.failed {
+                    let _ = writeln!(text, "  {mode}: {test} fails");
+                }
+            }
+            for test in self.differing(*mode) {
+                let how = match of_mode.failed.contains(test) {
+                    true => "fails",
+                    false => "does not end",
+                };
+                let why = self.suite.why(test).unwrap_or("no reason is known");
+                let _ = writeln!(text, "  {mode}: {test} {how}: {why}");
+            }
+        }
+        text
+    }
+
+    fn cell(&self, mode: Mode) -> String {
+        let Some(of_mode) = self.of_modes.get(&mode) else {
+            return "not run".to_owned();
+        };
+        let mut cell = of_mode.passed.len().to_string();
+        if !of_mode.failed.is_empty() {
+            let _ = write!(cell, ", {} fail", of_mode.failed.len());
+        }
+        match of_mode.hung {
+            0 => {}
+            1 => cell += ", hangs",
+            n => {
+                let _ = write!(cell, ", {n} programs hang");
+            }
+        }
+        cell
+    }
+
+    fn json(&self) -> Value {
+        let modes: serde_json::Map<_, _> = self
+            .of_modes
+            .iter()
+            .map(|(mode, of_mode)| {
+                let value = json!({
+                    "passed": of_mode.passed.len(),
+                    "failed": of_mode.failed,
+                    "broken": of_mode.broken,
+                    "differs": self.differing(*mode),
+                    "green threads": of_mode.green,
+                });
+                (mode.to_string(), value)
+            })
+            .collect();
+        json!({
+            "suite": self.suite.name,
+            "version": version(self.suite),
+            "runs": modes,
+            "left out": self.suite.left_out.iter().map(|(test, _)| test).collect::<Vec<_>>(),
+            "not run": self.not_run,
+        })
+    }
+}
+
+fn version(suite: &Suite) -> &'static str {
+    match suite.source {
+        Source::Package(version) => version,
+        Source::Std => "of the toolchain",
+    }
+}
+
+/// How many tests pass, as a table in Markdown.
+pub(crate) fn table(outcomes: &[Outcome], modes: &[Mode]) -> String {
+    let mut text = String::from("| suite |");
+    for mode in modes {
+        let _ = write!(text, " {mode} |");
+    }
+    let _ = writeln!(
+        text,
+        " green threads |\n|---|{}",
+        "--:|".repeat(modes.len() + 1)
+    );
+    for outcome in outcomes {
+        let suite = outcome.suite;
+        let _ = write!(text, "| {} {} |", suite.name, version(suite));
+        for mode in modes {
+            let _ = write!(text, " {} |", outcome.cell(*mode));
+        }
+        let green = outcome.of_modes.values().map(|of| of.green).max();
+        let _ = writeln!(text, " {} |", green.unwrap_or_default());
+    }
+    text
+}
+
+/// Writes everything as JSON.
+pub(crate) fn write(path: &Path, outcomes: &[Outcome]) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let all: Vec<_> = outcomes.iter().map(Outcome::json).collect();
+    let mut file = File::create(path)?;
+    serde_json::to_writer_pretty(&mut file, &all)?;
+    writeln!(file)?;
+    Ok(())
+}

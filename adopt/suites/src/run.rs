@@ -1,0 +1,194 @@
+//! One run of a program of tests, and what has become of each of its tests.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::fs::{self, File};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::programs::Program;
+use crate::table::Suite;
+
+/// On what the threads of a program run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mode {
+    OsThreads,
+    Workers(u32),
+}
+
+impl Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OsThreads => f.write_str("OS threads"),
+            Self::Workers(1) => f.write_str("1 worker"),
+            Self::Workers(n) => write!(f, "{n} workers"),
+        }
+    }
+}
+
+/// How programs of tests are run.
+pub(crate) struct How {
+    /// `roving-run`.
+    pub(crate) runner: PathBuf,
+    /// The folder for what they print.
+    pub(crate) logs: PathBuf,
+    pub(crate) timeout: Duration,
+}
+
+/// What a run has come to.
+pub(crate) struct Ran {
+    /// Whether each test that has ended has passed, without those that it ignores.
+    pub(crate) tests: BTreeMap<String, bool>,
+    pub(crate) end: End,
+    /// How many green threads there were.
+    pub(crate) green: u64,
+}
+
+pub(crate) enum End {
+    Exited(i32),
+    Killed(i32),
+    Hung,
+}
+
+impl Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(status) => write!(f, "exits with status {status}"),
+            Self::Killed(signal) => write!(f, "dies of signal {signal}"),
+            Self::Hung => f.write_str("hangs"),
+        }
+    }
+}
+
+impl How {
+    pub(crate) fn run(
+        &self,
+        suite: &Suite,
+        program: &Program,
+        source: &Path,
+        mode: Mode,
+    ) -> Result<Ran> {
+        fs::create_dir_all(&self.logs)?;
+        let log = |what: &str| {
+            let name = format!("{}-{}-{mode}.{what}", suite.name, program.name);
+            self.logs.join(name.replace(' ', "-"))
+        };
+        let report = log("report");
+        let _ = fs::remove_file(&report);
+        let mut command = match mode {
+            Mode::OsThreads => Command::new(&program.path),
+            Mode::Workers(count) => {
+                let mut command = Command::new(&self.runner);
+                let mut to = std::ffi::OsString::from("--report=");
+                to.push(&report);
+                command
+                    .arg(to)
+                    .arg(&program.path)
+                    .env("ROVING_WORKERS", count.to_string());
+                command
+            }
+        };
+        if !suite.left_out.is_empty() {
+            command.arg("--exact");
+        }
+        for (test, _) in suite.left_out {
+            command.args(["--skip", test]);
+        }
+        let child = command
+            .current_dir(source)
+            .env("CARGO_MANIFEST_DIR", source)
+            .env("CARGO_PKG_NAME", suite.name)
+            .envs(suite.variables.iter().copied())
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(File::create(log("out"))?)
+            .stderr(File::create(log("err"))?)
+            .spawn()
+            .with_context(|| format!("cannot run {}", program.path.display()))?;
+        let end = match wait(child, self.timeout)? {
+            None => End::Hung,
+            Some(status) => match status.signal() {
+                Some(signal) => End::Killed(signal),
+                None => End::Exited(status.code().unwrap_or_default()),
+            },
+        };
+        let printed = fs::read(log("out"))?;
+        let report = fs::read_to_string(&report).unwrap_or_default();
+        Ok(Ran {
+            tests: tests(&String::from_utf8_lossy(&printed), &program.name, &end),
+            end,
+            green: green(&report),
+        })
+    }
+}
+
+/// Waits for a child, and ends it with all that it has begun. `None` if it has not ended in time.
+fn wait(mut child: Child, timeout: Duration) -> Result<Option<ExitStatus>> {
+    let group = Pid::from_child(&child);
+    let deadline = Instant::now() + timeout;
+    let status = loop {
+        match child.try_wait()? {
+            None if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
+            status => break status,
+        }
+    };
+    // If there is nobody left, that is as well.
+    let _ = kill_process_group(group, Signal::KILL);
+    if status.is_none() {
+        child.wait()?;
+    }
+    Ok(status)
+}
+
+/// What the test harness has printed. A program without the harness is one test of its name.
+fn tests(printed: &str, program: &str, end: &End) -> BTreeMap<String, bool> {
+    let has_harness = printed
+        .lines()
+        .any(|line| line.starts_with("running ") && line.contains(" test"));
+    if !has_harness {
+        return match end {
+            End::Hung => BTreeMap::new(),
+            End::Exited(status) => BTreeMap::from([(program.to_owned(), *status == 0)]),
+            End::Killed(_) => BTreeMap::from([(program.to_owned(), false)]),
+        };
+    }
+    printed.lines().filter_map(test).collect()
+}
+
+fn test(line: &str) -> Option<(String, bool)> {
+    let (test, verdict) = line.rsplit_once(" ... ")?;
+    // Something that a test prints may stand before it.
+    let name = match test.strip_prefix("test ") {
+        Some(name) => name,
+        None => test.rsplit_once("test ")?.1,
+    };
+    let name = name.strip_suffix(" - should panic").unwrap_or(name);
+    let has_passed = match verdict.split(|c: char| !c.is_alphabetic()).next()? {
+        "ok" => true,
+        "FAILED" => false,
+        _ => return None,
+    };
+    Some((name.to_owned(), has_passed))
+}
+
+/// How many threads were green in all programs that have reported.
+fn green(report: &str) -> u64 {
+    let numbers = report.lines().filter_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let at = words
+            .windows(2)
+            .position(|pair| pair == ["green", "threads"])?;
+        words
+            .get(at.checked_sub(1)?)?
+            .replace(',', "")
+            .parse::<u64>()
+            .ok()
+    });
+    numbers.sum()
+}

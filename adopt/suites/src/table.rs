@@ -1,0 +1,148 @@
+//! The suites, and in which of their tests adoption is known to be seen.
+
+use std::fmt::{self, Display};
+
+/// The tests of one package.
+pub(crate) struct Suite {
+    /// That of the package.
+    pub(crate) name: &'static str,
+    pub(crate) source: Source,
+    /// What cargo is given to build it.
+    pub(crate) cargo: &'static [&'static str],
+    /// What is in the environment, as it is built and run.
+    pub(crate) variables: &'static [(&'static str, &'static str)],
+    /// Tests that are not run at all, and why.
+    pub(crate) left_out: &'static [(&'static str, &'static str)],
+    /// Tests, as `PROGRAM::TEST`, that pass on OS threads and need not when they are adopted, and why.
+    pub(crate) differs: &'static [(&'static str, &'static str)],
+}
+
+/// Where a suite is.
+pub(crate) enum Source {
+    /// With cargo, in this version.
+    Package(&'static str),
+    /// With the toolchain.
+    Std,
+}
+
+impl Suite {
+    /// Why a test may differ.
+    pub(crate) fn why(&self, test: &str) -> Option<&'static str> {
+        let known = self.differs.iter().find(|(known, _)| *known == test);
+        known.map(|&(_, why)| why)
+    }
+}
+
+impl Display for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.source {
+            Source::Package(version) => writeln!(f, "{} {version}", self.name)?,
+            Source::Std => writeln!(f, "{}, of the toolchain", self.name)?,
+        }
+        for (test, why) in self.left_out {
+            writeln!(f, "    {test} is left out: {why}")?;
+        }
+        for (test, why) in self.differs {
+            writeln!(f, "    {test} may differ: {why}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A suite of which nothing is to be said.
+const fn package(name: &'static str, version: &'static str) -> Suite {
+    Suite {
+        name,
+        source: Source::Package(version),
+        cargo: &[],
+        variables: &[],
+        left_out: &[],
+        differs: &[],
+    }
+}
+
+const ALL_FEATURES: &[&str] = &["--all-features"];
+
+/// In the order in which they run.
+pub(crate) const SUITES: &[Suite] = &[
+    package("parking_lot", "0.12.5"),
+    package("parking_lot_core", "0.9.12"),
+    package("crossbeam", "0.8.5"),
+    package("crossbeam-channel", "0.5.17"),
+    package("crossbeam-deque", "0.8.8"),
+    package("crossbeam-epoch", "0.9.21"),
+    package("crossbeam-queue", "0.3.14"),
+    Suite {
+        // It has what a newer compiler denies.
+        variables: &[("RUSTFLAGS", "--cap-lints=warn")],
+        ..package("crossbeam-skiplist", "0.1.3")
+    },
+    package("crossbeam-utils", "0.8.23"),
+    Suite {
+        source: Source::Std,
+        variables: &[("RUSTC_BOOTSTRAP", "1")],
+        ..package("std", "")
+    },
+    package("rayon-core", "1.13.0"),
+    package("rayon", "1.12.0"),
+    Suite {
+        cargo: &["--features", "full,test-util"],
+        ..package("tokio", "1.54.1")
+    },
+    Suite {
+        cargo: ALL_FEATURES,
+        ..package("mio", "1.2.5")
+    },
+    package("polling", "3.11.0"),
+    package("async-io", "2.6.0"),
+    package("async-executor", "1.14.1"),
+    package("async-process", "2.5.0"),
+    package("blocking", "1.7.0"),
+    package("async-channel", "2.5.0"),
+    package("event-listener", "5.4.2"),
+    package("concurrent-queue", "2.5.0"),
+    package("futures-executor", "0.3.34"),
+    package("flume", "0.11.1"),
+    package("kanal", "0.1.1"),
+    package("bus", "2.4.1"),
+    package("arc-swap", "1.9.5"),
+    package("once_cell", "1.21.4"),
+    package("thread_local", "1.1.10"),
+    package("spin", "0.9.9"),
+    package("dashmap", "6.2.1"),
+    package("threadpool", "1.8.1"),
+    package("scoped_threadpool", "0.1.9"),
+    package("scheduled-thread-pool", "0.2.8"),
+    package("r2d2", "0.8.10"),
+    Suite {
+        cargo: &["--features", "sync"],
+        ..package("moka", "0.12.16")
+    },
+    Suite {
+        cargo: ALL_FEATURES,
+        ..package("socket2", "0.6.5")
+    },
+    package("signal-hook", "0.3.18"),
+    package("ctrlc", "3.5.3"),
+    package("tempfile", "3.27.0"),
+    package("os_pipe", "1.2.3"),
+    package("subprocess", "0.2.15"),
+    package("duct", "1.1.2"),
+    package("tiny_http", "0.12.0"),
+    Suite {
+        // Without, they ask servers in the Internet.
+        cargo: &["--features", "_test"],
+        ..package("ureq", "3.5.2")
+    },
+    package("rustls", "0.23.46"),
+    Suite {
+        cargo: &["--features", "blocking"],
+        ..package("reqwest", "0.12.28")
+    },
+    package("tungstenite", "0.26.2"),
+    Suite {
+        cargo: &["--features", "bundled"],
+        ..package("rusqlite", "0.37.0")
+    },
+    package("redis", "1.8.1"),
+];
