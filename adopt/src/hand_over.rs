@@ -8,8 +8,8 @@
 use roving_scheduler::adopt::Inside;
 use roving_scheduler::blocking;
 
-use crate::errno;
 use crate::thread::OnOsThread;
+use crate::{errno, report};
 
 /// Calls `call` so, for a caller that may be parked. It must not unwind.
 #[inline(never)]
@@ -17,7 +17,7 @@ pub(crate) fn hand_over<T>(call: impl FnOnce() -> T) -> T {
     let (result, error) = blocking::run(|| {
         let _inside = Inside::enter();
         let _on_os_thread = OnOsThread::begin();
-        let result = call();
+        let result = report::timed(call);
         (result, errno::get())
     });
     // To take a worker back may have changed it.

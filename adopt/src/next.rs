@@ -7,6 +7,7 @@
 //! libraries run, and a worker that waited for it, to look for a definition, might be the one whom a constructor waits for. So all
 //! are listed, by the linker, in a section of their own.
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::{ptr, slice};
@@ -20,8 +21,6 @@ pub(crate) struct Next {
     found: AtomicPtr<c_void>,
     counted: AtomicPtr<c_void>,
     calls: AtomicU64,
-    /// Those for which a green thread has handed its worker over.
-    handed_over: AtomicU64,
 }
 
 static COUNTS: AtomicBool = AtomicBool::new(false);
@@ -52,11 +51,31 @@ pub(crate) fn count() {
     COUNTS.store(true, Ordering::Relaxed);
 }
 
+/// Whether calls are counted.
+pub(crate) fn counts() -> bool {
+    COUNTS.load(Ordering::Relaxed)
+}
+
+thread_local! {
+    /// What the current thread has called last with its worker handed over.
+    static LAST: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+#[inline(never)]
+fn set_last(name: Option<&'static str>) {
+    LAST.set(name);
+}
+
+/// Which function the current thread has called last with its worker handed over, if it is counted and was not asked for before.
+#[inline(never)]
+pub(crate) fn take_last() -> Option<&'static str> {
+    LAST.take()
+}
+
 /// How often something was called.
 pub(crate) struct Calls {
     pub(crate) name: &'static str,
     pub(crate) all: u64,
-    pub(crate) handed_over: u64,
 }
 
 /// What was counted. A function that is asked for in several places is there as often.
@@ -64,7 +83,6 @@ pub(crate) fn counted() -> impl Iterator<Item = Calls> {
     all().iter().map(|next| Calls {
         name: next.name.to_str().unwrap_or_default(),
         all: next.calls.load(Ordering::Relaxed),
-        handed_over: next.handed_over.load(Ordering::Relaxed),
     })
 }
 
@@ -75,7 +93,6 @@ impl Next {
             found: AtomicPtr::new(ptr::null_mut()),
             counted: AtomicPtr::new(ptr::null_mut()),
             calls: AtomicU64::new(0),
-            handed_over: AtomicU64::new(0),
         }
     }
 
@@ -101,7 +118,7 @@ impl Next {
         }
         self.calls.fetch_add(1, Ordering::Relaxed);
         if adopt::is_handed_over() {
-            self.handed_over.fetch_add(1, Ordering::Relaxed);
+            set_last(self.name.to_str().ok());
         }
         found
     }

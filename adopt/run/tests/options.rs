@@ -158,6 +158,32 @@ fn a_report_tells_what_became_green() {
 }
 
 #[test]
+fn a_report_tells_who_called_what_waits() {
+    // Its functions have names that the loader knows.
+    let Some(writes) = compile("writes.c", &["-rdynamic"]) else {
+        return;
+    };
+    let report = says(&green(2, &["--report"], writes.path(), &[]));
+    let (counts, longest) = report.split_once("the longest of these:").expect(&report);
+    assert!(
+        counts.contains("15  fsync, by writes_out in program"),
+        "{report}"
+    );
+    let one = "ms  fsync, by writes_out in program";
+    assert_eq!(longest.matches(one).count(), 10, "{report}");
+    // As an OS thread it keeps nobody else from anything.
+    let path = writes.path();
+    let excepts = OsStr::new("ROVING_ADOPT=-libother,-writes_out");
+    let arguments = [excepts, path.as_os_str()];
+    let report = says(&green(2, &["--report"], "env", &arguments));
+    assert!(report.contains("roving: program ("), "{report}");
+    assert!(
+        report.contains(" 0 green threads were made") && !report.contains("fsync"),
+        "{report}"
+    );
+}
+
+#[test]
 fn what_was_to_be_loaded_before_still_is() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roving-run"));
     command.arg("--library").arg(library());

@@ -115,7 +115,7 @@ unsafe fn has_mask(attributes: *const pthread_attr_t) -> bool {
     unsafe { next!(pthread_attr_getsigmask_np: Get)(attributes, mask.as_mut_ptr()) == 0 }
 }
 
-/// The names of files whose threads stay OS threads.
+/// The names of files and functions whose threads stay OS threads.
 static EXCEPT: OnceLock<Vec<String>> = OnceLock::new();
 
 /// Reads whose threads stay OS threads.
@@ -135,7 +135,7 @@ pub(crate) fn except() {
             let _ = EXCEPT.set(names);
         }
         None => eprintln!(
-            "roving: ROVING_ADOPT={value}: expected names of files as -libone,-libother; it is as if it were not set"
+            "roving: ROVING_ADOPT={value}: expected names of files and functions as -libone,-libother,-function; it is as if it were not set"
         ),
     }
 }
@@ -146,12 +146,21 @@ fn is_excepted(start: Start) -> bool {
     };
     let mut found = MaybeUninit::<libc::Dl_info>::uninit();
     // SAFETY: there is room for the answer, which is there if it succeeds, with a name that stays as long as the file is loaded.
-    let path = unsafe {
+    let (path, function) = unsafe {
         if libc::dladdr(start.address(), found.as_mut_ptr()) == 0 {
             return false;
         }
-        CStr::from_ptr(found.assume_init().dli_fname)
+        let found = found.assume_init();
+        // Else it is somewhere in a function that has no name.
+        let is_named =
+            !found.dli_sname.is_null() && found.dli_saddr.cast_const() == start.address();
+        let function = is_named.then(|| CStr::from_ptr(found.dli_sname));
+        (CStr::from_ptr(found.dli_fname), function)
     };
+    let function = function.and_then(|function| function.to_str().ok());
+    if function.is_some_and(|function| names.iter().any(|name| name == function)) {
+        return true;
+    }
     let file = path
         .to_str()
         .ok()
