@@ -38,6 +38,11 @@ static EPOCH: AtomicU64 = AtomicU64::new(1);
 /// With whose driver all numbers are registered.
 static RUNTIME: OnceLock<Handle> = OnceLock::new();
 
+/// Somebody is arming it.
+const ARMING: u64 = u64::MAX;
+/// It was armed by several at once.
+const UNSURE: u64 = u64::MAX - 1;
+
 /// Whether this is a process that was forked by one that was adopted.
 static IS_FORKED: AtomicBool = AtomicBool::new(false);
 
@@ -158,7 +163,7 @@ pub(crate) struct Slot {
     nature: AtomicU64,
     /// In which generation and epoch it was last plain.
     plain: AtomicU64,
-    /// In which generation, and one more, it was armed last.
+    /// In which generation, and one more, it was armed last; or [`ARMING`], or [`UNSURE`].
     armed: AtomicU64,
     /// Made when it is first waited for.
     watch: AtomicPtr<Watch>,
@@ -264,15 +269,31 @@ impl Slot {
     /// own.
     pub(crate) fn arm(&self, fd: c_int, watch: &Watch) -> Result<bool, c_int> {
         let now = self.generation().0 + 1;
-        let was_armed = self.armed.swap(now, Ordering::AcqRel) == now;
-        let is_new = watch.arm(fd).map_err(|error| number_of(&error))?;
-        match (was_armed, is_new) {
+        // Which of several is the first, nobody knows.
+        let meanwhile = |before| match before {
+            ARMING | UNSURE => UNSURE,
+            _ => ARMING,
+        };
+        let (acquires, relaxed) = (Ordering::AcqRel, Ordering::Relaxed);
+        let before = self
+            .armed
+            .fetch_update(acquires, relaxed, |before| Some(meanwhile(before)))
+            .unwrap_or(UNSURE);
+        let was_armed = [now, ARMING, UNSURE].contains(&before);
+        let is_new = watch.arm(fd).map_err(|error| number_of(&error));
+        let is_armed = is_new.is_ok_and(|is_new| is_new || was_armed);
+        let after = if is_armed { now } else { 0 };
+        let is_alone = self
+            .armed
+            .compare_exchange(meanwhile(before), after, acquires, relaxed)
+            .is_ok();
+        match (was_armed, is_new?) {
             // It has been replaced unseen.
             (true, true) => self.forget(),
-            (false, false) => return Err(libc::EEXIST),
+            (false, false) if is_alone => return Err(libc::EEXIST),
             _ => {}
         }
-        Ok(is_new)
+        is_new
     }
 
     /// Forgets what was known, since the descriptor has been replaced unseen.

@@ -179,6 +179,28 @@ fn a_descriptor_that_was_replaced_unseen_is_found_out() {
     });
 }
 
+/// The edges of a descriptor go to one place. Who finds them taken blocks, each time that it waits.
+#[test]
+fn a_descriptor_of_the_runtimes_own_is_read_too() {
+    in_adopted_programs("a_descriptor_of_the_runtimes_own_is_read_too", || {
+        let (mut reader, mut writer) = roving_io::io::pipe().unwrap();
+        let fd = reader.as_raw_fd();
+        let waits = thread::spawn(move || {
+            reader.read_exact(&mut [0]).unwrap();
+            reader
+        });
+        thread::sleep(SOON);
+        writer.write_all(b"x").unwrap();
+        let _reader = waits.join().unwrap();
+        for _ in 0..3 {
+            let reads = thread::spawn(move || read(fd));
+            thread::sleep(SOON);
+            writer.write_all(b"x").unwrap();
+            assert_eq!(reads.join().unwrap(), Ok(1));
+        }
+    });
+}
+
 #[test]
 fn descriptors_that_are_passed_are_waited_for() {
     in_adopted_programs("descriptors_that_are_passed_are_waited_for", || {
