@@ -29,7 +29,7 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples adopted adopt adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-switch bench-sync bench-files bench-adopt bench-check peers clean
+.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples adopted adopt adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -148,6 +148,7 @@ adopt: adopted        ## programs of std's threads and finished ones on green th
 	done
 	$(CARGO) run --release --locked -p roving-bench -- connections --exchange http --connections 200 --seconds 1 \
 		--json target/http.json --svg target/http.svg
+	$(CARGO) run --release --locked -p roving-bench -- finished --connections 200 --seconds 1 --rounds 1
 	@for program in cc c++ /usr/bin/python3; do \
 		command -v $$program >/dev/null || lacks="$$lacks $$program"; \
 	done; echo "make adopt: all passed$${lacks:+, but this machine lacks:$$lacks}"
@@ -202,6 +203,9 @@ bench-quick:          ## the same with 10,000 connections, in well under a minut
 
 bench-http:           ## the same of an HTTP server with a database and a client that blocks
 	$(CARGO) run --release --locked -p roving-bench -- connections --exchange http $(ARGS)
+
+bench-finished:       ## finished servers in C and Python, as they are and by roving-run; with cc and Debian's python3
+	$(CARGO) run --release --locked -p roving-bench -- finished $(ARGS)
 
 bench-switch:         ## what a switch costs: futures, coroutines, green threads, OS threads, processes
 	$(CARGO) run --release --locked -p roving-bench -- switch $(ARGS)

@@ -13,6 +13,7 @@ mod connections;
 mod datagrams;
 mod fail;
 mod files;
+mod finished;
 mod latency;
 mod limits;
 mod load;
@@ -53,6 +54,8 @@ enum Command {
     Files(sync::Options),
     /// Compares adopted programs of std with ones that were written for green threads, and with OS threads
     Adopt(adopt::Options),
+    /// Compares finished programs, as they are, with the same by `roving-run`
+    Finished(finished::Options),
     /// Compares Roving with may, tokio, Go, OS threads and what no runtime can beat
     Peers(peers::Options),
     /// Counts the instructions of the hot paths, and compares them with a baseline
@@ -94,6 +97,7 @@ impl Command {
                 | Self::Sync(_)
                 | Self::Datagrams(_)
                 | Self::Files(_)
+                | Self::Finished(_)
                 | Self::Adopt(_)
                 | Self::Peers(_)
                 | Self::Check(_)
@@ -114,6 +118,7 @@ fn main() -> ExitCode {
         Command::Files(options) => sync::run(&files::SUITE, options),
         Command::Adopt(options) => adopt::run(options),
         Command::AdoptCell(options) => adopt::cell(&options),
+        Command::Finished(options) => finished::run(options),
         Command::Cell(options) => sync::cell(&[sync::SUITE, files::SUITE], options),
         Command::Check(options) => check::run(&options),
         Command::DrawTrace(options) => trace::draw(&options),

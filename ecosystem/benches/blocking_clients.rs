@@ -1,6 +1,7 @@
 //! Two hundred green threads on clients that block, each for 50 ms, beside as many OS threads: three clients, as
 //! their authors have made them. What a runtime of two workers makes of it the first time, and again when the spares
-//! are there; and how late another thread comes meanwhile that wants to run every 5 ms.
+//! are there; and how late another thread comes meanwhile that wants to run every 5 ms. And the OS threads once more, in this program
+//! adopted by `roving-run`, where they are green and their clients' waits park them.
 //!
 //!     cargo bench -p roving-ecosystem --bench blocking_clients
 //!
@@ -15,9 +16,10 @@ mod resp;
 mod server;
 
 use std::error::Error;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -35,37 +37,65 @@ const BEAT: Duration = Duration::from_millis(5);
 const ROUNDS: usize = 7;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if env::args()
-        .nth(1)
-        .is_some_and(|argument| argument == "serve")
-    {
-        return serve();
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["serve"] => return serve(),
+        ["adopted", client, place] => return measure_adopted(client, place),
+        _ => {}
     }
+    let launcher = build_launcher()?;
     let servers = Servers::start()?;
     let (http, redis) = (servers.http, servers.redis);
     println!(
         "{CLIENTS} clients that wait for 50 ms, {WORKERS} workers; medians of {ROUNDS} rounds, in ms\n"
     );
     println!(
-        "            OS threads   green threads: first      again   worst beat: OS    first    again"
+        "            OS threads   green threads: first      again       adopted   worst beat: OS    first    again  adopted"
     );
-    measure("ureq", &|| ask_http(http));
-    measure("redis", &|| ask_redis(redis));
-    match Server::start(CLIENTS)? {
+    let measure = |client: &str, place: &str| -> Result<(), Box<dyn Error>> {
+        let mut adopted = Adopted::start(&launcher, client, place)?;
+        measure(client, &*asking(client, place)?, &mut adopted)
+    };
+    measure("ureq", &http.to_string())?;
+    measure("redis", &redis.to_string())?;
+    // So many are connected here, and as many adopted.
+    match Server::start(2 * CLIENTS)? {
         Some(postgres) => {
-            let (folder, question) = (postgres.folder(), "select pg_sleep(0.05)");
-            measure("postgres", &|| ask_postgres(folder, question));
-            // To connect starts a process of the server.
-            let connected = Pool::filled(|| connect_postgres(folder));
-            measure("connected", &|| {
-                let mut client = connected.take();
-                assert_eq!(client.query(question, &[]).unwrap().len(), 1);
-                connected.give_back(client);
-            });
+            let folder = postgres.folder().to_str().ok_or("it is no text")?;
+            measure("postgres", folder)?;
+            measure("connected", folder)?;
         }
         None => println!("postgres    not measured: not installed (apt-get install postgresql)"),
     }
     Ok(())
+}
+
+/// What is done with a client of that name, and a server that is at that place.
+fn asking(client: &str, place: &str) -> Result<Box<dyn Fn() + Sync>, Box<dyn Error>> {
+    const QUESTION: &str = "select pg_sleep(0.05)";
+    let folder = PathBuf::from(place);
+    Ok(match client {
+        "ureq" => {
+            let address = place.parse()?;
+            Box::new(move || ask_http(address))
+        }
+        "redis" => {
+            let address = place.parse()?;
+            Box::new(move || ask_redis(address))
+        }
+        "postgres" => Box::new(move || ask_postgres(&folder, QUESTION)),
+        "connected" => {
+            // To connect starts a process of the server.
+            let connected = Pool::filled(|| connect_postgres(&folder));
+            Box::new(move || {
+                let mut client = connected.take();
+                assert_eq!(client.query(QUESTION, &[]).unwrap().len(), 1);
+                connected.give_back(client);
+            })
+        }
+        _ => return Err(format!("there is no client {client}").into()),
+    })
 }
 
 /// Clients that are connected.
@@ -111,8 +141,12 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn measure(name: &str, ask: &(dyn Fn() + Sync)) {
-    let [mut os, mut first, mut again] = [(); 3].map(|()| Taken::default());
+fn measure(
+    name: &str,
+    ask: &(dyn Fn() + Sync),
+    adopted: &mut Adopted,
+) -> Result<(), Box<dyn Error>> {
+    let [mut os, mut first, mut again, mut green] = [(); 4].map(|()| Taken::default());
     for _ in 0..ROUNDS {
         os.add(on_os_threads(ask));
         let builder = roving::Builder::new().workers(WORKERS);
@@ -120,18 +154,92 @@ fn measure(name: &str, ask: &(dyn Fn() + Sync)) {
         first.add(runtime.run(|| on_green_threads(ask)));
         again.add(runtime.run(|| on_green_threads(ask)));
         runtime.shutdown();
+        green.add(adopted.round()?);
     }
     let base = os.median();
-    let [first_time, again_time] = [first.median(), again.median()];
-    let late = [os.late, first.late, again.late].map(millis);
+    let [first_time, again_time, green_time] =
+        [&mut first, &mut again, &mut green].map(Taken::median);
+    let late = [os.late, first.late, again.late, green.late].map(millis);
     println!(
-        "{name:<10} {base:>11.1} {first_time:>17.1} ({:.2}) {again_time:>6.1} ({:.2}) {:>15.1} {:>8.1} {:>8.1}",
+        "{name:<10} {base:>11.1} {first_time:>17.1} ({:.2}) {again_time:>6.1} ({:.2}) {green_time:>6.1} ({:.2}) {:>15.1} {:>8.1} {:>8.1} {:>8.1}",
         first_time / base,
         again_time / base,
+        green_time / base,
         late[0],
         late[1],
         late[2],
+        late[3],
     );
+    Ok(())
+}
+
+/// This program once more, adopted: it makes a round whenever it is asked for one.
+struct Adopted {
+    process: Child,
+    asked: Option<ChildStdin>,
+    said: BufReader<ChildStdout>,
+}
+
+impl Adopted {
+    fn start(launcher: &Path, client: &str, place: &str) -> Result<Self, Box<dyn Error>> {
+        let mut process = Command::new(launcher)
+            .arg(env::current_exe()?)
+            .args(["adopted", client, place])
+            .env("ROVING_WORKERS", WORKERS.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        Ok(Self {
+            asked: process.stdin.take(),
+            said: BufReader::new(process.stdout.take().expect("it is piped")),
+            process,
+        })
+    }
+
+    fn round(&mut self) -> Result<(Duration, Duration), Box<dyn Error>> {
+        writeln!(self.asked.as_ref().expect("it is piped"))?;
+        let mut line = String::new();
+        self.said.read_line(&mut line)?;
+        let (time, late) = line.trim_end().split_once(' ').ok_or("it has ended")?;
+        let duration = |nanos: &str| nanos.parse().map(Duration::from_nanos);
+        Ok((duration(time)?, duration(late)?))
+    }
+}
+
+impl Drop for Adopted {
+    fn drop(&mut self) {
+        drop(self.asked.take());
+        let _ = self.process.wait();
+    }
+}
+
+/// Says for each line of the standard input what a round has taken, in nanoseconds.
+fn measure_adopted(client: &str, place: &str) -> Result<(), Box<dyn Error>> {
+    let ask = asking(client, place)?;
+    for line in io::stdin().lines() {
+        line?;
+        let (time, late) = on_os_threads(&*ask);
+        println!("{} {}", time.as_nanos(), late.as_nanos());
+    }
+    Ok(())
+}
+
+/// Builds `roving-run` and what it has loaded, and tells where it is.
+fn build_launcher() -> Result<PathBuf, Box<dyn Error>> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let packages = ["-p", "roving-run", "-p", "roving-preload"];
+    let built = Command::new(cargo)
+        .args(["build", "--release", "--locked", "--quiet"])
+        .args(packages)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .status()?;
+    if !built.success() {
+        return Err(format!("cargo build {}: {built}", packages.join(" ")).into());
+    }
+    // This program is in the folder `deps` of where those are.
+    let this = env::current_exe()?;
+    let folder = this.ancestors().nth(2).ok_or("it is nowhere")?;
+    Ok(folder.join("roving-run"))
 }
 
 /// Counts by how much it comes late, until all have been served.

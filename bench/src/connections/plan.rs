@@ -35,7 +35,7 @@ impl Bounds {
     }
 
     /// Connections that a server process holds.
-    pub(super) fn per_server(self, kind: ServerKind) -> u64 {
+    pub(crate) fn per_server(self, kind: ServerKind) -> u64 {
         let by_mappings = self
             .mappings
             .and_then(|limit| {
