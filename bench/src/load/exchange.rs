@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// Of so many requests by HTTP, one is stored and read again, and one is passed on to another server.
-const ONE_OF: u32 = 64;
+const ONE_OF: u32 = 256;
 
 /// A kind of exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub(crate) enum ExchangeKind {
     /// Messages that come back
     #[default]
     Echo,
-    /// HTTP/1.1: bodies that come back, one of 64 from a database, one of 64 from another server
+    /// HTTP/1.1: bodies that come back, one of 256 from a database, one of 256 from another server
     Http,
 }
 
@@ -116,7 +116,7 @@ mod tests {
         let exchange = Exchange::new(ExchangeKind::Http, 10);
         let mut request = vec![0; exchange.request_len()];
         let mut paths = std::collections::BTreeMap::<Vec<u8>, u32>::new();
-        for sequence in 0..128 {
+        for sequence in 0..512 {
             exchange.request(1, sequence, &mut request);
             assert_eq!(request[request.len() - 14..][..4], *b"\r\n\r\n");
             *paths.entry(request[5..10].to_vec()).or_default() += 1;
@@ -127,10 +127,10 @@ mod tests {
             .collect();
         assert_eq!(
             counts,
-            [(&b"/echo"[..], 124), (&b"/note"[..], 2), (&b"/pass"[..], 2)]
+            [(&b"/echo"[..], 508), (&b"/note"[..], 2), (&b"/pass"[..], 2)]
         );
         let mut answer = vec![0; exchange.answer_len()];
-        exchange.answer(1, 127, &mut answer);
+        exchange.answer(1, 511, &mut answer);
         assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"));
         assert_eq!(answer[answer.len() - 10..], request[request.len() - 10..]);
     }

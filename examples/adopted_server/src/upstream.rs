@@ -10,7 +10,7 @@ use crate::http::Answer;
 use crate::server::Server;
 
 /// As many may ask at once, each on a connection of its own.
-pub(crate) const CONNECTIONS: usize = 64;
+pub(crate) const CONNECTIONS: usize = 128;
 
 /// Starts the server, which serves until the program ends.
 pub(crate) fn start() -> io::Result<SocketAddr> {
