@@ -31,7 +31,7 @@ use crate::next::next;
 use crate::thread::Point;
 use crate::thread::heed;
 use crate::waiting::{Waiting, blocks, is_ready};
-use crate::{errno, parks};
+use crate::{errno, parks, slot};
 
 /// # Safety
 ///
@@ -47,6 +47,19 @@ unsafe extern "C-unwind" fn connect(fd: c_int, address: *const sockaddr, len: so
     } else {
         connect()
     }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn __connect(
+    fd: c_int,
+    address: *const sockaddr,
+    len: socklen_t,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { connect(fd, address, len) }
 }
 
 #[inline(never)]
@@ -152,6 +165,10 @@ fn wait_and_accept(fd: c_int, accept: impl Fn() -> c_int) -> c_int {
     let Some(mut waiting) = Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) else {
         return hand_over(accept);
     };
+    if !is_ready(fd, libc::POLLIN) && slot::option(fd, libc::SO_ACCEPTCONN) != Some(1) {
+        // There will be none.
+        return accept();
+    }
     loop {
         let ready = waiting.until_ready(libc::POLLIN);
         let accepted = match ready {

@@ -40,6 +40,7 @@
 //! | `child`  | waiting for them                                               |
 //! | `command` | commands that a shell runs                                    |
 //! | `signal` | waiting for signals                                            |
+//! | `memory` | memory of the program that may not be there                    |
 //! | `kept`   | descriptors of the runtime, which the program does not close    |
 //! | `slot`   | what is known of each descriptor                               |
 //! | `waiting` | a call that tries, waits, and tries again                     |
@@ -75,6 +76,7 @@ mod handler;
 mod kept;
 mod loader;
 mod lock;
+mod memory;
 mod name;
 mod next;
 mod poll;

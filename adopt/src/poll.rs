@@ -234,6 +234,15 @@ unsafe extern "C-unwind" fn poll(fds: *mut pollfd, count: nfds_t, timeout: c_int
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn __poll(fds: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { poll(fds, count, timeout) }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
 unsafe extern "C-unwind" fn ppoll(
     fds: *mut pollfd,
     count: nfds_t,

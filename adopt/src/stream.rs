@@ -21,10 +21,11 @@ use libc::{
     SO_RCVTIMEO, SO_SNDTIMEO, iovec, loff_t, mmsghdr, msghdr, off_t, size_t, sockaddr, socklen_t,
     ssize_t, timespec,
 };
-use roving_io::adopt::Direction::{Read, Write};
+use roving_io::adopt::Direction::{self, Read, Write};
 
 use crate::errno;
 use crate::hand_over::hand_over;
+use crate::memory;
 use crate::next::next;
 use crate::parks;
 use crate::slot::{self, Nature, Slot};
@@ -50,9 +51,14 @@ fn with(flags: c_int, may_block: MayBlock) -> c_int {
     }
 }
 
-/// Receives once into room for so many bytes. `receive` is given the flags.
+/// Receives once into room for so many bytes. `receive` is given the flags. How much room there is, is asked for when something was received.
 #[inline(never)]
-fn receive(fd: c_int, flags: c_int, room: usize, mut receive: impl FnMut(c_int) -> isize) -> isize {
+fn receive(
+    fd: c_int,
+    flags: c_int,
+    room: impl Fn() -> usize,
+    mut receive: impl FnMut(c_int) -> isize,
+) -> isize {
     let Some(mut waiting) = Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) else {
         return hand_over(|| receive(flags));
     };
@@ -60,8 +66,8 @@ fn receive(fd: c_int, flags: c_int, room: usize, mut receive: impl FnMut(c_int) 
         return peek_all(&mut waiting, flags & !MSG_WAITALL, room, receive);
     }
     let result = waiting.insist(|may_block| receive(with(flags, may_block)));
-    let is_part = 0 < result && (result as usize) < room && flags & (MSG_PEEK | MSG_OOB) == 0;
-    if is_part && waiting.seen().is_some() && waiting.slot.nature(fd) == Some(Nature::Tcp) {
+    let is_part = || 0 < result && flags & (MSG_PEEK | MSG_OOB) == 0 && (result as usize) < room();
+    if waiting.seen().is_some() && waiting.slot.nature(fd) == Some(Nature::Tcp) && is_part() {
         waiting.mark_drained();
     }
     result
@@ -71,12 +77,12 @@ fn receive(fd: c_int, flags: c_int, room: usize, mut receive: impl FnMut(c_int) 
 fn peek_all(
     waiting: &mut Waiting,
     flags: c_int,
-    room: usize,
+    room: impl Fn() -> usize,
     mut receive: impl FnMut(c_int) -> isize,
 ) -> isize {
     loop {
         let peeked = waiting.insist(|may_block| receive(with(flags, may_block)));
-        let is_part = 0 < peeked && (peeked as usize) < room;
+        let is_part = 0 < peeked && (peeked as usize) < room();
         if !is_part || !waiting.awaits_more() {
             return peeked;
         }
@@ -109,9 +115,9 @@ unsafe extern "C-unwind" fn recv(
         return recv(0, flags);
     }
     if flags & MSG_WAITALL != 0 && flags & MSG_PEEK == 0 && is_stream(fd) {
-        return receive_all(fd, flags & !MSG_WAITALL, len, recv);
+        return receive_all(fd, flags & !MSG_WAITALL, || len, recv);
     }
-    receive(fd, flags, len, |flags| recv(0, flags))
+    receive(fd, flags, || len, |flags| recv(0, flags))
 }
 
 /// Receives so many bytes of a stream. `receive` is given how many it has received, and the flags.
@@ -119,7 +125,7 @@ unsafe extern "C-unwind" fn recv(
 fn receive_all(
     fd: c_int,
     flags: c_int,
-    all: usize,
+    all: impl Fn() -> usize,
     receive: impl Fn(usize, c_int) -> isize,
 ) -> isize {
     match Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) {
@@ -166,9 +172,9 @@ unsafe extern "C-unwind" fn recvfrom(
         return recvfrom(0, flags);
     }
     if flags & MSG_WAITALL != 0 && flags & MSG_PEEK == 0 && is_stream(fd) {
-        return receive_all(fd, flags & !MSG_WAITALL, len, recvfrom);
+        return receive_all(fd, flags & !MSG_WAITALL, || len, recvfrom);
     }
-    receive(fd, flags, len, |flags| recvfrom(0, flags))
+    receive(fd, flags, || len, |flags| recvfrom(0, flags))
 }
 
 /// The buffers of a call.
@@ -188,6 +194,17 @@ unsafe fn buffers<'a>(buffers: *const iovec, count: usize) -> &'a [iovec] {
 fn total(buffers: &[iovec]) -> usize {
     let lengths = buffers.iter().map(|buffer| buffer.iov_len);
     lengths.fold(0, usize::saturating_add)
+}
+
+/// Whether a call that moves bytes between buffers and a descriptor may move some: then there are buffers, not all of them empty,
+/// and the descriptor is one for that. Else the call itself tells at once. `probe` is the call with flags, of which the system is
+/// given one that it does not know: it looks at that last.
+fn would_move(probe: impl FnOnce(c_int) -> isize) -> bool {
+    const NO_FLAG: c_int = 1 << 30;
+    let error = errno::get();
+    let is_refused = probe(NO_FLAG) < 0 && errno::get() == libc::EOPNOTSUPP;
+    errno::set(error);
+    is_refused
 }
 
 /// Does what `f` does with the first of what is left of some buffers after so many bytes: the rest of the one where that ends, or all
@@ -233,15 +250,17 @@ unsafe extern "C-unwind" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_in
     if message.is_null() || !waits(flags) {
         return recvmsg(message, flags);
     }
-    // SAFETY: the caller's promise.
-    let buffers = unsafe { buffers((*message).msg_iov, (*message).msg_iovlen) };
-    let room = total(buffers);
+    // SAFETY: the caller's promise. They are looked at when the system has taken some of them.
+    let buffers = || unsafe { buffers((*message).msg_iov, (*message).msg_iovlen) };
+    let room = || total(buffers());
     if flags & MSG_WAITALL != 0 && flags & MSG_PEEK == 0 && is_stream(fd) {
         return receive_all(fd, flags & !MSG_WAITALL, room, |done, flags| {
             if done == 0 {
                 return recvmsg(message, flags);
             }
-            with_rest(buffers, done, |rest| recvmsg(&mut message_of(rest), flags))
+            with_rest(buffers(), done, |rest| {
+                recvmsg(&mut message_of(rest), flags)
+            })
         });
     }
     receive(fd, flags, room, |flags| recvmsg(message, flags))
@@ -278,7 +297,7 @@ unsafe extern "C-unwind" fn recvmmsg(
         return whole();
     };
     let one = flags & MSG_WAITFORONE != 0;
-    let all = if one { 1 } else { count as usize };
+    let all = || if one { 1 } else { count as usize };
     waiting.move_all(all, |done, may_block| {
         recvmmsg(done, with(flags, may_block), ptr::null_mut()) as isize
     }) as c_int
@@ -288,7 +307,12 @@ type Send = unsafe extern "C-unwind" fn(c_int, *const c_void, size_t, c_int) -> 
 
 /// Sends all that there is. `send` is given how many bytes it has sent already, and the flags.
 #[inline(never)]
-fn send_all(fd: c_int, flags: c_int, all: usize, send: impl Fn(usize, c_int) -> isize) -> isize {
+fn send_all(
+    fd: c_int,
+    flags: c_int,
+    all: impl Fn() -> usize,
+    send: impl Fn(usize, c_int) -> isize,
+) -> isize {
     match Waiting::begin(fd, Write, Some(SO_SNDTIMEO)) {
         // A connection that is made by it is waited for where it is made.
         Some(mut waiting) if flags & MSG_FASTOPEN == 0 => {
@@ -314,7 +338,7 @@ unsafe extern "C-unwind" fn send(
         next!(send: Send)(fd, buf.byte_add(done), len - done, flags)
     };
     if waits(flags) {
-        send_all(fd, flags, len, send)
+        send_all(fd, flags, || len, send)
     } else {
         send(0, flags)
     }
@@ -353,7 +377,7 @@ unsafe extern "C-unwind" fn sendto(
         )
     };
     if waits(flags) {
-        send_all(fd, flags, len, sendto)
+        send_all(fd, flags, || len, sendto)
     } else {
         sendto(0, flags)
     }
@@ -370,14 +394,15 @@ unsafe extern "C-unwind" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_
     if message.is_null() || !waits(flags) {
         return sendmsg(message, flags);
     }
-    // SAFETY: the caller's promise.
-    let buffers = unsafe { buffers((*message).msg_iov, (*message).msg_iovlen) };
-    send_all(fd, flags, total(buffers), |done, flags| {
+    // SAFETY: the caller's promise. They are looked at when the system has taken some of them.
+    let buffers = || unsafe { buffers((*message).msg_iov, (*message).msg_iovlen) };
+    let all = || total(buffers());
+    send_all(fd, flags, all, |done, flags| {
         if done == 0 {
             return sendmsg(message, flags);
         }
         // What goes with the bytes has gone with the first.
-        with_rest(buffers, done, |rest| sendmsg(&message_of(rest), flags))
+        with_rest(buffers(), done, |rest| sendmsg(&message_of(rest), flags))
     })
 }
 
@@ -400,6 +425,9 @@ unsafe extern "C-unwind" fn sendmmsg(
     if !waits(flags) {
         return sendmmsg(0, flags);
     }
+    if count > 0 && !memory::is_there(messages.cast(), size_of::<mmsghdr>()) {
+        return sendmmsg(0, flags);
+    }
     if is_stream(fd) {
         // A message of which a part is sent is followed by its rest, and not by the next one.
         let mut sent = 0;
@@ -419,9 +447,12 @@ unsafe extern "C-unwind" fn sendmmsg(
         }
         return sent as c_int;
     }
-    send_all(fd, flags, count as usize, |done, flags| {
-        sendmmsg(done, flags) as isize
-    }) as c_int
+    send_all(
+        fd,
+        flags,
+        || count as usize,
+        |done, flags| sendmmsg(done, flags) as isize,
+    ) as c_int
 }
 
 type PreadV2 = unsafe extern "C-unwind" fn(c_int, *const iovec, c_int, off_t, c_int) -> ssize_t;
@@ -468,10 +499,16 @@ unsafe fn read_from(fd: c_int, buffers: &[iovec], read: impl Fn() -> isize) -> i
         }
         nature = Some(Nature::Polled);
     }
+    let probe = |flags| {
+        let count = buffers.len() as c_int;
+        // SAFETY: the caller's promise.
+        unsafe { next!(preadv2: PreadV2)(fd, buffers.as_ptr(), count, HERE, flags) }
+    };
     match nature {
         None => read(),
         // SAFETY: the caller's promise.
         Some(Nature::File) => unsafe { read_file(fd, buffers, read) },
+        Some(_) if !would_move(probe) => read(),
         Some(_) => waiting.poll_and_call(libc::POLLIN, read),
     }
 }
@@ -520,6 +557,10 @@ unsafe fn write_to(fd: c_int, buffers: &[iovec], write: impl Fn() -> isize) -> i
         return hand_over(write);
     };
     let all = total(buffers);
+    if all == 0 {
+        // That does not wait.
+        return write();
+    }
     let nature = waiting.slot.nature(fd);
     let rest = |done, flags| {
         with_rest(buffers, done, |rest| {
@@ -529,7 +570,7 @@ unsafe fn write_to(fd: c_int, buffers: &[iovec], write: impl Fn() -> isize) -> i
         })
     };
     if nature == Some(Nature::Flagged) {
-        let result = waiting.move_all(all, |done, may_block| rest(done, nowait(may_block)));
+        let result = waiting.move_all(|| all, |done, may_block| rest(done, nowait(may_block)));
         if result >= 0 || !is_refused(errno::get()) {
             return result;
         }
@@ -540,6 +581,9 @@ unsafe fn write_to(fd: c_int, buffers: &[iovec], write: impl Fn() -> isize) -> i
         Some(Nature::Device) => DEVICE_BUF,
         Some(_) => libc::PIPE_BUF,
     };
+    if !would_move(|flags| rest(0, flags)) {
+        return write();
+    }
     if all <= most {
         // Not to be torn apart.
         return waiting.poll_and_call(libc::POLLOUT, write);
@@ -595,7 +639,7 @@ unsafe extern "C-unwind" fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ss
     } else {
         // SAFETY: the caller's promise.
         let recv = |flags| unsafe { next!(recv: Recv)(fd, buf, len, flags) };
-        as_socket(fd, || receive(fd, 0, len, recv)).unwrap_or_else(|| {
+        as_socket(fd, || receive(fd, 0, || len, recv)).unwrap_or_else(|| {
             let buffer = iovec {
                 iov_base: buf,
                 iov_len: len,
@@ -614,20 +658,18 @@ unsafe extern "C-unwind" fn readv(fd: c_int, buffers: *const iovec, count: c_int
     let _point = Point::begin();
     // SAFETY: the caller's promise.
     let readv = || unsafe { next!(readv: ReadV)(fd, buffers, count) };
-    if !parks() {
-        return readv();
-    }
-    // SAFETY: the caller's promise.
-    let buffers = unsafe { self::buffers(buffers, count.max(0) as usize) };
-    let len = total(buffers);
-    if len == 0 {
+    // SAFETY: the caller's promise, if the system does not find it broken.
+    let probe = |flags| unsafe { next!(preadv2: PreadV2)(fd, buffers, count, HERE, flags) };
+    if !parks() || !would_move(probe) {
         readv()
     } else {
+        // SAFETY: the caller's promise.
+        let buffers = unsafe { self::buffers(buffers, count as usize) };
         let recvmsg = |flags| {
             // SAFETY: the caller's promise.
             unsafe { next!(recvmsg: RecvMsg)(fd, &mut message_of(buffers), flags) }
         };
-        as_socket(fd, || receive(fd, 0, len, recvmsg))
+        as_socket(fd, || receive(fd, 0, || total(buffers), recvmsg))
             // SAFETY: the caller's promise.
             .unwrap_or_else(|| unsafe { read_from(fd, buffers, readv) })
     }
@@ -649,7 +691,7 @@ unsafe extern "C-unwind" fn write(fd: c_int, buf: *const c_void, len: size_t) ->
         let send = |done: usize, flags| unsafe {
             next!(send: Send)(fd, buf.byte_add(done), len - done, flags)
         };
-        as_socket(fd, || send_all(fd, 0, len, send)).unwrap_or_else(|| {
+        as_socket(fd, || send_all(fd, 0, || len, send)).unwrap_or_else(|| {
             let buffer = iovec {
                 iov_base: buf.cast_mut(),
                 iov_len: len,
@@ -668,28 +710,50 @@ unsafe extern "C-unwind" fn writev(fd: c_int, buffers: *const iovec, count: c_in
     let _point = Point::begin();
     // SAFETY: the caller's promise.
     let writev = || unsafe { next!(writev: ReadV)(fd, buffers, count) };
-    if !parks() {
-        return writev();
-    }
-    // SAFETY: the caller's promise.
-    let buffers = unsafe { self::buffers(buffers, count.max(0) as usize) };
-    if buffers.is_empty() {
+    // SAFETY: the caller's promise, if the system does not find it broken.
+    let probe = |flags| unsafe { next!(pwritev2: PwriteV2)(fd, buffers, count, HERE, flags) };
+    if !parks() || !would_move(probe) {
         writev()
     } else {
+        // SAFETY: the caller's promise.
+        let buffers = unsafe { self::buffers(buffers, count as usize) };
         let sendmsg = |done, flags| {
             with_rest(buffers, done, |rest| {
                 // SAFETY: the caller's promise.
                 unsafe { next!(sendmsg: SendMsg)(fd, &message_of(rest), flags) }
             })
         };
-        as_socket(fd, || send_all(fd, 0, total(buffers), sendmsg))
+        as_socket(fd, || send_all(fd, 0, || total(buffers), sendmsg))
             // SAFETY: the caller's promise.
             .unwrap_or_else(|| unsafe { write_to(fd, buffers, writev) })
     }
 }
 
+/// Whether a descriptor is one to be read from, or written to. Of one that is not, no poll tells anything, and any call does at once.
+fn may_move(fd: c_int, direction: Direction) -> bool {
+    let mut byte = 0_u8;
+    let buffer = iovec {
+        iov_base: (&raw mut byte).cast(),
+        iov_len: 1,
+    };
+    let probe = |flags| {
+        // SAFETY: the byte is there.
+        unsafe {
+            if direction == Write {
+                next!(pwritev2: PwriteV2)(fd, &raw const buffer, 1, HERE, flags)
+            } else {
+                next!(preadv2: PreadV2)(fd, &raw const buffer, 1, HERE, flags)
+            }
+        }
+    };
+    would_move(probe) && slot::option(fd, libc::SO_ACCEPTCONN) != Some(1)
+}
+
 /// Copies to `to` by a call that may block, once there is room there and, if it is given, something in `from`.
 fn copy(from: Option<c_int>, to: c_int, copy: impl Fn() -> isize) -> isize {
+    if !may_move(to, Write) || from.is_some_and(|from| !may_move(from, Read)) {
+        return copy();
+    }
     if let Some(from) = from
         && let Some(mut waiting) = Waiting::begin(from, Read, None)
         && let Err(error) = waiting.until_ready(libc::POLLIN)
@@ -766,6 +830,127 @@ unsafe extern "C-unwind" fn splice(
     } else {
         splice()
     }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn tee(from: c_int, to: c_int, len: size_t, flags: c_uint) -> ssize_t {
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(c_int, c_int, size_t, c_uint) -> ssize_t;
+    // SAFETY: the caller's promise.
+    let tee = |flags| unsafe { next!(tee: Next)(from, to, len, flags) };
+    if flags & libc::SPLICE_F_NONBLOCK != 0 || !parks() {
+        return tee(flags);
+    }
+    // Most of what these are not for, it tells at once.
+    let result = tee(flags | libc::SPLICE_F_NONBLOCK);
+    if result < 0 && errno::get() == libc::EAGAIN {
+        copy(Some(from), to, || tee(flags))
+    } else {
+        result
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn vmsplice(
+    fd: c_int,
+    buffers: *const iovec,
+    count: size_t,
+    flags: c_uint,
+) -> ssize_t {
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(c_int, *const iovec, size_t, c_uint) -> ssize_t;
+    // SAFETY: the caller's promise.
+    let vmsplice = || unsafe { next!(vmsplice: Next)(fd, buffers, count, flags) };
+    if flags & libc::SPLICE_F_NONBLOCK != 0 || count == 0 || !parks() {
+        return vmsplice();
+    }
+    let (direction, events) = if may_move(fd, Write) {
+        (Write, libc::POLLOUT)
+    } else {
+        (Read, libc::POLLIN)
+    };
+    match Waiting::begin(fd, direction, None) {
+        // On all else it fails.
+        Some(mut waiting) if waiting.slot.nature(fd) == Some(Nature::Flagged) => {
+            if may_move(fd, direction) {
+                waiting.poll_and_call(events, vmsplice)
+            } else {
+                vmsplice()
+            }
+        }
+        _ => hand_over(vmsplice),
+    }
+}
+
+/// Defines functions that do what others do, unless there is a place in the file, or a flag.
+macro_rules! with_flags {
+    ($($name:ident: $does:ident)*) => {$(
+        /// # Safety
+        ///
+        /// That of the C library's.
+        #[unsafe(no_mangle)]
+        unsafe extern "C-unwind" fn $name(
+            fd: c_int,
+            buffers: *const iovec,
+            count: c_int,
+            at: off_t,
+            flags: c_int,
+        ) -> ssize_t {
+            // SAFETY: the caller's promise.
+            unsafe {
+                if at == HERE && flags == 0 && parks() {
+                    $does(fd, buffers, count)
+                } else {
+                    next!($name: PreadV2)(fd, buffers, count, at, flags)
+                }
+            }
+        }
+    )*};
+}
+
+with_flags! {
+    preadv2: readv
+    preadv64v2: readv
+    pwritev2: writev
+    pwritev64v2: writev
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn __read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t {
+    // SAFETY: the caller's promise.
+    unsafe { read(fd, buf, len) }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn __write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t {
+    // SAFETY: the caller's promise.
+    unsafe { write(fd, buf, len) }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn __send(
+    fd: c_int,
+    buf: *const c_void,
+    len: size_t,
+    flags: c_int,
+) -> ssize_t {
+    // SAFETY: the caller's promise.
+    unsafe { send(fd, buf, len, flags) }
 }
 
 /// What a program calls that was compiled to have its buffers checked: the function itself, unless the buffer is too small, of

@@ -126,11 +126,12 @@ impl Waiting {
     }
 
     /// Moves as much as there is, as a call in blocking mode does: `attempt` is given how much it has moved already, and moves some
-    /// of the rest. Whatever keeps it from moving all, the result is how much it has moved, if anything.
+    /// of the rest. Whatever keeps it from moving all, the result is how much it has moved, if anything. How much there is in `all` is
+    /// asked for when something has been moved.
     #[inline]
     pub(crate) fn move_all(
         &mut self,
-        all: usize,
+        all: impl Fn() -> usize,
         mut attempt: impl FnMut(usize, MayBlock) -> isize,
     ) -> isize {
         let mut done = 0;
@@ -142,7 +143,7 @@ impl Waiting {
                 Err(_) if done > 0 => break,
                 Err(_) => return result,
             }
-            if done >= all {
+            if done >= all() {
                 break;
             }
         }
@@ -215,6 +216,11 @@ impl Waiting {
             }
             let pause = Instant::now() + PAUSE;
             until = Some(deadline.map_or(pause, |deadline| deadline.min(pause)));
+        }
+        if self.direction == Direction::Read && seen.is_irregular && is_ready(self.fd, libc::POLLIN)
+        {
+            // At its end, of which not every socket tells who does not wait.
+            return Next::Call;
         }
         if self.is_gone() {
             return Next::Fail(libc::EBADF);
