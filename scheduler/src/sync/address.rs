@@ -15,7 +15,7 @@
 
 use std::time::Instant;
 
-use super::parking::{self, End, For, Patience, Place};
+use super::parking::{self, Count, End, For, Patience, Place};
 use crate::protocol::primitive::{Ordering, fence};
 use crate::wait::Why;
 
@@ -44,13 +44,15 @@ pub fn wait(
     still_waits: impl FnOnce() -> bool,
     then: impl FnOnce(),
 ) -> Awaited {
-    let _counted = Counted::at(address);
+    // Lists and counts are of the same hash, so a count changes under one lock.
+    let count = Count(Some(waiting::count(address)));
     let waits = (bits, Place::Back);
     #[cfg(feature = "adopt")]
     let patience = Patience::Nudgeable(deadline);
     #[cfg(not(feature = "adopt"))]
     let patience = Patience::Masked(deadline);
-    match parking::park(For::Event(why), address, waits, patience, still_waits, then) {
+    let why = For::Event(why);
+    match parking::park_counted(count, why, address, waits, patience, still_waits, then) {
         End::Invalid => Awaited::Changed,
         End::Woken(_) => Awaited::Woken,
         End::TimedOut => Awaited::TimedOut,
@@ -69,7 +71,7 @@ pub fn wake(address: usize, bits: u32, at_most: usize) -> usize {
 /// Whether anybody may wait at `address`.
 #[inline]
 pub(super) fn is_awaited(address: usize) -> bool {
-    // With that of `Counted::at`.
+    // With that of who is counted.
     fence(Ordering::SeqCst);
     waiting::count(address).load(Ordering::Relaxed) != 0
 }
@@ -83,38 +85,20 @@ pub(super) fn wake_awaited(address: usize, bits: u32, at_most: usize) -> usize {
     })
 }
 
-/// One more who waits at this address, or soon will.
-struct Counted(usize);
-
-impl Counted {
-    fn at(address: usize) -> Self {
-        waiting::count(address).fetch_add(1, Ordering::Relaxed);
-        // With that of `is_awaited`.
-        fence(Ordering::SeqCst);
-        Self(address)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        waiting::count(self.0).fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(not(roving_loom))]
 mod waiting {
     use crate::protocol::primitive::AtomicU32;
 
-    const COUNTS_LOG: u32 = 14;
+    use crate::sync::parking::BUCKETS_LOG;
 
     /// A forked child has those of its parent: it looks in vain where somebody waits there.
-    static COUNTS: [AtomicU32; 1 << COUNTS_LOG] = [const { AtomicU32::new(0) }; 1 << COUNTS_LOG];
+    static COUNTS: [AtomicU32; 1 << BUCKETS_LOG] = [const { AtomicU32::new(0) }; 1 << BUCKETS_LOG];
 
     /// How many wait at `address`, or at others of the same hash.
     pub(super) fn count(address: usize) -> &'static AtomicU32 {
         // Fibonacci hashing.
         let hash = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        &COUNTS[(hash >> (u64::BITS - COUNTS_LOG)) as usize]
+        &COUNTS[(hash >> (u64::BITS - BUCKETS_LOG)) as usize]
     }
 }
 

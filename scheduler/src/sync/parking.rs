@@ -23,11 +23,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use crate::protocol::list::{List, Node};
-use crate::protocol::primitive::Mutex;
+use crate::protocol::primitive::{AtomicU32, Mutex, Ordering, fence};
 use crate::protocol::process::Process;
 use crate::run::wake::Woken;
 use crate::wait::polled::Polled;
 use crate::wait::{self, Interrupt, Outcome, Ticket, Why};
+
+/// Of the number of lists.
+#[cfg(not(roving_loom))]
+pub(super) const BUCKETS_LOG: u32 = 14;
 
 /// For what one waits: the meaning is the primitive's.
 pub(super) type Kind = u32;
@@ -40,16 +44,39 @@ struct Parked {
     /// Taken by whoever wakes.
     ticket: Cell<Option<Ticket>>,
     grant: Cell<Grant>,
+    count: Count,
 }
 
 impl Parked {
-    fn node(key: usize, kind: Kind, ticket: Ticket) -> Node<Self> {
+    fn node(key: usize, kind: Kind, ticket: Ticket, count: Count) -> Node<Self> {
         Node::new(Self {
             key,
             kind,
             ticket: Cell::new(Some(ticket)),
             grant: Cell::new(0),
+            count,
         })
+    }
+}
+
+/// Where one is counted while it is in a list, or about to be, for who looks without the lock of the list; if anywhere. All changes are
+/// made under that lock.
+#[derive(Clone, Copy)]
+pub(super) struct Count(pub(super) Option<&'static AtomicU32>);
+
+impl Count {
+    /// What its owner looks at afterwards, it sees after it is seen here.
+    fn one_more(self) {
+        if let Some(count) = self.0 {
+            count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    fn one_less(self) {
+        if let Some(count) = self.0 {
+            count.store(count.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -106,7 +133,29 @@ pub(super) fn park(
     validate: impl FnOnce() -> bool,
     then: impl FnOnce(),
 ) -> End {
-    match try_park(why, key, (kind, place), patience, validate, then) {
+    park_counted(
+        Count(None),
+        why,
+        key,
+        (kind, place),
+        patience,
+        validate,
+        then,
+    )
+}
+
+/// The same for one who is counted.
+#[track_caller]
+pub(super) fn park_counted(
+    count: Count,
+    why: For<'_>,
+    key: usize,
+    (kind, place): (Kind, Place),
+    patience: Patience,
+    validate: impl FnOnce() -> bool,
+    then: impl FnOnce(),
+) -> End {
+    match try_park(count, why, key, (kind, place), patience, validate, then) {
         Ok(end) => end,
         // Somebody who can tell of a timeout does so.
         Err(interrupt) if matches!(patience, Patience::Until(_)) && interrupt.is_told_timeout() => {
@@ -118,6 +167,7 @@ pub(super) fn park(
 
 #[track_caller]
 fn try_park(
+    count: Count,
     why: For<'_>,
     key: usize,
     (kind, place): (Kind, Place),
@@ -131,10 +181,12 @@ fn try_park(
         Patience::Masked(_) => wait::begin_masked(),
         _ => wait::begin(),
     };
-    let node = Parked::node(key, kind, wait.ticket());
+    let node = Parked::node(key, kind, wait.ticket(), count);
     {
         let mut list = table::bucket(key).lock();
+        count.one_more();
         if !validate() {
+            count.one_less();
             return Ok(End::Invalid);
         }
         // SAFETY: the node is new, and `_leave` takes it out before this frame ends, unless whoever
@@ -174,7 +226,9 @@ impl Drop for Leave<'_> {
     fn drop(&mut self) {
         let mut list = table::bucket(self.0.value.key).lock();
         // SAFETY: it is in this list or has been taken out by one who tried to wake its owner.
-        unsafe { list.remove(self.0) };
+        if unsafe { list.remove(self.0) } {
+            self.0.value.count.one_less();
+        }
     }
 }
 
@@ -212,7 +266,7 @@ impl ParkedTask {
         validate: impl FnOnce() -> bool,
     ) -> bool {
         debug_assert!(self.node.is_none(), "it is parked once at a time");
-        let node = Box::new(Parked::node(key, kind, self.polled.begin()));
+        let node = Box::new(Parked::node(key, kind, self.polled.begin(), Count(None)));
         let mut list = table::bucket(key).lock();
         if !validate() {
             return false;
@@ -312,6 +366,7 @@ impl Queue<'_> {
             .list
             .take_first(|parked| parked.key == key && is_wanted(parked.kind))?;
         node.value.grant.set(grant);
+        node.value.count.one_less();
         let ticket = node
             .value
             .ticket
@@ -335,10 +390,8 @@ impl Queue<'_> {
 
 #[cfg(not(roving_loom))]
 mod table {
-    use super::{List, Mutex, Parked, Process};
+    use super::{BUCKETS_LOG, List, Mutex, Parked, Process};
     use crate::protocol::process::PerProcess;
-
-    const BUCKETS_LOG: u32 = 14;
 
     type Bucket = Mutex<List<Parked>>;
 
