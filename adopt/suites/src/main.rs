@@ -5,7 +5,7 @@
 //! eight workers. The test harness has a thread for each test, so each test is adopted with all that it spawns.
 //!
 //! A test that passes on OS threads and does not when it is adopted *differs*. The table of suites has those for which a reason is
-//! known. Where another one differs, it is named, and the exit status is 1.
+//! known. Where another one differs, or a suite cannot be run, it is named, and the exit status is 1.
 
 mod outcome;
 mod programs;
@@ -68,20 +68,20 @@ fn main() -> Result<ExitCode> {
         logs: folder.join("suites/logs"),
         timeout: Duration::from_secs(options.timeout),
     };
+    let json = options
+        .json
+        .unwrap_or_else(|| folder.join("suites/results.json"));
     let mut outcomes = Vec::new();
     for suite in suites {
         let outcome = match one(suite, &folder, &how, &modes, &options.program) {
             Ok(outcome) => outcome,
             Err(error) => Outcome::not_run(suite, &error),
         };
-        eprint!("{}", outcome.details());
+        eprint!("{}{}", outcome.details(), outcome.row(&modes));
         outcomes.push(outcome);
+        outcome::write(&json, &outcomes)?;
     }
     print!("{}", outcome::table(&outcomes, &modes));
-    let json = options
-        .json
-        .unwrap_or_else(|| folder.join("suites/results.json"));
-    outcome::write(&json, &outcomes)?;
     println!("\nwritten to {}", json.display());
     let all_as_known = outcomes.iter().all(Outcome::is_as_known);
     Ok(if all_as_known {
