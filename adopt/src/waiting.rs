@@ -190,9 +190,9 @@ impl Waiting {
         if self.time_is_up {
             return Next::Fail(libc::EAGAIN);
         }
-        let watch = match self.slot.watch_or_make() {
-            Ok(watch) => watch,
-            Err(error) => return Next::Fail(error),
+        // Without descriptors for it there is no driver to wait with.
+        let Ok(watch) = self.slot.watch_or_make() else {
+            return Next::Call;
         };
         // If nobody looked before the try: now, and something may have come in between.
         let seen = self.seen.unwrap_or_else(|| watch.glance(self.direction));

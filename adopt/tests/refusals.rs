@@ -1,0 +1,157 @@
+//! Adoption where it is refused, asked for again, or late; and limits that are hit in an adopted program.
+
+mod common;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+
+use common::{MANY, in_programs, on_a_green_thread, os_threads, until};
+
+/// What `adopt` tells in a process with this variable, and whether its threads are green then.
+fn told_with(test: &str, name: &str, value: &str) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .env(name, value)
+        .env("TEST_TELLS", "1")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = told.lines().find_map(|line| line.split_once("told: "));
+    line.unwrap_or_else(|| panic!("{output:?}")).1.to_owned()
+}
+
+#[test]
+fn pinned_threads_are_not_adopted() {
+    const TEST: &str = "pinned_threads_are_not_adopted";
+    in_programs(TEST, || {
+        if std::env::var_os("TEST_TELLS").is_some() {
+            let refused = roving_adopt::adopt().unwrap_err();
+            // Again it is the same.
+            assert_eq!(
+                roving_adopt::adopt().unwrap_err().to_string(),
+                refused.to_string()
+            );
+            let is_green = thread::spawn(roving_scheduler::is_green).join().unwrap();
+            println!("told: {:?}, {refused}; green: {is_green}", refused.kind());
+            return;
+        }
+        assert_eq!(
+            told_with(TEST, "ROVING_THREAD_LOCALS", "pinned"),
+            "Unsupported, cannot adopt the program: the global runtime was asked for green threads without thread-locals of \
+             their own; green: false"
+        );
+    });
+}
+
+#[test]
+fn to_ask_again_does_nothing() {
+    in_programs("to_ask_again_does_nothing", || {
+        let (sender, receiver) = mpsc::channel::<()>();
+        // It is there before, and stays what it is.
+        let early = thread::spawn(move || {
+            receiver.recv().unwrap();
+            roving_scheduler::is_green()
+        });
+        for _ in 0..2 {
+            roving_adopt::adopt().unwrap();
+        }
+        on_a_green_thread(|| {
+            assert!(roving_scheduler::is_green());
+            // By a thread of its own.
+            roving_adopt::adopt().unwrap();
+            assert!(thread::spawn(roving_scheduler::is_green).join().unwrap());
+        });
+        sender.send(()).unwrap();
+        assert!(!early.join().unwrap());
+    });
+}
+
+#[test]
+fn a_green_thread_of_the_runtime_may_adopt() {
+    in_programs("a_green_thread_of_the_runtime_may_adopt", || {
+        let adopts = roving_scheduler::thread::spawn(|| {
+            roving_adopt::adopt().unwrap();
+            thread::spawn(roving_scheduler::is_green).join().unwrap()
+        });
+        assert!(adopts.join().unwrap());
+    });
+}
+
+#[test]
+fn a_forked_child_may_adopt() {
+    in_programs("a_forked_child_may_adopt", || {
+        // SAFETY: the child has one thread, as the parent is not in the middle of anything that it needs.
+        let status = unsafe {
+            match libc::fork() {
+                0 => {
+                    let is_green = roving_adopt::adopt().is_ok()
+                        && thread::spawn(roving_scheduler::is_green).join().unwrap();
+                    libc::_exit(i32::from(is_green))
+                }
+                pid => {
+                    let mut status = 0;
+                    assert_eq!(libc::waitpid(pid, &raw mut status, 0), pid);
+                    status
+                }
+            }
+        };
+        assert_eq!(libc::WEXITSTATUS(status), 1, "{status:#x}");
+    });
+}
+
+#[test]
+fn who_finds_no_descriptor_is_told_so_and_others_go_on() {
+    in_programs(
+        "who_finds_no_descriptor_is_told_so_and_others_go_on",
+        || {
+            on_a_green_thread(|| {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                let (mut server, _) = listener.accept().unwrap();
+                let echoes = thread::spawn(move || {
+                    let mut byte = [0];
+                    while server.read(&mut byte).unwrap() == 1 {
+                        server.write_all(&byte).unwrap();
+                    }
+                });
+                let limit = libc::rlimit {
+                    rlim_cur: 64,
+                    rlim_max: 64,
+                };
+                // SAFETY: it is a limit.
+                let refused = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+                assert_eq!(refused, 0);
+                let mut all = Vec::new();
+                let error = loop {
+                    match File::open("/dev/null") {
+                        Ok(file) => all.push(file),
+                        Err(error) => break error,
+                    }
+                };
+                assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+                let is_full = |error: io::Error| error.raw_os_error() == Some(libc::EMFILE);
+                assert!(is_full(io::pipe().unwrap_err()));
+                assert!(is_full(TcpStream::connect("127.0.0.1:1").unwrap_err()));
+                // Those that are there are waited for as ever, and threads are made.
+                let sleeps: Vec<_> = (0..MANY)
+                    .map(|_| thread::spawn(|| thread::sleep(std::time::Duration::from_millis(1))))
+                    .collect();
+                let mut byte = [0];
+                for n in 0..10 {
+                    client.write_all(&[n]).unwrap();
+                    client.read_exact(&mut byte).unwrap();
+                    assert_eq!(byte, [n]);
+                }
+                sleeps.into_iter().for_each(|thread| thread.join().unwrap());
+                drop(all);
+                until(|| os_threads() < MANY);
+                drop(client);
+                echoes.join().unwrap();
+            });
+        },
+    );
+}
