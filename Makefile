@@ -153,7 +153,7 @@ adopt: adopted        ## programs of std's threads and finished ones on green th
 		command -v $$program >/dev/null || lacks="$$lacks $$program"; \
 	done; echo "make adopt: all passed$${lacks:+, but this machine lacks:$$lacks}"
 
-# What it wants of Debian, redis-server, its tests say if it is not there. For example `make adopt-suites ARGS="parking_lot rayon"`.
+# What it wants of Debian, redis-server and libpython3.*-testsuite, it says if it is not there. For example `make adopt-suites ARGS="parking_lot rayon"`.
 adopt-suites:         ## the tests of others, adopted with 1, 2 and 8 workers, beside the same on OS threads; takes hours, and fetches them
 	$(CARGO) run --locked -p roving-adopt-suites -- $(ARGS)
 

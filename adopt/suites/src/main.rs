@@ -3,6 +3,7 @@
 //! A [suite](table) is a package as cargo has it, or the standard library as the toolchain has it. Its [source](source) is copied,
 //! its [programs](programs) of tests are built once, and each is [run](run) on OS threads, and by `roving-run` with one, two and
 //! eight workers. The test harness has a thread for each test, so each test is adopted with all that it spawns.
+//! Or it is CPython's, as Debian has it: its modules of tests are run by `python3`, which is adopted when it makes its first thread.
 //!
 //! A test that passes on OS threads and does not when it is adopted *differs*. The table of suites has those for which a reason is
 //! known. Where another one differs, or a suite cannot be run, it is named, and the exit status is 1.

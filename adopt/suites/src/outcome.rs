@@ -192,6 +192,7 @@ fn version(suite: &Suite) -> &'static str {
     match suite.source {
         Source::Package(version) => version,
         Source::Std => "of the toolchain",
+        Source::Python(_) => "of Debian",
     }
 }
 

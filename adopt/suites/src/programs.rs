@@ -6,13 +6,15 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::source::cargo;
-use crate::table::Suite;
+use crate::source::{PYTHON, cargo};
+use crate::table::{Source, Suite};
 
 /// A program of tests.
 pub(crate) struct Program {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
+    /// What it is given before what the harness takes.
+    pub(crate) arguments: Vec<String>,
 }
 
 /// Gives the path of `roving-run`.
@@ -32,6 +34,9 @@ pub(crate) fn build_runner() -> Result<PathBuf> {
 
 /// All programs of tests, without information for debuggers, which takes most of the time and the disk.
 pub(crate) fn build(suite: &Suite, source: &Path, into: &Path) -> Result<Vec<Program>> {
+    if let Source::Python(modules) = suite.source {
+        return Ok(modules.iter().map(|module| of_python(module)).collect());
+    }
     let mut command = Command::new("nice");
     command
         .arg(cargo())
@@ -52,11 +57,21 @@ pub(crate) fn build(suite: &Suite, source: &Path, into: &Path) -> Result<Vec<Pro
             Some(Program {
                 name: artifact["target"]["name"].as_str()?.to_owned(),
                 path: artifact["executable"].as_str()?.into(),
+                arguments: Vec::new(),
             })
         })
         .collect();
     programs.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(programs)
+}
+
+/// A module of tests. Each of its tests is named as it begins, and again if it fails.
+fn of_python(module: &str) -> Program {
+    Program {
+        name: module.to_owned(),
+        path: PYTHON.into(),
+        arguments: ["-m", "test", "-v", module].map(str::to_owned).into(),
+    }
 }
 
 /// What cargo says that it has built, or had.

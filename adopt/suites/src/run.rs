@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::programs::Program;
-use crate::table::Suite;
+use crate::table::{Source, Suite};
 
 /// On what the threads of a program run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,11 +94,13 @@ impl How {
                 command
             }
         };
-        if !suite.left_out.is_empty() {
+        command.args(&program.arguments);
+        let is_python = matches!(suite.source, Source::Python(_));
+        if !suite.left_out.is_empty() && !is_python {
             command.arg("--exact");
         }
         for (test, _) in suite.left_out {
-            command.args(["--skip", test]);
+            command.args([if is_python { "--ignore" } else { "--skip" }, test]);
         }
         let child = command
             .current_dir(source)
@@ -121,7 +123,11 @@ impl How {
         let printed = fs::read(log("out"))?;
         let report = fs::read_to_string(&report).unwrap_or_default();
         Ok(Ran {
-            tests: tests(&String::from_utf8_lossy(&printed), &program.name, &end),
+            tests: if is_python {
+                tests_of_python(&String::from_utf8_lossy(&printed), &program.name)
+            } else {
+                tests(&String::from_utf8_lossy(&printed), &program.name, &end)
+            },
             end,
             green: green(&report),
         })
@@ -175,6 +181,37 @@ fn test(line: &str) -> Option<(String, bool)> {
         _ => return None,
     };
     Some((name.to_owned(), has_passed))
+}
+
+/// What Python's `unittest` has printed: `NAME (MODULE.CLASS.NAME) ... ok`, where the test's description, and whatever it prints, may
+/// stand before the verdict. Those that are skipped are left out.
+fn tests_of_python(printed: &str, module: &str) -> BTreeMap<String, bool> {
+    let mut tests = BTreeMap::new();
+    let mut current = None;
+    for line in printed.lines() {
+        let begins = line.split_once(" (test.").and_then(|(name, rest)| {
+            let (path, _) = rest.split_once(')')?;
+            // What tells of a failure later begins with FAIL or ERROR.
+            let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_');
+            let path = path.strip_prefix(module).unwrap_or(path);
+            is_name.then(|| path.trim_start_matches('.').to_owned())
+        });
+        if begins.is_some() {
+            current = begins;
+        }
+        let verdict = line
+            .rsplit_once(" ... ")
+            .map_or(line, |(_, verdict)| verdict);
+        let has_passed = match verdict {
+            "ok" => true,
+            "FAIL" | "ERROR" => false,
+            _ => continue,
+        };
+        if let Some(test) = current.take() {
+            tests.insert(test, has_passed);
+        }
+    }
+    tests
 }
 
 /// How many threads were green in all programs that have reported.

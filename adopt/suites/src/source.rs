@@ -1,4 +1,5 @@
 //! Where the source of a suite comes from: cargo, or the toolchain. It is copied into a folder of its own, and is a workspace there.
+//! The tests of Python are where Debian has put them, and have a folder for what they write.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,24 @@ pub(crate) fn copy(suite: &Suite, folder: &Path) -> Result<PathBuf> {
     match suite.source {
         Source::Package(version) => package(suite.name, version, folder),
         Source::Std => std(folder),
+        Source::Python(_) => python(&folder.join(suite.name)),
     }
+}
+
+/// The interpreter that has the tests.
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
+
+fn python(folder: &Path) -> Result<PathBuf> {
+    let has_tests = Command::new(PYTHON)
+        .args(["-c", "import test.test_thread"])
+        .output()
+        .is_ok_and(|told| told.status.success());
+    ensure!(
+        has_tests,
+        "this machine lacks Debian's python3 or its tests, the package libpython3.*-testsuite"
+    );
+    fs::create_dir_all(folder)?;
+    Ok(folder.to_owned())
 }
 
 fn package(name: &str, version: &str, folder: &Path) -> Result<PathBuf> {

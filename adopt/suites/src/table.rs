@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-/// The tests of one package.
+/// The tests of one package, or of one that Debian has.
 pub(crate) struct Suite {
     /// That of the package.
     pub(crate) name: &'static str,
@@ -23,6 +23,8 @@ pub(crate) enum Source {
     Package(&'static str),
     /// With the toolchain.
     Std,
+    /// With Debian's Python: these of its modules of tests.
+    Python(&'static [&'static str]),
 }
 
 impl Suite {
@@ -38,6 +40,9 @@ impl Display for Suite {
         match self.source {
             Source::Package(version) => writeln!(f, "{} {version}", self.name)?,
             Source::Std => writeln!(f, "{}, of the toolchain", self.name)?,
+            Source::Python(modules) => {
+                writeln!(f, "{}, of Debian: {}", self.name, modules.join(", "))?;
+            }
         }
         for (test, why) in self.left_out {
             writeln!(f, "    {test} is left out: {why}")?;
@@ -62,6 +67,34 @@ const fn package(name: &'static str, version: &'static str) -> Suite {
 }
 
 const ALL_FEATURES: &[&str] = &["--all-features"];
+
+/// What of CPython has to do with threads, and with what they wait for.
+const OF_PYTHON: &[&str] = &[
+    "test_thread",
+    "test_threading",
+    "test_threadedtempfile",
+    "test_threading_local",
+    "test_threadsignals",
+    "test_queue",
+    "test_select",
+    "test_poll",
+    "test_selectors",
+    "test_socket",
+    "test_ssl",
+    "test_signal",
+    "test_fork1",
+    "test_wait4",
+    "test_subprocess",
+    "test_concurrent_futures",
+    "test_logging",
+    "test_httpservers",
+    "test_httplib",
+    "test_ftplib",
+    "test_smtplib",
+    "test_os",
+];
+
+const REUSED: &str = "counts the numbers of threads, and one that has ended leaves its to the next";
 
 /// In the order in which they run.
 pub(crate) const SUITES: &[Suite] = &[
@@ -145,4 +178,23 @@ pub(crate) const SUITES: &[Suite] = &[
         ..package("rusqlite", "0.37.0")
     },
     package("redis", "1.8.1"),
+    Suite {
+        source: Source::Python(OF_PYTHON),
+        left_out: &[(
+            "*VSOCK*",
+            "waits for ever on OS threads, too, in some virtual machines",
+        )],
+        differs: &[
+            ("test_threading::ThreadTests.test_various_ops", REUSED),
+            (
+                "test_threading::ThreadTests.test_various_ops_large_stack",
+                REUSED,
+            ),
+            (
+                "test_threading::ThreadTests.test_various_ops_small_stack",
+                REUSED,
+            ),
+        ],
+        ..package("cpython", "")
+    },
 ];
