@@ -202,6 +202,16 @@ fn tests_of_python(printed: &str, module: &str) -> BTreeMap<String, bool> {
         let verdict = line
             .rsplit_once(" ... ")
             .map_or(line, |(_, verdict)| verdict);
+        // Some say before how long they have taken.
+        let verdict = verdict
+            .rsplit_once("s ")
+            .map_or(verdict, |(time, verdict)| {
+                if time.parse::<f64>().is_ok() {
+                    verdict
+                } else {
+                    ""
+                }
+            });
         let has_passed = match verdict {
             "ok" => true,
             "FAIL" | "ERROR" => false,

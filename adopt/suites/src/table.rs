@@ -85,7 +85,6 @@ const OF_PYTHON: &[&str] = &[
     "test_fork1",
     "test_wait4",
     "test_subprocess",
-    "test_concurrent_futures",
     "test_logging",
     "test_httpservers",
     "test_httplib",
