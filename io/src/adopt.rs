@@ -15,7 +15,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use roving_scheduler::wait::{self, Interrupt, Ticket, Why};
+use roving_scheduler::wait::{Interrupt, Ticket, Wait, Why};
 use roving_scheduler::{Handle, adopt};
 
 use crate::driver::Driver;
@@ -109,10 +109,13 @@ impl Watch {
     ) -> Result<bool, Interrupt> {
         with_borrowed(fd, |fd| {
             let why: &dyn Why = &Operation { fd, direction };
-            let begin = || wait::begin_interruptible().nudgeable();
-            let woken = self
-                .registration
-                .try_wait_in(direction, seen.tick, deadline, why, begin)?;
+            let woken = self.registration.try_wait_as(
+                direction,
+                seen.tick,
+                deadline,
+                why,
+                Wait::nudgeable,
+            )?;
             Ok(woken != Woken::TimedOut)
         })
     }

@@ -201,22 +201,23 @@ impl Registration {
         deadline: Option<Instant>,
         why: &dyn Why,
     ) -> Result<Woken, Interrupt> {
-        self.try_wait_in(direction, seen, deadline, why, wait::begin_interruptible)
+        self.try_wait_as(direction, seen, deadline, why, |wait| wait)
     }
 
-    /// The same in a wait that `begin` begins.
-    pub(crate) fn try_wait_in(
+    /// The same in what `adapt` makes of the wait.
+    #[track_caller]
+    pub(crate) fn try_wait_as(
         &self,
         direction: Direction,
         seen: Tick,
         deadline: Option<Instant>,
         why: &dyn Why,
-        begin: impl FnOnce() -> Wait<'static>,
+        adapt: impl FnOnce(Wait<'static>) -> Wait<'static>,
     ) -> Result<Woken, Interrupt> {
         let side = self.side(direction);
         let mut waiters = side.waiters.lock();
         if side.tick.load(Ordering::Relaxed) == seen.0 {
-            let wait = begin();
+            let wait = adapt(wait::begin_interruptible());
             let stale = waiters.push(wait.ticket());
             drop(waiters);
             drop(stale);
