@@ -56,7 +56,7 @@ fn lingers(fd: c_int) -> bool {
 /// Whether a duplicate of `from` takes the number `to` from whatever has it.
 fn takes(from: c_int, to: c_int) -> bool {
     // SAFETY: it changes nothing.
-    from != to && unsafe { next!(fcntl: Control)(from, libc::F_GETFD, 0) } >= 0
+    is_adopted() && from != to && unsafe { next!(fcntl: Control)(from, libc::F_GETFD, 0) } >= 0
 }
 
 /// # Safety
@@ -67,9 +67,19 @@ unsafe extern "C" fn dup2(from: c_int, to: c_int) -> c_int {
     // SAFETY: the caller's promise.
     let dup = || unsafe { next!(dup2: unsafe extern "C" fn(c_int, c_int) -> c_int)(from, to) };
     if takes(from, to) {
-        replacing(to, dup)
+        take(to, dup)
     } else {
         dup()
+    }
+}
+
+/// Has the number stand for another descriptor by `dup`, unless it is that of one which stays open: to the program, that is a
+/// number beyond all that it can have.
+fn take<T: From<i8>>(to: c_int, dup: impl FnOnce() -> T) -> T {
+    if kept::is_kept(to) {
+        errno::fail(libc::EBADF)
+    } else {
+        replacing(to, dup)
     }
 }
 
@@ -82,7 +92,7 @@ unsafe extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
     // SAFETY: the caller's promise.
     let dup = || unsafe { next!(dup3: Next)(from, to, flags) };
     if takes(from, to) && flags & !libc::O_CLOEXEC == 0 {
-        replacing(to, dup)
+        take(to, dup)
     } else {
         dup()
     }
@@ -92,7 +102,7 @@ unsafe extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
+pub(crate) unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
     type Next = unsafe extern "C" fn(c_uint, c_uint, c_int) -> c_int;
     // SAFETY: the caller's promise.
     let close = |first, last| unsafe { next!(close_range: Next)(first, last, flags) };
@@ -300,10 +310,9 @@ pub(crate) unsafe fn by_number(
     match number {
         libc::SYS_close if kept::is_kept(a as c_int) => errno::fail::<i8>(libc::EBADF).into(),
         libc::SYS_close => replacing(a as c_int, call),
-        libc::SYS_dup3 if takes(a as c_int, b as c_int) => replacing(b as c_int, call),
+        libc::SYS_dup3 if takes(a as c_int, b as c_int) => take(b as c_int, call),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_dup2 if takes(a as c_int, b as c_int) => replacing(b as c_int, call),
-        libc::SYS_close_range => slot::replacing_all(a as c_uint, b as c_uint, call),
+        libc::SYS_dup2 if takes(a as c_int, b as c_int) => take(b as c_int, call),
         _ => call(),
     }
 }

@@ -16,6 +16,14 @@ pub(crate) fn set(error: c_int) {
     unsafe { *libc::__errno_location() = error };
 }
 
+/// What `call` gives, with the error left as it was.
+pub(crate) fn kept<T>(call: impl FnOnce() -> T) -> T {
+    let before = get();
+    let result = call();
+    set(before);
+    result
+}
+
 /// What a function gives that has failed with this error: -1.
 pub(crate) fn fail<T: From<i8>>(error: c_int) -> T {
     set(error);

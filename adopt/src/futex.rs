@@ -8,7 +8,7 @@
 //! What is shared with other processes, be it said to be so or not: libstdc++ does not say that its words are private. So the
 //! mapping of a word decides, which is looked up before such a wait.
 
-use std::ffi::{c_int, c_long};
+use std::ffi::{c_int, c_long, c_uint};
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -72,6 +72,10 @@ unsafe fn other(
         libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => {
             with(a, thread::known_to_kernel(b as pid_t) as usize)
         }
+        // SAFETY: the caller's promise.
+        libc::SYS_close_range if crate::is_adopted() => unsafe {
+            descriptor::close_range(a as c_uint, b as c_uint, c as c_int).into()
+        },
         // SAFETY: the caller's promise.
         _ => unsafe { descriptor::by_number(number, a, b, || with(a, b)) },
     }
@@ -140,6 +144,15 @@ unsafe fn futex(
             } else {
                 woken as c_long + others
             }
+        }
+        // Nobody is moved in the table: who might have been is woken, as anybody may be for nothing.
+        libc::FUTEX_REQUEUE | libc::FUTEX_CMP_REQUEUE | libc::FUTEX_WAKE_OP => {
+            let result = system(value);
+            if result < 0 {
+                return result;
+            }
+            let woken = [address, second].map(|address| adopt::wake(address, ANY, usize::MAX));
+            result + woken.iter().sum::<usize>() as c_long
         }
         _ => system(value),
     }

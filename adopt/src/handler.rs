@@ -36,6 +36,11 @@ fn running() -> u32 {
     RUNNING.get()
 }
 
+/// Whether the current thread is in a handler.
+pub(crate) fn is_running() -> bool {
+    running() != 0
+}
+
 #[inline(never)]
 fn set_running(running: u32) {
     RUNNING.set(running);

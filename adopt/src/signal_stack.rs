@@ -9,9 +9,10 @@ use std::ffi::c_int;
 use std::sync::OnceLock;
 
 use libc::stack_t;
+use roving_scheduler::adopt;
 
-use crate::errno;
 use crate::next::next;
+use crate::{errno, handler, is_adopted};
 
 type Next = unsafe extern "C" fn(*const stack_t, *mut stack_t) -> c_int;
 
@@ -23,7 +24,9 @@ static OF_WORKERS: OnceLock<(usize, usize)> = OnceLock::new();
 /// That of the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sigaltstack(new: *const stack_t, old: *mut stack_t) -> c_int {
-    if !crate::parks() {
+    let is_of_green = is_adopted() && adopt::thread_number().is_some();
+    // A handler runs on the worker's, and is told so.
+    if !is_of_green || handler::is_running() {
         // SAFETY: the caller's promise.
         return unsafe { next!(sigaltstack: Next)(new, old) };
     }

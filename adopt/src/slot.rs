@@ -24,7 +24,7 @@ use libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, S_IFSOCK};
 use roving_io::adopt::Watch;
 use roving_scheduler::Handle;
 
-use crate::kept;
+use crate::{errno, kept};
 
 const CHUNK: usize = 1 << 10;
 const CHUNKS: usize = 1 << 10;
@@ -103,7 +103,9 @@ pub(crate) enum Nature {
     Flagged,
     /// What knows no such flag: `poll` tells whether a call would block.
     Polled,
-    /// A terminal or another device: the same, and a write of some bytes may block if there is room for fewer.
+    /// A terminal: the same, and a write of some bytes may block if there is room for fewer.
+    Terminal,
+    /// Another device: the same, and a write may be a message, which is not to be torn apart.
     Device,
     /// A file: nothing tells.
     File,
@@ -120,6 +122,7 @@ impl Nature {
             Self::Tcp,
             Self::Flagged,
             Self::Polled,
+            Self::Terminal,
             Self::Device,
             Self::File,
         ]
@@ -148,6 +151,8 @@ impl Nature {
                 }
             }
             S_IFREG | S_IFDIR | S_IFBLK => Self::File,
+            // SAFETY: it has no preconditions.
+            S_IFCHR if errno::kept(|| unsafe { libc::isatty(fd) }) == 1 => Self::Terminal,
             S_IFCHR => Self::Device,
             // Pipes, and what has no kind: event counters, timers.
             _ => Self::Flagged,
@@ -357,9 +362,11 @@ pub(crate) fn replacing<T>(fd: c_int, replace: impl FnOnce() -> T) -> T {
     };
     slot.begin_generation(fd);
     let replaced = replace();
-    if let Some(watch) = slot.watch() {
-        watch.rouse();
-    }
+    errno::kept(|| {
+        if let Some(watch) = slot.watch() {
+            watch.rouse();
+        }
+    });
     replaced
 }
 
@@ -411,10 +418,12 @@ pub(crate) fn replacing_all<T>(first: u32, last: u32, replace: impl FnOnce() -> 
     };
     for_all(&Slot::begin_generation);
     let replaced = replace();
-    for_all(&|slot, _| {
-        if let Some(watch) = slot.watch() {
-            watch.rouse();
-        }
+    errno::kept(|| {
+        for_all(&|slot, _| {
+            if let Some(watch) = slot.watch() {
+                watch.rouse();
+            }
+        });
     });
     replaced
 }

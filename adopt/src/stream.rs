@@ -33,7 +33,7 @@ use crate::thread::Point;
 use crate::waiting::{MayBlock, Waiting};
 
 /// What a terminal that is ready takes without waiting, at least.
-const DEVICE_BUF: usize = 1024;
+const TERMINAL_BUF: usize = 1024;
 
 /// Where the descriptor is.
 const HERE: off_t = -1;
@@ -62,7 +62,7 @@ fn receive(
     let Some(mut waiting) = Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) else {
         return hand_over(|| receive(flags));
     };
-    if flags & MSG_WAITALL != 0 && flags & MSG_PEEK != 0 {
+    if flags & MSG_WAITALL != 0 && flags & MSG_PEEK != 0 && is_stream(fd) {
         return peek_all(&mut waiting, flags & !MSG_WAITALL, room, receive);
     }
     let result = waiting.insist(|may_block| receive(with(flags, may_block)));
@@ -578,7 +578,8 @@ unsafe fn write_to(fd: c_int, buffers: &[iovec], write: impl Fn() -> isize) -> i
     // As much as is written at once without waiting for a reader.
     let most = match nature {
         None | Some(Nature::File) => return write(),
-        Some(Nature::Device) => DEVICE_BUF,
+        Some(Nature::Terminal) => TERMINAL_BUF,
+        Some(Nature::Device) => usize::MAX,
         Some(_) => libc::PIPE_BUF,
     };
     if !would_move(|flags| rest(0, flags)) {

@@ -336,3 +336,27 @@ fn a_duplicate_outlives_what_is_closed() {
         assert_eq!(reads.join().unwrap(), 1);
     });
 }
+
+#[test]
+fn what_is_closed_when_another_program_is_executed_stays_until_then() {
+    in_adopted_programs(
+        "what_is_closed_when_another_program_is_executed_stays_until_then",
+        || {
+            let (fd, mut other) = pair();
+            let reads = thread::spawn(move || read(fd));
+            thread::sleep(SOON);
+            const CLOSE_RANGE_CLOEXEC: c_int = 4;
+            let number = libc::SYS_close_range;
+            // SAFETY: all stay open.
+            let marked = unsafe { libc::syscall(number, 3, c_int::MAX, CLOSE_RANGE_CLOEXEC) };
+            assert_eq!(marked, 0);
+            thread::sleep(SOON);
+            other.write_all(b"1").unwrap();
+            assert_eq!(reads.join().unwrap(), Ok(1));
+            // Those of the driver stay open even so.
+            // SAFETY: none of those that are above all of the test's is used any more.
+            assert_eq!(unsafe { libc::syscall(number, 200, c_int::MAX, 0) }, 0);
+            thread::spawn(|| thread::sleep(SOON)).join().unwrap();
+        },
+    );
+}

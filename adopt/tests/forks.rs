@@ -6,7 +6,7 @@ use std::ffi::{CString, c_int, c_void};
 use std::fs;
 use std::process::Command;
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -68,6 +68,30 @@ fn the_child_of_main_goes_on() {
     in_programs("the_child_of_main_goes_on", || {
         on_a_green_thread(|| ());
         assert_eq!(fork(goes_on), 42);
+    });
+}
+
+#[test]
+fn what_is_done_once_in_a_child_is_done_once() {
+    static BODIES: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn body() {
+        BODIES.fetch_add(1, Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(20));
+    }
+    unsafe extern "C" {
+        fn pthread_once(once: *mut c_int, body: extern "C" fn()) -> c_int;
+    }
+    in_programs("what_is_done_once_in_a_child_is_done_once", || {
+        on_a_green_thread(|| ());
+        let both_do_it = || {
+            static ONCE: AtomicI32 = AtomicI32::new(0);
+            // SAFETY: a new one is 0.
+            let once = || unsafe { pthread_once(ONCE.as_ptr(), body) };
+            let green = thread::spawn(once);
+            assert_eq!((once(), green.join().unwrap()), (0, 0));
+            assert_eq!(BODIES.load(Ordering::SeqCst), 1);
+        };
+        assert_eq!(fork(both_do_it), 42);
     });
 }
 

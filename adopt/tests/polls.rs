@@ -4,6 +4,7 @@ mod common;
 
 use std::ffi::c_int;
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -167,6 +168,48 @@ fn a_select_tells_the_same() {
         };
         (told, none)
     });
+}
+
+#[test]
+fn a_select_of_all_that_could_be_touches_what_there_is() {
+    #[repr(C)]
+    struct Sets {
+        reads: libc::fd_set,
+        counter: [u64; 64],
+    }
+    in_adopted_programs(
+        "a_select_of_all_that_could_be_touches_what_there_is",
+        || {
+            let (reads, mut writes) = io::pipe().unwrap();
+            // SAFETY: zeroes are an empty set.
+            let mut sets: Sets = unsafe { mem::zeroed() };
+            let counter = &raw mut sets.counter[0];
+            // SAFETY: the number is one that a set has room for.
+            unsafe { libc::FD_SET(reads.as_raw_fd(), &raw mut sets.reads) };
+            let counter = counter.expose_provenance();
+            let counts = thread::spawn(move || {
+                for _ in 0..50 {
+                    thread::sleep(Duration::from_millis(1));
+                    let counter = ptr::with_exposed_provenance_mut::<u64>(counter);
+                    // SAFETY: it is there until this thread is joined, and nobody else writes to it.
+                    unsafe { counter.write_volatile(counter.read_volatile() + 1) };
+                }
+                writes.write_all(b"1").unwrap();
+            });
+            // SAFETY: the set has room for all descriptors that there are.
+            let found = unsafe {
+                libc::select(
+                    5000,
+                    &raw mut sets.reads,
+                    ptr::null_mut(),
+                    ptr::null_mut(),
+                    ptr::null_mut(),
+                )
+            };
+            counts.join().unwrap();
+            assert_eq!((found, sets.counter[0]), (1, 50));
+        },
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod common;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -273,5 +274,18 @@ fn an_end_is_seen() {
         thread::sleep(Duration::from_millis(10));
         client.shutdown(Shutdown::Both).unwrap();
         assert_eq!(reads.join().unwrap(), 0);
+    });
+}
+
+#[test]
+fn who_peeks_at_a_datagram_sees_what_there_is() {
+    in_adopted_programs("who_peeks_at_a_datagram_sees_what_there_is", || {
+        let [one, other] = [(); 2].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        other.send_to(b"1234", one.local_addr().unwrap()).unwrap();
+        let mut room = [0_u8; 100];
+        let flags = libc::MSG_PEEK | libc::MSG_WAITALL;
+        // SAFETY: there is so much room.
+        let peeked = unsafe { libc::recv(one.as_raw_fd(), room.as_mut_ptr().cast(), 100, flags) };
+        assert_eq!((peeked, &room[..4]), (4, &b"1234"[..]));
     });
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::mem::{self, MaybeUninit};
 use std::process::Command;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -511,6 +511,74 @@ fn an_alternate_stack_is_there_and_stays() {
         })
         .join()
         .unwrap();
+    });
+}
+
+#[test]
+fn who_asks_whether_a_thread_has_ended_holds_nobody_up() {
+    in_programs(
+        "who_asks_whether_a_thread_has_ended_holds_nobody_up",
+        || {
+            extern "C" fn names_itself(_: *mut c_void) -> *mut c_void {
+                for _ in 0..1000 {
+                    // SAFETY: a string.
+                    unsafe { libc::pthread_setname_np(libc::pthread_self(), c"named".as_ptr()) };
+                    thread::yield_now();
+                }
+                ptr::null_mut()
+            }
+            on_a_green_thread(|| {
+                let id = create(names_itself, 0);
+                // SAFETY: the thread is there until it is joined.
+                while unsafe { pthread_tryjoin_np(id, ptr::null_mut()) } == libc::EBUSY {}
+            });
+        },
+    );
+}
+
+#[test]
+fn who_waits_for_a_futex_and_is_moved_is_woken() {
+    in_programs("who_waits_for_a_futex_and_is_moved_is_woken", || {
+        static WORDS: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+        // SAFETY: the words stay.
+        let futex = |operation: c_int, value: u32, count: usize, expected: u32| unsafe {
+            let [one, other] = WORDS.each_ref().map(AtomicU32::as_ptr);
+            libc::syscall(
+                libc::SYS_futex,
+                one,
+                operation,
+                value,
+                count,
+                other,
+                expected,
+            )
+        };
+        on_a_green_thread(move || {
+            let waits = thread::spawn(move || {
+                while WORDS[0].load(Ordering::SeqCst) == 0 {
+                    futex(libc::FUTEX_WAIT, 0, 0, 0);
+                }
+            });
+            thread::sleep(Duration::from_millis(20));
+            WORDS[0].store(1, Ordering::SeqCst);
+            // None is woken, and all are moved.
+            assert!(futex(libc::FUTEX_CMP_REQUEUE, 0, usize::MAX >> 33, 1) >= 0);
+            // SAFETY: the word stays.
+            let moved = unsafe {
+                let other = WORDS[1].as_ptr();
+                libc::syscall(
+                    libc::SYS_futex,
+                    other,
+                    libc::FUTEX_WAKE,
+                    c_int::MAX,
+                    0,
+                    0,
+                    0,
+                )
+            };
+            assert!(moved >= 0);
+            waits.join().unwrap();
+        });
     });
 }
 

@@ -77,6 +77,11 @@ pub fn take_nudge() -> bool {
     context::with_running(|waiter| waiter.nudge.take()).unwrap_or(false)
 }
 
+/// Whether a thread has ended. The caller goes on at once.
+pub fn has_ended<T>(thread: &JoinHandle<T>) -> bool {
+    thread.has_ended()
+}
+
 /// Lets other threads run.
 pub fn yield_now() {
     thread::let_others_run();

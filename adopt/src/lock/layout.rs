@@ -80,8 +80,6 @@ pub(super) struct Layout {
     pub(super) shared_barrier: Mark,
     /// The word in which it says how many wait.
     pub(super) barrier_count: Mark,
-    /// What a `pthread_once_t` is while it is under way in this process.
-    pub(super) once_under_way: u32,
 }
 
 static LAYOUT: OnceLock<Layout> = OnceLock::new();
@@ -185,6 +183,9 @@ fn condition<V>(
 
 impl Layout {
     fn ask() -> Option<Self> {
+        if !once::ask() {
+            return None;
+        }
         unsafe extern "C" {
             fn pthread_mutexattr_setpshared(attr: *mut pthread_mutexattr_t, shared: c_int)
             -> c_int;
@@ -264,7 +265,6 @@ impl Layout {
             shared_semaphore: Mark::between(&semaphore(0)?, &semaphore(1)?)?,
             shared_barrier: only(shared_barrier?)?,
             barrier_count: one_more.filter(|mark| mark.bits == 1)?,
-            once_under_way: once::ask()?,
         })
     }
 }

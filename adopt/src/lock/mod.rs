@@ -50,6 +50,11 @@ pub(crate) fn begin() -> io::Result<()> {
     layout::ask()
 }
 
+/// In a forked child, by its only thread.
+pub(crate) fn in_child() {
+    once::ask();
+}
+
 /// The program has been adopted. Whoever is just releasing something has done so when this ends, or will know that somebody may be parked
 /// for it.
 pub(crate) fn have_begun() {

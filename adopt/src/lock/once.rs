@@ -1,7 +1,7 @@
 //! What is done once.
 //!
 //! The C library promises that of all threads that ask for it one does it, while the others wait; and if that one unwinds, another.
-//! The state is a word. While it is [under way](super::layout::Layout::once_under_way) there, green threads wait in the
+//! The state is a word. While it is [under way](UNDER_WAY) there, green threads wait in the
 //! table, and others in the system. A green thread that does it leaves the same states as the C library would.
 
 use std::ffi::c_int;
@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use libc::pthread_once_t;
 use roving_scheduler::adopt;
 
-use super::layout::layout;
 use super::{ALL, ANY};
 use crate::next::next;
 use crate::{is_adopted, parks};
@@ -69,7 +68,7 @@ impl Drop for Tells<'_> {
 
 #[inline(never)]
 fn call_parked(state: &AtomicU32, body: Body) {
-    let under_way = layout().once_under_way;
+    let under_way = under_way();
     loop {
         let seen = state.load(Ordering::Acquire);
         if seen == DONE {
@@ -110,16 +109,24 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// What a state is while it is under way. `None` if the other states are not as they are known here.
-pub(super) fn ask() -> Option<u32> {
+/// What a state is while it is under way in this process. The C library has another value in a forked child, where nothing of
+/// what its parent had begun is under way.
+static UNDER_WAY: AtomicU32 = AtomicU32::new(NEW);
+
+fn under_way() -> u32 {
+    UNDER_WAY.load(Ordering::Relaxed)
+}
+
+/// Asks what a state is while it is under way. `false` if the other states are not as they are known here.
+///
+/// To be called when the program is adopted, and in a forked child by its only thread.
+pub(super) fn ask() -> bool {
     static STATE: AtomicU32 = AtomicU32::new(NEW);
-    static SEEN: AtomicU32 = AtomicU32::new(NEW);
     extern "C-unwind" fn look() {
-        SEEN.store(STATE.load(Ordering::Relaxed), Ordering::Relaxed);
+        UNDER_WAY.store(STATE.load(Ordering::Relaxed), Ordering::Relaxed);
     }
-    // SAFETY: it is one that is new or done.
+    STATE.store(NEW, Ordering::Relaxed);
+    // SAFETY: it is a new one.
     unsafe { next!(pthread_once: Once)(STATE.as_ptr().cast(), look) };
-    let under_way = SEEN.load(Ordering::Relaxed);
-    let is_known = STATE.load(Ordering::Relaxed) == DONE && ![NEW, DONE].contains(&under_way);
-    is_known.then_some(under_way)
+    STATE.load(Ordering::Relaxed) == DONE && ![NEW, DONE].contains(&under_way())
 }

@@ -141,11 +141,15 @@ unsafe extern "C" fn pthread_tryjoin_np(id: pthread_t, result: *mut *mut c_void)
             let has_ended = {
                 let record = thread.lock();
                 match &record.handle {
-                    Some(handle) => handle.is_finished(),
+                    Some(handle) => adopt::has_ended(handle),
                     None => record.is_at_end,
                 }
             };
             if !has_ended {
+                // Who asks again and again lets it end.
+                if crate::parks() {
+                    adopt::yield_now();
+                }
                 return libc::EBUSY;
             }
             // SAFETY: the caller's promise.

@@ -285,7 +285,8 @@ unsafe extern "C" fn pthread_getcpuclockid(id: pthread_t, clock: *mut clockid_t)
 
 /// Whether it means a green thread, which is the caller.
 fn is_caller(thread: pid_t) -> bool {
-    crate::parks() && (thread == 0 || thread == gettid())
+    let number = adopt::thread_number().filter(|_| crate::is_adopted());
+    number.is_some_and(|number| thread == 0 || thread == number.cast_signed())
 }
 
 /// The same number, but for that of a green thread which is the caller: that of the OS thread which runs it.

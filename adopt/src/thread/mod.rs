@@ -43,7 +43,7 @@ use self::name::Name;
 use self::news::Sent;
 pub(crate) use self::news::{Heeded, OnOsThread, heed, is_ending};
 use crate::next::next;
-use crate::{first, is_adopted};
+use crate::{first, is_adopted, lock};
 
 /// What a thread leaves to whoever joins it: a pointer that means nothing here.
 #[derive(Clone, Copy)]
@@ -297,6 +297,7 @@ pub(crate) fn watch_forks() {
     extern "C" fn in_child() {
         ALIVE.store(0, Ordering::SeqCst);
         current::in_child();
+        lock::in_child();
     }
     // SAFETY: the function stays, and does not unwind.
     let refused = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };

@@ -277,11 +277,15 @@ impl<T> JoinHandle<T> {
 
     /// Whether the thread has ended, so that [`join`](Self::join) returns at once.
     pub fn is_finished(&self) -> bool {
-        let finished = self.green().completion.is_done();
+        let finished = self.has_ended();
         if !finished {
             super::polled_in_vain();
         }
         finished
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.green().completion.is_done()
     }
 
     pub(super) fn completion(&self) -> &Completion<Ticket> {
