@@ -24,6 +24,7 @@
 //! | this one | whether the program is adopted                                 |
 //! | `first`  | adoption when the first thread is made                         |
 //! | `report` | what a program has had of it                                   |
+//! | `stack`  | stacks that are executed, which is refused                     |
 //! | `loader` | loading libraries, whose constructors may make threads          |
 //! | `next`   | the C library's own definitions                                |
 //! | `errno`  | how a function tells of an error                               |
@@ -86,6 +87,7 @@ mod report;
 mod signal;
 mod signal_stack;
 mod slot;
+mod stack;
 mod stream;
 mod thread;
 mod time;
@@ -133,15 +135,21 @@ pub(crate) fn parks() -> bool {
 /// # std::io::Result::Ok(())
 /// ```
 pub fn adopt() -> io::Result<()> {
+    let refused = |why: &dyn Display| {
+        io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("cannot adopt the program: {why}"),
+        )
+    };
+    if let Some(file) = stack::executed_by() {
+        return Err(refused(&format_args!(
+            "{file} asks for stacks that are executed (functions within functions of GNU C, or objects without a note on \
+             their stack), and those of green threads are not"
+        )));
+    }
     next::find_all();
     let runtime = Handle::current()?;
     if runtime.thread_locals() != ThreadLocals::Own {
-        let refused = |why: &dyn Display| {
-            io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!("cannot adopt the program: {why}"),
-            )
-        };
         return Err(match runtime.no_own_thread_locals() {
             Some(why) => refused(why),
             None => refused(

@@ -5,7 +5,7 @@ mod common;
 use std::ffi::OsStr;
 use std::path::Path;
 
-use common::{as_ever, beside, compile, does_the_same, not_tested, os_threads};
+use common::{as_ever, beside, compile, does_the_same, green, not_tested, os_threads};
 
 /// More than there are workers and spares, of 200.
 const MANY: usize = 100;
@@ -122,6 +122,16 @@ fn libraries_that_are_searched_for() {
         let as_ever = as_ever(loads.path(), &arguments);
         assert_eq!(as_ever.status.code(), Some(4), "{as_ever:?}");
         does_the_same(loads.path(), &arguments);
+    }
+}
+
+#[test]
+fn a_program_that_executes_its_stacks_is_not_adopted() {
+    if let Some(program) = compile("sleepers.c", &["-Wl,-z,execstack"]) {
+        let output = green(2, &[], program.path(), &[]);
+        let says = String::from_utf8_lossy(&output.stderr);
+        let line = "cannot adopt the program: the program asks for stacks that are executed";
+        assert!(says.contains(line) && os_threads(&says) > MANY, "{says}");
     }
 }
 
