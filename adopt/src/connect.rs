@@ -23,6 +23,7 @@ use std::sync::atomic::AtomicU8;
 
 use libc::{SO_RCVTIMEO, SO_SNDTIMEO, sockaddr, socklen_t};
 use roving_io::adopt::Direction::{Read, Write};
+use roving_scheduler::PerProcess;
 use roving_scheduler::adopt::{self, Awaited};
 use roving_scheduler::lock::Mutex;
 
@@ -104,7 +105,11 @@ fn set_blocking(fd: c_int, blocking: bool) -> bool {
 }
 
 /// The listeners on which a green thread asks for a connection, or accepts it.
-static TURNS: Mutex<Vec<libc::ino_t>> = Mutex::new(Vec::new());
+static TURNS: PerProcess<Mutex<Vec<libc::ino_t>>> = PerProcess::new();
+
+fn turns() -> &'static Mutex<Vec<libc::ino_t>> {
+    TURNS.get_or_make(Mutex::default)
+}
 
 /// Where those wait who want the turn of another. Who waits for one of another listener wakes in vain.
 static PLACES: [AtomicU8; 64] = [const { AtomicU8::new(0) }; 64];
@@ -116,10 +121,10 @@ impl Turn {
     /// Waits for it.
     fn take(fd: c_int) -> Self {
         let listener = listener(fd);
-        let is_taken = || TURNS.lock().contains(&listener);
+        let is_taken = || turns().lock().contains(&listener);
         loop {
             {
-                let mut turns = TURNS.lock();
+                let mut turns = turns().lock();
                 if !turns.contains(&listener) {
                     turns.push(listener);
                     return Self(listener);
@@ -136,7 +141,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        TURNS.lock().retain(|&taken| taken != self.0);
+        turns().lock().retain(|&taken| taken != self.0);
         adopt::wake(place(self.0), !0, usize::MAX);
     }
 }

@@ -8,8 +8,8 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::{Duration, Instant};
 
-use roving_scheduler::Handle;
 use roving_scheduler::lock::Mutex;
+use roving_scheduler::{Handle, PerProcess};
 
 use crate::next::{self, Calls};
 use crate::{errno, is_adopted};
@@ -26,15 +26,17 @@ struct Call {
 }
 
 /// What is known of such calls.
+#[derive(Default)]
 struct HandedOver {
     longest: Vec<Call>,
     counts: BTreeMap<(&'static str, Caller), u64>,
 }
 
-static HANDED_OVER: Mutex<HandedOver> = Mutex::new(HandedOver {
-    longest: Vec::new(),
-    counts: BTreeMap::new(),
-});
+static HANDED_OVER: PerProcess<Mutex<HandedOver>> = PerProcess::new();
+
+fn handed_over() -> &'static Mutex<HandedOver> {
+    HANDED_OVER.get_or_make(Mutex::default)
+}
 
 /// Of so many calls it is told how long they took.
 const LONGEST: usize = 10;
@@ -51,7 +53,7 @@ pub(crate) fn timed<T>(call: impl FnOnce() -> T) -> T {
     let error = errno::get();
     let took = start.elapsed();
     if let Some(name) = next::take_last() {
-        HANDED_OVER.lock().add(Call { name, caller, took });
+        handed_over().lock().add(Call { name, caller, took });
     }
     errno::set(error);
     result
@@ -197,7 +199,7 @@ impl Display for Report {
             metrics.parks, metrics.hand_overs,
         )?;
         let (longest, counts) = {
-            let known = HANDED_OVER.lock();
+            let known = handed_over().lock();
             (known.longest.clone(), known.counts.clone())
         };
         let mut counts: Vec<_> = counts.into_iter().collect();

@@ -2,12 +2,15 @@
 
 mod common;
 
+use std::cell::UnsafeCell;
 use std::ffi::{CString, c_int, c_void};
 use std::fs;
+use std::mem::MaybeUninit;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -173,6 +176,86 @@ fn handlers_of_forks_are_called_in_order() {
             unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
             assert_eq!(fork(|| assert_eq!(CALLED.load(Ordering::SeqCst), 13)), 42);
             assert_eq!(CALLED.load(Ordering::SeqCst), 12);
+        });
+    });
+}
+
+#[test]
+fn what_others_wait_for_in_the_parent_is_no_ones_in_the_child() {
+    in_programs(
+        "what_others_wait_for_in_the_parent_is_no_ones_in_the_child",
+        || {
+            struct Barrier(UnsafeCell<MaybeUninit<libc::pthread_barrier_t>>);
+            // SAFETY: it is for several threads.
+            unsafe impl Sync for Barrier {}
+            static BARRIER: Barrier = Barrier(UnsafeCell::new(MaybeUninit::uninit()));
+            fn make() {
+                let barrier = BARRIER.0.get().cast();
+                // SAFETY: there is room for it, and nobody of this process waits there.
+                let failed = unsafe { libc::pthread_barrier_init(barrier, ptr::null(), 2) };
+                assert_eq!(failed, 0);
+            }
+            fn arrive() -> c_int {
+                // SAFETY: it has been made.
+                unsafe { libc::pthread_barrier_wait(BARRIER.0.get().cast()) }
+            }
+            on_a_green_thread(|| {
+                make();
+                let waits = thread::spawn(arrive);
+                // Whether it waits already decides nothing but what is tested.
+                thread::sleep(Duration::from_millis(50));
+                let status = fork(|| {
+                    make();
+                    let results = [(); 2].map(|()| thread::spawn(arrive));
+                    let results = results.map(|thread| thread.join().unwrap());
+                    let leader = libc::PTHREAD_BARRIER_SERIAL_THREAD;
+                    assert_eq!(results.iter().sum::<c_int>(), leader);
+                });
+                assert_eq!(status, 42);
+                arrive();
+                waits.join().unwrap();
+            });
+        },
+    );
+}
+
+#[test]
+fn a_child_accepts_where_others_do_in_the_parent() {
+    in_programs("a_child_accepts_where_others_do_in_the_parent", || {
+        on_a_green_thread(|| {
+            static DONE: AtomicBool = AtomicBool::new(false);
+            let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+            let address = listener.local_addr().unwrap();
+            let accept = || {
+                let listener = listener.clone();
+                thread::spawn(move || {
+                    while !DONE.load(Ordering::SeqCst) {
+                        drop(listener.accept().unwrap());
+                    }
+                })
+            };
+            let connect = move || {
+                while !DONE.load(Ordering::SeqCst) {
+                    drop(TcpStream::connect(address).unwrap());
+                }
+            };
+            let accept = [(); 4].map(|()| accept());
+            let connects = [(); 2].map(|()| thread::spawn(connect));
+            for _ in 0..8 {
+                let listener = listener.clone();
+                let status = fork(move || {
+                    thread::spawn(move || drop(listener.accept().unwrap()))
+                        .join()
+                        .unwrap();
+                });
+                assert_eq!(status, 42);
+            }
+            DONE.store(true, Ordering::SeqCst);
+            let _ = connects.map(|thread| thread.join().unwrap());
+            while !accept.iter().all(|thread| thread.is_finished()) {
+                drop(TcpStream::connect(address));
+                thread::sleep(Duration::from_millis(1));
+            }
         });
     });
 }

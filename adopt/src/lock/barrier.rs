@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 use std::ffi::c_int;
-use std::sync::LazyLock;
 
 use libc::pthread_barrier_t;
+use roving_scheduler::PerProcess;
 use roving_scheduler::lock::Mutex;
 
 use super::layout::layout;
@@ -30,7 +30,11 @@ struct Round {
     arrived: u32,
 }
 
-static ROUNDS: LazyLock<Mutex<Rounds>> = LazyLock::new(Mutex::default);
+static ROUNDS: PerProcess<Mutex<Rounds>> = PerProcess::new();
+
+fn rounds() -> &'static Mutex<Rounds> {
+    ROUNDS.get_or_make(Mutex::default)
+}
 
 impl Rounds {
     /// One more has arrived. `None` if the round ends with that, else its number.
@@ -86,12 +90,12 @@ unsafe extern "C" fn pthread_barrier_wait(barrier: *mut pthread_barrier_t) -> c_
 
 #[inline(never)]
 fn arrive(address: usize, awaited: u32) -> c_int {
-    let arrived = ROUNDS.lock().arrive(address, awaited);
+    let arrived = rounds().lock().arrive(address, awaited);
     let Some(round) = arrived else {
         super::wake(address, ANY, ALL);
         return libc::PTHREAD_BARRIER_SERIAL_THREAD;
     };
-    let is_open = || ROUNDS.lock().is_open(address, round);
+    let is_open = || rounds().lock().is_open(address, round);
     while is_open() {
         super::wait(address, None, "a barrier", is_open, None);
     }
