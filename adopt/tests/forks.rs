@@ -261,6 +261,63 @@ fn a_child_accepts_where_others_do_in_the_parent() {
 }
 
 #[test]
+fn a_handler_wakes_in_the_child_too() {
+    in_programs("a_handler_wakes_in_the_child_too", || {
+        struct Semaphore(UnsafeCell<MaybeUninit<libc::sem_t>>);
+        // SAFETY: it is for several threads.
+        unsafe impl Sync for Semaphore {}
+        static POSTED: Semaphore = Semaphore(UnsafeCell::new(MaybeUninit::uninit()));
+        /// More than can be noted at once.
+        const POSTS: usize = 3000;
+        extern "C" fn posts(_: c_int) {
+            // SAFETY: it has been made.
+            unsafe { libc::sem_post(POSTED.0.get().cast()) };
+        }
+        fn waits(times: usize) {
+            for _ in 0..times {
+                // SAFETY: it has been made.
+                unsafe { while libc::sem_wait(POSTED.0.get().cast()) != 0 {} }
+            }
+        }
+        on_a_green_thread(|| {
+            // SAFETY: there is room for it, and the handler does what may be done in one.
+            unsafe {
+                assert_eq!(libc::sem_init(POSTED.0.get().cast(), 0, 0), 0);
+                libc::signal(libc::SIGALRM, posts as *const () as usize);
+            }
+            // The only thread waits, which is then not green.
+            let alone = fork(|| {
+                let every = libc::itimerval {
+                    it_interval: libc::timeval {
+                        tv_sec: 0,
+                        tv_usec: 50_000,
+                    },
+                    it_value: libc::timeval {
+                        tv_sec: 0,
+                        tv_usec: 50_000,
+                    },
+                };
+                // SAFETY: it is a time, and there is a handler.
+                unsafe {
+                    libc::syscall(libc::SYS_setitimer, libc::ITIMER_REAL, &raw const every, 0)
+                };
+                waits(3);
+            });
+            assert_eq!(alone, 42);
+            let with_others = fork(|| {
+                let other = thread::spawn(|| waits(POSTS));
+                for _ in 0..POSTS {
+                    // SAFETY: there is a handler.
+                    unsafe { libc::raise(libc::SIGALRM) };
+                }
+                other.join().unwrap();
+            });
+            assert_eq!(with_others, 42);
+        });
+    });
+}
+
+#[test]
 fn the_child_ends_with_its_thread() {
     in_programs("the_child_ends_with_its_thread", || {
         on_a_green_thread(|| {

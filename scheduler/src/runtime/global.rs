@@ -74,6 +74,9 @@ impl Builder {
 }
 
 fn start_with(builder: Builder) -> io::Result<&'static Runtime> {
-    let started = GLOBAL.set(builder.build()?);
+    let runtime = builder.build()?;
+    #[cfg(feature = "adopt")]
+    crate::sync::noted::begin_in_child()?;
+    let started = GLOBAL.set(runtime);
     Ok(started.expect("only one starts at a time"))
 }

@@ -44,6 +44,9 @@ pub fn wait(
     still_waits: impl FnOnce() -> bool,
     then: impl FnOnce(),
 ) -> Awaited {
+    // Who is to be woken by a handler is counted when there is somebody to do it. Where the system refuses that, others wake him.
+    #[cfg(feature = "adopt")]
+    let _ = super::noted::begin_in_child();
     // Lists and counts are of the same hash, so a count changes under one lock.
     let count = Count(Some(waiting::count(address)));
     let waits = (bits, Place::Back);

@@ -5,6 +5,9 @@
 //! all who wait there. They had been counted when the address was noted, so they are in the list when the thread looks, or
 //! look themselves at what was changed before.
 //!
+//! A forked child has not the thread of its parent. It has one when its global runtime starts, or else [before](begin_in_child)
+//! anybody waits there: until then there is nobody to wake.
+//!
 //! There is room for many addresses at once. Who finds none waits for the thread to take some.
 
 use std::hint;
@@ -23,19 +26,36 @@ static NOTED: [AtomicUsize; 1024] = [const { AtomicUsize::new(0) }; 1024];
 /// Changes after each note.
 static NOTES: AtomicU32 = AtomicU32::new(0);
 
+/// Set once the thread is there.
+static HAS_BEGUN: PerProcess<()> = PerProcess::new();
+
 /// Sees to it that what is noted in this process is done.
 ///
 /// # Errors
 ///
 /// The system refuses the OS thread that does it.
 pub(crate) fn begin() -> io::Result<()> {
-    static HAS_BEGUN: PerProcess<Mutex<bool>> = PerProcess::new();
-    let mut has_begun = HAS_BEGUN.get_or_make(Mutex::default).lock();
-    if !*has_begun {
+    static BEGINNING: PerProcess<Mutex<()>> = PerProcess::new();
+    let _one_at_a_time = BEGINNING.get_or_make(Mutex::default).lock();
+    if HAS_BEGUN.get().is_none() {
         os_thread::start("roving-noted".into(), work)?;
-        *has_begun = true;
+        HAS_BEGUN.get_or_make(|| ());
     }
     Ok(())
+}
+
+/// The same in a process that was forked from one where it has begun, and nothing in others.
+///
+/// # Errors
+///
+/// As [`begin`].
+#[inline]
+pub(crate) fn begin_in_child() -> io::Result<()> {
+    if HAS_BEGUN.get().is_none() && HAS_BEGUN.get_or_inherited().is_some() {
+        begin()
+    } else {
+        Ok(())
+    }
 }
 
 /// Wakes as many as that of those who wait at `address` for one of `bits`, the first first, and tells how many. Inside of the
@@ -69,6 +89,10 @@ fn note(address: usize) {
     };
     let start = address / size_of::<usize>();
     while !(0..NOTED.len()).any(|n| here(&NOTED[start.wrapping_add(n) % NOTED.len()])) {
+        // Before there is the thread, nobody waits in this process, and what is counted is the parent's.
+        if HAS_BEGUN.get().is_none() {
+            return;
+        }
         hint::spin_loop();
     }
     NOTES.fetch_add(1, Ordering::Release);
