@@ -101,7 +101,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use roving_scheduler::{Handle, ThreadLocals};
 
 pub use first::adopt_at_first_thread;
-pub use report::{Report, count};
+pub use report::{Report, aside, count};
 
 static ADOPTED: AtomicBool = AtomicBool::new(false);
 

@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::{Duration, Instant};
 
+use roving_scheduler::adopt::Inside;
 use roving_scheduler::lock::Mutex;
 use roving_scheduler::{Handle, PerProcess};
 
@@ -165,6 +166,13 @@ impl Display for Place {
 #[doc(hidden)]
 pub fn count() {
     next::count();
+}
+
+/// Calls `f`, which is the caller's own and no part of the program: no thread is parked in it, or cancelled.
+#[doc(hidden)]
+pub fn aside<T>(f: impl FnOnce() -> T) -> T {
+    let _inside = Inside::enter();
+    f()
 }
 
 /// What has been counted until it is shown, in lines that are indented.

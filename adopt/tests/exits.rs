@@ -35,6 +35,16 @@ fn cleanup_handlers_run_in_c() {
 }
 
 #[test]
+fn who_is_cancelled_ends_at_no_other_point() {
+    is_the_same("who_is_cancelled_ends_at_no_other_point", || {
+        let library = load("exits.c", "cc")?;
+        let told = notes(library, c"who_is_cancelled_and_asks");
+        assert_eq!(told, (-1, "nfc".to_owned()));
+        Some(told)
+    });
+}
+
+#[test]
 fn destructors_run_in_cpp() {
     is_the_same("destructors_run_in_cpp", || {
         let library = load("exits.cpp", "c++")?;
@@ -92,19 +102,27 @@ fn an_exception_of_nobody_ends_the_program() {
 
 #[test]
 fn who_jumps_out_of_a_handler_is_out_of_it() {
-    in_programs("who_jumps_out_of_a_handler_is_out_of_it", || {
+    parks_after(
+        "who_jumps_out_of_a_handler_is_out_of_it",
+        c"who_jumps_out_of_a_handler_parks",
+    );
+}
+
+/// Whether others run while a thread sleeps that has done what the function of that name does.
+fn parks_after(test: &str, name: &'static CStr) {
+    in_programs(test, move || {
         static RUN: AtomicI32 = AtomicI32::new(0);
         static DONE: AtomicBool = AtomicBool::new(false);
         extern "C" fn others_have_run() -> c_int {
             RUN.load(Ordering::SeqCst)
         }
-        on_a_green_thread(|| {
+        on_a_green_thread(move || {
             let Some(library) = load("exits.c", "cc") else {
                 return;
             };
             type Jumps = extern "C" fn(extern "C" fn() -> c_int) -> c_int;
             // SAFETY: it has this type.
-            let jumps: Jumps = unsafe { library.function(c"who_jumps_out_of_a_handler_parks") };
+            let jumps: Jumps = unsafe { library.function(name) };
             let other = thread::spawn(|| {
                 while !DONE.load(Ordering::SeqCst) {
                     RUN.fetch_add(1, Ordering::SeqCst);

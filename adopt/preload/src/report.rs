@@ -49,18 +49,25 @@ extern "C" fn end() {
     let Some(asked) = ASKED.get().filter(|asked| asked.of == process::id()) else {
         return;
     };
-    let program = env::current_exe().unwrap_or_default();
-    let program = program.file_name().unwrap_or_default().display();
-    let report = format!("roving: {program} ({})\n{}", asked.of, adopt::Report);
-    match &asked.goes_to {
-        Goal::Error(error) => error.write(&report),
-        Goal::File(file) => {
-            if let Err(error) = add(file, &report) {
-                let _ = writeln!(
-                    io::stderr(),
-                    "roving: no report in {}: {error}",
-                    file.display()
-                );
+    // A thread that has been cancelled may call `exit`.
+    adopt::aside(|| asked.report());
+}
+
+impl Asked {
+    fn report(&self) {
+        let program = env::current_exe().unwrap_or_default();
+        let program = program.file_name().unwrap_or_default().display();
+        let report = format!("roving: {program} ({})\n{}", self.of, adopt::Report);
+        match &self.goes_to {
+            Goal::Error(error) => error.write(&report),
+            Goal::File(file) => {
+                if let Err(error) = add(file, &report) {
+                    let _ = writeln!(
+                        io::stderr(),
+                        "roving: no report in {}: {error}",
+                        file.display()
+                    );
+                }
             }
         }
     }

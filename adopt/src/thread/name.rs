@@ -6,7 +6,7 @@
 use std::ffi::{CStr, c_char, c_int};
 
 use libc::pthread_t;
-use roving_scheduler::adopt;
+use roving_scheduler::adopt::{self, Inside};
 
 use super::{Whose, current, whose};
 use crate::next::next;
@@ -32,6 +32,8 @@ unsafe fn read(name: *const c_char) -> Option<Name> {
 
 /// The name of the process, which its main thread has.
 fn of_process() -> Name {
+    // To read a file is a point of cancellation, and to ask for a name is none.
+    let _inside = Inside::enter();
     let mut name = [0; LENGTH];
     if let Ok(read) = std::fs::read("/proc/self/comm") {
         let read = read.trim_ascii_end();

@@ -5,7 +5,11 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+#include <linux/futex.h>
 
 /* What each thread has done, in letters. */
 struct notes {
@@ -88,6 +92,31 @@ long who_exits(char *letters)
 long who_is_cancelled(char *letters)
 {
 	return run(cancels, letters);
+}
+
+/* What is asked for here is at no point of cancellation. Notes without sleeping, which is. */
+static void *asks(void *argument)
+{
+	char *letters = ((struct notes *)argument)->letters;
+	char name[16];
+	struct timespec time = {0, 1000000};
+	pthread_attr_t attributes;
+	pthread_t id;
+	int word = 1;
+	pthread_cancel(pthread_self());
+	*letters++ = pthread_getname_np(pthread_self(), name, sizeof name) == 0 ? 'n' : '?';
+	*letters++ = syscall(SYS_futex, &word, FUTEX_WAIT, 1, &time, 0, 0) == -1 ? 'f' : '?';
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, (size_t)1 << 46);
+	*letters++ = pthread_create(&id, &attributes, asks, argument) != 0 ? 'c' : '?';
+	pthread_testcancel();
+	*letters = '!';
+	return 0;
+}
+
+long who_is_cancelled_and_asks(char *letters)
+{
+	return run(asks, letters);
 }
 
 static sigjmp_buf place;

@@ -12,6 +12,7 @@ use std::fs;
 use std::io;
 
 use super::{page, slab};
+use crate::protocol::lock::Inside;
 
 /// Enough for some OS threads that start, with 2 MiB each.
 const LEFT: usize = 8 << 20;
@@ -56,6 +57,7 @@ pub(super) fn limits_leave(bytes: usize) -> io::Result<()> {
 
 /// How many bytes of the process count for `ulimit -v` and, with its first stack, for `ulimit -d`, where the system tells.
 fn mapped() -> Option<[libc::rlim_t; 2]> {
+    let _inside = Inside::enter();
     let pages = fs::read_to_string("/proc/self/statm").ok()?;
     let mut pages = pages.split_whitespace().map(str::parse::<libc::rlim_t>);
     let mut bytes = |place| Some(pages.nth(place)?.ok()? * page::page() as libc::rlim_t);
@@ -112,6 +114,7 @@ fn soft_limit(resource: Resource) -> libc::rlim_t {
 /// What a setting of the kernel is, where there are such.
 pub(crate) fn sysctl(name: &str) -> Option<String> {
     let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    let _inside = Inside::enter();
     let value = fs::read_to_string(path).ok()?;
     Some(format!("{name} is {}", value.trim()))
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::protocol::lock::Inside;
+
 /// This part of them, and at least so many, are left to the rest of the process.
 const RESERVED_SHARE: usize = 32;
 const RESERVED: usize = 1024;
@@ -20,6 +22,7 @@ pub(super) fn limit() -> Option<usize> {
     }
     match KNOWN.load(Ordering::Relaxed) {
         0 => {
+            let _inside = Inside::enter();
             // It cannot be read while no descriptor is free.
             let text = fs::read_to_string("/proc/sys/vm/max_map_count").ok();
             let known = text.and_then(|text| text.trim().parse().ok());
