@@ -5,7 +5,8 @@
 //! the C library's does; what wakes is done, or noted for another thread.
 //!
 //! The system is given one [handler](handle) for all, which calls that of the program, and whoever asks is told of the program's. Those that
-//! were there when the program was adopted are [taken over](take_over). A handler that is jumped out of is left by that.
+//! were there when the program was adopted are [taken over](take_over). A handler that is jumped out of is left by that, and so is one that
+//! jumps within itself, since the place is not known: what it calls from then on may park whom it has interrupted.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -58,8 +59,11 @@ extern "C-unwind" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c
     // system calls it, which gives all three to each.
     let handler: Handler = unsafe { mem::transmute(handler) };
     handler(signal, info, context);
-    set_running(before);
-    drop(ManuallyDrop::into_inner(inside));
+    // If it has jumped within itself, it was left by that.
+    if running() == before + 1 {
+        set_running(before);
+        drop(ManuallyDrop::into_inner(inside));
+    }
 }
 
 fn ours() -> sighandler_t {

@@ -108,6 +108,14 @@ fn who_jumps_out_of_a_handler_is_out_of_it() {
     );
 }
 
+#[test]
+fn who_jumps_within_a_handler_leaves_it_once() {
+    parks_after(
+        "who_jumps_within_a_handler_leaves_it_once",
+        c"who_jumps_within_a_handler_parks",
+    );
+}
+
 /// Whether others run while a thread sleeps that has done what the function of that name does.
 fn parks_after(test: &str, name: &'static CStr) {
     in_programs(test, move || {
