@@ -953,6 +953,39 @@ fn a_signal_wakes_who_has_not_given_up() {
 }
 
 #[test]
+fn readers_go_on_when_a_writer_gives_up() {
+    in_programs("readers_go_on_when_a_writer_gives_up", || {
+        unsafe extern "C" {
+            fn pthread_rwlockattr_setkind_np(
+                attributes: *mut pthread_rwlockattr_t,
+                kind: c_int,
+            ) -> c_int;
+        }
+        const PREFER_WRITER_NONRECURSIVE: c_int = 2;
+        adopt();
+        let lock = Object::<pthread_rwlock_t>::new(|lock| unsafe {
+            let mut attributes = MaybeUninit::uninit();
+            pthread_rwlockattr_init(attributes.as_mut_ptr());
+            pthread_rwlockattr_setkind_np(attributes.as_mut_ptr(), PREFER_WRITER_NONRECURSIVE);
+            pthread_rwlock_init(lock, attributes.as_ptr())
+        });
+        assert_eq!(unsafe { pthread_rwlock_rdlock(lock.get()) }, 0);
+        let of_writer = lock.clone();
+        let writer = on_os_thread(move || unsafe {
+            pthread_rwlock_timedwrlock(of_writer.get(), &at(CLOCK_REALTIME, 200))
+        });
+        // Nobody reads beside this thread while the writer waits.
+        while unsafe { pthread_rwlock_tryrdlock(lock.get()) } == 0 {
+            assert_eq!(unsafe { pthread_rwlock_unlock(lock.get()) }, 0);
+            thread::yield_now();
+        }
+        let of_reader = lock.clone();
+        let reader = thread::spawn(move || unsafe { pthread_rwlock_rdlock(of_reader.get()) });
+        assert_eq!((writer(), reader.join().unwrap()), (ETIMEDOUT, 0));
+    });
+}
+
+#[test]
 fn a_lock_may_be_freed_as_soon_as_it_is_free() {
     in_programs("a_lock_may_be_freed_as_soon_as_it_is_free", || {
         adopt();

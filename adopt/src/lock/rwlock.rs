@@ -92,7 +92,12 @@ impl Way {
         real: impl FnOnce() -> c_int,
     ) -> c_int {
         if !parks() {
-            return real();
+            let result = real();
+            if result == libc::ETIMEDOUT {
+                // It was preferred to readers while it waited. Those who are parked do not know that it has given up.
+                adopt::wake(lock.addr(), READS, ALL);
+            }
+            return result;
         }
         // SAFETY: the caller's promise.
         if unsafe { layout().shared_rwlock.is_on(lock) } {
