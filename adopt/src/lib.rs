@@ -162,6 +162,7 @@ pub fn adopt() -> io::Result<()> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         roving_scheduler::adopt::ask_for_ids(thread::real_id);
+        roving_scheduler::adopt::call_at_end(thread::end_current);
         thread::watch_forks();
         thread::except();
     });

@@ -45,6 +45,16 @@ fn who_is_cancelled_ends_at_no_other_point() {
 }
 
 #[test]
+fn a_thread_is_there_until_its_keys_are_destroyed() {
+    is_the_same("a_thread_is_there_until_its_keys_are_destroyed", || {
+        let library = load("exits.c", "cc")?;
+        let told = notes(library, c"who_ends_detached");
+        assert_eq!(told.0, 0);
+        Some(told)
+    });
+}
+
+#[test]
 fn destructors_run_in_cpp() {
     is_the_same("destructors_run_in_cpp", || {
         let library = load("exits.cpp", "c++")?;

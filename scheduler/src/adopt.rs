@@ -99,6 +99,13 @@ pub fn ask_for_ids(real_id: fn(libc::pthread_t) -> Option<libc::pthread_t>) {
     let _ = tls::REAL_ID.set(real_id);
 }
 
+/// Has `at_end` called on each green thread with thread-locals of its own when the destructors of these have run, and those of its keys.
+/// The first is called.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub fn call_at_end(at_end: fn()) {
+    let _ = tls::AT_END.set(at_end);
+}
+
 /// Names the current thread, if it is green and has no name, where the runtime shows threads.
 pub fn name_current(name: &str) {
     context::with_running(|waiter| waiter.give_name(name));

@@ -1,7 +1,6 @@
 //! Which thread the current one is.
 
 use std::cell::Cell;
-use std::mem;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,27 +8,15 @@ use std::sync::atomic::Ordering;
 use libc::pthread_t;
 
 use super::name::Name;
-use super::{ALIVE, Known, Shared, Whose, end, list, whose};
+use super::{ALIVE, Known, Shared, Whose, list, whose};
 use crate::next::next;
 
-/// Ends the thread when its thread-locals go. It was there before those of the program, and goes after them.
-struct Ends(Cell<Option<(pthread_t, Shared)>>);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        if let Some((id, record)) = self.0.take() {
-            set_known(ptr::null());
-            end(id, &record);
-        }
-    }
-}
-
 thread_local! {
-    /// The id of the current thread, if it is a green one that `pthread_create` made, also while its thread-locals go.
+    /// The id of the current thread, if it is a green one that `pthread_create` made.
     static ID: Cell<pthread_t> = const { Cell::new(0) };
-    /// What is known of it, until its end.
+    /// What is known of it, until its end: a reference that it has. It is not dropped with the thread-locals, since the
+    /// destructors of others, and those of keys, are the thread's too.
     static KNOWN: Cell<*const Known> = const { Cell::new(ptr::null()) };
-    static ENDS: Ends = const { Ends(Cell::new(None)) };
 }
 
 // Not inlined: a compiler may keep the address of a thread-local for as long as a function runs.
@@ -50,7 +37,7 @@ fn set_known(known: *const Known) {
 
 /// Lends what is known of the current thread, if it is a green one that `pthread_create` made and has not come to its end.
 pub(super) fn with_known<T>(f: impl FnOnce(&Known) -> T) -> Option<T> {
-    // SAFETY: `ENDS` has a reference to it until it takes this back; that happens on this thread, and not while `f` runs, since that is
+    // SAFETY: the thread has a reference to it until `take`; that happens on this thread, and not while `f` runs, since that is
     // a call of this thread's.
     unsafe { known().as_ref() }.map(f)
 }
@@ -59,8 +46,18 @@ pub(super) fn with_known<T>(f: impl FnOnce(&Known) -> T) -> Option<T> {
 #[inline(never)]
 pub(super) fn begin(id: pthread_t, record: Shared) {
     ID.set(id);
-    set_known(Arc::as_ptr(&record));
-    ENDS.with(|ends| ends.0.set(Some((id, record))));
+    set_known(Arc::into_raw(record));
+}
+
+/// The id of the current thread and what is known of it, if it is a green one that `pthread_create` made. From now on nothing is.
+pub(super) fn take() -> Option<(pthread_t, Shared)> {
+    let (id, known) = (id()?, known());
+    if known.is_null() {
+        return None;
+    }
+    set_known(ptr::null());
+    // SAFETY: it is from `Arc::into_raw`, and is found nowhere any more.
+    Some((id, unsafe { Arc::from_raw(known) }))
 }
 
 /// By which id the C library knows it.
@@ -80,15 +77,12 @@ pub(super) fn name() -> Option<Name> {
 /// Lists the only thread of a forked child under the id that it has had, if it was a green one.
 pub(super) fn in_child() {
     let Some(id) = id() else { return };
-    let known = Arc::new(Known::default());
-    known.begin();
+    let of_child = Arc::new(Known::default());
+    of_child.begin();
     ALIVE.store(1, Ordering::SeqCst);
-    list(id).lock().insert(id, known.clone());
-    let _ = ENDS.try_with(|ends| {
-        if let Some(of_parent) = ends.0.replace(None) {
-            mem::forget(of_parent);
-            set_known(Arc::as_ptr(&known));
-            ends.0.set(Some((id, known)));
-        }
-    });
+    list(id).lock().insert(id, of_child.clone());
+    if !known().is_null() {
+        // That of the parent is left as it is.
+        set_known(Arc::into_raw(of_child));
+    }
 }

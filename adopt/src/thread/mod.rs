@@ -264,6 +264,13 @@ fn begin(id: pthread_t, record: Shared) {
     current::begin(id, record);
 }
 
+/// Ends the current thread when the last of its destructors has run.
+pub(crate) fn end_current() {
+    if let Some((id, record)) = current::take() {
+        end(id, &record);
+    }
+}
+
 /// A thread has come to its end, and calls nothing of the program's any more.
 fn end(id: pthread_t, record: &Shared) {
     let is_detached = {

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
@@ -156,4 +157,43 @@ int who_jumps_within_a_handler_parks(int (*others_have_run)(void))
 	for (int n = 0; n < 10000 && others_have_run() == before; n++)
 		usleep(1000);
 	return others_have_run() - before;
+}
+
+static atomic_int told[4];
+
+static void tells(void *value)
+{
+	pthread_attr_t attributes;
+	pthread_t me = pthread_self();
+	(void)value;
+	told[0] = pthread_setname_np(me, "late");
+	told[1] = pthread_getattr_np(me, &attributes);
+	told[2] = pthread_kill(me, 0);
+	usleep(1000);
+	told[3] = 1;
+}
+
+static void *leaves_a_value(void *key)
+{
+	pthread_setspecific(*(pthread_key_t *)key, key);
+	return 0;
+}
+
+/* What the destructor of a key is told of its thread, which nobody joins. */
+long who_ends_detached(char *letters)
+{
+	static pthread_key_t key;
+	pthread_attr_t attributes;
+	pthread_t id;
+	pthread_key_create(&key, tells);
+	told[3] = 0;
+	pthread_attr_init(&attributes);
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&id, &attributes, leaves_a_value, &key))
+		return -2;
+	while (!told[3])
+		usleep(500);
+	pthread_key_delete(key);
+	*letters = 0;
+	return told[0] + told[1] + told[2];
 }

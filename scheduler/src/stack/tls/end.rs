@@ -7,6 +7,10 @@
 use super::{keys, pointer};
 use crate::stack::tls;
 
+/// What else a thread does when no destructor is left to run.
+#[cfg(feature = "adopt")]
+pub(crate) static AT_END: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
+
 /// Ends the current thread as far as its thread-locals are concerned. Destructors run, which may
 /// block.
 ///
@@ -18,6 +22,10 @@ pub(crate) unsafe fn end_thread() {
     // SAFETY: the caller's promise: its thread-locals are not used any more, but by what this calls.
     unsafe { (own.layout.call_tls_dtors)() };
     keys::destroy_values(own, pointer::current());
+    #[cfg(feature = "adopt")]
+    if let Some(at_end) = AT_END.get() {
+        at_end();
+    }
     // An error that nobody has asked for is kept in memory of its own. The second call frees it.
     // SAFETY: these have no preconditions.
     unsafe {

@@ -19,6 +19,8 @@ use super::OwnPointer;
 #[cfg(feature = "adopt")]
 pub(crate) use attributes::REAL_ID;
 pub(crate) use block::{Block, forget};
+#[cfg(feature = "adopt")]
+pub(crate) use end::AT_END;
 pub(crate) use end::end_thread;
 pub(crate) use pattern::Own;
 pub(crate) use pointer::{current as thread_pointer, load as load_thread_pointer};
