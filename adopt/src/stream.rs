@@ -492,6 +492,10 @@ unsafe fn read_from(fd: c_int, buffers: &[iovec], read: impl Fn() -> isize) -> i
         if result >= 0 || !is_refused(errno::get()) {
             return result;
         }
+        // Counters, timers and queues of signals tell so of a buffer that has no room for what they have, whether there is any or not.
+        if errno::get() == libc::EINVAL && total(buffers) < size_of::<libc::signalfd_siginfo>() {
+            return hand_over(read);
+        }
         if errno::get() == libc::EOPNOTSUPP {
             waiting
                 .slot

@@ -10,7 +10,7 @@ use std::ptr;
 use std::thread;
 use std::time::Duration;
 
-use common::{MANY, in_adopted_programs, in_programs, or_error, os_threads};
+use common::{MANY, in_adopted_programs, in_programs, is_the_same, or_error, os_threads};
 
 #[test]
 fn many_wait_for_pipes() {
@@ -150,4 +150,25 @@ fn buffers_that_are_nowhere_are_an_error_to_who_is_not_parked() {
             assert_eq!(refused(), [Err(libc::EFAULT); 2]);
         },
     );
+}
+
+#[test]
+fn a_buffer_that_is_too_short_is_an_error() {
+    is_the_same("a_buffer_that_is_too_short_is_an_error", || {
+        // SAFETY: zeroes are an empty set; descriptors of the test's own, and there is room for so many bytes.
+        unsafe {
+            let none: libc::sigset_t = std::mem::zeroed();
+            let all = [
+                libc::eventfd(0, 0),
+                libc::timerfd_create(libc::CLOCK_MONOTONIC, 0),
+                libc::signalfd(-1, &raw const none, 0),
+            ];
+            all.map(|fd| {
+                let mut room = [0_u8; 4];
+                let read = or_error(libc::read(fd, room.as_mut_ptr().cast(), 4) as i64);
+                libc::close(fd);
+                read
+            })
+        }
+    });
 }
