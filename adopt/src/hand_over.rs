@@ -4,18 +4,93 @@
 //! and another OS thread runs the other green threads meanwhile. The caller stays on its OS thread until the function is done, and
 //! is inside of the runtime: what the C library calls in turn, the modules by which it looks up names for example, parks nowhere,
 //! since it may hold locks of the C library's that others wait for in the system.
+//!
+//! The handler of a signal may jump out of such a call, and then nothing drops what is in the frame. So the thread [leaves](leave) the
+//! call as it jumps, but for the place of its worker: to take that back is not for a handler. It does so before the next such call, or
+//! at its end. If the jump stayed within the handler, the call goes on, and there is less to do at its end.
 
-use roving_scheduler::adopt::Inside;
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
+
+use roving_scheduler::adopt::{self, Inside};
 use roving_scheduler::blocking;
 
 use crate::thread::OnOsThread;
 use crate::{errno, report};
 
+/// What the current thread is in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    Outside,
+    Call,
+    /// It has jumped out of a call, and has not taken its worker back.
+    LeftCall,
+}
+
+thread_local! {
+    static WHERE: Cell<Where> = const { Cell::new(Where::Outside) };
+}
+
+// Not inlined: a compiler may keep the address of a thread-local for as long as a function runs.
+#[inline(never)]
+fn go(to: Where) -> Where {
+    WHERE.replace(to)
+}
+
+/// A call of the current thread. No other is begun while there is one: in it, nobody may be parked.
+struct Call(ManuallyDrop<Inside>);
+
+impl Call {
+    fn begin() -> Self {
+        let inside = Inside::enter();
+        go(Where::Call);
+        Self(ManuallyDrop::new(inside))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        match go(Where::Outside) {
+            // SAFETY: it is dropped once.
+            Where::Call => unsafe { ManuallyDrop::drop(&mut self.0) },
+            // The jump stayed within the handler.
+            Where::LeftCall => {}
+            // And there it has made another call.
+            Where::Outside => adopt::begin_call_again(),
+        }
+    }
+}
+
+/// Who jumps out of a handler leaves the call that this has interrupted.
+pub(crate) fn leave() {
+    match go(Where::LeftCall) {
+        Where::Call => {
+            OnOsThread::leave();
+            Inside::leave_abandoned(1);
+        }
+        other => {
+            go(other);
+        }
+    }
+}
+
+/// Takes back the worker of a call that was left.
+#[inline(never)]
+pub(crate) fn end_left() {
+    match go(Where::Outside) {
+        Where::LeftCall => adopt::end_abandoned_call(),
+        other => {
+            go(other);
+        }
+    }
+}
+
 /// Calls `call` so, for a caller that may be parked. It must not unwind.
 #[inline(never)]
 pub(crate) fn hand_over<T>(call: impl FnOnce() -> T) -> T {
+    end_left();
     let (result, error) = blocking::run(|| {
-        let _inside = Inside::enter();
+        let _call = Call::begin();
         let _on_os_thread = OnOsThread::begin();
         let result = report::timed(call);
         (result, errno::get())

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use libc::{sigaction as Action, sighandler_t, siginfo_t};
 use roving_scheduler::adopt::Inside;
 
-use crate::is_adopted;
 use crate::next::next;
+use crate::{hand_over, is_adopted};
 
 /// Signals have numbers up to this.
 const LAST: usize = 64;
@@ -210,14 +210,15 @@ macro_rules! sets_handler {
 
 sets_handler!(signal bsd_signal ssignal sysv_signal __sysv_signal sigset);
 
-/// Who jumps out of handlers, or ends in one, leaves them.
+/// Who jumps out of handlers, or ends in one, leaves them. Whether there were any.
 #[inline(never)]
-pub(crate) fn leave() {
+pub(crate) fn leave() -> bool {
     let left = running();
     if left != 0 {
         set_running(0);
         Inside::leave_abandoned(left);
     }
+    left != 0
 }
 
 /// Defines functions that jump.
@@ -229,7 +230,9 @@ macro_rules! jumps {
         #[unsafe(no_mangle)]
         unsafe extern "C-unwind" fn $name(place: *mut c_void, value: c_int) -> ! {
             type Next = unsafe extern "C-unwind" fn(*mut c_void, c_int) -> !;
-            leave();
+            if leave() {
+                hand_over::leave();
+            }
             // SAFETY: the caller's promise; there is nothing to drop here.
             unsafe { next!($name: Next)(place, value) }
         }

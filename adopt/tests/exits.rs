@@ -55,6 +55,19 @@ fn a_thread_is_there_until_its_keys_are_destroyed() {
 }
 
 #[test]
+fn who_jumps_in_a_call_is_handed_over_no_more() {
+    is_the_same("who_jumps_in_a_call_is_handed_over_no_more", || {
+        let library = load("exits.c", "cc")?;
+        // SAFETY: it has this type.
+        let run: extern "C" fn(c_int) -> c_long =
+            unsafe { library.function(c"who_jumps_in_a_call") };
+        let told = [0, 1].map(|is_within| run(is_within));
+        assert_eq!(told, [1, 1]);
+        Some(told)
+    });
+}
+
+#[test]
 fn destructors_run_in_cpp() {
     is_the_same("destructors_run_in_cpp", || {
         let library = load("exits.cpp", "c++")?;

@@ -5,8 +5,10 @@
 //! unwinds.
 
 use std::io;
+use std::mem;
 use std::time::Instant;
 
+use crate::blocking;
 pub use crate::protocol::lock::Inside;
 use crate::run::context;
 use crate::run::own_stack::OwnStack;
@@ -36,6 +38,16 @@ pub fn may_park() -> bool {
 pub fn is_handed_over() -> bool {
     context::with_running(|waiter| waiter.own_stack().is_some_and(OwnStack::is_calling))
         .unwrap_or(false)
+}
+
+/// Ends the current thread's [call](crate::blocking::run) whose frames have been jumped over.
+pub fn end_abandoned_call() {
+    drop(blocking::Call);
+}
+
+/// Begins again a call that has been ended so, and that its frame is about to end.
+pub fn begin_call_again() {
+    mem::forget(blocking::Call::begin());
 }
 
 /// Begins what [`wake`] needs inside of the runtime, and what [`barrier`] needs.

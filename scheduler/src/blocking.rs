@@ -75,10 +75,10 @@ pub fn run_as_deep_as_std<T>(f: impl FnOnce() -> T) -> io::Result<T> {
 ///
 /// It is the thread that has begun and not the worker: if it suspends meanwhile, it may go on with another
 /// worker, whose place is then handed over when it does.
-struct Call;
+pub(crate) struct Call;
 
 impl Call {
-    fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         with_own_stack(OwnStack::begin_call);
         context::with_busy_worker(Worker::gets_stuck);
         Self

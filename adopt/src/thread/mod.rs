@@ -42,8 +42,9 @@ pub(crate) use self::kernel::{gettid, known_to_kernel};
 use self::name::Name;
 use self::news::Sent;
 pub(crate) use self::news::{Heeded, OnOsThread, heed, is_ending};
+
 use crate::next::next;
-use crate::{first, is_adopted, lock};
+use crate::{first, hand_over, is_adopted, lock};
 
 /// What a thread leaves to whoever joins it: a pointer that means nothing here.
 #[derive(Clone, Copy)]
@@ -266,6 +267,7 @@ fn begin(id: pthread_t, record: Shared) {
 
 /// Ends the current thread when the last of its destructors has run.
 pub(crate) fn end_current() {
+    hand_over::end_left();
     if let Some((id, record)) = current::take() {
         end(id, &record);
     }

@@ -208,6 +208,11 @@ impl OnOsThread {
         });
         Self(())
     }
+
+    /// The current thread is no more, though there may be one, whose frame has been jumped over or does the same again.
+    pub(crate) fn leave() {
+        drop(Self(()));
+    }
 }
 
 impl Drop for OnOsThread {

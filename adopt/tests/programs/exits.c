@@ -1,5 +1,6 @@
 /* Threads that exit from within C: what was to be done before is done, from the inside to the outside. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -196,4 +197,61 @@ long who_ends_detached(char *letters)
 	pthread_key_delete(key);
 	*letters = 0;
 	return told[0] + told[1] + told[2];
+}
+
+static atomic_int is_there, is_back;
+
+static void *leaves_nothing(void *argument)
+{
+	return argument;
+}
+
+static int makes_green_ones(void)
+{
+	pthread_t id;
+	pthread_create(&id, 0, leaves_nothing, 0);
+	pthread_join(id, 0);
+	return id & 1;
+}
+
+static void *waits_for_a_lock(void *argument)
+{
+	int other = *(int *)argument;
+	int file = open("/proc/self/exe", O_RDONLY), before = makes_green_ones();
+	if (!sigsetjmp(place, 1)) {
+		is_there = 1;
+		flock(file, LOCK_EX);
+	}
+	signal(SIGUSR2, SIG_IGN);
+	is_back = 1;
+	/* Others wait so too, and it does itself, without. */
+	flock(other, LOCK_UN);
+	for (int n = 0; n < 3; n++)
+		flock(file, n % 2 ? LOCK_UN : LOCK_EX);
+	close(file);
+	return (void *)(long)(makes_green_ones() == before);
+}
+
+/* Whether a thread makes others as it did before, after a handler has interrupted it as it waited for a lock on a file: this has jumped out of
+   that, or within itself, and then the lock was released. */
+long who_jumps_in_a_call(int is_within)
+{
+	int other = open("/proc/self/exe", O_RDONLY);
+	pthread_t id;
+	void *is_as_before = 0;
+	is_there = is_back = 0;
+	flock(other, LOCK_EX);
+	signal(SIGUSR2, is_within ? jumps_within : jumps);
+	pthread_create(&id, 0, waits_for_a_lock, &other);
+	while (!is_there)
+		usleep(500);
+	for (int n = 0; !is_back; n++) {
+		pthread_kill(id, SIGUSR2);
+		usleep(1000);
+		if (is_within && n == 100)
+			flock(other, LOCK_UN);
+	}
+	pthread_join(id, &is_as_before);
+	close(other);
+	return (long)is_as_before;
 }
