@@ -89,14 +89,14 @@ static int sleeps(void)
 {
 	struct timespec time = {1000, 0}, left = {0, 0};
 	int result = nanosleep(&time, &left);
-	return result && left.tv_sec > 900 && left.tv_sec < 1000 ? result : 1;
+	return result && left.tv_sec > 900 && left.tv_sec <= 1000 ? result : 1;
 }
 
 static int sleeps_by_clock(void)
 {
 	struct timespec time = {1000, 0}, left = {0, 0};
 	errno = clock_nanosleep(CLOCK_MONOTONIC, 0, &time, &left);
-	return errno && left.tv_sec > 900 && left.tv_sec < 1000 ? -1 : 1;
+	return errno && left.tv_sec > 900 && left.tv_sec <= 1000 ? -1 : 1;
 }
 
 static int sleeps_seconds(void)
