@@ -184,9 +184,13 @@ fn wait(address: usize, value: u32, bits: u32, deadline: Option<Instant>) -> c_l
         match adopt::wait(address, bits, deadline, &"a futex", is_as_seen, || ()) {
             Awaited::Woken => return 0,
             Awaited::Changed => return errno::fail(libc::EAGAIN),
-            Awaited::TimedOut if heed(false) == Heeded::Ends => return errno::fail(libc::EINTR),
-            Awaited::TimedOut if has_come(deadline) => return errno::fail(libc::ETIMEDOUT),
-            Awaited::TimedOut => {}
+            Awaited::TimedOut => match heed(false) {
+                Heeded::Ends => return errno::fail(libc::EINTR),
+                // Nor does the system let one go on that has a timeout.
+                Heeded::GoesOn if deadline.is_some() => return errno::fail(libc::EINTR),
+                _ if has_come(deadline) => return errno::fail(libc::ETIMEDOUT),
+                _ => {}
+            },
         }
     }
 }

@@ -52,6 +52,16 @@ fn who_is_cancelled_ends_in_any_wait() {
 }
 
 #[test]
+fn a_wait_with_a_time_ends_with_a_handler() {
+    is_the_same("a_wait_with_a_time_ends_with_a_handler", || {
+        let library = load("interrupts.c", "cc")?;
+        // SAFETY: it has this type.
+        let run: extern "C" fn() -> c_int = unsafe { library.function(c"who_waits_for_a_time") };
+        Some(run())
+    });
+}
+
+#[test]
 fn a_handler_may_let_a_wait_go_on() {
     is_the_same("a_handler_may_let_a_wait_go_on", || {
         let library = load("interrupts.c", "cc")?;

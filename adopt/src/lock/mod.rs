@@ -134,7 +134,9 @@ fn insist(
         if let Some(result) = attempt() {
             return result;
         }
-        if heeded == Heeded::Ends && may_end {
+        // None goes on that has a time.
+        let ends = heeded == Heeded::Ends || heeded == Heeded::GoesOn && until.is_some();
+        if ends && may_end {
             return libc::EINTR;
         }
         if until.is_some_and(Until::has_come) {

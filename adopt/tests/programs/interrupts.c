@@ -325,6 +325,38 @@ int who_goes_on(void)
 	return left == (void *)1 && !wait.on_another;
 }
 
+static atomic_int has_waited;
+
+static void *waits_for_a_time(void *semaphore)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 60;
+	int ended = sem_timedwait(semaphore, &until) == -1 && errno == EINTR;
+	has_waited = 1;
+	return (void *)(long)ended;
+}
+
+/* What has a time does not go on, whatever the handler lets. */
+int who_waits_for_a_time(void)
+{
+	struct sigaction action = {.sa_handler = handle, .sa_flags = SA_RESTART};
+	struct wait wait = {0};
+	sem_t semaphore;
+	void *left = 0;
+	current = &wait;
+	has_waited = 0;
+	sigaction(SIGUSR1, &action, 0);
+	sem_init(&semaphore, 0, 0);
+	pthread_create(&wait.id, 0, waits_for_a_time, &semaphore);
+	while (!has_waited) {
+		pthread_kill(wait.id, SIGUSR1);
+		usleep(500);
+	}
+	pthread_join(wait.id, &left);
+	return left == (void *)1;
+}
+
 static atomic_int values[3], count_of_values;
 
 static void take_value(int signal, siginfo_t *info, void *context)
