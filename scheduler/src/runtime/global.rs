@@ -74,9 +74,6 @@ impl Builder {
 }
 
 fn start_with(builder: Builder) -> io::Result<&'static Runtime> {
-    let runtime = builder.build()?;
-    #[cfg(feature = "adopt")]
-    crate::sync::noted::begin_in_child()?;
-    let started = GLOBAL.set(runtime);
+    let started = GLOBAL.set(builder.build()?);
     Ok(started.expect("only one starts at a time"))
 }

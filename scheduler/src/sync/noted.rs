@@ -5,8 +5,8 @@
 //! all who wait there. They had been counted when the address was noted, so they are in the list when the thread looks, or
 //! look themselves at what was changed before.
 //!
-//! A forked child has not the thread of its parent. It has one when its global runtime starts, or else [before](begin_in_child)
-//! anybody waits there: until then there is nobody to wake.
+//! A forked child has not the thread of its parent. It has one [before](begin_in_child) anybody waits there: until then there is
+//! nobody to wake.
 //!
 //! There is room for many addresses at once. Who finds none waits for the thread to take some.
 
