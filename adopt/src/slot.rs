@@ -354,7 +354,7 @@ impl Slot {
 /// Does what `replace` does: it takes the number from whatever has it.
 ///
 /// Who waits is told before, so that it does not take what comes next for its own; and again afterwards, since it may have
-/// begun to wait in between.
+/// begun to wait in between. Where the handler of a signal does it, another thread tells.
 pub(crate) fn replacing<T>(fd: c_int, replace: impl FnOnce() -> T) -> T {
     let slot = Slot::seen(fd).filter(|slot| crate::is_adopted() && slot.is_to_be_told());
     let Some(slot) = slot else {

@@ -15,6 +15,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
 
+use roving_scheduler::adopt::Chore;
 use roving_scheduler::wait::{Interrupt, Ticket, Wait, Why};
 use roving_scheduler::{Handle, adopt};
 
@@ -30,6 +31,8 @@ pub struct Watch {
     driver: Arc<Driver>,
     registration: Arc<Registration>,
     operations: Operations,
+    /// Lets all who wait look again.
+    rouse: Chore,
 }
 
 /// What was known of a direction at a time before a try.
@@ -50,8 +53,18 @@ impl Watch {
     /// The driver of `runtime` cannot be made.
     pub fn new(runtime: &Handle) -> io::Result<Self> {
         let driver = runtime.driver(Driver::new)?;
+        let registration = driver.reserve();
         Ok(Self {
-            registration: driver.reserve(),
+            rouse: Chore::new({
+                let (driver, registration) = (driver.clone(), registration.clone());
+                move || {
+                    // What a child finds noted was noted by its parent.
+                    if driver.is_of_this_process() {
+                        rouse(&registration);
+                    }
+                }
+            }),
+            registration,
             driver,
             operations: Operations::new(),
         })
@@ -130,20 +143,25 @@ impl Watch {
         self.registration.unwatch(direction, ticket);
     }
 
-    /// Lets all who wait look again.
-    pub fn rouse(&self) {
-        let mut waiting = Vec::new();
-        self.registration.on_end(&mut waiting);
-        for ticket in waiting {
-            ticket.fire();
-        }
+    /// Lets all who wait look again; inside of the runtime, as in the handler of a signal, a little later.
+    pub fn rouse(&'static self) {
+        self.rouse.run();
     }
 
-    /// Forgets what is known of `fd`, which is to lose the number, and lets all who wait look again.
-    pub fn dismiss(&self, fd: RawFd) {
+    /// Forgets what is known of `fd`, which is to lose the number, and [rouses](Self::rouse) all who wait.
+    pub fn dismiss(&'static self, fd: RawFd) {
         self.registration.forget_marks();
         with_borrowed(fd, |fd| self.driver.dismiss(fd));
         self.rouse();
+    }
+}
+
+/// Lets all who wait look again.
+fn rouse(registration: &Registration) {
+    let mut waiting = Vec::new();
+    registration.on_end(&mut waiting);
+    for ticket in waiting {
+        ticket.fire();
     }
 }
 

@@ -147,6 +147,12 @@ impl Driver {
         self.poller.descriptors()
     }
 
+    /// Whether it is not that of a process from which this one was forked.
+    #[cfg(feature = "adopt")]
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        self.process.is_current()
+    }
+
     /// Takes `fd` out, but leaves the registration reserved. In a forked child it does nothing.
     #[cfg(feature = "adopt")]
     pub(crate) fn dismiss(&self, fd: BorrowedFd<'_>) {

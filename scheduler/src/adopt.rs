@@ -15,7 +15,7 @@ use crate::run::own_stack::OwnStack;
 use crate::stack::tls;
 pub use crate::sync::address::{Awaited, wait, wake as wake_midway};
 pub use crate::sync::announced::{announce, barrier, is_announced};
-pub use crate::sync::noted::wake;
+pub use crate::sync::noted::{Chore, wake};
 use crate::sync::{announced, noted};
 use crate::thread::{self, JoinHandle, Thread};
 use crate::wait::{self, Wait};
@@ -50,7 +50,7 @@ pub fn begin_call_again() {
     mem::forget(blocking::Call::begin());
 }
 
-/// Begins what [`wake`] needs inside of the runtime, and what [`barrier`] needs.
+/// Begins what [`wake`] and [`Chore`] need inside of the runtime, and what [`barrier`] needs.
 ///
 /// # Errors
 ///

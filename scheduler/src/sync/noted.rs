@@ -10,9 +10,11 @@
 //!
 //! There is room for many addresses at once. Who finds none waits for the thread to take some.
 
+use std::fmt;
 use std::hint;
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use rustix::thread::futex::{self, Flags};
 
@@ -23,6 +25,8 @@ use crate::run::{context, os_thread};
 
 /// The addresses, where there are any.
 static NOTED: [AtomicUsize; 1024] = [const { AtomicUsize::new(0) }; 1024];
+/// The chore that was noted last. The others follow it.
+static CHORES: AtomicPtr<Chore> = AtomicPtr::new(ptr::null_mut());
 /// Changes after each note.
 static NOTES: AtomicU32 = AtomicU32::new(0);
 
@@ -95,9 +99,75 @@ fn note(address: usize) {
         }
         hint::spin_loop();
     }
+    tell();
+}
+
+/// Lets the thread look.
+fn tell() {
     NOTES.fetch_add(1, Ordering::Release);
     // It fails if nobody sleeps there. It leaves `errno` as it is.
     let _ = futex::wake(&NOTES, Flags::PRIVATE, 1);
+}
+
+/// Something that wakes, and that may be done once more than it was asked for.
+pub struct Chore {
+    act: Box<dyn Fn() + Send + Sync>,
+    /// Whether it is among the [`CHORES`], or about to be.
+    is_noted: AtomicBool,
+    /// The one that was noted before. It is changed by who has set `is_noted` alone.
+    before: AtomicPtr<Chore>,
+}
+
+impl Chore {
+    /// What `act` does, which does not unwind.
+    pub fn new(act: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            act: Box::new(act),
+            is_noted: AtomicBool::new(false),
+            before: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    /// Does it; inside of the runtime, has it done a little later.
+    pub fn run(&'static self) {
+        if is_in_runtime() {
+            self.note();
+        } else {
+            (self.act)();
+        }
+    }
+
+    /// Takes no lock and no memory.
+    #[cold]
+    fn note(&'static self) {
+        // Release: the thread is to see what was changed before, also if another note is what it finds.
+        if !self.is_noted.swap(true, Ordering::AcqRel) {
+            let _ = CHORES.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| {
+                self.before.store(last, Ordering::Relaxed);
+                Some(ptr::from_ref(self).cast_mut())
+            });
+        }
+        tell();
+    }
+}
+
+impl fmt::Debug for Chore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chore").finish_non_exhaustive()
+    }
+}
+
+/// Does all chores that are noted.
+fn do_chores() {
+    let mut next = CHORES.swap(ptr::null_mut(), Ordering::Acquire);
+    // SAFETY: what is noted is there for ever.
+    while let Some(chore) = unsafe { next.as_ref() } {
+        // Before it may be noted anew.
+        next = chore.before.load(Ordering::Relaxed);
+        // Before it is done: who notes it from now on has it done once more. Acquire: with a note comes what was changed before.
+        chore.is_noted.swap(false, Ordering::AcqRel);
+        (chore.act)();
+    }
 }
 
 fn work() {
@@ -110,6 +180,7 @@ fn work() {
                 address::wake_awaited(address, u32::MAX, usize::MAX);
             }
         }
+        do_chores();
         // What is noted after it has looked wakes it, or changes what it has seen.
         let _ = futex::wait(&NOTES, Flags::PRIVATE, seen, None);
     }
