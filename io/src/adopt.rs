@@ -50,7 +50,7 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// The driver of `runtime` cannot be made.
+    /// The driver of `runtime` cannot be made, nor an OS thread that [rouses](Self::rouse).
     pub fn new(runtime: &Handle) -> io::Result<Self> {
         let driver = runtime.driver(Driver::new)?;
         let registration = driver.reserve();
@@ -63,7 +63,7 @@ impl Watch {
                         rouse(&registration);
                     }
                 }
-            }),
+            })?,
             registration,
             driver,
             operations: Operations::new(),

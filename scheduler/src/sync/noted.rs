@@ -13,6 +13,7 @@
 use std::fmt;
 use std::hint;
 use std::io;
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
@@ -119,13 +120,19 @@ pub struct Chore {
 }
 
 impl Chore {
-    /// What `act` does, which does not unwind.
-    pub fn new(act: impl Fn() + Send + Sync + 'static) -> Self {
-        Self {
+    /// What `act` does, which does not unwind. There is somebody to do it in this process, which has [begun](begin) or was forked from
+    /// one that has.
+    ///
+    /// # Errors
+    ///
+    /// As [`begin`].
+    pub fn new(act: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
+        begin_in_child()?;
+        Ok(Self {
             act: Box::new(act),
             is_noted: AtomicBool::new(false),
             before: AtomicPtr::new(ptr::null_mut()),
-        }
+        })
     }
 
     /// Does it; inside of the runtime, has it done a little later.
@@ -170,7 +177,30 @@ fn do_chores() {
     }
 }
 
+/// No handler of the program's runs here: one that notes more than there is room for, or that does not return, would wait for itself.
+fn block_signals() {
+    let faults = [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGILL,
+        libc::SIGFPE,
+        libc::SIGTRAP,
+        libc::SIGSYS,
+    ];
+    let mut blocked = MaybeUninit::<libc::sigset_t>::uninit();
+    let set = blocked.as_mut_ptr();
+    // SAFETY: the set is filled before anything else is done with it, and it is this thread's own mask.
+    unsafe {
+        libc::sigfillset(set);
+        for fault in faults {
+            libc::sigdelset(set, fault);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, set, ptr::null_mut());
+    }
+}
+
 fn work() {
+    block_signals();
     loop {
         // Acquire: with a note comes its address.
         let seen = NOTES.load(Ordering::Acquire);
