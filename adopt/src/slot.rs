@@ -18,7 +18,7 @@
 use std::ffi::c_int;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, S_IFSOCK};
 use roving_io::adopt::Watch;
@@ -71,6 +71,7 @@ extern "C" fn in_child() {
         for slot in unsafe { std::slice::from_raw_parts(chunk, CHUNK) } {
             slot.watch.store(ptr::null_mut(), Ordering::Relaxed);
             slot.armed.store(0, Ordering::Relaxed);
+            slot.replacing.store(0, Ordering::Relaxed);
         }
     }
 }
@@ -170,6 +171,8 @@ pub(crate) struct Slot {
     plain: AtomicU64,
     /// In which generation, and one more, it was armed last; or [`ARMING`], or [`UNSURE`].
     armed: AtomicU64,
+    /// How many are taking the number from what has it.
+    replacing: AtomicU32,
     /// Made when it is first waited for.
     watch: AtomicPtr<Watch>,
 }
@@ -285,9 +288,16 @@ impl Slot {
             .fetch_update(acquires, relaxed, |before| Some(meanwhile(before)))
             .unwrap_or(UNSURE);
         let was_armed = [now, ARMING, UNSURE].contains(&before);
+        // Then it may be registered still as what it was, until it is dismissed.
+        let is_replaced = self.replacing.load(Ordering::Acquire) != 0;
         let is_new = watch.arm(fd).map_err(|error| number_of(&error));
         let is_armed = is_new.is_ok_and(|is_new| is_new || was_armed);
-        let after = if is_armed { now } else { 0 };
+        let after = match is_armed {
+            // Of which of two it is the registration, nobody knows.
+            true if self.generation().0 + 1 != now => UNSURE,
+            true => now,
+            false => 0,
+        };
         let is_alone = self
             .armed
             .compare_exchange(meanwhile(before), after, acquires, relaxed)
@@ -295,7 +305,7 @@ impl Slot {
         match (was_armed, is_new?) {
             // It has been replaced unseen.
             (true, true) => self.forget(),
-            (false, false) if is_alone => return Err(libc::EEXIST),
+            (false, false) if is_alone && !is_replaced => return Err(libc::EEXIST),
             _ => {}
         }
         is_new
@@ -344,9 +354,22 @@ impl Slot {
 
     /// Begins a new generation, since the descriptor is about to be closed or replaced. Who waits finds out.
     fn begin_generation(&self, fd: c_int) {
+        self.replacing.fetch_add(1, Ordering::AcqRel);
         self.generation.fetch_add(1, Ordering::AcqRel);
         if let Some(watch) = self.watch() {
             watch.dismiss(fd);
+        }
+    }
+
+    /// It has been closed or replaced. Who has begun to wait meanwhile looks again.
+    fn end_replacing(&self) {
+        // What was mapped meanwhile, or is that of a forked child, has not counted who began.
+        let one_less = |replacing: u32| replacing.checked_sub(1);
+        let _ = self
+            .replacing
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_less);
+        if let Some(watch) = self.watch() {
+            watch.rouse();
         }
     }
 }
@@ -362,11 +385,7 @@ pub(crate) fn replacing<T>(fd: c_int, replace: impl FnOnce() -> T) -> T {
     };
     slot.begin_generation(fd);
     let replaced = replace();
-    errno::kept(|| {
-        if let Some(watch) = slot.watch() {
-            watch.rouse();
-        }
-    });
+    errno::kept(|| slot.end_replacing());
     replaced
 }
 
@@ -418,12 +437,6 @@ pub(crate) fn replacing_all<T>(first: u32, last: u32, replace: impl FnOnce() -> 
     };
     for_all(&Slot::begin_generation);
     let replaced = replace();
-    errno::kept(|| {
-        for_all(&|slot, _| {
-            if let Some(watch) = slot.watch() {
-                watch.rouse();
-            }
-        });
-    });
+    errno::kept(|| for_all(&|slot, _| slot.end_replacing()));
     replaced
 }

@@ -196,7 +196,12 @@ impl Waiting {
         };
         // If nobody looked before the try: now, and something may have come in between.
         let seen = self.seen.unwrap_or_else(|| watch.glance(self.direction));
-        match self.slot.arm(self.fd, watch) {
+        let armed = self.slot.arm(self.fd, watch);
+        // What is done next is done on a descriptor that is another by then.
+        if self.is_gone() {
+            return Next::Fail(libc::EBADF);
+        }
+        match armed {
             Ok(true) => {}
             Ok(false) if self.seen.is_none() => return Next::Try,
             Ok(false) => {}
@@ -221,9 +226,6 @@ impl Waiting {
         {
             // At its end, of which not every socket tells who does not wait.
             return Next::Call;
-        }
-        if self.is_gone() {
-            return Next::Fail(libc::EBADF);
         }
         if is_ending() {
             return Next::Fail(libc::EINTR);
