@@ -34,13 +34,14 @@ export ROVING_EXPECT_GDB
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
+FIRST := unit pinned guards confined-some
 OTHERS := shared stress debugger soundness loom adopted examples
 
-# While the first tests run, which mostly wait, what the others need is built. If that fails, they will say so.
+# Tests mostly wait, so the others run beside the first ones. What they print is shown when those have ended.
 test: check           ## all that continuous integration runs
-	@nice $(MAKE) $(OTHERS) NO_RUN=--no-run >/dev/null 2>&1 & trap "kill $$! 2>/dev/null" EXIT; \
-		$(MAKE) --no-print-directory unit pinned guards confined-some && { wait $$!; true; }
-	@$(MAKE) --no-print-directory $(OTHERS)
+	@nice $(MAKE) --no-print-directory $(OTHERS) >target/others.log 2>&1 & others=$$!; trap "kill $$others 2>/dev/null" EXIT; \
+		$(MAKE) --no-print-directory $(FIRST) || exit; \
+		tail --lines=+1 --follow --pid=$$others target/others.log; wait $$others
 	@echo "make test: all passed"
 
 tools:
@@ -71,11 +72,11 @@ guards:               ## the tests of stacks, with each kind of guards below the
 
 shared:               ## the tests with green threads that share thread-locals and move
 	RUSTFLAGS="--cfg roving_shared" CARGO_TARGET_DIR=target/shared \
-		timeout 1200 $(CARGO) test --locked -p roving-scheduler -p roving --tests $(NO_RUN)
+		timeout 1200 $(CARGO) test --locked -p roving-scheduler -p roving --tests
 
 soundness:            ## what safe code may rely on, with every suspension resumed on another OS thread
 	$(CARGO) clippy --locked --profile soundness -p roving-soundness --all-targets -- -D warnings
-	timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --tests $(NO_RUN)
+	timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --tests
 
 kernels:              ## stacks, limits and 100,000 connections on Debian's kernels 6.1 and 6.12, in virtual machines; with qemu
 	machines/kernels
@@ -84,14 +85,14 @@ glibc:                ## own thread-locals, stacks and overflows under the C lib
 	machines/glibc
 
 stress:               ## the stress tests, in release
-	timeout 1200 $(CARGO) test --release --locked -p roving-scheduler -p roving --test 'stress*' --test 'many*' $(NO_RUN)
+	timeout 1200 $(CARGO) test --release --locked -p roving-scheduler -p roving --test 'stress*' --test 'many*'
 
 debugger:             ## the script for gdb, in release, where there is no more debug information than lines
-	timeout 600 $(CARGO) test --release --locked -p roving --test gdb $(NO_RUN)
+	timeout 600 $(CARGO) test --release --locked -p roving --test gdb
 
 loom:                 ## the wait, idle and join protocols under the model checker
 	LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg roving_loom" CARGO_TARGET_DIR=target/loom \
-		timeout 1200 $(CARGO) test --profile loom --locked -p roving-scheduler --lib $(NO_RUN)
+		timeout 1200 $(CARGO) test --profile loom --locked -p roving-scheduler --lib
 
 # Each program of tests is run, and only run, with what containers refuse, on any kernel. Whether guards are as they are
 # there on older kernels decides much, so that is tried too.
@@ -116,13 +117,13 @@ confine:
 
 examples:             ## every example, run to its end
 	$(CARGO) build --release --locked --examples
-	@$(if $(NO_RUN),exit;) for example in $(EXAMPLES); do \
+	@for example in $(EXAMPLES); do \
 		echo "== $$example"; timeout 300 target/release/examples/$$example || exit 1; \
 	done
 
 adopted:              ## programs of std's threads on green threads
 	$(CARGO) clippy --locked $(addprefix -p ,$(ADOPT)) --all-targets -- -D warnings
-	timeout 900 $(CARGO) test --locked -p roving-adopt --lib --tests $(NO_RUN)
+	timeout 900 $(CARGO) test --locked -p roving-adopt --lib --tests
 
 # Most of the tests begin programs with 1, 2 and 8 workers by themselves. What other programs it wants, it uses if they are there. The facade's part has the feature `adopt`, which nothing else is tested with.
 adopt: adopted        ## programs of std's threads and finished ones on green threads, with 1, 2 and 8 workers
