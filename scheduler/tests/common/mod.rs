@@ -10,11 +10,11 @@
 #![allow(dead_code)]
 
 pub(crate) mod drops;
+mod hang;
 pub(crate) mod not_tested;
 
 use std::env;
 use std::fmt::Display;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -211,11 +211,7 @@ pub(crate) fn watchdog(what: impl Display) -> Watchdog {
     thread::spawn(move || {
         drop(starts);
         if waiting.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
-            // Not `eprintln`, whose output is captured and would die with the process.
-            let _ = writeln!(
-                std::io::stderr(),
-                "HANGS: test {what} has not ended after {LIMIT:?}"
-            );
+            hang::tell(&format!("HANGS: test {what} has not ended after {LIMIT:?}"));
             std::process::abort();
         }
     });
