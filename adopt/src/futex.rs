@@ -154,9 +154,23 @@ unsafe fn futex(
             let woken = [address, second].map(|address| adopt::wake(address, ANY, usize::MAX));
             result + woken.iter().sum::<usize>() as c_long
         }
+        // The system knows no green thread as an owner.
+        _ if OF_OWNERS.contains(&command) && adopt::thread_number().is_some() => {
+            errno::fail(libc::ENOSYS)
+        }
         _ => system(value),
     }
 }
+
+/// Operations on words that say who the owner is.
+const OF_OWNERS: [c_int; 6] = [
+    libc::FUTEX_LOCK_PI,
+    libc::FUTEX_LOCK_PI2,
+    libc::FUTEX_TRYLOCK_PI,
+    libc::FUTEX_UNLOCK_PI,
+    libc::FUTEX_WAIT_REQUEUE_PI,
+    libc::FUTEX_CMP_REQUEUE_PI,
+];
 
 /// Until when to wait.
 #[inline(never)]

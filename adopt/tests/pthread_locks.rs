@@ -175,6 +175,13 @@ fn semaphore(value: c_uint) -> Object<sem_t> {
     Object::new(|semaphore| unsafe { sem_init(semaphore, 0, value) })
 }
 
+fn inheriting(kind: c_int) -> Object<pthread_mutex_t> {
+    mutex(|attributes| unsafe {
+        assert_eq!(pthread_mutexattr_settype(attributes, kind), 0);
+        pthread_mutexattr_setprotocol(attributes, PTHREAD_PRIO_INHERIT)
+    })
+}
+
 /// A time on a clock that is so far from now.
 fn at(clock: clockid_t, milliseconds: i64) -> timespec {
     let mut now = MaybeUninit::uninit();
@@ -305,6 +312,58 @@ const CASES: &[Case] = &[
             })
         },
         &[EPERM, EBUSY, ETIMEDOUT, EINVAL],
+    ),
+    (
+        "an owner of a mutex that checks errors and inherits priority",
+        || unsafe {
+            let mutex = inheriting(PTHREAD_MUTEX_ERRORCHECK);
+            let m = mutex.get();
+            vec![
+                pthread_mutex_unlock(m),
+                pthread_mutex_lock(m),
+                pthread_mutex_lock(m),
+                pthread_mutex_trylock(m),
+                pthread_mutex_timedlock(m, &soon()),
+                pthread_mutex_unlock(m),
+                pthread_mutex_unlock(m),
+                pthread_mutex_destroy(m),
+            ]
+        },
+        &[EPERM, 0, EDEADLK, EDEADLK, EDEADLK, 0, EPERM, 0],
+    ),
+    (
+        "not the owner of a mutex that checks errors and inherits priority",
+        || unsafe {
+            let mutex = inheriting(PTHREAD_MUTEX_ERRORCHECK);
+            let m = mutex.get();
+            while_locked(&mutex, || {
+                vec![
+                    pthread_mutex_unlock(m),
+                    pthread_mutex_trylock(m),
+                    pthread_mutex_timedlock(m, &soon()),
+                    pthread_mutex_timedlock(m, &NO_TIME),
+                ]
+            })
+        },
+        &[EPERM, EBUSY, ETIMEDOUT, EINVAL],
+    ),
+    (
+        "an owner of a recursive mutex that inherits priority",
+        || unsafe {
+            let mutex = inheriting(PTHREAD_MUTEX_RECURSIVE);
+            let m = mutex.get();
+            let mut results = vec![
+                pthread_mutex_lock(m),
+                pthread_mutex_lock(m),
+                pthread_mutex_trylock(m),
+            ];
+            let object = mutex.clone();
+            let other = move || pthread_mutex_timedlock(object.get(), &soon());
+            results.push(thread::spawn(other).join().unwrap());
+            results.extend((0..4).map(|_| pthread_mutex_unlock(m)));
+            results
+        },
+        &[0, 0, 0, ETIMEDOUT, 0, 0, 0, EPERM],
     ),
     (
         "an owner of a recursive mutex",
@@ -656,8 +715,6 @@ fn locks_exclude_threads_of_both_kinds() {
         };
         let robust =
             |attributes| unsafe { pthread_mutexattr_setrobust(attributes, PTHREAD_MUTEX_ROBUST) };
-        let inherits =
-            |attributes| unsafe { pthread_mutexattr_setprotocol(attributes, PTHREAD_PRIO_INHERIT) };
         for (name, mutex) in [
             ("plain", Object::zeroed()),
             ("recursive", mutex_of_type(PTHREAD_MUTEX_RECURSIVE)),
@@ -668,7 +725,15 @@ fn locks_exclude_threads_of_both_kinds() {
             ("adaptive", mutex_of_type(PTHREAD_MUTEX_ADAPTIVE_NP)),
             ("shared", mutex(shared)),
             ("robust", mutex(robust)),
-            ("that inherits priority", mutex(inherits)),
+            ("that inherits priority", inheriting(PTHREAD_MUTEX_NORMAL)),
+            (
+                "that inherits priority, recursive",
+                inheriting(PTHREAD_MUTEX_RECURSIVE),
+            ),
+            (
+                "that inherits priority, and checks errors",
+                inheriting(PTHREAD_MUTEX_ERRORCHECK),
+            ),
         ] {
             excludes(name, &mutex, mutex_locks);
         }
@@ -1085,4 +1150,119 @@ fn who_is_inside_of_the_runtime_wakes_and_waits_too() {
             green.join().unwrap();
         }
     });
+}
+
+#[test]
+fn who_is_inside_of_the_runtime_waits_for_an_owner_that_the_system_knows_not() {
+    in_programs(
+        "who_is_inside_of_the_runtime_waits_for_an_owner_that_the_system_knows_not",
+        || {
+            adopt();
+            for kind in [PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_ERRORCHECK] {
+                let mutex = inheriting(kind);
+                let has_it = Arc::new(AtomicBool::new(false));
+                let owner = {
+                    let (mutex, has_it) = (mutex.clone(), has_it.clone());
+                    move || unsafe {
+                        assert_eq!(pthread_mutex_lock(mutex.get()), 0);
+                        has_it.store(true, Ordering::SeqCst);
+                        thread::sleep(Duration::from_millis(20));
+                        assert_eq!(pthread_mutex_unlock(mutex.get()), 0);
+                    }
+                };
+                let owner = thread::spawn(owner);
+                while !has_it.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                let inside = Inside::enter();
+                unsafe {
+                    assert_eq!(
+                        pthread_mutex_timedlock(mutex.get(), &at(CLOCK_REALTIME, 1)),
+                        ETIMEDOUT
+                    );
+                    assert_eq!(pthread_mutex_lock(mutex.get()), 0);
+                    assert_eq!(pthread_mutex_unlock(mutex.get()), 0);
+                }
+                drop(inside);
+                owner.join().unwrap();
+            }
+        },
+    );
+}
+
+/// What a thread is told of a mutex of which the system is to know the owner.
+fn ask_for(mutex: *mut pthread_mutex_t) -> [c_int; 5] {
+    let condition = Object::<pthread_cond_t>::zeroed();
+    unsafe {
+        let tried = pthread_mutex_trylock(mutex);
+        let results = [
+            tried,
+            pthread_mutex_timedlock(mutex, &soon()),
+            pthread_mutex_clocklock(mutex, CLOCK_REALTIME, &soon()),
+            pthread_cond_timedwait(condition.get(), mutex, &soon()),
+            pthread_mutex_lock(mutex),
+        ];
+        for _ in results.iter().filter(|&&result| result == 0) {
+            pthread_mutex_unlock(mutex);
+        }
+        results
+    }
+}
+
+#[test]
+fn a_green_thread_is_refused_what_the_system_would_not_know_it_has() {
+    in_programs(
+        "a_green_thread_is_refused_what_the_system_would_not_know_it_has",
+        || {
+            adopt();
+            type Set = fn(*mut pthread_mutexattr_t) -> c_int;
+            let shared: Set = |attributes| unsafe {
+                pthread_mutexattr_setpshared(attributes, PTHREAD_PROCESS_SHARED)
+            };
+            let robust: Set = |attributes| unsafe {
+                pthread_mutexattr_setrobust(attributes, PTHREAD_MUTEX_ROBUST)
+            };
+            for (name, set) in [("shared", shared), ("robust", robust)] {
+                for kind in [
+                    PTHREAD_MUTEX_NORMAL,
+                    PTHREAD_MUTEX_RECURSIVE,
+                    PTHREAD_MUTEX_ERRORCHECK,
+                ] {
+                    let mutex = mutex(|attributes| unsafe {
+                        assert_eq!(pthread_mutexattr_settype(attributes, kind), 0);
+                        assert_eq!(set(attributes), 0);
+                        pthread_mutexattr_setprotocol(attributes, PTHREAD_PRIO_INHERIT)
+                    });
+                    let refused = [ENOTSUP, ENOTSUP, ENOTSUP, EPERM, ENOTSUP];
+                    let asks = |mutex: Object<pthread_mutex_t>| move || ask_for(mutex.get());
+                    let green = thread::spawn(asks(mutex.clone())).join().unwrap();
+                    assert_eq!(green, refused, "{name}, free");
+                    // An OS thread has it as ever, and so has one that waits for it.
+                    unsafe {
+                        assert_eq!(pthread_mutex_lock(mutex.get()), 0);
+                        let green = thread::spawn(asks(mutex.clone())).join().unwrap();
+                        assert_eq!(green, refused, "{name}, of another");
+                        let waits = mutex.clone();
+                        let other = on_os_thread(move || {
+                            (
+                                pthread_mutex_lock(waits.get()),
+                                pthread_mutex_unlock(waits.get()),
+                            )
+                        });
+                        thread::sleep(Duration::from_millis(5));
+                        assert_eq!(pthread_mutex_unlock(mutex.get()), 0);
+                        assert_eq!(other(), (0, 0), "{name}");
+                    }
+                }
+            }
+            // Nor has it what it would ask of the system itself.
+            let word = AtomicU32::new(0);
+            let address = word.as_ptr().expose_provenance();
+            let asked = thread::spawn(move || unsafe {
+                told(syscall(SYS_futex, address, FUTEX_LOCK_PI, 0, 0) as c_int)
+            });
+            assert_eq!(asked.join().unwrap(), ENOSYS);
+            assert_eq!(word.load(Ordering::SeqCst), 0);
+        },
+    );
 }

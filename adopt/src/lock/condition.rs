@@ -160,6 +160,11 @@ unsafe fn wait(
 ) -> c_int {
     let layout = layout();
     // SAFETY: the caller's promise.
+    if unsafe { mutex::is_refused(mutex) } {
+        // It is not the caller's.
+        return libc::EPERM;
+    }
+    // SAFETY: the caller's promise.
     if unsafe { layout.shared_condition.is_on(condition) && layout.shared_mutex.is_on(mutex) } {
         return in_system(real);
     }

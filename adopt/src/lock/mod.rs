@@ -11,6 +11,9 @@
 //! - **Condition variables and barriers.** What the C library does in these cannot be taken apart, so all threads wait in the
 //!   table. Who is inside of the runtime [naps](wait) instead, and looks again.
 //! - **What other processes have too, and robust mutexes**: the C library's functions, with the place of the worker handed over.
+//! - **Mutexes that inherit priority.** The system is to know the owner of such a one while others wait for it, and it knows no green
+//!   thread. So nobody waits there: any thread waits in the table, and nothing is inherited. Where other processes wait, or are
+//!   to be told that the owner has ended, a green thread [cannot have it](mutex::is_refused).
 //!
 //! An object may be gone as soon as it has been released, for another thread may take it, release it and free it. From then on
 //! nothing but its address is used.
@@ -183,6 +186,12 @@ fn wait(
     if let Some(released) = released {
         wake(released, ANY, 1);
     }
+    nap();
+    Awaited::TimedOut
+}
+
+/// Waits for a moment, whoever the caller is.
+fn nap() {
     type Next = unsafe extern "C" fn(*const timespec, *mut timespec) -> c_int;
     let moment = timespec {
         tv_sec: 0,
@@ -190,7 +199,6 @@ fn wait(
     };
     // SAFETY: it is a time, and what is left of it is not asked for.
     unsafe { next!(nanosleep: Next)(&raw const moment, std::ptr::null_mut()) };
-    Awaited::TimedOut
 }
 
 /// Wakes as many as that of those who [wait] or [insist] at `address` for one of `bits`, the first first. What they wait for has been

@@ -4,15 +4,16 @@
 //! by the id of the thread, and a green thread has one that is no other's; so all this is the C library's still.
 //!
 //! Mutexes that inherit priority are taken and released by it, but in what it does for those who wait, the
-//! system looks for the owner among its own threads. So all threads wait for such a mutex in the table, and inherit nothing.
+//! system looks for the owner among its own threads. So all threads wait for such a mutex in the table, and inherit nothing;
+//! who is inside of the runtime naps and looks again. One that is also shared or robust a green thread [cannot have](is_refused).
 
 use std::ffi::c_int;
 
 use libc::{clockid_t, pthread_mutex_t, timespec};
-use roving_scheduler::adopt::Inside;
+use roving_scheduler::adopt::{self, Inside};
 
 use super::layout::layout;
-use super::{ANY, LONG_AGO, Until, in_system, insist, is_of_waits};
+use super::{ANY, LONG_AGO, Until, in_system, insist, is_of_waits, nap};
 use crate::next::next;
 use crate::{is_adopted, parks};
 
@@ -31,6 +32,20 @@ pub(super) unsafe extern "C" fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) 
     } else {
         // SAFETY: the caller's promise.
         unsafe { next!(pthread_mutex_lock: OfMutex)(mutex) }
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn pthread_mutex_trylock(mutex: *mut pthread_mutex_t) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if is_adopted() && is_refused(mutex) {
+            return libc::ENOTSUP;
+        }
+        next!(pthread_mutex_trylock: OfMutex)(mutex)
     }
 }
 
@@ -136,8 +151,22 @@ pub(super) unsafe fn release(mutex: *mut pthread_mutex_t) -> c_int {
 /// That of `pthread_mutex_trylock`.
 unsafe fn attempt(mutex: *mut pthread_mutex_t) -> Option<c_int> {
     // SAFETY: the caller's promise.
-    let result = unsafe { next!(pthread_mutex_trylock: OfMutex)(mutex) };
+    let result = unsafe { pthread_mutex_trylock(mutex) };
     (result != libc::EBUSY).then_some(result)
+}
+
+/// Whether it is one that the caller cannot have, since it is green, and the system is to know the owner.
+///
+/// # Safety
+///
+/// That of `pthread_mutex_trylock`, in a program that is adopted.
+pub(super) unsafe fn is_refused(mutex: *mut pthread_mutex_t) -> bool {
+    let layout = layout();
+    // SAFETY: the caller's promise.
+    let is = |mark: super::layout::Mark| unsafe { mark.is_on(mutex) };
+    is(layout.mutex_inherits_priority)
+        && (is(layout.shared_mutex) || is(layout.robust_mutex))
+        && adopt::thread_number().is_some()
 }
 
 /// Locks a mutex that was locked a moment ago, until a time that may turn out to be none; by `real` if the C library is to do it.
@@ -158,10 +187,12 @@ unsafe fn lock_busy(
     if is(layout.shared_mutex) || is(layout.robust_mutex) || is(layout.mutex_has_ceiling) {
         return in_system(real);
     }
-    if Inside::is_current() || !is(layout.mutex_inherits_priority) && !parks() {
+    let inherits_priority = is(layout.mutex_inherits_priority);
+    if !inherits_priority && (Inside::is_current() || !parks()) {
         return real();
     }
-    if is(layout.mutex_checks_errors) {
+    // Who tries one that inherits priority is told that he has it.
+    if is(layout.mutex_checks_errors) && !inherits_priority {
         // To try does not tell the owner of his mistake.
         // SAFETY: the caller's promise; and it is a time.
         let result =
@@ -170,11 +201,24 @@ unsafe fn lock_busy(
             return result;
         }
     }
+    // SAFETY: the caller's promise.
+    let attempt = || unsafe { attempt(mutex) };
     match until() {
-        // SAFETY: the caller's promise.
-        Ok(until) => insist(mutex.addr(), ANY, until, "a mutex", false, || unsafe {
-            attempt(mutex)
-        }),
+        Ok(until) if Inside::is_current() => look_again(until, attempt),
+        Ok(until) => insist(mutex.addr(), ANY, until, "a mutex", false, attempt),
         Err(error) => error,
+    }
+}
+
+/// Tries until it succeeds or a time has come. In between the caller, who is inside of the runtime, [naps](nap).
+fn look_again(until: Option<Until>, mut attempt: impl FnMut() -> Option<c_int>) -> c_int {
+    loop {
+        if let Some(result) = attempt() {
+            return result;
+        }
+        if until.is_some_and(Until::has_come) {
+            return libc::ETIMEDOUT;
+        }
+        nap();
     }
 }
