@@ -55,7 +55,8 @@ pub mod watching {}
 ///
 /// # Panics
 ///
-/// Panics if the system refuses a stack. [`thread::Builder::spawn`] gives an error instead.
+/// Panics where [`spawn`] does: if the system refuses a stack, or the global runtime cannot be started. So it does for a stack that
+/// is too large and a name with a null byte in it. [`thread::Builder::spawn`] gives errors instead, but for the name.
 ///
 /// # Examples
 ///
@@ -224,7 +225,7 @@ macro_rules! dbg {
     };
 }
 
-/// The example in the README compiles.
+/// The examples in the README compile.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! The scheduler of Roving: stackful green threads, stolen by one worker OS thread a core.
+//! The scheduler of Roving: stackful green threads, which workers, one OS thread for each core, run and steal from one another.
 //!
 //! Programs use the `roving` crate, which has all of this under shorter names. This crate is for
 //! those who build on the scheduler: another IO driver, another primitive that blocks.

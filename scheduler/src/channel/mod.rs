@@ -16,9 +16,9 @@
 //! use roving::thread;
 //!
 //! let (sender, receiver) = bounded(10);
-//! for worker in 0..3 {
+//! for factor in 0..3 {
 //!     let sender = sender.clone();
-//!     thread::spawn(move || (0..100).for_each(|n| sender.send(worker * n).unwrap()));
+//!     thread::spawn(move || (0..100).for_each(|n| sender.send(factor * n).unwrap()));
 //! }
 //! drop(sender);
 //! assert_eq!(receiver.iter().sum::<u32>(), 3 * 4950);

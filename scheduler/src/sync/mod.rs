@@ -1,8 +1,9 @@
-//! Locks and signals, as `std::sync` has them, for green threads and OS threads alike.
+//! Locks, and what threads wait for each other with, as `std::sync` has them, for green threads and OS threads alike.
 //!
-//! [`Mutex`], [`RwLock`], [`Condvar`], [`Once`], [`OnceLock`] and [`LazyLock`] have std's names,
+//! [`Mutex`], [`RwLock`], [`Condvar`], [`Once`], [`OnceLock`], [`LazyLock`], [`Barrier`] and [`mpsc`] have std's names,
 //! signatures and meaning; a green thread that waits for one costs no OS thread, so they may be
-//! held over calls that block, and what initialises may block. Both kinds of thread may share them.
+//! held over calls that block, and what initialises may block. Both kinds of thread may share them. Beyond std there are
+//! [`Semaphore`], [`WaitGroup`], [`Notify`], [`oneshot`], [`broadcast`] and [`watch`].
 //! In a future they are waited for by the methods whose names end in `_async`, and held by a [`TaskGuard`].
 //! What needs no counterpart is std's own: [`Arc`], [`Weak`], [`atomic`], the errors.
 //!

@@ -21,7 +21,8 @@
 //! std, a panic in the destructor of a result that nobody takes, or of a thread-local, ends the
 //! process.
 //! The panic message comes from std, which knows the name of an OS thread only: it calls a green
-//! thread with its own thread-locals `<unnamed>`, and one without by the name of its worker.
+//! thread with its own thread-locals `<unnamed>`, and one without by the name of its worker. A line before
+//! it tells the green thread's name and where it was spawned.
 //!
 //! # Names and stacks
 //!

@@ -135,12 +135,12 @@ fn address(waiter: &Arc<Waiter>) -> usize {
 /// use std::time::Duration;
 ///
 /// let token = CancelToken::new();
-/// let worker = {
+/// let sleeps = {
 ///     let token = token.clone();
 ///     thread::spawn(move || token.run(|| thread::sleep(Duration::MAX)).is_err())
 /// };
 /// token.cancel();
-/// assert!(worker.join().unwrap());
+/// assert!(sleeps.join().unwrap());
 /// ```
 #[derive(Clone, Default)]
 pub struct CancelToken(Arc<Token>);
