@@ -4,8 +4,10 @@
 //! its number next has nothing to do with him.
 
 use std::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
+use std::mem::MaybeUninit;
 
 use libc::{FILE, socklen_t};
+use roving_scheduler::adopt;
 
 use crate::hand_over::hand_over;
 use crate::kept;
@@ -25,13 +27,9 @@ unsafe extern "C" fn close(fd: c_int) -> c_int {
     if kept::is_kept(fd) {
         return errno::fail(libc::EBADF);
     }
-    replacing(fd, || {
-        if parks() && lingers(fd) {
-            hand_over(close)
-        } else {
-            close()
-        }
-    })
+    // Asked while the number stands for it.
+    let waits = parks() && lingers(fd);
+    replacing(fd, || if waits { hand_over(close) } else { close() })
 }
 
 /// Whether a close may wait for the peer.
@@ -106,11 +104,48 @@ pub(crate) unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: 
     type Next = unsafe extern "C" fn(c_uint, c_uint, c_int) -> c_int;
     // SAFETY: the caller's promise.
     let close = |first, last| unsafe { next!(close_range: Next)(first, last, flags) };
+    const CLOSE_RANGE_UNSHARE: c_int = 2;
     const CLOSE_RANGE_CLOEXEC: c_int = 4;
+    if flags & CLOSE_RANGE_UNSHARE != 0 && is_adopted() && has_threads() {
+        // What an OS thread has from then on is nobody else's, but a green one has what its worker has.
+        return if adopt::thread_number().is_none() {
+            close(first, last)
+        } else {
+            errno::fail(libc::EINVAL)
+        };
+    }
     if flags & CLOSE_RANGE_CLOEXEC != 0 {
         return close(first, last);
     }
     slot::replacing_all(first, last, || kept::around(first, last, close))
+}
+
+/// Whether there are other OS threads in this process. Also if that cannot be found out.
+#[cold]
+fn has_threads() -> bool {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: there is room for the answer, which is there if it succeeds.
+    let links = unsafe {
+        (libc::stat(c"/proc/self/task".as_ptr(), stat.as_mut_ptr()) == 0)
+            .then(|| stat.assume_init().st_nlink)
+    };
+    // A folder has two, and one for each folder in it.
+    links != Some(3)
+}
+
+/// As of what all threads of a process have in common, it gives `EINVAL` for descriptors where others run on the same OS thread.
+///
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn unshare(what: c_int) -> c_int {
+    let of_green = is_adopted() && adopt::thread_number().is_some();
+    if what & libc::CLONE_FILES != 0 && of_green && has_threads() {
+        return errno::fail(libc::EINVAL);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { next!(unshare: unsafe extern "C" fn(c_int) -> c_int)(what) }
 }
 
 /// # Safety

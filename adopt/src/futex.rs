@@ -76,6 +76,8 @@ unsafe fn other(
         libc::SYS_close_range if crate::is_adopted() => unsafe {
             descriptor::close_range(a as c_uint, b as c_uint, c as c_int).into()
         },
+        // SAFETY: it has no preconditions.
+        libc::SYS_unshare => unsafe { descriptor::unshare(a as c_int).into() },
         // SAFETY: the caller's promise.
         _ => unsafe { descriptor::by_number(number, a, b, || with(a, b)) },
     }

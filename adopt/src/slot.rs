@@ -240,8 +240,11 @@ impl Slot {
         {
             return Some(nature);
         }
+        let is_settled = self.is_settled();
         let nature = Nature::ask(fd)?;
-        self.set_nature(generation, nature);
+        if is_settled {
+            self.set_nature(generation, nature);
+        }
         Some(nature)
     }
 
@@ -261,8 +264,9 @@ impl Slot {
     pub(crate) fn learn_plain<T>(&self, ask: impl FnOnce() -> (bool, T)) -> T {
         // Before it asks: if it is told what is true no more, an epoch or a generation has begun.
         let now = mixed(self.generation(), EPOCH.load(Ordering::Acquire));
+        let is_settled = self.is_settled();
         let (is_plain, told) = ask();
-        if is_plain {
+        if is_plain && is_settled {
             self.plain.store(now, Ordering::Relaxed);
         }
         told
@@ -288,8 +292,8 @@ impl Slot {
             .fetch_update(acquires, relaxed, |before| Some(meanwhile(before)))
             .unwrap_or(UNSURE);
         let was_armed = [now, ARMING, UNSURE].contains(&before);
-        // Then it may be registered still as what it was, until it is dismissed.
-        let is_replaced = self.replacing.load(Ordering::Acquire) != 0;
+        // If not, it may be registered still as what it was, until it is dismissed.
+        let is_settled = self.is_settled();
         let is_new = watch.arm(fd).map_err(|error| number_of(&error));
         let is_armed = is_new.is_ok_and(|is_new| is_new || was_armed);
         let after = match is_armed {
@@ -305,7 +309,7 @@ impl Slot {
         match (was_armed, is_new?) {
             // It has been replaced unseen.
             (true, true) => self.forget(),
-            (false, false) if is_alone && !is_replaced => return Err(libc::EEXIST),
+            (false, false) if is_alone && is_settled => return Err(libc::EEXIST),
             _ => {}
         }
         is_new
@@ -350,6 +354,12 @@ impl Slot {
             Some(_) => is_ours(),
             None => self.nature.load(Ordering::Relaxed) != 0,
         }
+    }
+
+    /// Whether nobody is taking the number from what has it. If a generation that has been looked at before had begun with that, it is
+    /// done: what has the number now is of that generation, or of a later one.
+    fn is_settled(&self) -> bool {
+        self.replacing.load(Ordering::Acquire) == 0
     }
 
     /// Begins a new generation, since the descriptor is about to be closed or replaced. Who waits finds out.

@@ -17,9 +17,9 @@ use std::ptr;
 use std::slice;
 
 use libc::{
-    MSG_DONTWAIT, MSG_ERRQUEUE, MSG_FASTOPEN, MSG_OOB, MSG_PEEK, MSG_WAITALL, MSG_WAITFORONE,
-    SO_RCVTIMEO, SO_SNDTIMEO, iovec, loff_t, mmsghdr, msghdr, off_t, size_t, sockaddr, socklen_t,
-    ssize_t, timespec,
+    MSG_DONTWAIT, MSG_ERRQUEUE, MSG_FASTOPEN, MSG_NOSIGNAL, MSG_OOB, MSG_PEEK, MSG_WAITALL,
+    MSG_WAITFORONE, SO_RCVTIMEO, SO_SNDTIMEO, iovec, loff_t, mmsghdr, msghdr, off_t, size_t,
+    sockaddr, socklen_t, ssize_t, timespec,
 };
 use roving_io::adopt::Direction::{self, Read, Write};
 
@@ -236,6 +236,25 @@ fn message_of(buffers: &[iovec]) -> msghdr {
     message
 }
 
+/// Whether there is room in a message for what goes with the bytes, descriptors for example.
+///
+/// # Safety
+///
+/// It is a message, if it is there.
+unsafe fn takes_more_than_bytes(message: *const msghdr) -> bool {
+    // SAFETY: the caller's promise.
+    memory::is_there(message.cast(), size_of::<msghdr>())
+        && unsafe { (*message).msg_controllen > 0 }
+}
+
+/// Receives by a call that may block, once there is something.
+fn receive_whole(fd: c_int, receive: impl Fn() -> isize) -> isize {
+    match Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) {
+        Some(mut waiting) => waiting.poll_and_call(libc::POLLIN, receive),
+        None => hand_over(receive),
+    }
+}
+
 type RecvMsg = unsafe extern "C-unwind" fn(c_int, *mut msghdr, c_int) -> ssize_t;
 type SendMsg = unsafe extern "C-unwind" fn(c_int, *const msghdr, c_int) -> ssize_t;
 
@@ -253,6 +272,11 @@ unsafe extern "C-unwind" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_in
     // SAFETY: the caller's promise. They are looked at when the system has taken some of them.
     let buffers = || unsafe { buffers((*message).msg_iov, (*message).msg_iovlen) };
     let room = || total(buffers());
+    // SAFETY: the caller's promise, and it is there.
+    if flags & MSG_WAITALL != 0 && unsafe { takes_more_than_bytes(message) } && is_stream(fd) {
+        // The system knows with which of them that ends.
+        return receive_whole(fd, || recvmsg(message, flags));
+    }
     if flags & MSG_WAITALL != 0 && flags & MSG_PEEK == 0 && is_stream(fd) {
         return receive_all(fd, flags & !MSG_WAITALL, room, |done, flags| {
             if done == 0 {
@@ -288,6 +312,10 @@ unsafe extern "C-unwind" fn recvmmsg(
     if !waits(flags) {
         return recvmmsg(0, flags, timeout);
     }
+    if flags & MSG_WAITALL != 0 && is_stream(fd) {
+        // Each of them is to be filled.
+        return receive_whole(fd, || recvmmsg(0, flags, timeout) as isize) as c_int;
+    }
     let whole = || hand_over(|| recvmmsg(0, flags, timeout) as isize) as c_int;
     // Between messages, the system looks whether the time is up: nobody else knows how much is left.
     if !timeout.is_null() {
@@ -316,7 +344,11 @@ fn send_all(
     match Waiting::begin(fd, Write, Some(SO_SNDTIMEO)) {
         // A connection that is made by it is waited for where it is made.
         Some(mut waiting) if flags & MSG_FASTOPEN == 0 => {
-            waiting.move_all(all, |done, may_block| send(done, with(flags, may_block)))
+            waiting.move_all(all, |done, may_block| {
+                // Who is told how much was sent gets no signal.
+                let quietly = if done > 0 { MSG_NOSIGNAL } else { 0 };
+                send(done, with(flags | quietly, may_block))
+            })
         }
         _ => hand_over(|| send(0, flags)),
     }

@@ -19,7 +19,7 @@ use roving_io::adopt::{Direction, Seen};
 use crate::errno;
 use crate::hand_over::hand_over;
 use crate::next::next;
-use crate::slot::{Generation, Slot};
+use crate::slot::{Generation, Nature, Slot};
 use crate::thread::{Heeded, heed, is_ending};
 
 /// How long who writes relies on the system to tell of all that ends its wait.
@@ -126,8 +126,8 @@ impl Waiting {
     }
 
     /// Moves as much as there is, as a call in blocking mode does: `attempt` is given how much it has moved already, and moves some
-    /// of the rest. Whatever keeps it from moving all, the result is how much it has moved, if anything. How much there is in `all` is
-    /// asked for when something has been moved.
+    /// of the rest. Whatever keeps it from moving all, the result is how much it has moved, if anything; what has become of a connection
+    /// is for the next call to find. How much there is in `all` is asked for when something has been moved.
     #[inline]
     pub(crate) fn move_all(
         &mut self,
@@ -135,8 +135,15 @@ impl Waiting {
         mut attempt: impl FnMut(usize, MayBlock) -> isize,
     ) -> isize {
         let mut done = 0;
+        let (fd, slot) = (self.fd, self.slot);
         loop {
-            let result = self.insist(|may_block| attempt(done, may_block));
+            // The system leaves it so of TCP alone.
+            let result = self.insist(|may_block| {
+                if done > 0 && slot.nature(fd) == Some(Nature::Tcp) && has_failed(fd) {
+                    return errno::fail::<i8>(libc::EPIPE).into();
+                }
+                attempt(done, may_block)
+            });
             match usize::try_from(result) {
                 Ok(0) => break,
                 Ok(more) => done += more,
@@ -325,6 +332,11 @@ fn timeout(fd: c_int, name: c_int) -> Option<Duration> {
 
 /// Whether one of `events`, or the end, has come. So it is if the descriptor is closed.
 pub(crate) fn is_ready(fd: c_int, events: c_short) -> bool {
+    self::events(fd, events) != 0
+}
+
+/// Which of `events` have come, or what else is told of a descriptor unasked.
+fn events(fd: c_int, events: c_short) -> c_short {
     let mut fds = libc::pollfd {
         fd,
         events,
@@ -332,7 +344,16 @@ pub(crate) fn is_ready(fd: c_int, events: c_short) -> bool {
     };
     type Poll = unsafe extern "C" fn(*mut libc::pollfd, libc::nfds_t, c_int) -> c_int;
     // SAFETY: there is one.
-    unsafe { next!(poll: Poll)(&raw mut fds, 1, 0) != 0 }
+    let result = unsafe { next!(poll: Poll)(&raw mut fds, 1, 0) };
+    // Where the call fails nobody knows, and they may have.
+    if result < 0 { events } else { fds.revents }
+}
+
+/// Whether a connection has failed, of which the next call on it tells, and no other.
+fn has_failed(fd: c_int) -> bool {
+    // An error alone may be one that is queued beside the connection.
+    const FAILED: c_short = libc::POLLERR | libc::POLLHUP;
+    events(fd, 0) & FAILED == FAILED
 }
 
 /// Whether the option is one on which it depends how long calls wait.

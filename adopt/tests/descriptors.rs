@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use common::{in_adopted_programs, or_error};
+use common::{in_adopted_programs, in_programs, on_a_green_thread, or_error};
 
 const SOON: Duration = Duration::from_millis(20);
 
@@ -359,4 +359,81 @@ fn what_is_closed_when_another_program_is_executed_stays_until_then() {
             thread::spawn(|| thread::sleep(SOON)).join().unwrap();
         },
     );
+}
+
+#[test]
+fn a_green_thread_has_no_descriptors_of_its_own() {
+    in_programs("a_green_thread_has_no_descriptors_of_its_own", || {
+        const UNSHARE: c_int = 2;
+        let closes = |fd: c_int| {
+            // SAFETY: the test's own; or nothing is closed.
+            or_error(unsafe { libc::close_range(fd as u32, fd as u32, UNSHARE) })
+        };
+        // SAFETY: it changes nothing that is open.
+        let unshares = || or_error(unsafe { libc::unshare(libc::CLONE_FILES) });
+        // SAFETY: it changes nothing.
+        let is_open = |fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0;
+        let (one, mut other) = UnixStream::pair().unwrap();
+        let fd = one.as_raw_fd();
+        on_a_green_thread(move || {
+            assert_eq!(closes(fd), Err(libc::EINVAL));
+            assert_eq!(unshares(), Err(libc::EINVAL));
+            assert!(is_open(fd));
+        });
+        let reader = thread::spawn(move || {
+            let mut byte = [0];
+            (&one).read_exact(&mut byte).map(|()| one).unwrap()
+        });
+        thread::sleep(Duration::from_millis(10));
+        // An OS thread has them from then on, and who waits goes on waiting.
+        assert_eq!(closes(fd), Ok(0));
+        assert!(!is_open(fd));
+        other.write_all(&[1]).unwrap();
+        let one = reader.join().unwrap();
+        assert!(
+            thread::spawn(move || is_open(one.as_raw_fd()))
+                .join()
+                .unwrap()
+        );
+        // In a child of one thread they are nobody else's.
+        let forks = thread::spawn(move || {
+            // SAFETY: the child calls what may be called in one.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                let closed = closes(0) == Ok(0) && !is_open(0) && unshares() == Ok(0);
+                // SAFETY: it ends the child here.
+                unsafe { libc::_exit(if closed { 42 } else { 1 }) };
+            }
+            let mut status = 0;
+            // SAFETY: there is room for the answer.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 42 << 8);
+        });
+        forks.join().unwrap();
+    });
+}
+
+#[test]
+fn what_was_known_of_a_descriptor_is_not_of_the_next() {
+    in_adopted_programs("what_was_known_of_a_descriptor_is_not_of_the_next", || {
+        loop {
+            let mut ends = [0; 2];
+            // SAFETY: there is room for both.
+            assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+            let byte = 1_u8;
+            // SAFETY: it is there.
+            let written = unsafe { libc::write(ends[1], (&raw const byte).cast(), 1) };
+            assert_eq!(written, 1);
+            assert_eq!(read(ends[0]), Ok(1));
+            assert_eq!(close(ends[0]), Ok(0));
+            let (one, _other) = UnixStream::pair().unwrap();
+            let is_next = one.as_raw_fd() == ends[0];
+            one.set_read_timeout(Some(SOON)).unwrap();
+            assert_eq!(read(one.as_raw_fd()), Err(libc::EAGAIN));
+            assert_eq!(close(ends[1]), Ok(0));
+            if is_next {
+                return;
+            }
+        }
+    });
 }
