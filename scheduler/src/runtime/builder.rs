@@ -188,7 +188,7 @@ impl Builder {
     /// hour: which thread it is, where it was spawned, for how long, and what it does, with its stack. Zero turns that off.
     /// By default it is a second in debug builds, and off in others.
     ///
-    /// It is told once for each place that spawns such threads, and one in a second. What is called within
+    /// It is told once for each place that spawns such threads, and no more than one in a second. What is called within
     /// [`blocking`](crate::blocking::run) is not told of, and neither is what waits for a processor only.
     ///
     /// Those who find it are those who hand places over, or other workers that sleep: where there is but one
@@ -221,7 +221,7 @@ impl Builder {
         self
     }
 
-    /// Keeps the last events of each worker, so many, up to 1,048,576: what it has run and for how long, why that
+    /// Keeps the last `events` events of each worker, 1,048,576 at most: what it has run and for how long, why that
     /// has ended, who has woken whom, what was stolen and handed over. [`record`](crate::record()) gives them, and a
     /// [`dump`](crate::dump()) has them too. One that is taken on [a signal](Self::dump_on_signal) comes with a trace that
     /// Perfetto opens: with the file of dumps, `.trace.json` added to its name, or else `roving-PID.trace.json` in
@@ -267,7 +267,7 @@ impl Builder {
     /// cancelled is, since somebody from outside would have to do so. What is not found: a circle in which somebody
     /// is no green thread, or waits for those who read, for permits, for a message or in a `select`.
     ///
-    /// What is set for the runtime of the thread counts which was the last to wait.
+    /// If the threads are of several runtimes, the one whose thread was the last to wait decides.
     pub fn deadlocks(mut self, what: Deadlocks) -> Self {
         self.deadlocks = Some(what);
         self

@@ -76,7 +76,8 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     ///
     /// # Panics
     ///
-    /// A panic of the closure goes on, and any later use panics.
+    /// A panic of the closure goes on, and any later use panics. In debug builds, if the closure uses the value; otherwise that
+    /// waits for ever.
     #[track_caller]
     pub fn force(this: &Self) -> &T {
         if !this.once.is_completed() {

@@ -119,6 +119,10 @@ impl Once {
     }
 
     /// Like [`call_once`](Self::call_once), also after a closure has panicked.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, if this is called by the closure that runs. Otherwise that waits for ever.
     #[inline]
     #[track_caller]
     pub fn call_once_force<F: FnOnce(&OnceState)>(&self, f: F) {
@@ -138,13 +142,17 @@ impl Once {
     ///
     /// # Panics
     ///
-    /// Panics if a closure panicked.
+    /// Panics if a closure panicked; in debug builds, if this is called by the closure that runs.
     #[track_caller]
     pub fn wait(&self) {
         self.wait_for_end(false);
     }
 
     /// Blocks until a closure has run, whether others have panicked or not.
+    ///
+    /// # Panics
+    ///
+    /// As [`call_once_force`](Self::call_once_force).
     #[track_caller]
     pub fn wait_force(&self) {
         self.wait_for_end(true);

@@ -95,7 +95,8 @@ impl<T> OnceLock<T> {
     ///
     /// # Panics
     ///
-    /// If `f` panics, so does this, and the cell stays empty.
+    /// If `f` panics, so does this, and the cell stays empty. In debug builds, if `f` calls this for the same cell; otherwise
+    /// that waits for ever.
     #[track_caller]
     pub fn get_or_init<F: FnOnce() -> T>(&self, f: F) -> &T {
         if let Some(value) = self.get() {

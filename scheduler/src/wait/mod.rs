@@ -22,7 +22,7 @@
 //! tickets of the other are worthless, and to block in it is a mistake that panics.
 //!
 //! A green thread blocks by switching to its worker, which commits the wait after the switch and
-//! goes on with another green thread; a guest by switching to whoever polls it; a plain OS thread blocks
+//! goes on with another green thread; a guest, which is what a [`greenly`](crate::greenly()) runs, by switching to whoever polls it; a plain OS thread blocks
 //! itself. The protocol is in
 //! `word.rs`.
 //!
