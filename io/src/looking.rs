@@ -13,7 +13,7 @@ use roving_scheduler::wait::Why;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, getsockname, send, sockopt};
 
-use crate::net::socket::SEND_FLAGS;
+use crate::net::making::SEND_FLAGS;
 use crate::readiness::Direction;
 use crate::source::{Attempt, Patience, Signs, Source};
 

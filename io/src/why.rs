@@ -10,6 +10,7 @@ use std::os::linux::net::SocketAddrExt;
 use roving_scheduler::wait::Why;
 use rustix::net::{AddressFamily, SocketAddrAny, SocketType, getpeername, getsockname, sockopt};
 
+use crate::net::making;
 use crate::readiness::Direction;
 use crate::unix_addr;
 
@@ -26,10 +27,9 @@ impl Why for Operation<'_> {
         let own = getsockname(fd).ok().and_then(shown);
         let own = own.unwrap_or_else(|| without_address(fd));
         let peer = getpeername(fd);
-        let listens = || sockopt::socket_acceptconn(fd).unwrap_or(false);
         let is_stream = || sockopt::socket_type(fd) == Ok(SocketType::STREAM);
         match self.direction {
-            Direction::Read if listens() => return write!(f, "accept on {own}"),
+            Direction::Read if making::is_listener(fd) => return write!(f, "accept on {own}"),
             Direction::Read => write!(f, "read on {own}")?,
             // There is no peer before there is a connection.
             Direction::Write if peer.is_err() && is_stream() => {

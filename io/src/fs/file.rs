@@ -24,10 +24,7 @@ use std::time::SystemTime;
 
 use roving_scheduler::blocking::run as hand_over;
 use rustix::io::Errno;
-#[cfg(target_os = "linux")]
-use rustix::io::ReadWriteFlags;
 
-use crate::buffers::taken_mut;
 use crate::by_reference::{read_by_reference, write_by_reference};
 use crate::conversions::{conversions, from_raw_fd, into_stdio};
 use crate::end::End;
@@ -98,14 +95,6 @@ impl Place {
         match self {
             Self::AtCursor => Self::AtCursor,
             Self::At(offset) => Self::At(offset.saturating_add(bytes as u64)),
-        }
-    }
-
-    /// As system calls are told it, in which no offset means the cursor.
-    fn raw(self) -> u64 {
-        match self {
-            Self::AtCursor => u64::MAX,
-            Self::At(offset) => offset,
         }
     }
 }
@@ -427,7 +416,13 @@ impl Drop for Queued<'_> {
 /// Reads what can be had without a wait.
 #[cfg(target_os = "linux")]
 fn glance(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>], place: Place) -> Result<usize, Errno> {
-    rustix::io::preadv2(fd, taken_mut(bufs), place.raw(), ReadWriteFlags::NOWAIT)
+    let offset = match place {
+        // So system calls are told.
+        Place::AtCursor => u64::MAX,
+        Place::At(offset) => offset,
+    };
+    let bufs = crate::buffers::taken_mut(bufs);
+    rustix::io::preadv2(fd, bufs, offset, rustix::io::ReadWriteFlags::NOWAIT)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -80,14 +80,12 @@ where
     W: SpliceTo + ?Sized,
 {
     let moved = system::splice(from, to, limit)?;
-    match moved {
-        Moved::All(moved) => Ok(moved),
-        Moved::Refused(moved) => {
-            let mut rest = Reads(from).take(limit - moved);
-            let copied = io::copy(&mut rest, &mut Writes(to))?;
-            Ok(moved + copied)
-        }
+    if moved.all {
+        return Ok(moved.bytes);
     }
+    let mut rest = Reads(from).take(limit - moved.bytes);
+    let copied = io::copy(&mut rest, &mut Writes(to))?;
+    Ok(moved.bytes + copied)
 }
 
 /// What [`splice`] can take bytes from: [`TcpStream`], [`UnixStream`], [`PipeReader`], [`File`] and std's. Others cannot implement it.
@@ -204,10 +202,11 @@ file!(File);
 file!(std::fs::File);
 
 /// How far the system has gone along.
-enum Moved {
-    All(u64),
-    /// It does not do this, or not any more; so many bytes have been moved before.
-    Refused(u64),
+#[derive(Default)]
+struct Moved {
+    bytes: u64,
+    /// Whether that is all. Else it does not do this, or not any more.
+    all: bool,
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -219,7 +218,7 @@ mod system {
         _: &(impl To + ?Sized),
         _: u64,
     ) -> io::Result<Moved> {
-        Ok(Moved::Refused(0))
+        Ok(Moved::default())
     }
 }
 
@@ -252,7 +251,7 @@ mod system {
         let is_refused =
             |kind| !matches!(kind, None | Some(FileType::Fifo) | Some(FileType::Socket));
         if is_refused(from_kind) || is_refused(to_kind) {
-            return Ok(Moved::Refused(0));
+            return Ok(Moved::default());
         }
         if from_kind == Some(FileType::Fifo) {
             return repeat(limit, |most| {
@@ -272,7 +271,12 @@ mod system {
             let filled = match fill(from, &writer, step(limit - moved))? {
                 Some(0) => break,
                 Some(filled) => filled,
-                None => return Ok(Moved::Refused(moved)),
+                None => {
+                    return Ok(Moved {
+                        bytes: moved,
+                        all: false,
+                    });
+                }
             };
             let mut left = filled;
             while left > 0 {
@@ -280,13 +284,19 @@ mod system {
                     Some(drained) => left -= drained,
                     None => {
                         write_rest(&reader, to, left)?;
-                        return Ok(Moved::Refused(moved + filled as u64));
+                        return Ok(Moved {
+                            bytes: moved + filled as u64,
+                            all: false,
+                        });
                     }
                 }
             }
             moved += filled as u64;
         }
-        Ok(Moved::All(moved))
+        Ok(Moved {
+            bytes: moved,
+            all: true,
+        })
     }
 
     /// Takes steps, each of which moves so many bytes at most, until nothing more comes or the limit is reached.
@@ -300,10 +310,18 @@ mod system {
             match take(step(limit - moved))? {
                 Some(0) => break,
                 Some(more) => moved += more as u64,
-                None => return Ok(Moved::Refused(moved)),
+                None => {
+                    return Ok(Moved {
+                        bytes: moved,
+                        all: false,
+                    });
+                }
             }
         }
-        Ok(Moved::All(moved))
+        Ok(Moved {
+            bytes: moved,
+            all: true,
+        })
     }
 
     fn step(limit: u64) -> usize {

@@ -7,8 +7,9 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
+use rustix::net::SocketAddrAny;
 
+use crate::net::making;
 use crate::readiness::Direction;
 use crate::settings::Settings;
 use crate::source::{Attempt, Source};
@@ -38,7 +39,7 @@ pub(crate) async fn accept_async(source: &Source, settings: &Settings) -> io::Re
 
 fn try_accept(fd: BorrowedFd<'_>) -> io::Result<Attempt<Accepted>> {
     loop {
-        match acceptfrom_with(fd, SocketFlags::CLOEXEC) {
+        match making::accept(fd) {
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => return Ok(Attempt::Empty),
             result => return Attempt::of(result),

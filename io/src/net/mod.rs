@@ -71,6 +71,7 @@
 pub(crate) mod accept;
 mod addr;
 mod look_up;
+pub(crate) mod making;
 mod options;
 pub(crate) mod receive;
 pub(crate) mod socket;

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::net::{SocketFlags, SocketType, bind, listen, sockopt};
+use rustix::net::{SocketType, bind, listen, sockopt};
 
 use super::addr::{ToSocketAddrs, first_of};
+use super::making::Mode;
 use super::socket;
 use super::tcp::{BACKLOG, TcpListener, TcpStream};
 use super::udp::UdpSocket;
@@ -162,7 +163,7 @@ impl SocketOptions {
     /// As [`TcpListener::bind`]; and those of `setsockopt`.
     pub fn listen<A: ToSocketAddrs>(&self, addr: A) -> io::Result<TcpListener> {
         first_of(addr, |address| {
-            let fd = socket::open(&address, SocketType::STREAM, SocketFlags::NONBLOCK)?;
+            let fd = socket::open(&address, SocketType::STREAM, Mode::NonBlocking)?;
             sockopt::set_socket_reuseaddr(&fd, self.reuse_address.unwrap_or(true))?;
             self.set_common(&fd, &address)?;
             self.set_for_tcp(&fd)?;
@@ -213,7 +214,7 @@ impl SocketOptions {
     /// As [`UdpSocket::bind`]; and those of `setsockopt`.
     pub fn bind_udp<A: ToSocketAddrs>(&self, addr: A) -> io::Result<UdpSocket> {
         first_of(addr, |address| {
-            let fd = socket::open(&address, SocketType::DGRAM, SocketFlags::empty())?;
+            let fd = socket::open(&address, SocketType::DGRAM, Mode::Blocking)?;
             if let Some(reuse_address) = self.reuse_address {
                 sockopt::set_socket_reuseaddr(&fd, reuse_address)?;
             }
@@ -225,7 +226,7 @@ impl SocketOptions {
 
     /// A socket that is ready to connect to `address`.
     fn to_connect(&self, address: &SocketAddr) -> io::Result<OwnedFd> {
-        let fd = socket::open(address, SocketType::STREAM, SocketFlags::NONBLOCK)?;
+        let fd = socket::open(address, SocketType::STREAM, Mode::NonBlocking)?;
         if let Some(reuse_address) = self.reuse_address {
             sockopt::set_socket_reuseaddr(&fd, reuse_address)?;
         }

@@ -6,30 +6,24 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrAny,
-    SocketFlags, SocketType, recvmsg, sendmsg, sockopt,
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SocketAddrAny, SocketType,
+    recvmsg, sendmsg, sockopt,
 };
 
-/// What every call that sends is made with: it does not block, and no signal comes of it.
-pub(crate) const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+use crate::net::making::{self, Mode, SEND_FLAGS};
 
-/// Opens a socket of the family of `address`. `mode` says whether it is non-blocking.
-pub(crate) fn open(
-    address: &SocketAddr,
-    kind: SocketType,
-    mode: SocketFlags,
-) -> io::Result<OwnedFd> {
+/// Opens a socket of the family of `address`.
+pub(crate) fn open(address: &SocketAddr, kind: SocketType, mode: Mode) -> io::Result<OwnedFd> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
     };
-    let flags = SocketFlags::CLOEXEC | mode;
-    Ok(rustix::net::socket_with(family, kind, flags, None)?)
+    Ok(making::socket(family, kind, mode)?)
 }
 
 /// Opens a stream socket of the family of `address`, in non-blocking mode.
 pub(crate) fn open_stream(address: &SocketAddr) -> io::Result<OwnedFd> {
-    open(address, SocketType::STREAM, SocketFlags::NONBLOCK)
+    open(address, SocketType::STREAM, Mode::NonBlocking)
 }
 
 pub(crate) fn local_addr(fd: impl AsFd) -> io::Result<SocketAddr> {

@@ -11,14 +11,14 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::net::{
-    RecvFlags, SocketAddrAny, SocketFlags, SocketType, bind, connect, recv, recvfrom, send, sendto,
-    sockopt,
+    RecvFlags, SocketAddrAny, SocketType, bind, connect, recv, recvfrom, send, sendto, sockopt,
 };
 
 use crate::conversions::{conversions, from_raw_fd};
 use crate::net::addr::{ToSocketAddrs, first_of};
+use crate::net::making::{Mode, SEND_FLAGS};
 use crate::net::receive::{receive, receive_async, received};
-use crate::net::socket::{self, SEND_FLAGS};
+use crate::net::socket;
 use crate::readiness::Direction;
 use crate::ready::Ready;
 use crate::settings::Settings;
@@ -105,7 +105,7 @@ impl UdpSocket {
     /// ```
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<Self> {
         first_of(addr, |address| {
-            let fd = socket::open(&address, SocketType::DGRAM, SocketFlags::empty())?;
+            let fd = socket::open(&address, SocketType::DGRAM, Mode::Blocking)?;
             bind(&fd, &address)?;
             Ok(Self::bound(fd))
         })

@@ -12,7 +12,7 @@
 use std::ffi::{c_int, c_void};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
 
@@ -22,6 +22,12 @@ use libc::siginfo_t;
 use crate::protocol::process::{PerProcess, Process};
 use crate::run::context;
 use crate::run::signal_handler::{self, Action, Left, SIGNALS};
+
+#[cfg_attr(target_os = "linux", path = "hearing/eventfd.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "hearing/pipe.rs")]
+mod bell;
+
+use self::bell::Bell;
 
 /// Those that cannot be handled, and those with which a thread that goes on after them causes them again.
 const FORBIDDEN: [c_int; 6] = [
@@ -296,57 +302,4 @@ fn leave_to_the_system(signal: c_int, number: usize) -> bool {
         return false;
     }
     true
-}
-
-/// An eventfd, whose counter would take 2^64 signals to fill; elsewhere a pipe, which is emptied before each byte.
-struct Bell {
-    rung: OwnedFd,
-    #[cfg(not(target_os = "linux"))]
-    rope: OwnedFd,
-}
-
-#[cfg(target_os = "linux")]
-impl Bell {
-    fn new() -> io::Result<Self> {
-        // SAFETY: it makes a descriptor, or fails.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: it has just been made, and nobody else has it.
-        let rung = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { rung })
-    }
-
-    /// May be called in a handler.
-    fn ring(&self) {
-        let one = 1_u64.to_ne_bytes();
-        // SAFETY: it writes so many bytes to a descriptor that stays.
-        unsafe { libc::write(self.rung.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-impl Bell {
-    fn new() -> io::Result<Self> {
-        let (rung, rope) = io::pipe()?;
-        for fd in [rung.as_raw_fd(), rope.as_raw_fd()] {
-            // SAFETY: it sets a flag of a descriptor that is there.
-            unsafe { libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK) };
-        }
-        Ok(Self {
-            rung: rung.into(),
-            rope: rope.into(),
-        })
-    }
-
-    /// May be called in a handler.
-    fn ring(&self) {
-        let mut old = [0_u8; 64];
-        // SAFETY: it reads what there is room for, and writes a byte, with descriptors that stay; neither blocks.
-        unsafe {
-            libc::read(self.rung.as_raw_fd(), old.as_mut_ptr().cast(), old.len());
-            libc::write(self.rope.as_raw_fd(), [1_u8].as_ptr().cast(), 1);
-        }
-    }
 }

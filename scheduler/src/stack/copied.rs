@@ -161,7 +161,7 @@ impl Copied {
     /// if the thread is in code that the unwinder does not know. Of one that waits in the system only the stack pointer is
     /// known beside that, and the rest of the registers are 0.
     pub(crate) fn walk(&mut self, call: &mut dyn FnMut()) -> bool {
-        if !frames::is_in_function(self.registers[CODE]) {
+        if !is_in_function(self.registers[CODE]) {
             return false;
         }
         self.seal();
@@ -330,9 +330,30 @@ unsafe extern "C" fn call_above(
     )
 }
 
+/// Whether it is known which function the instruction at this address is one of, be it the first.
+fn is_in_function(code: usize) -> bool {
+    [code, code.wrapping_add(1)]
+        .into_iter()
+        .any(|address| frames::enclosing(address) != 0)
+}
+
 #[cfg(all(test, not(roving_loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_instruction_of_a_function_is_known() {
+        let functions = [
+            frame_size as *const (),
+            is_in_function as *const (),
+            frames::enclosing as *const (),
+            each_instruction_of_a_function_is_known as *const (),
+        ];
+        for function in functions {
+            assert!((0..4).all(|offset| is_in_function(function.addr() + offset)));
+        }
+        assert!(!is_in_function(ptr::from_ref(&functions).addr()));
+    }
 
     #[test]
     fn the_size_of_a_frame_is_in_its_code() {

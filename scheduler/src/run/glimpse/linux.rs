@@ -9,6 +9,7 @@
 //! Its worker writes a word with each [run](crate::protocol::pace): if that is the same before and after, it was
 //! the thread that the worker has shown meanwhile.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
@@ -17,7 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
-use super::{Doing, WENT_ON};
 use crate::run::green::Waiter;
 use crate::run::processor;
 use crate::run::shared::Remote;
@@ -33,6 +33,28 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const PATIENCE_IN_ALL: Duration = Duration::from_secs(1);
 /// After this it is asked again what it does.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What a thread does that keeps its worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+pub(crate) enum Doing {
+    Computes,
+    /// In the system, or in foreign code that does.
+    Waits,
+}
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Computes => "computes",
+            Self::Waits => "waits in the system",
+        })
+    }
+}
+
+/// Why there is no glimpse of a thread that has given its worker back.
+const WENT_ON: &str = "it has gone on meanwhile";
 
 /// Where a thread is.
 enum Place {

@@ -1,13 +1,24 @@
 //! Where there are no glimpses.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Doing;
 use crate::run::green::Waiter;
 use crate::run::shared::Remote;
+
+/// What a thread does is not known.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub(crate) enum Doing {}
+
+impl fmt::Display for Doing {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
 
 /// There is none.
 pub(crate) struct Glimpse(Infallible);

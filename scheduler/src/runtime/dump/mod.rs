@@ -361,10 +361,8 @@ impl Does {
 
 impl fmt::Display for Does {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.doing {
-            Some(Doing::Computes) => writeln!(f, "  it computes")?,
-            Some(Doing::Waits) => writeln!(f, "  it waits in the system")?,
-            None => {}
+        if let Some(doing) = self.doing {
+            writeln!(f, "  it {doing}")?;
         }
         if let Some(same) = self.same_as {
             writeln!(f, "    where thread {same} does")?;

@@ -1,11 +1,13 @@
 //! No thread-locals of one's own: this platform has none that Roving knows how to make.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// There is none.
 #[derive(Debug)]
-pub(crate) enum Own {}
+pub(crate) struct Own(Infallible);
 
 impl Own {
     pub(crate) fn new(_own_pointer: super::OwnPointer) -> Result<Self, Cow<'static, str>> {
@@ -16,55 +18,55 @@ impl Own {
     }
 
     pub(crate) fn block_bytes(&self) -> usize {
-        match *self {}
+        match self.0 {}
     }
 
     pub(crate) fn cold_bytes(&self) -> usize {
-        match *self {}
+        match self.0 {}
     }
 
     pub(crate) fn unregister_in_child(&self, _thread_pointer: usize) {
-        match *self {}
+        match self.0 {}
     }
 
     #[cfg(feature = "adopt")]
     pub(crate) fn tid_of_green(&self) -> Option<u32> {
-        match *self {}
+        match self.0 {}
     }
 
     pub(crate) fn lend_allocator(&self, _from: usize, _to: usize) {
-        match *self {}
+        match self.0 {}
     }
 }
 
 /// There is none.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Block {}
+pub(crate) struct Block(Infallible);
 
 impl Block {
     pub(crate) unsafe fn new(own: &'static Own, _end: usize, _stack: Range<usize>) -> Self {
-        match *own {}
+        match own.0 {}
     }
 
     pub(crate) fn bottom(self) -> usize {
-        match self {}
+        match self.0 {}
     }
 
     pub(crate) fn thread_pointer(self) -> usize {
-        match self {}
+        match self.0 {}
     }
 
     pub(crate) unsafe fn renew(self) {
-        match self {}
+        match self.0 {}
     }
 
     pub(crate) fn is_forgettable(self) -> bool {
-        match self {}
+        match self.0 {}
     }
 }
 
 /// What has started cannot go on on another OS thread.
-pub(crate) struct MovesWithThreadLocals(*const ());
+pub(crate) struct MovesWithThreadLocals(PhantomData<*const ()>);
 
 pub(crate) unsafe fn forget(blocks: &[Block]) -> bool {
     blocks.is_empty()

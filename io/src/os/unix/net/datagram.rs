@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
-    self, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, recv, recvfrom, send,
-    sendto,
+    self, RecvFlags, SendFlags, SocketAddrUnix, SocketType, recv, recvfrom, send, sendto,
 };
 
 use super::{open, open_pair};
+use crate::net::making::{Mode, SEND_FLAGS, SEND_FLAGS_TO_WAIT};
 use crate::net::receive::{receive, receive_async, received};
-use crate::net::socket::{self, SEND_FLAGS};
+use crate::net::socket;
 use crate::readiness::Direction;
 use crate::ready::Ready;
 use crate::settings::Settings;
@@ -86,7 +86,7 @@ impl UnixDatagram {
     ///
     /// Those of `socket`.
     pub fn unbound() -> io::Result<Self> {
-        let fd = open(SocketType::DGRAM, SocketFlags::empty())?;
+        let fd = open(SocketType::DGRAM, Mode::Blocking)?;
         Ok(Self::new(Source::fresh(fd), Settings::default()))
     }
 
@@ -203,7 +203,7 @@ impl UnixDatagram {
         let address = unix_addr::to_system(socket_addr)?;
         let alone = waits_alone()?;
         let flags = if alone {
-            SendFlags::NOSIGNAL
+            SEND_FLAGS_TO_WAIT
         } else {
             SEND_FLAGS
         };

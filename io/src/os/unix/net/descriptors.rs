@@ -13,7 +13,7 @@ use rustix::net::{
 
 use super::{UnixDatagram, UnixStream};
 use crate::io::Raw;
-use crate::net::socket::SEND_FLAGS;
+use crate::net::making::SEND_FLAGS;
 use crate::net::stream::{Stream, transmit_with};
 use crate::readiness::Direction;
 use crate::source::Attempt;

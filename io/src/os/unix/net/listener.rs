@@ -6,10 +6,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
-use rustix::net::{SocketFlags, SocketType, bind, listen};
+use rustix::net::{SocketType, bind, listen};
 
 use super::{UnixStream, open};
 use crate::net::accept::{self, Accepted};
+use crate::net::making::Mode;
 use crate::net::socket;
 use crate::readiness::Direction;
 use crate::ready::Ready;
@@ -90,7 +91,7 @@ impl UnixListener {
     /// ```
     pub fn bind_addr(socket_addr: &SocketAddr) -> io::Result<Self> {
         let address = unix_addr::to_system(socket_addr)?;
-        let fd = open(SocketType::STREAM, SocketFlags::NONBLOCK)?;
+        let fd = open(SocketType::STREAM, Mode::NonBlocking)?;
         bind(&fd, &address)?;
         listen(&fd, BACKLOG)?;
         Ok(Self {

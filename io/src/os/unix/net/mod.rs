@@ -54,12 +54,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 pub use std::os::unix::net::SocketAddr;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, socketpair};
+use rustix::net::{AddressFamily, SocketType};
 
 pub use self::datagram::UnixDatagram;
 pub use self::listener::{Incoming, UnixListener};
 pub use self::stream::UnixStream;
 use crate::conversions::{conversions, from_raw_fd};
+use crate::net::making::{self, Mode};
 use crate::net::stream::read_and_write;
 
 conversions!(UnixDatagram, std::os::unix::net::UnixDatagram);
@@ -70,13 +71,11 @@ from_raw_fd!(UnixListener);
 from_raw_fd!(UnixStream);
 read_and_write!(UnixStream);
 
-fn open(kind: SocketType, flags: SocketFlags) -> io::Result<OwnedFd> {
-    let flags = flags | SocketFlags::CLOEXEC;
-    Ok(socket_with(AddressFamily::UNIX, kind, flags, None)?)
+fn open(kind: SocketType, mode: Mode) -> io::Result<OwnedFd> {
+    Ok(making::socket(AddressFamily::UNIX, kind, mode)?)
 }
 
 /// Opens two that are connected.
 fn open_pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
-    let family = AddressFamily::UNIX;
-    Ok(socketpair(family, kind, SocketFlags::CLOEXEC, None)?)
+    Ok(making::pair(AddressFamily::UNIX, kind)?)
 }

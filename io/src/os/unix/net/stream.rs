@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use rustix::buffer::Buffer;
 use rustix::io::{Errno, ioctl_fionbio};
-use rustix::net::{self, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, recv, send};
+use rustix::net::{self, RecvFlags, SocketAddrUnix, SocketType, recv, send};
 
 use super::{open, open_pair};
 use crate::io::{Raw, read_async, write_async};
-use crate::net::socket::{self, SEND_FLAGS};
+use crate::net::making::{Mode, SEND_FLAGS};
+use crate::net::socket;
 use crate::net::stream::Stream;
 use crate::readiness::Direction;
 use crate::ready::Ready;
@@ -83,9 +84,9 @@ impl UnixStream {
         let address = unix_addr::to_system(socket_addr)?;
         let alone = waits_alone()?;
         let flags = if alone {
-            SocketFlags::empty()
+            Mode::Blocking
         } else {
-            SocketFlags::NONBLOCK
+            Mode::NonBlocking
         };
         let fd = open(SocketType::STREAM, flags)?;
         let patience = || Ok(Patience::Forever);
@@ -140,7 +141,7 @@ impl UnixStream {
     /// As [`connect_addr`](Self::connect_addr).
     pub async fn connect_addr_async(socket_addr: &SocketAddr) -> io::Result<Self> {
         let address = unix_addr::to_system(socket_addr)?;
-        let fd = open(SocketType::STREAM, SocketFlags::NONBLOCK)?;
+        let fd = open(SocketType::STREAM, Mode::NonBlocking)?;
         insist_async(|| try_connect(fd.as_fd(), &address)).await?;
         ioctl_fionbio(&fd, false)?;
         Ok(Self::new(Source::fresh(fd), Settings::default()))
