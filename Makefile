@@ -29,7 +29,7 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels loom examples adopted adopt adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-check peers clean
+.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable loom examples adopted adopt adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -83,6 +83,15 @@ kernels:              ## stacks, limits and 100,000 connections on Debian's kern
 
 glibc:                ## own thread-locals, stacks and overflows under the C libraries of four Debians; for root, with debootstrap
 	machines/glibc
+
+aarch64:              ## own thread-locals, the driver and adoption on aarch64, by emulation; with qemu-user and a cross compiler
+	machines/aarch64
+
+musl:                 ## the scheduler and the driver with musl, linked statically
+	machines/musl
+
+portable:             ## whether it compiles for macOS and FreeBSD, and the scheduler for Windows
+	machines/portable
 
 stress:               ## the stress tests, in release
 	timeout 1200 $(CARGO) test --release --locked -p roving-scheduler -p roving --test 'stress*' --test 'many*'
