@@ -42,6 +42,8 @@
 //! - Nobody sleeps while there is work that nobody is on the way to (`protocol/idle`).
 //! - The worker loop never runs on a green stack, and user code never on a worker's (`run/worker`).
 
+// What forks, signals and faults in guards take is not asked for there.
+#![cfg_attr(windows, allow(dead_code))]
 #![debugger_visualizer(gdb_script_file = "../gdb.py")]
 
 #[cfg(feature = "adopt")]
@@ -73,6 +75,7 @@ pub use run::context::is_green;
 #[doc(hidden)]
 pub use run::deep;
 pub use run::driver;
+#[cfg(unix)]
 #[doc(hidden)]
 pub use run::hearing;
 #[doc(hidden)]

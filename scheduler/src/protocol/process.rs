@@ -18,7 +18,12 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use crate::protocol::outline::Field;
-use crate::protocol::passage;
+
+#[cfg_attr(unix, path = "process/forks.rs")]
+#[cfg_attr(windows, path = "process/no_forks.rs")]
+mod forks;
+
+pub(crate) use self::forks::watch_forks;
 
 pub(crate) static FORKS: AtomicU32 = AtomicU32::new(0);
 
@@ -83,37 +88,6 @@ impl Process {
             panic!("cannot wait: {error}");
         }
     }
-}
-
-/// Sees to it that a child forked from now on knows that it is one, and calls `in_child` on its only
-/// thread, within `fork`. All calls have the same `in_child`, which may be called several times for one fork: who comes
-/// here waits for nobody who is about to have all this called, since in a child that is forked meanwhile he would not exist.
-pub(crate) fn watch_forks(in_child: extern "C" fn()) {
-    static WATCHED: AtomicBool = AtomicBool::new(false);
-    if WATCHED.load(Ordering::Acquire) {
-        return;
-    }
-    // SAFETY: the functions stay, do not unwind, and do in the child what may be done there.
-    let refused = unsafe {
-        libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(count_fork))
-            | libc::pthread_atfork(None, None, Some(in_child))
-    };
-    assert!(refused == 0, "no memory to watch for forks");
-    WATCHED.store(true, Ordering::Release);
-}
-
-extern "C" fn before_fork() {
-    HAS_FORKED.store(true, Ordering::Relaxed);
-    passage::before_fork();
-}
-
-extern "C" fn in_parent() {
-    passage::in_parent();
-}
-
-extern "C" fn count_fork() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
-    passage::in_child();
 }
 
 /// A value that each process makes for itself when it first asks for it. It is never dropped.

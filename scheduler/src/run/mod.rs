@@ -64,6 +64,7 @@ pub(crate) mod given_name;
 pub(crate) mod glimpse;
 pub(crate) mod green;
 pub(crate) mod guest;
+#[cfg(unix)]
 pub mod hearing;
 pub(crate) mod hold;
 pub(crate) mod lent_stack;
@@ -71,6 +72,7 @@ pub(crate) mod lent_stack;
 mod listeners;
 pub(crate) mod lookout;
 pub(crate) mod os_thread;
+#[cfg_attr(windows, path = "overflow/windows.rs")]
 pub(crate) mod overflow;
 pub(crate) mod overlong;
 pub(crate) mod own_stack;
@@ -84,7 +86,9 @@ pub(crate) mod reclaim;
 pub(crate) mod recorder;
 pub(crate) mod registry;
 pub(crate) mod shared;
+#[cfg(unix)]
 pub(crate) mod signal_handler;
+#[cfg_attr(windows, path = "signal_stack/windows.rs")]
 mod signal_stack;
 pub(crate) mod silence;
 #[cfg(feature = "tracing")]

@@ -6,7 +6,6 @@
 //! - A fork waits while one starts or ends, in a [`Passage`].
 
 use std::cell::Cell;
-use std::convert::identity;
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
@@ -55,12 +54,10 @@ pub fn start(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<J
     };
     let started = room::is_left().and_then(|()| Builder::new().name(name).spawn(body));
     started.map_err(|error| {
-        let threads = room::limit("ulimit -u", libc::RLIMIT_NPROC, identity);
-        let kernel = room::sysctl("kernel.threads-max").unwrap_or_default();
-        let memory = room::limits();
+        let (threads, memory) = (room::limits_of_threads(), room::limits());
         io::Error::new(
             error.kind(),
-            format!("{error} (limits: {threads}, {kernel}, {memory}; a cgroup has pids.max)"),
+            format!("{error} (limits: {threads}, {memory}; a cgroup has pids.max)"),
         )
     })
 }

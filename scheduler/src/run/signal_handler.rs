@@ -86,6 +86,7 @@ fn sole(signal: c_int) -> Option<&'static AtomicUsize> {
 }
 
 /// Whether the handler of `signal` is one of the runtime, and calls no other.
+#[cfg(target_os = "linux")]
 pub(crate) fn is_sole(signal: c_int) -> bool {
     let handler = sole(signal).map_or(0, |sole| sole.load(Ordering::Relaxed));
     handler != 0 && Action::of(signal).0.sa_sigaction == handler

@@ -24,7 +24,7 @@
 
 pub(crate) mod asleep;
 pub(crate) mod builder;
-#[cfg_attr(not(feature = "console"), path = "console/without.rs")]
+#[cfg_attr(not(all(feature = "console", unix)), path = "console/without.rs")]
 mod console;
 mod cpus;
 pub(crate) mod deadlock;

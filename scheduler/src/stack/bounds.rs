@@ -5,9 +5,9 @@
 //! about its stack asks here whether the stack pointer is on it, and otherwise leaves the stack alone.
 
 use std::ops::Range;
-use std::ptr;
 
 use super::guard;
+use super::memory;
 use super::page::page;
 use crate::protocol::outline::{Field, fields};
 
@@ -44,8 +44,7 @@ impl Bounds {
         is_here(address) && !self.holds(address) && is_here(stack_pointer)
     }
 
-    /// Gives the whole pages from the end of the guard to `end` back to the system: they read as zeroes from
-    /// then on, unless they are locked. It has no say in where that begins: some kinds of guards would be gone.
+    /// Gives the whole pages from the end of the guard to `end` back to the [system](memory::give_back). It has no say in where that begins: some kinds of guards would be gone.
     ///
     /// # Safety
     ///
@@ -56,13 +55,7 @@ impl Bounds {
         if start < end {
             // SAFETY: part of a slab, which is mapped for ever; by the caller's promise nothing in it is
             // in use.
-            unsafe {
-                libc::madvise(
-                    ptr::without_provenance_mut(start),
-                    end - start,
-                    libc::MADV_DONTNEED,
-                );
-            }
+            unsafe { memory::give_back(start, end - start) };
         }
     }
 

@@ -5,6 +5,7 @@
 //!
 //! | file        | what it is                                                                   |
 //! |-------------|------------------------------------------------------------------------------|
+//! | `memory`    | the system's calls for it                                                    |
 //! | `page`      | the pages of memory that stacks are made of                                  |
 //! | `guard/`    | ranges below stacks that fault                                               |
 //! | `class`     | sizes, and the layout of a slot                                              |
@@ -47,8 +48,10 @@ pub(crate) mod copied;
 pub(crate) mod coroutine;
 pub(crate) mod fiber;
 pub(crate) mod fp;
+#[cfg_attr(windows, path = "frames/windows.rs")]
 pub(crate) mod frames;
 mod guard;
+mod memory;
 pub(crate) mod mode;
 #[cfg(all(test, not(roving_loom)))]
 #[path = "../../tests/common/not_tested.rs"]

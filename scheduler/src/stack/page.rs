@@ -1,17 +1,16 @@
 //! The pages of memory that stacks are made of.
 
 use std::io;
+#[cfg(target_os = "linux")]
 use std::ptr;
 use std::sync::OnceLock;
+
+use super::memory;
 
 /// The size of a page of memory.
 pub(super) fn page() -> usize {
     static PAGE: OnceLock<usize> = OnceLock::new();
-    *PAGE.get_or_init(|| {
-        // SAFETY: sysconf has no preconditions.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        usize::try_from(page).expect("the page size is positive")
-    })
+    *PAGE.get_or_init(memory::page_size)
 }
 
 /// Lets memory be used that has just been mapped without access, and takes care that only the pages that
@@ -22,18 +21,19 @@ pub(super) fn page() -> usize {
 /// - Where all that is mapped is locked (`mlockall` with `MCL_FUTURE`), the system would fill it at once,
 ///   which is all stacks that there may be. Here pages are locked when they are touched.
 pub(super) fn give_access(start: usize, bytes: usize) -> io::Result<()> {
-    let address = ptr::without_provenance_mut(start);
     #[cfg(target_os = "linux")]
     {
+        let address = ptr::without_provenance_mut(start);
         if is_locked(start, bytes) {
             // SAFETY: it changes when pages are filled, and nothing else.
-            check(unsafe { libc::mlock2(address, bytes, libc::MLOCK_ONFAULT) })?;
+            if unsafe { libc::mlock2(address, bytes, libc::MLOCK_ONFAULT) } != 0 {
+                return Err(io::Error::last_os_error());
+            }
         }
         // SAFETY: it changes how pages are filled, and nothing else.
         unsafe { libc::madvise(address, bytes, libc::MADV_NOHUGEPAGE) };
     }
-    // SAFETY: a mapping of ours, which has just been made, and which nobody relies on to fault.
-    check(unsafe { libc::mprotect(address, bytes, libc::PROT_READ | libc::PROT_WRITE) })
+    memory::give_access(start, bytes)
 }
 
 /// Whether pages of a mapping of ours that nobody has used yet are locked.
@@ -47,12 +47,5 @@ pub(super) fn is_locked(start: usize, bytes: usize) -> bool {
             bytes,
             libc::MADV_DONTNEED,
         ) != 0
-    }
-}
-
-fn check(result: libc::c_int) -> io::Result<()> {
-    match result {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
     }
 }

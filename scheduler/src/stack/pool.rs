@@ -201,6 +201,20 @@ unsafe impl corosensei::stack::Stack for Stack {
     fn limit(&self) -> NonZeroUsize {
         self.bottom
     }
+
+    /// The whole stack is there, so that the system need not make it grow.
+    #[cfg(windows)]
+    fn teb_fields(&self) -> corosensei::stack::StackTebFields {
+        corosensei::stack::StackTebFields {
+            StackBase: self.base().get(),
+            StackLimit: self.lowest(),
+            DeallocationStack: self.bottom.get(),
+            GuaranteedStackBytes: 0,
+        }
+    }
+
+    #[cfg(windows)]
+    fn update_teb_fields(&mut self, _stack_limit: usize, _guaranteed_stack_bytes: usize) {}
 }
 
 /// The pools of all classes. A forked child leaves the stacks of its parent alone: those that are free

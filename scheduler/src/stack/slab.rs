@@ -7,11 +7,10 @@
 //! - A slab is never unmapped, so an address in a slot stays one of ours for ever.
 
 use std::io;
-use std::ptr;
 
 use super::class::Class;
 use super::guard::{self, Slots};
-use super::{page, room};
+use super::{memory, page, room};
 
 /// Address space of a slab, if the stacks are not larger than that.
 const SLAB_BYTES: usize = 64 << 20;
@@ -109,7 +108,7 @@ fn map_with_room(bytes: usize) -> io::Result<usize> {
 }
 
 pub(crate) fn map_bytes(bytes: usize) -> io::Result<usize> {
-    let start = map_at(ptr::null_mut(), bytes, 0)?;
+    let start = memory::map(bytes)?;
     page::give_access(start, bytes).inspect_err(|_| {
         // SAFETY: it has just been mapped, and nobody knows of it.
         unsafe { unmap(start, bytes) };
@@ -122,26 +121,13 @@ pub(crate) fn map_bytes(bytes: usize) -> io::Result<usize> {
 /// That has been mapped here, and nobody uses it.
 pub(crate) unsafe fn unmap(start: usize, bytes: usize) {
     // SAFETY: the caller's promise.
-    unsafe { libc::munmap(ptr::with_exposed_provenance_mut(start), bytes) };
+    unsafe { memory::unmap(start, bytes) };
 }
 
 /// Maps a part of a slab as it was at first.
 #[cfg(target_os = "linux")]
 pub(super) fn map_again(start: usize, bytes: usize) {
-    map_at(ptr::without_provenance_mut(start), bytes, libc::MAP_FIXED)
+    memory::map_again(start, bytes)
         .and_then(|start| page::give_access(start, bytes))
         .expect("it was mapped before");
-}
-
-fn map_at(address: *mut libc::c_void, bytes: usize, flags: libc::c_int) -> io::Result<usize> {
-    #[cfg(target_os = "linux")]
-    let flags = flags | libc::MAP_NORESERVE | libc::MAP_STACK;
-    let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: a private mapping, wherever the system likes it, or in place of a part of a slab that
-    // nobody uses.
-    let start = unsafe { libc::mmap(address, bytes, libc::PROT_NONE, flags, -1, 0) };
-    if start == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(start.expose_provenance())
 }

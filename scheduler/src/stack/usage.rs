@@ -8,6 +8,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::bounds::Bounds;
+use super::memory;
 use super::page::page;
 
 /// How much of its stack a green thread or a coroutine has used. What a green thread does on another stack,
@@ -38,17 +39,9 @@ fn high_water(stack: Bounds) -> usize {
     let start = stack.lowest;
     let pages = (stack.base - start).div_ceil(page());
     let mut residency = vec![0_u8; pages];
-    // SAFETY: the pages of a stack, which are never unmapped, and one byte for each.
-    let known = unsafe {
-        libc::mincore(
-            ptr::with_exposed_provenance_mut(start),
-            stack.base - start,
-            residency.as_mut_ptr().cast(),
-        )
-    };
+    memory::residency(start, stack.base - start, &mut residency);
     for (index, flags) in residency.into_iter().enumerate() {
-        // Where the system does not tell, all pages are looked at.
-        if known == 0 && flags & 1 == 0 {
+        if flags & 1 == 0 {
             continue;
         }
         let from = start + index * page();

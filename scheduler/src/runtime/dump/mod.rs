@@ -22,6 +22,7 @@ mod collect;
 mod frames;
 #[cfg(feature = "console")]
 mod list;
+#[cfg_attr(windows, path = "signal/windows.rs")]
 pub(crate) mod signal;
 mod trace_file;
 mod visit;
@@ -30,12 +31,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "console")]
+#[cfg(all(feature = "console", unix))]
 pub(super) use collect::of_thread;
 pub(crate) use collect::runtimes;
 pub(super) use collect::{RUNTIMES, SLICE, enter, one_at_a_time, what_it_does};
 use frames::Frame;
-#[cfg(feature = "console")]
+#[cfg(all(feature = "console", unix))]
 pub(super) use list::Threads;
 pub(super) use visit::{Visitor, write_stack};
 

@@ -10,12 +10,12 @@
 //! All of this is in atomics, so that a forked child finds it as it was, and no lock of its parent's.
 
 use std::io;
-use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
 
 use super::kind::Guards;
 use super::why::{NoGuards, Why};
 use super::{Slots, mappings};
+use crate::stack::memory;
 use crate::stack::page::page;
 
 const RUNGS: usize = Guards::LADDER.len();
@@ -81,12 +81,8 @@ fn install_kind(guards: Guards, slots: Slots) -> Result<usize, Why> {
 
 /// Whether a write to the first page and one to the last page of a range are refused.
 fn is_guard(address: usize, bytes: usize) -> bool {
-    let refuses = |address: usize| {
-        // SAFETY: the system writes to a guard that nobody uses, or answers with an error.
-        unsafe {
-            libc::getrusage(libc::RUSAGE_SELF, ptr::with_exposed_provenance_mut(address)) != 0
-        }
-    };
+    // SAFETY: a guard, which nobody uses.
+    let refuses = |address: usize| unsafe { memory::refuses_writes(address) };
     refuses(address) && refuses(address + bytes - page())
 }
 

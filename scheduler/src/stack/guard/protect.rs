@@ -1,11 +1,10 @@
 //! Guards by `mprotect`: it takes the access to the guard away, which splits the mapping. So a stack takes
 //! two mappings, within the [budget](super::mappings).
 
-use std::ptr;
-
 use super::Slots;
 use super::mappings;
 use super::why::Why;
+use crate::stack::memory;
 
 const MAPPINGS: usize = 2;
 
@@ -27,8 +26,5 @@ pub(super) fn install(slots: Slots) -> Result<usize, Why> {
 /// Takes the access to `bytes` bytes from `address` on away, which are those of a guard.
 pub(super) fn protect(address: usize, bytes: usize) -> Result<(), Why> {
     // SAFETY: a guard, in a slab of ours, which holds nothing.
-    match unsafe { libc::mprotect(ptr::without_provenance_mut(address), bytes, libc::PROT_NONE) } {
-        0 => Ok(()),
-        _ => Err(Why::last_os_error()),
-    }
+    Ok(unsafe { memory::take_access_away(address, bytes) }?)
 }

@@ -24,6 +24,7 @@ impl Why {
     pub(super) const FILE_SIZE: Self = Self(-5);
 
     /// The error that the system has just given.
+    #[cfg(target_os = "linux")]
     pub(super) fn last_os_error() -> Self {
         io::Error::last_os_error().into()
     }

@@ -1,0 +1,3 @@
+//! Where no process forks.
+
+pub(crate) fn watch_forks(_in_child: extern "C" fn()) {}
