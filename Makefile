@@ -29,12 +29,12 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable loom examples adopted adopt adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-check peers clean
+.PHONY: help test tools check unit pinned guards compact confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable loom examples adopted adopt adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-check peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
-FIRST := unit pinned guards confined-some
+FIRST := unit pinned guards compact confined-some
 OTHERS := shared stress debugger soundness loom adopted examples
 
 # Tests mostly wait, so the others run beside the first ones. What they print is shown when those have ended.
@@ -70,6 +70,10 @@ guards:               ## the tests of stacks, with each kind of guards below the
 		|| exit 1; \
 	done
 
+compact:              ## the tests of stacks with compact ones
+	ROVING_COMPACT_STACKS=1 $(RUNNER)=$(OF_SCHEDULER_AND_FACADE) timeout 600 $(CARGO) test $(TESTED) \
+		--lib --test stack_use --test own --test overflow --test destructors --test many_parked --test dump --test fork
+
 shared:               ## the tests with green threads that share thread-locals and move
 	RUSTFLAGS="--cfg roving_shared" CARGO_TARGET_DIR=target/shared \
 		timeout 1200 $(CARGO) test --locked -p roving-scheduler -p roving --tests
@@ -77,6 +81,7 @@ shared:               ## the tests with green threads that share thread-locals a
 soundness:            ## what safe code may rely on, with every suspension resumed on another OS thread
 	$(CARGO) clippy --locked --profile soundness -p roving-soundness --all-targets -- -D warnings
 	timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --tests
+	ROVING_COMPACT_STACKS=1 timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --tests
 
 kernels:              ## stacks, limits and 100,000 connections on Debian's kernels 6.1 and 6.12, in virtual machines; with qemu
 	machines/kernels
@@ -98,6 +103,7 @@ stress:               ## the stress tests, in release
 
 debugger:             ## the script for gdb, in release, where there is no more debug information than lines
 	timeout 600 $(CARGO) test --release --locked -p roving --test gdb
+	ROVING_COMPACT_STACKS=1 timeout 600 $(CARGO) test --release --locked -p roving --test gdb
 
 loom:                 ## the wait, idle and join protocols under the model checker
 	LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg roving_loom" CARGO_TARGET_DIR=target/loom \
@@ -205,8 +211,9 @@ rust-src:
 	@test -d "$$(rustc --print sysroot)/lib/rustlib/src/rust/library" || rustup component add rust-src || \
 		{ echo "make sanitize: the standard library is built too, and this toolchain lacks its source, the component rust-src"; exit 1; }
 
-bench:                ## the main job: 100,000 connections, green threads against OS threads, and these adopted
+bench:                ## the main job: 100,000 connections, green threads against OS threads, and these adopted; and the memory of threads that wait
 	$(CARGO) run --release --locked -p roving-bench -- connections $(ARGS)
+	$(CARGO) run --release --locked -p roving-bench -- memory
 
 bench-quick:          ## the same with 10,000 connections, in well under a minute
 	$(CARGO) run --release --locked -p roving-bench -- connections --quick $(ARGS)

@@ -8,10 +8,10 @@ pub use roving_io::hyper;
 pub use roving_io::{fs, io, net, os, process, signal};
 pub use roving_scheduler::{
     AllAsleep, Builder, CancelToken, DeadlineElapsed, Deadlocks, Dump, Greenly, Group, Guards,
-    Handle, Histogram, Leak, Members, Metrics, NoGuards, NoOwnThreadLocals, Record, Runtime,
-    RuntimeId, ShutdownTimedOut, Stacks, ThreadLocals, WorkerMetrics, await_, block_on, channel,
-    coroutine, deadline, deadline_at, dump, greenly, is_green, local, record, select,
-    select_biased, shield, stacks, sync, testing, thread, time,
+    Handle, Histogram, Leak, Members, Metrics, NoCompactStacks, NoGuards, NoOwnThreadLocals,
+    Record, Runtime, RuntimeId, ShutdownTimedOut, Stacks, ThreadLocals, WorkerMetrics, await_,
+    block_on, channel, coroutine, deadline, deadline_at, dump, greenly, is_green, local, record,
+    select, select_biased, shield, stacks, sync, testing, thread, time,
 };
 
 #[cfg(feature = "adopt")]

@@ -90,7 +90,7 @@ pub use runtime::metrics::{Histogram, Metrics, WorkerMetrics};
 pub use runtime::record::{Record, record};
 pub use runtime::{Handle, Runtime, ShutdownTimedOut};
 pub use stack::mode::{NoOwnThreadLocals, ThreadLocals};
-pub use stack::{Guards, NoGuards, Stacks, stacks};
+pub use stack::{Guards, NoCompactStacks, NoGuards, Stacks, stacks};
 pub use wait::cancel::{CancelToken, shield};
 pub use wait::deadline::{deadline, deadline_at};
 pub use wait::interrupt::DeadlineElapsed;

@@ -1,18 +1,24 @@
 //! C code with thread-locals and errno, linked in and in libraries that are loaded before, between
 //! and from inside green threads.
 
-use std::ffi::{CString, c_int, c_void};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod libraries;
 
+use std::ffi::c_int;
+use std::sync::Arc;
+
+use libraries::{LAZY, Library, STATIC};
 use roving::thread;
 use roving_soundness::{
     ROUNDS, THREADS, many, many_moving_threads, migrate, migrate_from_c, on_moving_threads,
 };
 
-const LAZY: &str = env!("LAZY_LIBRARY");
-const STATIC: &str = env!("STATIC_LIBRARY");
+/// What can be loaded at any time. Where stacks are compact, `compact` tests what becomes of the other.
+fn loadable() -> &'static [&'static str] {
+    match std::env::var("ROVING_COMPACT_STACKS") {
+        Ok(compact) if compact != "0" => &[LAZY],
+        _ => &[LAZY, STATIC],
+    }
+}
 
 unsafe extern "C" {
     fn locals_next() -> c_int;
@@ -41,71 +47,6 @@ extern "C" fn yield_from_c() {
     thread::yield_now();
 }
 
-/// A library of its own each time: the same file under a new name.
-struct Library {
-    handle: *mut c_void,
-    path: PathBuf,
-}
-
-// SAFETY: handles of libraries may be used on any thread.
-unsafe impl Send for Library {}
-// SAFETY: as above.
-unsafe impl Sync for Library {}
-
-impl Library {
-    fn load(file: &str) -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("roving-locals-{}-{number}.so", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::copy(file, &path).unwrap();
-        Self {
-            handle: open(&path),
-            path,
-        }
-    }
-
-    /// Counts with the library's counter of the current thread.
-    fn next(&self) -> c_int {
-        let next = self.function(c"locals_next");
-        // SAFETY: the function of `locals.c` has this type.
-        unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> c_int>(next)() }
-    }
-
-    fn across(&self) -> c_int {
-        let across = self.function(c"locals_across");
-        // SAFETY: as above.
-        unsafe {
-            std::mem::transmute::<*mut c_void, extern "C" fn(extern "C" fn()) -> c_int>(across)(
-                migrate_from_c,
-            )
-        }
-    }
-
-    fn function(&self, name: &std::ffi::CStr) -> *mut c_void {
-        // SAFETY: the library is open.
-        let function = unsafe { libc::dlsym(self.handle, name.as_ptr()) };
-        assert!(!function.is_null());
-        function
-    }
-}
-
-impl Drop for Library {
-    fn drop(&mut self) {
-        // SAFETY: nobody uses it any more.
-        unsafe { libc::dlclose(self.handle) };
-        std::fs::remove_file(&self.path).unwrap();
-    }
-}
-
-fn open(path: &Path) -> *mut c_void {
-    let path = CString::new(path.to_str().unwrap()).unwrap();
-    // SAFETY: the library has no initialisers.
-    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-    assert!(!handle.is_null(), "{path:?} cannot be loaded");
-    handle
-}
-
 /// What each thread finds in a library that it has not used before.
 fn use_it(library: &Library) {
     assert_eq!(library.next(), 42);
@@ -118,7 +59,7 @@ fn use_it(library: &Library) {
 
 #[test]
 fn libraries_are_loaded_before_green_threads_start_and_while_they_are_parked() {
-    for file in [LAZY, STATIC] {
+    for &file in loadable() {
         on_moving_threads(|runtime| {
             let before = Arc::new(Library::load(file));
             let between = Arc::new(std::sync::OnceLock::new());
@@ -148,7 +89,7 @@ fn libraries_are_loaded_before_green_threads_start_and_while_they_are_parked() {
 
 #[test]
 fn a_library_is_new_to_each_thread_that_gets_the_memory_of_another() {
-    for file in [LAZY, STATIC] {
+    for &file in loadable() {
         on_moving_threads(|runtime| {
             let library = Arc::new(Library::load(file));
             for _ in 0..20 {
@@ -161,7 +102,7 @@ fn a_library_is_new_to_each_thread_that_gets_the_memory_of_another() {
 
 #[test]
 fn green_threads_load_libraries_themselves() {
-    for file in [LAZY, STATIC] {
+    for &file in loadable() {
         on_moving_threads(|runtime| {
             let loads = move || {
                 let library = Library::load(file);
@@ -177,7 +118,7 @@ fn green_threads_load_libraries_themselves() {
 
 #[test]
 fn a_thread_that_runs_on_finds_a_library_that_another_has_loaded_meanwhile() {
-    for file in [LAZY, STATIC] {
+    for &file in loadable() {
         on_moving_threads(|runtime| {
             let loaded = Arc::new(std::sync::OnceLock::<Library>::new());
             let seen = loaded.clone();

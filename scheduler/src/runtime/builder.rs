@@ -25,6 +25,7 @@ use crate::run::spares;
 use crate::run::stack_use;
 use crate::run::ticks;
 use crate::run::worker::Worker;
+use crate::stack::compact;
 use crate::stack::mode::{Mode, ThreadLocals};
 use crate::stack::{self, Class, Guards, room, tls};
 
@@ -53,6 +54,7 @@ const LONGEST_STUCK: Duration = Duration::from_secs(3600);
 /// |---------|----------|---------|
 /// | [`workers`](Self::workers) | `ROVING_WORKERS` | the CPUs that this process may use |
 /// | [`stack_size`](Self::stack_size) | `ROVING_STACK_SIZE` | 256 KiB of address space; 1 MiB in debug builds |
+/// | [`compact_stacks`](Self::compact_stacks) | `ROVING_COMPACT_STACKS` = 1 | no |
 /// | [`thread_name`](Self::thread_name) |  | `roving` |
 /// | [`own_thread_locals`](Self::own_thread_locals), [`pinned_thread_locals`](Self::pinned_thread_locals) | `ROVING_THREAD_LOCALS` = `own` or `pinned` | own where the platform allows it, else pinned |
 /// | [`stuck_after`](Self::stuck_after) | `ROVING_STUCK_AFTER` = `20ms`, `1s` or `0` | 10 ms |
@@ -87,6 +89,7 @@ const LONGEST_STUCK: Duration = Duration::from_secs(3600);
 pub struct Builder {
     workers: Option<usize>,
     stack_size: Option<usize>,
+    compact_stacks: Option<bool>,
     thread_name: Option<String>,
     thread_locals: Option<ThreadLocals>,
     migrate_always: Option<bool>,
@@ -123,6 +126,23 @@ impl Builder {
     /// pages that a green thread touches cost memory.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Makes stacks *compact*: a green thread with thread-locals of its own that is parked takes one page of memory, and else two.
+    /// It is for who has very many of them, and its price is this:
+    ///
+    /// **From then on no library can be loaded that needs static thread-locals.** `dlopen` gives the C library's error for it:
+    /// "cannot allocate memory in static TLS block". Hardly a library needs some; those that do are OpenMP's (libgomp), allocators
+    /// (libjemalloc), drivers of Mesa, sanitizers, and the C library when `dlmopen` loads it once more. `readelf -d` shows
+    /// the flag `STATIC_TLS` for them. They can be loaded before: linked to the program, preloaded, or by `dlopen` before
+    /// the first runtime starts.
+    ///
+    /// It holds for the whole process and its forked children, and the first runtime with
+    /// [own thread-locals](ThreadLocals::Own) decides. Where it cannot be had, stacks are as usual, and
+    /// [`stacks`](crate::stacks()) says why. It takes a descriptor, for as long as the process lives.
+    pub fn compact_stacks(mut self, compact: bool) -> Self {
+        self.compact_stacks = Some(compact);
         self
     }
 
@@ -417,15 +437,22 @@ impl Builder {
         let migrate_always = self
             .migrate_always
             .unwrap_or_else(|| environment::MIGRATE_ALWAYS.flag());
+        let wants_compact = self
+            .compact_stacks
+            .unwrap_or_else(|| environment::COMPACT_STACKS.flag());
+        if wants_compact {
+            compact::ask();
+        }
+        let find = || tls::find(context::own_thread_pointer, wants_compact);
         let mut refused = None;
         let thread_locals = match asked {
-            Some(ThreadLocals::Own) => match tls::find(context::own_thread_pointer) {
+            Some(ThreadLocals::Own) => match find() {
                 Ok(_) => ThreadLocals::Own,
                 Err(why) => return Err(io::Error::new(io::ErrorKind::Unsupported, why.clone())),
             },
             Some(asked) => asked,
             None if cfg!(roving_shared) => ThreadLocals::Shared,
-            None => match tls::find(context::own_thread_pointer) {
+            None => match find() {
                 Ok(_) => ThreadLocals::Own,
                 Err(why) => {
                     refused = Some(why.clone());

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::protocol::say::say;
 
 pub(super) static ALL_ASLEEP: Variable = Variable::new("ROVING_ALL_ASLEEP");
+pub(super) static COMPACT_STACKS: Variable = Variable::new("ROVING_COMPACT_STACKS");
 pub(super) static CONSOLE: Variable = Variable::new("ROVING_CONSOLE");
 pub(super) static DEADLOCKS: Variable = Variable::new("ROVING_DEADLOCKS");
 pub(super) static DUMP: Variable = Variable::new("ROVING_DUMP");

@@ -49,6 +49,8 @@ const STAGGER_BYTES: usize = 128;
 /// What a green thread that does little uses of its stack beside its buffers. No stagger makes it need
 /// another page.
 const SHALLOW: usize = 1344;
+/// What one that is parked uses of it at least.
+const PARKED: usize = 700;
 
 /// See the [module](self).
 #[derive(Debug, Clone, Copy)]
@@ -143,9 +145,18 @@ impl Class {
         self.own.map_or(0, tls::Own::block_bytes)
     }
 
-    /// What of the thread-locals lies above all that a switch touches.
+    /// What of the thread-locals lies above all that a switch touches, and is in a page of its own.
     fn cold_bytes(self) -> usize {
-        self.own.map_or(0, tls::Own::cold_bytes)
+        match self.own {
+            Some(own) if !self.is_compact() => own.cold_bytes(),
+            _ => 0,
+        }
+    }
+
+    /// Whether all that a thread which does little needs is in one page: then there is no page for what is hardly used.
+    fn is_compact(self) -> bool {
+        let own = self.own.filter(|own| own.is_compact());
+        own.is_some_and(|own| own.block_bytes() + PARKED <= page())
     }
 
     /// How far below the end of a slot the highest top is, so that what a switch touches ends with a
@@ -157,7 +168,11 @@ impl Class {
     /// Over how many places tops are staggered.
     fn stagger_places(self) -> usize {
         let used = self.block_bytes() - self.cold_bytes() + SHALLOW;
-        let slack = used.next_multiple_of(page()) - used;
+        let slack = if self.is_compact() {
+            page().saturating_sub(used)
+        } else {
+            used.next_multiple_of(page()) - used
+        };
         (slack / STAGGER_BYTES + 1).min(STAGGER_PLACES)
     }
 

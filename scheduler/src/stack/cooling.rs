@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn what_stays_warm_is_counted_in_bytes() {
         for size in [16 << 10, 256 << 10, 8 << 20, 1 << 30] {
-            for own in [Ok(None), tls::find(|| None).map(Some)] {
+            for own in [Ok(None), tls::find(|| None, false).map(Some)] {
                 match own {
                     Ok(own) => {
                         let class = Class::of(size, own).unwrap();

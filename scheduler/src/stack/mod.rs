@@ -16,6 +16,7 @@
 //! | `cache`     | what one worker keeps at hand                                                |
 //! | `cooling`   | free stacks give their pages back                                            |
 //! | `borrowed`  | a call on a stack that is borrowed for it                                    |
+//! | `compact`   | that a parked thread takes one page                                          |
 //! | `numbers`   | how many stacks there are, and how they are guarded                          |
 //! | `usage`     | how much of a stack has been used                                            |
 //! | `coroutine` | what a green thread runs as, by the coroutine library                         |
@@ -42,6 +43,7 @@ pub(crate) mod borrowed;
 mod bounds;
 mod cache;
 mod class;
+pub(crate) mod compact;
 mod cooling;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) mod copied;
@@ -70,6 +72,7 @@ pub(crate) mod usage;
 pub(crate) use self::bounds::Bounds;
 pub(crate) use self::cache::Cache;
 pub(crate) use self::class::{Class, DEFAULT_SIZE, MIN_SIZE};
+pub use self::compact::NoCompactStacks;
 pub(crate) use self::cooling::{Cooling, cool_all};
 pub(crate) use self::guard::begin_with as begin_with_guards;
 pub use self::guard::{Guards, NoGuards};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::compact::{self, NoCompactStacks};
 use super::guard::{self, Guards, NoGuards};
 use super::pool;
 
@@ -20,6 +21,10 @@ pub struct Stacks {
     /// Kinds of guards that the system has refused, and why. Those before the one that `ROVING_STACK_GUARDS`
     /// names were not asked for, and are not here.
     pub refused: Vec<NoGuards>,
+    /// Whether they are [compact](crate::Builder::compact_stacks), which is known when the first runtime has started.
+    pub is_compact: bool,
+    /// Why they are not, if a runtime has asked for it.
+    pub not_compact: Option<NoCompactStacks>,
 }
 
 /// The numbers of the stacks of this process.
@@ -34,11 +39,14 @@ pub struct Stacks {
 /// println!("{stacks}"); // for example: 1 stack in use, guards by madvise
 /// ```
 pub fn stacks() -> Stacks {
+    let compact = compact::is_had();
     Stacks {
         in_use: pool::stock().0.stacks,
         guards: guard::in_use(),
         limit: guard::limit(),
         refused: guard::refused(),
+        is_compact: matches!(compact, Some(Ok(()))),
+        not_compact: compact.and_then(Result::err),
     }
 }
 
@@ -57,6 +65,13 @@ impl fmt::Display for Stacks {
             write!(f, "{before}{refusal}")?;
             before = "; ";
         }
-        f.write_str(if self.refused.is_empty() { "" } else { ")" })
+        f.write_str(if self.refused.is_empty() { "" } else { ")" })?;
+        if self.is_compact {
+            f.write_str(", compact")?;
+        }
+        match &self.not_compact {
+            Some(why) => write!(f, " ({why})"),
+            None => Ok(()),
+        }
     }
 }

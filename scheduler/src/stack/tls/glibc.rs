@@ -2,8 +2,10 @@
 
 mod attributes;
 mod block;
+mod claim;
 mod end;
 mod everybody;
+mod image;
 mod keys;
 mod libc_layout;
 mod model;

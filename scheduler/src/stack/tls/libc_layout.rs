@@ -29,6 +29,8 @@ pub(super) struct Layout {
     pub(super) surplus: Range<isize>,
     /// Whether the surplus begins exactly where all else ends, and not within a word or at a place that is not known.
     pub(super) has_clear_surplus: bool,
+    /// What has been [claimed](super::claim) and is no part of a block any more.
+    pub(super) claim: Option<&'static Range<isize>>,
     /// The ids of the modules whose thread-locals these are.
     pub(super) modules: Vec<usize>,
     /// The part that holds the C library's own.
@@ -115,6 +117,7 @@ impl Layout {
             used: parts.used,
             surplus: parts.surplus,
             has_clear_surplus: parts.has_clear_surplus && rseq.is_exact,
+            claim: None,
             modules: modules.ids,
             align,
             tid: field(c"_thread_db_pthread_tid")?,
@@ -132,6 +135,25 @@ impl Layout {
             locals,
             pthread,
         })
+    }
+}
+
+impl Layout {
+    /// Leaves out of blocks what has been claimed, and with it the surplus. All other static thread-locals that there are, are on
+    /// this side of it.
+    pub(super) fn leave_out(&mut self, claim: &'static Range<isize>) {
+        let nothing = if pointer::STRUCT_IS_ABOVE {
+            self.locals.start = claim.end & !7;
+            self.block.start = self.locals.start;
+            self.locals.start..self.locals.start
+        } else {
+            self.locals.end = (claim.start + 7) & !7;
+            self.block.end = self.locals.end;
+            self.locals.end..self.locals.end
+        };
+        self.used = self.locals.clone();
+        self.surplus = nothing;
+        self.claim = Some(claim);
     }
 }
 

@@ -16,6 +16,8 @@
 //! | `pattern`        | two of them: what a block of a new thread looks like                |
 //! | `block`          | one block: made, linked, renewed                                    |
 //! | `surplus`        | the room in a block for libraries that are loaded later             |
+//! | `claim`          | that room, claimed for frames                                       |
+//! | `image`          | a library that has nothing but thread-locals                        |
 //! | `end`            | what a thread does with its thread-locals at its end                |
 //! | `keys`           | the values of pthread keys                                          |
 //! | `attributes`     | the bounds of a green thread's stack, for who asks the C library     |
@@ -83,9 +85,12 @@ static OWN: PerProcess<Result<Own, NoOwnThreadLocals>> = PerProcess::new();
 static FINDING: PerProcess<Mutex<()>> = PerProcess::new();
 
 /// What it takes for green threads to have their own thread-locals, or why they cannot. Finds out once
-/// for the process.
-pub(crate) fn find(own_pointer: OwnPointer) -> Result<&'static Own, &'static NoOwnThreadLocals> {
-    let find = || Own::new(own_pointer).map_err(NoOwnThreadLocals::because);
+/// for the process, so that whoever comes first decides whether blocks shall be compact.
+pub(crate) fn find(
+    own_pointer: OwnPointer,
+    wants_compact: bool,
+) -> Result<&'static Own, &'static NoOwnThreadLocals> {
+    let find = || Own::new(own_pointer, wants_compact).map_err(NoOwnThreadLocals::because);
     let found = OWN.get().unwrap_or_else(|| {
         let _alone = FINDING.get_or_make(Mutex::default).lock();
         OWN.get_or_make(find)

@@ -6,7 +6,8 @@
 //! - A word that is the same in both is the same in every thread. A word that differs by the
 //!   distance between the two is a pointer into the block or its stack. What differs otherwise must
 //!   be one of the few fields that are known; else there are no thread-locals of one's own here.
-//!   What another thread is writing to both at the moment, as when it loads a library, is the same a moment later.
+//!   What another thread is writing to both at the moment, as when it loads a library, is the same a moment later. What it has
+//!   taken out between the two was one's only, and stays there: then there are two others.
 //! - Their thread-locals always have the initial values, also those of libraries that are loaded
 //!   later: the C library sees to that, as for every thread in its list.
 //! - They are neighbours in that list, and stay in it. Blocks of green threads are linked in
@@ -32,6 +33,7 @@ use std::time::Duration;
 use crate::protocol::lock::Mutex;
 
 use super::OwnPointer;
+use super::claim;
 use super::everybody;
 use super::libc_layout::{Layout, Refusal};
 use super::model;
@@ -39,9 +41,12 @@ use super::pointer;
 use super::random::Random;
 use super::resolver::Resolver;
 use super::surplus::Surplus;
+use crate::stack::compact::NoCompactStacks;
 
-/// So many models are made at most.
+/// So many models are made at most until two are neighbours.
 const MODELS: u32 = 32;
+/// So many pairs of them are made at most.
+const PAIRS: u32 = 8;
 /// So often two are compared that differ, with a pause in between.
 const COMPARISONS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(5);
@@ -80,16 +85,25 @@ pub(crate) struct Own {
     pub(super) keys_used: isize,
     /// The allocator's words of the C library.
     allocator: Box<[isize]>,
+    /// Whether blocks are compact, or why not; `None` if nobody has asked for that.
+    compact: Option<Result<(), NoCompactStacks>>,
     /// Guards the links between the models.
     pub(super) links: Mutex<()>,
     next_tid: AtomicU32,
 }
 
 impl Own {
-    pub(crate) fn new(own_pointer: OwnPointer) -> Result<Self, Refusal> {
-        let layout = Layout::find()?;
-        let models = Models::make(&layout)?;
-        let relative = models.relative_words(&layout)?;
+    /// Blocks are compact if that is wanted and can be had, and wherever a parent of this process has made them so.
+    pub(crate) fn new(own_pointer: OwnPointer, wants_compact: bool) -> Result<Self, Refusal> {
+        let mut layout = Layout::find()?;
+        let compact = match claim::claimed() {
+            Some(claim) => Some(Ok(claim)),
+            None => wants_compact.then(|| claim::claim(&layout.locals)),
+        };
+        if let Some(Ok(claim)) = compact {
+            layout.leave_out(claim);
+        }
+        let (models, relative) = Models::compared(&layout)?;
         let first = models.first;
         let stack_bounds = models.stack_bounds(&layout, &relative)?;
         let pthread_image = layout
@@ -126,6 +140,7 @@ impl Own {
             modules: models.vector().next_back().map_or(0, |(module, _)| module),
             allocator,
             keys_used,
+            compact: compact.map(|claim| claim.map(drop).map_err(NoCompactStacks::because)),
             layout,
             links: Mutex::new(()),
             next_tid: AtomicU32::new(FIRST_TID),
@@ -137,7 +152,17 @@ impl Own {
         self.layout.block.len() + self.layout.align
     }
 
-    /// How many of them lie above all that a switch touches, which is the thread-locals and what a
+    /// Whether a block ends at the thread-locals that are in use, and why not if that was asked for.
+    pub(crate) fn compact(&self) -> Option<&Result<(), NoCompactStacks>> {
+        self.compact.as_ref()
+    }
+
+    /// Whether a block ends at the thread-locals that are in use.
+    pub(crate) fn is_compact(&self) -> bool {
+        self.layout.claim.is_some()
+    }
+
+    /// How many of its bytes lie above all that a switch touches, which is the thread-locals and what a
     /// compiler finds at the thread pointer.
     pub(crate) fn cold_bytes(&self) -> usize {
         let layout = &self.layout;
@@ -273,6 +298,19 @@ struct Models {
 }
 
 impl Models {
+    /// Makes two that differ as it is known, and finds the words that are pointers into the block, relative to it.
+    fn compared(layout: &Layout) -> Result<(Self, Box<[isize]>), Refusal> {
+        let mut pairs = 1;
+        loop {
+            let models = Self::make(layout)?;
+            match models.relative_words(layout) {
+                Ok(relative) => return Ok((models, relative)),
+                Err(refusal) if pairs == PAIRS => return Err(refusal),
+                Err(_) => pairs += 1,
+            }
+        }
+    }
+
     /// Makes two that are neighbours in the C library's list.
     fn make(layout: &Layout) -> Result<Self, Refusal> {
         let mut made = Vec::new();
@@ -369,7 +407,8 @@ impl Models {
     fn static_modules(&self, layout: &Layout) -> Result<Vec<usize>, Refusal> {
         let is_in_block = |start: usize| {
             let offset = start.wrapping_sub(self.first).cast_signed();
-            layout.locals.contains(&offset)
+            let is_claimed = layout.claim.is_some_and(|claim| claim.contains(&offset));
+            layout.locals.contains(&offset) || is_claimed
         };
         let allocated = self.vector().filter(|&(_, start)| start != UNALLOCATED);
         allocated

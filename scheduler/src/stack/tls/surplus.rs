@@ -11,6 +11,8 @@
 //! - When a library is loaded, they get their initial values in the block of every thread, the models
 //!   included. The watched bytes are zeroes in the first model and [`MARK`]s in the second, and
 //!   whatever is written to both, one of them changes.
+//!
+//! Where all of it has been [claimed](super::claim) there is none, and nothing to watch.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -36,6 +38,12 @@ impl Surplus {
     /// `modules` are those that have static thread-locals in a model.
     pub(super) fn watch(layout: &Layout, models: [usize; 2], modules: &[usize]) -> Self {
         let surplus = &layout.surplus;
+        if layout.claim.is_some() {
+            return Self {
+                models,
+                watched: Some(surplus.clone()),
+            };
+        }
         let watched = if pointer::STRUCT_IS_ABOVE {
             surplus.start.max(surplus.end - WATCHED)..surplus.end
         } else {

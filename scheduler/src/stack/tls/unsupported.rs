@@ -5,12 +5,17 @@ use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use crate::stack::compact::NoCompactStacks;
+
 /// There is none.
 #[derive(Debug)]
 pub(crate) struct Own(Infallible);
 
 impl Own {
-    pub(crate) fn new(_own_pointer: super::OwnPointer) -> Result<Self, Cow<'static, str>> {
+    pub(crate) fn new(
+        _own_pointer: super::OwnPointer,
+        _wants_compact: bool,
+    ) -> Result<Self, Cow<'static, str>> {
         Err(
             "they need Linux on x86-64 or aarch64, and a program that is dynamically linked to glibc"
                 .into(),
@@ -19,6 +24,14 @@ impl Own {
 
     pub(crate) fn block_bytes(&self) -> usize {
         match self.0 {}
+    }
+
+    pub(crate) fn compact(&self) -> Option<&Result<(), NoCompactStacks>> {
+        match *self {}
+    }
+
+    pub(crate) fn is_compact(&self) -> bool {
+        match *self {}
     }
 
     pub(crate) fn cold_bytes(&self) -> usize {
