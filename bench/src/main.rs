@@ -18,6 +18,7 @@ mod latency;
 mod limits;
 mod load;
 mod machine;
+mod memory;
 mod peers;
 mod proc_stats;
 mod process;
@@ -60,6 +61,8 @@ enum Command {
     Peers(peers::Options),
     /// Counts the instructions of the hot paths, and compares them with a baseline
     Check(check::Options),
+    /// Tells what a green thread takes while it waits, by default and with compact stacks
+    Memory(memory::Options),
     /// Compares batches of datagrams with single ones
     Datagrams(datagrams::Options),
     /// Draws a trace of what a runtime has recorded
@@ -79,6 +82,9 @@ enum Command {
     /// Answers bytes of standard input, until it ends
     #[command(hide = true)]
     Echo(switch::EchoOptions),
+    /// Measures one figure of `memory`
+    #[command(hide = true)]
+    MemoryCell(memory::CellOptions),
     /// Measures one cell of `adopt` once, not adopted
     #[command(hide = true)]
     AdoptCell(adopt::CellOptions),
@@ -94,6 +100,7 @@ impl Command {
             self,
             Self::Connections(_)
                 | Self::Switch(_)
+                | Self::Memory(_)
                 | Self::Sync(_)
                 | Self::Datagrams(_)
                 | Self::Files(_)
@@ -116,6 +123,8 @@ fn main() -> ExitCode {
         Command::Datagrams(options) => datagrams::run(options),
         Command::Sync(options) => sync::run(&sync::SUITE, options),
         Command::Files(options) => sync::run(&files::SUITE, options),
+        Command::Memory(options) => memory::run(&options),
+        Command::MemoryCell(options) => memory::cell(&options),
         Command::Adopt(options) => adopt::run(options),
         Command::AdoptCell(options) => adopt::cell(&options),
         Command::Finished(options) => finished::run(options),
