@@ -255,6 +255,38 @@ fn timers_of_all_lengths() {
     });
 }
 
+/// Queues so long that it is noted where those are that wait: they are stolen, come to their end, and others get
+/// their memory.
+#[test]
+fn long_queues() {
+    on_each_worker_count(|| {
+        let turns = Arc::new(AtomicUsize::new(0));
+        let run = |seed| {
+            let turns = turns.clone();
+            move || {
+                let mut random = Random::new(seed);
+                let mine = random.below(20);
+                for _ in 0..mine {
+                    turns.fetch_add(1, Ordering::Relaxed);
+                    match random.below(8) {
+                        0 => thread::park_timeout(Duration::from_micros(random.below(50))),
+                        1 => thread::spawn(thread::yield_now).join().unwrap(),
+                        _ => thread::yield_now(),
+                    }
+                }
+                mine as usize
+            }
+        };
+        for round in 0..SCALE.div_ceil(10) {
+            let handles: Vec<_> = (0..3000)
+                .map(|n| thread::spawn(run(3000 * round + n)))
+                .collect();
+            let joined: usize = handles.into_iter().map(|h| h.join().unwrap()).sum();
+            assert_eq!(turns.swap(0, Ordering::Relaxed), joined);
+        }
+    });
+}
+
 /// Panics at every point of a life, in neighbours of others that unwind at the same time.
 #[test]
 fn panics_everywhere() {

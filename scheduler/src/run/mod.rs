@@ -22,6 +22,7 @@
 //! | `listeners` | those who hear by `tracing` what green threads tell                      |
 //! | `spans`     | the spans of `tracing` that a thread is in                               |
 //! | `queue`     | where runnable green threads are                                         |
+//! | `whereabouts` | where in memory they are, for the cache                                 |
 //! | `registry`  | how many green threads are alive, and which of them have suspended       |
 //! | `driver`    | the seam to IO                                                           |
 //! | `shared`    | what all threads of one runtime reach                                    |
@@ -101,4 +102,5 @@ pub(crate) mod ticket;
 pub(crate) mod ticks;
 pub(crate) mod wake;
 pub(crate) mod watch;
+pub(crate) mod whereabouts;
 pub(crate) mod worker;

@@ -35,6 +35,7 @@ use crossbeam_utils::Backoff;
 
 use crate::protocol::slot::{Looker, Slot};
 use crate::run::green::{Runnable, Waiter};
+use crate::run::whereabouts::{Place, Whereabouts};
 
 /// So many green threads run from the LIFO slot in a row.
 const LIFO_LIMIT: u32 = 3;
@@ -56,7 +57,11 @@ pub(crate) struct Local {
     fresh: Deque<Runnable>,
     fresh_runs: Cell<u32>,
     woken: Deque<Runnable>,
+    /// Where those in `woken` are.
+    woken_at: Whereabouts,
     bound: RefCell<VecDeque<Runnable>>,
+    /// Where those in `bound` are.
+    bound_at: Whereabouts,
     /// How many are in `bound`, for others.
     bound_len: Arc<AtomicUsize>,
     /// How many have run since the turn of `fresh` began.
@@ -79,7 +84,9 @@ impl Local {
             fresh: Deque::new_lifo(),
             fresh_runs: Cell::new(0),
             woken: Deque::new_fifo(),
+            woken_at: Whereabouts::default(),
             bound: RefCell::new(VecDeque::new()),
+            bound_at: Whereabouts::default(),
             bound_len: Arc::default(),
             turn_runs: Cell::new(0),
         }
@@ -100,7 +107,9 @@ impl Local {
     }
 
     /// Queues what has run and any worker may run.
+    #[inline]
     pub(crate) fn push_woken(&self, runnable: Runnable) {
+        self.woken_at.queued(|| Place::of(&runnable));
         self.woken.push(runnable);
     }
 
@@ -111,10 +120,13 @@ impl Local {
             let room = 2 * bound.len();
             bound.shrink_to(room);
         }
+        self.bound_at.shrink(bound.len());
+        self.woken_at.shrink(self.woken.len());
     }
 
     /// Queues what only this worker may run.
     pub(crate) fn push_bound(&self, runnable: Runnable) {
+        self.bound_at.queued(|| Place::of(&runnable));
         self.bound.borrow_mut().push_back(runnable);
         self.publish_bound();
     }
@@ -154,6 +166,9 @@ impl Local {
         let bound = || self.pop_bound();
         let runs = self.turn_runs.get();
         self.turn_runs.set((runs + 1) % (3 * TURN));
+        if self.woken_at.may_be_long() {
+            self.prefetch_woken();
+        }
         match runs / TURN {
             0 => fresh().or_else(woken).or_else(bound),
             1 => woken().or_else(bound).or_else(fresh),
@@ -165,14 +180,28 @@ impl Local {
     #[inline(never)]
     pub(crate) fn pop_bound(&self) -> Option<Runnable> {
         let first = self.bound.borrow_mut().pop_front()?;
-        self.publish_bound();
+        let left = self.publish_bound();
+        if self.bound_at.may_be_long()
+            && let Some(ahead) = self.bound_at.ahead(left + 1)
+        {
+            ahead.prefetch();
+        }
         Some(first)
     }
 
-    /// Tells others how many are in `bound`, which has changed.
-    fn publish_bound(&self) {
+    /// Prefetches one of those in `woken` that will be run soon.
+    #[inline(never)]
+    fn prefetch_woken(&self) {
+        if let Some(ahead) = self.woken_at.ahead(self.woken.len()) {
+            ahead.prefetch();
+        }
+    }
+
+    /// Tells others how many are in `bound`, which has changed, and gives that.
+    fn publish_bound(&self) -> usize {
         let len = self.bound.borrow().len();
         self.bound_len.store(len, Ordering::Relaxed);
+        len
     }
 
     /// Only what any worker may run, but for the LIFO slot: what has run, and then the oldest of what has not.
@@ -205,8 +234,10 @@ impl Local {
     #[inline]
     pub(crate) fn take_inbox(&self, inbox: &Inbox) {
         if !inbox.is_empty() {
+            let before = self.bound.borrow().len();
             inbox.drain_into(&mut self.bound.borrow_mut());
-            self.publish_bound();
+            let after = self.publish_bound();
+            self.bound_at.unknown(after - before);
         }
     }
 
@@ -215,7 +246,7 @@ impl Local {
         if injector.is_empty() {
             return None;
         }
-        persist(|| injector.steal_batch_and_pop(&self.woken))
+        self.with_more_woken(|| persist(|| injector.steal_batch_and_pop(&self.woken)))
     }
 
     /// Steals half of another worker's queues and pops one.
@@ -223,7 +254,17 @@ impl Local {
         let steal = |from: &Stealer<Runnable>, to| {
             persist(|| from.steal_batch_with_limit_and_pop(to, STEAL_LIMIT))
         };
-        steal(&victim.fresh, &self.fresh).or_else(|| steal(&victim.woken, &self.woken))
+        let woken = || self.with_more_woken(|| steal(&victim.woken, &self.woken));
+        steal(&victim.fresh, &self.fresh).or_else(woken)
+    }
+
+    /// Calls `take`, which puts others' into `woken`.
+    fn with_more_woken<R>(&self, take: impl FnOnce() -> R) -> R {
+        let before = self.woken.len();
+        let result = take();
+        let came = self.woken.len().saturating_sub(before);
+        self.woken_at.unknown(came);
+        result
     }
 
     pub(crate) fn has_stealable(&self) -> bool {

@@ -32,6 +32,11 @@ impl Bounds {
         (self.lowest..self.base).contains(&address)
     }
 
+    /// The address below which a thread uses it.
+    pub(crate) fn base(&self) -> usize {
+        self.base
+    }
+
     /// The part that may be used.
     pub(crate) fn range(&self) -> Range<usize> {
         self.lowest..self.base

@@ -141,6 +141,7 @@ impl Coroutine {
 
     /// Makes a coroutine that will call `body` on `stack`, and then end its thread if that has
     /// thread-locals of its own.
+    #[inline]
     pub(crate) fn new(stack: Stack, body: Body) -> Self {
         let bounds = stack.bounds();
         let owns_thread_locals = stack.thread_pointer().is_some();
@@ -168,6 +169,11 @@ impl Coroutine {
     /// Its own stack. It may run on another at times.
     pub(crate) fn stack(&self) -> Bounds {
         self.stack
+    }
+
+    /// An address in the last frame of one that has suspended; 0 if it has not.
+    pub(crate) fn suspended_at(&self) -> usize {
+        self.suspended_at.get()
     }
 
     /// Runs the coroutine until it suspends or returns.

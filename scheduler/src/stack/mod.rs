@@ -24,6 +24,7 @@
 //! | `frames`    | the functions that whoever asks is in                                        |
 //! | `copied`    | the stack of a thread that goes on, copied, and walked                       |
 //! | `fiber`     | coroutines that are no threads, by the same                                  |
+//! | `prefetch`  | memory is brought into the cache before it is used                           |
 //! | `plate`     | whose stack an address is on, for those who know nothing else                |
 //! | `mode`      | whose thread-locals a green thread uses                                      |
 //! | `tls/`      | thread-locals of a green thread's own                                        |
@@ -62,6 +63,7 @@ mod numbers;
 mod page;
 pub(crate) mod plate;
 mod pool;
+pub(crate) mod prefetch;
 pub(crate) mod room;
 pub(crate) mod slab;
 #[cfg(feature = "thread-sanitizer")]
