@@ -18,7 +18,7 @@ use libc::{sigaction as Action, sighandler_t, siginfo_t};
 use roving_scheduler::adopt::Inside;
 
 use crate::next::next;
-use crate::{hand_over, is_adopted};
+use crate::{hand_over, is_adopted, slot};
 
 /// Signals have numbers up to this.
 const LAST: usize = 64;
@@ -33,7 +33,7 @@ thread_local! {
 
 // Not inlined: a compiler may keep the address of a thread-local for as long as a function runs.
 #[inline(never)]
-fn running() -> u32 {
+pub(crate) fn running() -> u32 {
     RUNNING.get()
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn is_running() -> bool {
 }
 
 #[inline(never)]
-fn set_running(running: u32) {
+pub(crate) fn set_running(running: u32) {
     RUNNING.set(running);
 }
 
@@ -95,7 +95,8 @@ fn exchange(
     };
     let before = place.load(Ordering::Acquire);
     let as_program = |had| if had == ours() { before } else { had };
-    if !is_function(handler) || handler == ours() {
+    // Those of a child that has its parent's memory are called as they are.
+    if !is_function(handler) || handler == ours() || !slot::is_ours() {
         return set(handler).map(as_program);
     }
     // Before: from the moment on when the system has ours, it calls this one.

@@ -38,6 +38,7 @@
 //! | `file`   | locks on files, FIFOs, and what is to be written out           |
 //! | `queue`  | queues and semaphores of the system                            |
 //! | `process` | making other processes                                        |
+//! | `vfork`  | those that run in the memory of their parent               |
 //! | `child`  | waiting for them                                               |
 //! | `command` | commands that a shell runs                                    |
 //! | `signal` | waiting for signals                                            |
@@ -91,6 +92,7 @@ mod stack;
 mod stream;
 mod thread;
 mod time;
+mod vfork;
 mod waiting;
 
 use std::fmt::Display;

@@ -84,7 +84,8 @@ fn runtime() -> Result<Handle, c_int> {
     RUNTIME.get().cloned().ok_or(libc::ENOSYS)
 }
 
-fn is_ours() -> bool {
+/// Whether this is not a child that runs in the memory of its parent.
+pub(crate) fn is_ours() -> bool {
     // SAFETY: it has no preconditions.
     unsafe { libc::getpid() == PROCESS.load(Ordering::Relaxed) }
 }
@@ -350,10 +351,8 @@ impl Slot {
 
     /// Whether it matters that the descriptor is closed or replaced.
     fn is_to_be_told(&self) -> bool {
-        match self.watch() {
-            Some(_) => is_ours(),
-            None => self.nature.load(Ordering::Relaxed) != 0,
-        }
+        let is_known = self.watch().is_some() || self.nature.load(Ordering::Relaxed) != 0;
+        is_known && is_ours()
     }
 
     /// Whether nobody is taking the number from what has it. If a generation that has been looked at before had begun with that, it is

@@ -63,6 +63,18 @@ mod counted {
             count(-abandoned.cast_signed());
         }
 
+        /// How many there are on the current thread.
+        #[inline(never)]
+        pub fn depth() -> u32 {
+            ENTERED.get()
+        }
+
+        /// Has as many of them on the current thread as there were at some time before, where no frame is left of those that have come since.
+        #[inline(never)]
+        pub fn return_to(depth: u32) {
+            ENTERED.set(depth);
+        }
+
         /// Whether there is one on the current thread.
         #[inline(never)]
         pub fn is_current() -> bool {
