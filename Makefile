@@ -152,6 +152,7 @@ adopt: adopted        ## programs of std's threads and finished ones on green th
 	@for workers in 1 8; do echo "== $$workers workers"; \
 		ROVING_WORKERS=$$workers timeout 600 $(CARGO) test --locked -p roving-adopt --test std_threads || exit 1; \
 	done
+	ROVING_MIGRATE_ALWAYS=1 timeout 900 $(CARGO) test --locked -p roving-adopt --tests
 	timeout 600 $(CARGO) test --locked -p roving-adopt --doc
 	timeout 600 $(CARGO) test --locked -p roving --features adopt --test adopted_main
 	timeout 600 $(CARGO) test --locked -p roving --features adopt --doc adopt

@@ -56,13 +56,14 @@ fn others_go_on() {
 fn on_each_unwatched(test: impl Fn(&Runtime)) {
     let _stacks = stacks_returned();
     for workers in WORKER_COUNTS {
-        for pinned in [false, true] {
-            let _watchdog = watchdog(format_args!("with {workers} workers, pinned: {pinned}"));
-            let builder = Builder::new().workers(workers).stuck_after(Duration::ZERO);
-            let builder = match pinned {
-                true => builder.pinned_thread_locals(),
-                false => builder,
-            };
+        let builder = || Builder::new().workers(workers).stuck_after(Duration::ZERO);
+        let modes = [
+            ("as ever", builder()),
+            ("pinned", builder().pinned_thread_locals()),
+            ("that always migrate", builder().migrate_always(true)),
+        ];
+        for (mode, builder) in modes {
+            let _watchdog = watchdog(format_args!("with {workers} workers, threads {mode}"));
             test(&builder.build().unwrap());
         }
     }
@@ -84,6 +85,39 @@ fn the_others_go_on_meanwhile() {
         let_go.send("go").unwrap();
         assert_eq!(blocks.join().unwrap(), "go");
     });
+}
+
+/// What waits to migrate to a worker waits no longer when that is found to be stuck.
+#[test]
+fn those_that_migrate_go_on_while_a_worker_is_stuck() {
+    let _stacks = stacks_returned();
+    for workers in WORKER_COUNTS {
+        let _watchdog = watchdog(format_args!("with {workers} workers"));
+        let builder = Builder::new().workers(workers).migrate_always(true);
+        let runtime = builder
+            .stuck_after(Duration::from_millis(1))
+            .build()
+            .unwrap();
+        for _ in 0..10 {
+            let (sender, receiver) = mpsc::channel();
+            let others: Vec<_> = (0..workers)
+                .map(|n| {
+                    let sender = sender.clone();
+                    runtime.spawn(move || {
+                        for _ in 0..100 {
+                            thread::yield_now();
+                        }
+                        sender.send(n).unwrap();
+                    })
+                })
+                .collect();
+            drop(sender);
+            // It does not say that it blocks.
+            let waits = runtime.spawn(move || receiver.iter().count());
+            assert_eq!(waits.join().unwrap(), workers);
+            others.into_iter().for_each(|thread| thread.join().unwrap());
+        }
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ use crate::run::reason::Given;
 use crate::run::registry;
 use crate::run::shared::Shared;
 use crate::run::ticket::Ticket;
-use crate::stack::mode::ThreadLocals;
+use crate::stack::mode::{Mode, ThreadLocals};
 
 /// See the [module](self).
 pub(crate) struct Waiter {
@@ -247,19 +247,28 @@ impl Green {
     pub(crate) fn bound_to(&self) -> Option<usize> {
         let home = self.home()?;
         let mode = &self.runtime.mode;
-        let stays = match mode.thread_locals {
-            ThreadLocals::Own => false,
-            ThreadLocals::Pinned => true,
-            // The count of panics that it has raised must be lowered where it was, unless it goes along.
-            ThreadLocals::Shared => !panic_state::goes_along(),
-        };
-        if stays {
+        if stays(mode) {
             Some(home)
         } else {
             mode.migrate_always
                 .then(|| (home + 1) % self.runtime.workers.len())
         }
     }
+}
+
+/// Whether green threads that have begun stay on their worker.
+fn stays(mode: &Mode) -> bool {
+    match mode.thread_locals {
+        ThreadLocals::Own => false,
+        ThreadLocals::Pinned => true,
+        // The count of panics that one has raised must be lowered where it was, unless it goes along.
+        ThreadLocals::Shared => !panic_state::goes_along(),
+    }
+}
+
+/// Whether what is left to one worker is so only to [migrate](Mode::migrate_always): while that worker is stuck, others run it.
+pub(crate) fn may_be_passed_on(mode: &Mode) -> bool {
+    mode.migrate_always && !stays(mode)
 }
 
 /// The right to run a green thread. There is at most one for each.

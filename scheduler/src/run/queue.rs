@@ -22,6 +22,9 @@
 //! depth first, so that few of its nodes are alive at a time and those are in the cache, while thieves
 //! get the oldest, which have the most work below them. So that nobody starves at the bottom of the
 //! stack, every [`OLDEST`]th comes from there.
+//!
+//! Where green threads always [migrate](crate::Builder::migrate_always), those that have run wait in the inbox of the worker to which
+//! they go, and are taken from there one by one: while that worker is stuck, others take them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -155,7 +158,8 @@ impl Local {
         self.lifo.take().map(Runnable)
     }
 
-    pub(crate) fn pop(&self) -> Option<Runnable> {
+    /// The next one. What only this worker may run is what `pop_bound` gives.
+    pub(crate) fn pop(&self, pop_bound: impl Fn() -> Option<Runnable>) -> Option<Runnable> {
         if let Some(runnable) = self.take_lifo() {
             self.lifo_runs.set(self.lifo_runs.get() + 1);
             return Some(runnable);
@@ -163,21 +167,19 @@ impl Local {
         self.lifo_runs.set(0);
         let fresh = || self.pop_fresh();
         let woken = || self.woken.pop();
-        let bound = || self.pop_bound();
         let runs = self.turn_runs.get();
         self.turn_runs.set((runs + 1) % (3 * TURN));
         if self.woken_at.may_be_long() {
             self.prefetch_woken();
         }
         match runs / TURN {
-            0 => fresh().or_else(woken).or_else(bound),
-            1 => woken().or_else(bound).or_else(fresh),
-            _ => bound().or_else(woken).or_else(fresh),
+            0 => fresh().or_else(woken).or_else(pop_bound),
+            1 => woken().or_else(pop_bound).or_else(fresh),
+            _ => pop_bound().or_else(woken).or_else(fresh),
         }
     }
 
-    /// Only what this worker alone may run. Out of the way of those who need not look there.
-    #[inline(never)]
+    /// Only what this worker alone may run.
     pub(crate) fn pop_bound(&self) -> Option<Runnable> {
         let first = self.bound.borrow_mut().pop_front()?;
         let left = self.publish_bound();
@@ -231,14 +233,12 @@ impl Local {
     }
 
     /// Moves all that others left for this worker into its queue.
-    #[inline]
+    #[cold]
     pub(crate) fn take_inbox(&self, inbox: &Inbox) {
-        if !inbox.is_empty() {
-            let before = self.bound.borrow().len();
-            inbox.drain_into(&mut self.bound.borrow_mut());
-            let after = self.publish_bound();
-            self.bound_at.unknown(after - before);
-        }
+        let before = self.bound.borrow().len();
+        inbox.drain_into(&mut self.bound.borrow_mut());
+        let after = self.publish_bound();
+        self.bound_at.unknown(after - before);
     }
 
     /// Takes a batch from the injector and pops one.
@@ -329,10 +329,10 @@ fn persist(mut steal: impl FnMut() -> Steal<Runnable>) -> Option<Runnable> {
     }
 }
 
-/// What others woke and only one worker may run.
+/// What others woke and only one worker may run, or goes there first.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    queue: Mutex<Vec<Runnable>>,
+    queue: Mutex<VecDeque<Runnable>>,
     /// The length of `queue`, to be read without the lock.
     len: AtomicUsize,
 }
@@ -340,7 +340,7 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(crate) fn push(&self, runnable: Runnable) {
         let mut queue = self.queue.lock();
-        queue.push(runnable);
+        queue.push_back(runnable);
         self.len.store(queue.len(), Ordering::Release);
     }
 
@@ -352,7 +352,17 @@ impl Inbox {
         self.len() == 0
     }
 
-    #[cold]
+    /// Takes the first.
+    pub(crate) fn pop(&self) -> Option<Runnable> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut queue = self.queue.lock();
+        let first = queue.pop_front();
+        self.len.store(queue.len(), Ordering::Release);
+        first
+    }
+
     fn drain_into(&self, queue: &mut VecDeque<Runnable>) {
         let mut inbox = self.queue.lock();
         queue.extend(inbox.drain(..));

@@ -5,7 +5,7 @@ use std::io;
 use std::mem;
 use std::num::NonZeroU64;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use crate::protocol::word::By;
 use crate::run::counts::{Counts, Outside};
 use crate::run::driver::Driver;
 use crate::run::event::Event;
-use crate::run::green::{Runnable, Waiter};
+use crate::run::green::{self, Runnable, Waiter};
 use crate::run::lookout::{self, Lookout};
 use crate::run::overlong::Patience;
 use crate::run::processor;
@@ -288,10 +288,33 @@ impl Shared {
 
     /// Queues what only the worker `home` may run, from outside that worker.
     pub(crate) fn push_inbox(&self, home: usize, runnable: Runnable) {
-        self.remote(home).inbox.push(runnable);
+        let remote = self.remote(home);
+        remote.inbox.push(runnable);
         if self.idle.claim(home) {
             self.unpark(home);
+        } else if self.passes_on() {
+            // Who marks it as stuck after this look has a fence before its own, and finds what was pushed.
+            fence(Ordering::SeqCst);
+            if remote.pace.is_stuck() {
+                self.wake_for_work(|| false);
+            }
         }
+    }
+
+    /// Whether others run what is left to a worker that is stuck.
+    pub(crate) fn passes_on(&self) -> bool {
+        green::may_be_passed_on(&self.mode)
+    }
+
+    /// The inboxes of those that are stuck, if others are to look there.
+    pub(crate) fn inboxes_of_the_stuck(&self) -> impl Iterator<Item = (usize, &Inbox)> {
+        let looks = self.passes_on() && self.roster.stuck() > 0;
+        let everybody = looks.then(|| self.everybody().enumerate());
+        let stuck = everybody
+            .into_iter()
+            .flatten()
+            .filter(|(_, remote)| remote.pace.is_stuck());
+        stuck.map(|(worker, remote)| (worker, &remote.inbox))
     }
 
     /// Arms a timer of the worker `shard`, from any thread. `None` if the time will never come.
@@ -364,6 +387,9 @@ impl Shared {
         !self.injector.is_empty()
             || self.workers.iter().any(|worker| counts(&worker.stealable))
             || self.spares.iter().any(|spare| counts(&spare.stealable))
+            || self
+                .inboxes_of_the_stuck()
+                .any(|(_, inbox)| !inbox.is_empty())
     }
 
     /// The green thread that the worker runs blocks in the system from now on.

@@ -324,7 +324,7 @@ impl Worker {
     /// Queues a green thread that has run before all that wait here, or at its home.
     fn push_next(&self, runnable: Runnable) {
         match runnable.green().bound_to() {
-            Some(home) if home != self.index => self.shared.push_inbox(home, runnable),
+            Some(home) if self.leaves_to(home) => self.shared.push_inbox(home, runnable),
             bound => {
                 if let Some(displaced) = self.local.push_lifo(runnable, bound.is_some()) {
                     self.push_back(displaced);
@@ -343,9 +343,14 @@ impl Worker {
                 }
                 self.wake_others();
             }
-            Some(home) if home == self.index => self.local.push_bound(runnable),
-            Some(home) => self.shared.push_inbox(home, runnable),
+            Some(home) if self.leaves_to(home) => self.shared.push_inbox(home, runnable),
+            Some(_) => self.local.push_bound(runnable),
         }
+    }
+
+    /// Whether what only the worker `home` may run waits in its inbox: that of others, or where others may find it.
+    fn leaves_to(&self, home: usize) -> bool {
+        home != self.index || self.shared.passes_on()
     }
 
     /// Something was queued here that others may run.

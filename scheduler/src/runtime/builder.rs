@@ -186,7 +186,7 @@ impl Builder {
 
     /// Makes every green thread that may move go on on another worker after each suspension: a tool
     /// for tests, which shows at once what depends on where it runs. It waits for that worker, even
-    /// if another one is idle.
+    /// if another one is idle, unless that worker is [stuck](Self::stuck_after).
     pub fn migrate_always(mut self, always: bool) -> Self {
         self.migrate_always = Some(always);
         self

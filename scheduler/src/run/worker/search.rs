@@ -5,7 +5,8 @@
 //! 2. The LIFO slot, the local queues, the inbox, the injector.
 //! 3. Timers that are due, also those of workers that are too busy to look.
 //! 4. The queues of the others, half of one, from a random start; unless half of the workers are
-//!    doing that. What waits alone for its worker is stolen only if it still does after a moment.
+//!    doing that. What waits alone for its worker is stolen only if it still does after a moment. Before, the inboxes of
+//!    those that are stuck, if what is there may be run by others.
 //! 5. The LIFO slots of the others, from which is taken what has been there for [long](crate::protocol::slot).
 //! 6. What may be left to do of a look for deadlocks ([`lookout`](crate::run::lookout)).
 //! 7. Dead pages of long-parked green threads, which are given back ([`reclaim`](crate::run::reclaim)).
@@ -65,11 +66,33 @@ impl Worker {
         {
             return Some(injected);
         }
-        self.local.take_inbox(self.inbox());
+        self.take_inbox();
         if let Some(overdue) = self.local.overdue_lifo() {
             self.push_back(overdue);
         }
-        self.local.pop().or_else(|| self.take_injected())
+        self.pop().or_else(|| self.take_injected())
+    }
+
+    #[inline]
+    fn pop(&self) -> Option<Runnable> {
+        self.local.pop(|| self.pop_bound())
+    }
+
+    /// Only what this worker alone may run, or is the first to run. Out of the way of those who need not look there.
+    #[inline(never)]
+    fn pop_bound(&self) -> Option<Runnable> {
+        if self.shared.passes_on() {
+            self.inbox().pop()
+        } else {
+            self.local.pop_bound()
+        }
+    }
+
+    #[inline]
+    fn take_inbox(&self) {
+        if !self.inbox().is_empty() && !self.shared.passes_on() {
+            self.local.take_inbox(self.inbox());
+        }
     }
 
     fn inbox(&self) -> &Inbox {
@@ -114,7 +137,15 @@ impl Worker {
             let runnable = self.local.steal_from(&worker.stealable)?;
             Some(self.stolen(runnable, victim))
         });
-        relieved.or_else(|| self.take_old_lifo())
+        relieved
+            .or_else(|| self.take_from_the_stuck())
+            .or_else(|| self.take_old_lifo())
+    }
+
+    /// Takes what has been left to a worker that is stuck.
+    fn take_from_the_stuck(&self) -> Option<Runnable> {
+        let mut inboxes = self.shared.inboxes_of_the_stuck();
+        inboxes.find_map(|(victim, inbox)| Some(self.stolen(inbox.pop()?, victim)))
     }
 
     /// If it has parked threads that only others can wake, tells so. While it sleeps, there are none of which it has not told.
@@ -405,14 +436,15 @@ impl Idler for Worker {
     }
 
     fn find(&self, takes_part: bool, searches: bool, naps: &mut Naps) -> Option<Runnable> {
-        self.local.take_inbox(self.inbox());
+        self.take_inbox();
         if !takes_part {
-            return self.local.pop_bound();
+            return self.pop_bound();
         }
         self.spare.has_taken_part.set(true);
-        let mine = self.local.pop().or_else(|| self.take_injected());
+        let mine = self.pop().or_else(|| self.take_injected());
         let stolen = || self.steal(2).or_else(|| self.steal_lone(naps));
-        mine.or_else(|| searches.then(stolen)?)
+        mine.or_else(|| self.take_from_the_stuck())
+            .or_else(|| searches.then(stolen)?)
             .or_else(|| self.take_old_lifo())
     }
 
