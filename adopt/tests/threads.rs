@@ -436,8 +436,12 @@ fn a_thread_has_a_number_of_its_own() {
         });
         let threads: Vec<_> = threads.collect();
         let numbers: HashSet<_> = threads.into_iter().map(|t| t.join().unwrap()).collect();
-        // Those of threads that have ended are given again; of those that are there at once, each has another.
         assert!(!numbers.contains(&os_thread));
+        // One after another, each has another one.
+        let numbers: HashSet<_> = (0..50)
+            .map(|_| thread::spawn(look).join().unwrap())
+            .collect();
+        assert_eq!(numbers.len(), 50);
         static NUMBERS: Mutex<Vec<libc::pid_t>> = Mutex::new(Vec::new());
         let all = Arc::new(Barrier::new(50));
         let threads = (0..50).map(|_| {

@@ -93,8 +93,6 @@ const OF_PYTHON: &[&str] = &[
     "test_os",
 ];
 
-const REUSED: &str = "counts the numbers of threads, and one that has ended leaves its to the next";
-
 /// In the order in which they run.
 pub(crate) const SUITES: &[Suite] = &[
     package("parking_lot", "0.12.5"),
@@ -183,17 +181,6 @@ pub(crate) const SUITES: &[Suite] = &[
             "*VSOCK*",
             "waits for ever on OS threads, too, in some virtual machines",
         )],
-        differs: &[
-            ("test_threading::ThreadTests.test_various_ops", REUSED),
-            (
-                "test_threading::ThreadTests.test_various_ops_large_stack",
-                REUSED,
-            ),
-            (
-                "test_threading::ThreadTests.test_various_ops_small_stack",
-                REUSED,
-            ),
-        ],
         ..package("cpython", "")
     },
 ];

@@ -17,7 +17,8 @@ use std::ffi::{c_int, c_void};
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::pattern::{FIRST_TID, Own, half, word};
+use super::pattern::{Own, half, word};
+use super::tid;
 use crate::stack::{guard, tls};
 
 /// Tells by which id the C library knows a thread that goes by another one; `None` if by none.
@@ -87,7 +88,7 @@ unsafe fn of_green_thread(
     let layout = &own.layout;
     let thread_pointer = (thread as usize).wrapping_add_signed(-layout.pthread.start);
     let load = |offset| word(thread_pointer, offset).load(Ordering::Relaxed);
-    if half(thread_pointer, layout.tid) < FIRST_TID {
+    if half(thread_pointer, layout.tid) < tid::FIRST {
         return None;
     }
     let (start, size) = (load(own.stack_bounds), load(own.stack_bounds + 8));

@@ -27,8 +27,9 @@ use std::sync::atomic::{Ordering, fence};
 use std::thread::Builder;
 
 use super::keys;
-use super::pattern::{Own, UNALLOCATED, node, set_half, word};
+use super::pattern::{Own, UNALLOCATED, half, node, set_half, word};
 use super::pointer;
+use super::tid;
 use crate::protocol::passage::Passage;
 
 /// See the [module](self).
@@ -58,7 +59,6 @@ impl Block {
         }
         this.copy_locals(layout.used.clone());
         this.relocate(&own.relative);
-        set_half(thread_pointer, layout.tid, own.new_tid());
         layout.rseq.write_unregistered(thread_pointer);
         this.word(own.stack_bounds)
             .store(stack.start, Ordering::Relaxed);
@@ -67,6 +67,7 @@ impl Block {
         this.word(pointer::DTV)
             .store(new_vector(own, thread_pointer), Ordering::Relaxed);
         own.random.give(thread_pointer);
+        set_half(thread_pointer, layout.tid, own.tids.lock().take());
         this.link();
         // What was loaded between the copy and the link has not reached this block.
         this.renew_surplus();
@@ -97,6 +98,8 @@ impl Block {
             self.word(offset).store(image, Ordering::Relaxed);
         }
         self.relocate(&own.changeable_relative);
+        let tid = half(self.thread_pointer, own.layout.tid);
+        set_half(self.thread_pointer, own.layout.tid, tid::next(tid));
         self.renew_surplus();
         self.free_lazy_locals();
     }
@@ -197,7 +200,7 @@ impl Block {
     fn link(self) {
         let layout = &self.own.layout;
         let [first, _] = self.own.models;
-        let _exclusive = self.own.links.lock();
+        let _exclusive = self.own.tids.lock();
         let next = word(first, layout.list).load(Ordering::Relaxed);
         self.word(layout.list).store(next, Ordering::Relaxed);
         self.word(layout.list + 8)
@@ -209,7 +212,7 @@ impl Block {
 
     fn unlink(self) {
         let layout = &self.own.layout;
-        let _exclusive = self.own.links.lock();
+        let _exclusive = self.own.tids.lock();
         let next = self.word(layout.list).load(Ordering::Relaxed);
         let previous = self.word(layout.list + 8).load(Ordering::Relaxed);
         word(next, 8).store(previous, Ordering::Relaxed);
@@ -266,6 +269,8 @@ pub(crate) unsafe fn forget(blocks: &[Block]) -> bool {
             // SAFETY: `new_vector` or the C library allocated it with malloc, sixteen bytes before.
             unsafe { libc::free(std::ptr::with_exposed_provenance_mut(vector - 16)) };
             block.own.random.keep(block.thread_pointer);
+            let tid = half(block.thread_pointer, block.own.layout.tid);
+            block.own.tids.lock().leave(tid);
         } else {
             block.link();
         }

@@ -15,6 +15,7 @@ mod random;
 mod resolver;
 mod rseq;
 mod surplus;
+mod tid;
 
 use super::OwnPointer;
 

@@ -20,6 +20,7 @@
 //! | `image`          | a library that has nothing but thread-locals                        |
 //! | `end`            | what a thread does with its thread-locals at its end                |
 //! | `keys`           | the values of pthread keys                                          |
+//! | `tid`            | the numbers of threads                                              |
 //! | `attributes`     | the bounds of a green thread's stack, for who asks the C library     |
 //! | `resolver`       | the state of the C library's resolver of names                      |
 //! | `random`         | the state from which the C library draws random numbers             |

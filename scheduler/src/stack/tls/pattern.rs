@@ -26,7 +26,7 @@
 use std::hint;
 use std::ops::Range;
 use std::ptr;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ use super::pointer;
 use super::random::Random;
 use super::resolver::Resolver;
 use super::surplus::Surplus;
+use super::tid;
 use crate::stack::compact::NoCompactStacks;
 
 /// So many models are made at most until two are neighbours.
@@ -53,10 +54,6 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// The pause before the third model, which doubles from one to the next up to the longest: in all two seconds.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-
-/// No OS thread has an id from here on: this is `PID_MAX_LIMIT`. A futex has room for 30 bits of an
-/// id, and a clock for 29.
-pub(super) const FIRST_TID: u32 = 1 << 22;
 
 /// All that it takes to make blocks.
 #[derive(Debug)]
@@ -87,9 +84,8 @@ pub(crate) struct Own {
     allocator: Box<[isize]>,
     /// Whether blocks are compact, or why not; `None` if nobody has asked for that.
     compact: Option<Result<(), NoCompactStacks>>,
-    /// Guards the links between the models.
-    pub(super) links: Mutex<()>,
-    next_tid: AtomicU32,
+    /// Guards the links between the models too.
+    pub(super) tids: Mutex<tid::Tids>,
 }
 
 impl Own {
@@ -142,8 +138,7 @@ impl Own {
             keys_used,
             compact: compact.map(|claim| claim.map(drop).map_err(NoCompactStacks::because)),
             layout,
-            links: Mutex::new(()),
-            next_tid: AtomicU32::new(FIRST_TID),
+            tids: Mutex::new(tid::Tids::new()),
         })
     }
 
@@ -201,11 +196,7 @@ impl Own {
     /// The id that the current thread goes by among mutexes, if it is a green one.
     #[cfg(feature = "adopt")]
     pub(crate) fn tid_of_green(&self) -> Option<u32> {
-        Some(half(pointer::current(), self.layout.tid)).filter(|&tid| tid >= FIRST_TID)
-    }
-
-    pub(super) fn new_tid(&self) -> u32 {
-        self.next_tid.fetch_add(1, Ordering::Relaxed)
+        Some(half(pointer::current(), self.layout.tid)).filter(|&tid| tid >= tid::FIRST)
     }
 }
 
