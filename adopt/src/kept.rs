@@ -5,36 +5,14 @@
 //! another program is executed.
 
 use std::ffi::{c_int, c_uint};
-use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicI32, Ordering};
+
+use roving_io::adopt::kept;
 
 use crate::is_adopted;
 
-const NONE: c_int = -1;
-
-static KEPT: [AtomicI32; 3] = [const { AtomicI32::new(NONE) }; 3];
-
-/// Keeps these open, those of the driver with which all wait.
-pub(crate) fn keep(descriptors: &[RawFd; 3]) {
-    for (kept, &descriptor) in KEPT.iter().zip(descriptors) {
-        kept.store(descriptor, Ordering::Relaxed);
-    }
-}
-
-/// Keeps none, in a forked child, which has another driver.
-pub(crate) fn forget() {
-    for kept in &KEPT {
-        kept.store(NONE, Ordering::Relaxed);
-    }
-}
-
 /// Whether it is to stay open.
 pub(crate) fn is_kept(descriptor: c_int) -> bool {
-    is_adopted()
-        && descriptor != NONE
-        && KEPT
-            .iter()
-            .any(|kept| kept.load(Ordering::Relaxed) == descriptor)
+    is_adopted() && kept().any(|kept| kept == descriptor)
 }
 
 /// Calls `close` for each part of a range of descriptors that has none of these in it, until one fails, which gives -1.
@@ -43,12 +21,17 @@ pub(crate) fn around(
     last: c_uint,
     mut close: impl FnMut(c_uint, c_uint) -> c_int,
 ) -> c_int {
-    let mut kept = KEPT.each_ref().map(|kept| kept.load(Ordering::Relaxed));
-    kept.sort_unstable();
-    let is_in_range = |&kept: &c_uint| (first..=last).contains(&kept);
-    let kept = kept.into_iter().filter_map(|kept| kept.try_into().ok());
+    let is_in_range = |kept: &c_uint| (first..=last).contains(kept);
     let mut next = first;
-    for kept in kept.filter(is_in_range).filter(|_| is_adopted()) {
+    // The smallest, one after another: a handler of a signal, which may be here, has no memory to sort them in.
+    let smallest = |from: c_uint| {
+        let numbers = kept().filter_map(|kept| c_uint::try_from(kept).ok());
+        numbers
+            .filter(is_in_range)
+            .filter(|&kept| kept >= from && is_adopted())
+            .min()
+    };
+    while let Some(kept) = smallest(next) {
         if next < kept && close(next, kept - 1) != 0 {
             return -1;
         }

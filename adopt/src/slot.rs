@@ -24,7 +24,7 @@ use libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, S_IFSOCK};
 use roving_io::adopt::Watch;
 use roving_scheduler::Handle;
 
-use crate::{errno, kept};
+use crate::errno;
 
 const CHUNK: usize = 1 << 10;
 const CHUNKS: usize = 1 << 10;
@@ -64,7 +64,7 @@ extern "C" fn in_child() {
     // SAFETY: it has no preconditions.
     PROCESS.store(unsafe { libc::getpid() }, Ordering::Relaxed);
     IS_FORKED.store(true, Ordering::Relaxed);
-    kept::forget();
+    roving_io::adopt::forget_kept();
     let chunks = SLOTS.iter().map(|chunk| chunk.load(Ordering::Relaxed));
     for chunk in chunks.filter(|chunk| !chunk.is_null()) {
         // SAFETY: a chunk has so many, and stays.
@@ -338,7 +338,6 @@ impl Slot {
             return Ok(watch);
         }
         let made = Watch::new(&runtime()?).map_err(|error| number_of(&error))?;
-        kept::keep(&made.descriptors());
         let made = Box::into_raw(Box::new(made));
         let put =
             self.watch

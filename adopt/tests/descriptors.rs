@@ -437,3 +437,44 @@ fn what_was_known_of_a_descriptor_is_not_of_the_next() {
         }
     });
 }
+
+/// What of the system's own objects there are descriptors of.
+fn of_no_file() -> Vec<RawFd> {
+    let all = std::fs::read_dir("/proc/self/fd").unwrap();
+    let numbers = all.filter_map(|entry| {
+        let entry = entry.unwrap();
+        let is_of_no_file = std::fs::read_link(entry.path())
+            .is_ok_and(|link| link.to_str().unwrap().starts_with("anon_inode:[event"))
+            || std::fs::read_link(entry.path())
+                .is_ok_and(|link| link.to_str().unwrap() == "anon_inode:[timerfd]");
+        let number = entry.file_name().to_str().unwrap().parse().unwrap();
+        is_of_no_file.then_some(number)
+    });
+    numbers.collect()
+}
+
+#[test]
+fn those_of_the_driver_are_not_there() {
+    in_programs("those_of_the_driver_are_not_there", || {
+        roving_adopt::adopt().unwrap();
+        let before = of_no_file();
+        // The first that waits does so by functions of the runtime's own.
+        let listener = roving_io::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepts = roving_scheduler::thread::spawn(move || listener.accept().is_ok());
+        thread::sleep(SOON);
+        let mut of_driver = of_no_file();
+        of_driver.retain(|fd| !before.contains(fd));
+        assert!(of_driver.len() >= 3, "{of_driver:?}");
+        for &fd in &of_driver {
+            assert_eq!(close(fd), Err(libc::EBADF));
+            // SAFETY: if it were closed, the test has failed.
+            assert_eq!(unsafe { libc::syscall(libc::SYS_close, fd) }, -1);
+        }
+        drop(TcpStream::connect(address).unwrap());
+        assert!(accepts.join().unwrap());
+        let mut after = of_no_file();
+        after.retain(|fd| !before.contains(fd));
+        assert_eq!(after, of_driver);
+    });
+}

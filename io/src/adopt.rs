@@ -20,6 +20,7 @@ use roving_scheduler::wait::{Interrupt, Ticket, Wait, Why};
 use roving_scheduler::{Handle, adopt};
 
 use crate::driver::Driver;
+pub use crate::kept::{Kept, forget_kept, kept};
 pub use crate::readiness::Direction;
 use crate::readiness::{Registration, Tick, Woken};
 use crate::why::Operation;
@@ -68,11 +69,6 @@ impl Watch {
             driver,
             operations: Operations::new(),
         })
-    }
-
-    /// Those of the driver itself, without which it cannot go on.
-    pub fn descriptors(&self) -> [RawFd; 3] {
-        self.driver.descriptors()
     }
 
     /// To be called before a try.

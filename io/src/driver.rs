@@ -38,6 +38,8 @@ use self::epoll::Epoll as System;
 #[cfg(not(target_os = "linux"))]
 use self::portable::Portable as System;
 use crate::event::{Event, Key};
+#[cfg(feature = "adopt")]
+use crate::kept::Kept;
 use crate::readiness::Registration;
 
 /// How many events are looked up under one lock of the slab, so that those who register need not
@@ -67,9 +69,9 @@ trait Poll: fmt::Debug + Send + Sync + Sized {
     #[cfg(feature = "adopt")]
     fn add_if_new(&self, fd: BorrowedFd<'_>, key: Key) -> io::Result<bool>;
 
-    /// What it would not go on without.
+    /// Its own, for one that has just been made.
     #[cfg(feature = "adopt")]
-    fn descriptors(&self) -> [std::os::fd::RawFd; 3];
+    fn descriptors(&self) -> Vec<std::os::fd::RawFd>;
 
     /// Reports no more of `fd`, once the wait that is under way has returned.
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()>;
@@ -87,6 +89,9 @@ trait Poll: fmt::Debug + Send + Sync + Sized {
 
 /// See the [module](self).
 pub(crate) struct Driver {
+    /// Before the poller, which closes them.
+    #[cfg(feature = "adopt")]
+    _kept: Kept,
     poller: System,
     batch: Mutex<<System as Poll>::Batch>,
     registered: Mutex<Registered>,
@@ -98,8 +103,11 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new() -> io::Result<Self> {
+        let poller = System::new()?;
         Ok(Self {
-            poller: System::new()?,
+            #[cfg(feature = "adopt")]
+            _kept: Kept::new(poller.descriptors()),
+            poller,
             batch: Mutex::new(System::batch()),
             registered: Mutex::new(Registered::default()),
             sleeps: AtomicBool::new(false),
@@ -139,12 +147,6 @@ impl Driver {
         fd: BorrowedFd<'_>,
     ) -> io::Result<bool> {
         self.poller.add_if_new(fd, registration.key())
-    }
-
-    /// Its own descriptors.
-    #[cfg(feature = "adopt")]
-    pub(crate) fn descriptors(&self) -> [std::os::fd::RawFd; 3] {
-        self.poller.descriptors()
     }
 
     /// Whether it is not that of a process from which this one was forked.

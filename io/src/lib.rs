@@ -62,6 +62,8 @@ pub mod fs;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 pub mod io;
+#[cfg(feature = "adopt")]
+mod kept;
 mod looking;
 pub mod net;
 mod nowait;

@@ -92,12 +92,22 @@ impl Poll for Epoll {
     }
 
     #[cfg(feature = "adopt")]
-    fn descriptors(&self) -> [RawFd; 3] {
-        [
-            self.poller.as_raw_fd(),
-            self.wake.as_raw_fd(),
-            self.alarm.as_raw_fd(),
-        ]
+    fn descriptors(&self) -> Vec<RawFd> {
+        // Polling has some that it does not show. The system knows what is in an instance: all of these, as long as there are no others.
+        let _inside = roving_scheduler::adopt::Inside::enter();
+        let instance = self.poller.as_raw_fd();
+        let told = std::fs::read_to_string(format!("/proc/thread-self/fdinfo/{instance}"));
+        let told = told.unwrap_or_default();
+        let inside = told.lines().filter_map(|line| {
+            let number = line.strip_prefix("tfd:")?.split_whitespace().next()?;
+            number.parse().ok()
+        });
+        let mut all: Vec<_> = inside
+            .chain([instance, self.wake.as_raw_fd(), self.alarm.as_raw_fd()])
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {

@@ -52,8 +52,8 @@ impl Poll for Portable {
     }
 
     #[cfg(feature = "adopt")]
-    fn descriptors(&self) -> [std::os::fd::RawFd; 3] {
-        [self.0.as_raw_fd(); 3]
+    fn descriptors(&self) -> Vec<std::os::fd::RawFd> {
+        vec![self.0.as_raw_fd()]
     }
 
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
