@@ -29,3 +29,19 @@ pub(crate) fn fail<T: From<i8>>(error: c_int) -> T {
     set(error);
     T::from(-1)
 }
+
+/// What the functions of C11 give for an error of POSIX.
+pub(crate) fn in_c(error: c_int) -> c_int {
+    const SUCCESS: c_int = 0;
+    const BUSY: c_int = 1;
+    const ERROR: c_int = 2;
+    const NO_MEMORY: c_int = 3;
+    const TIMED_OUT: c_int = 4;
+    match error {
+        0 => SUCCESS,
+        libc::EBUSY => BUSY,
+        libc::ENOMEM => NO_MEMORY,
+        libc::ETIMEDOUT => TIMED_OUT,
+        _ => ERROR,
+    }
+}

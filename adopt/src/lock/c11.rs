@@ -8,24 +8,8 @@ use std::ffi::c_int;
 use libc::{pthread_cond_t, pthread_mutex_t, pthread_once_t, timespec};
 
 use super::{condition, mutex, once};
-use crate::is_adopted;
 use crate::next::next;
-
-/// The result in C's numbers.
-fn told(error: c_int) -> c_int {
-    const SUCCESS: c_int = 0;
-    const BUSY: c_int = 1;
-    const ERROR: c_int = 2;
-    const NO_MEMORY: c_int = 3;
-    const TIMED_OUT: c_int = 4;
-    match error {
-        0 => SUCCESS,
-        libc::EBUSY => BUSY,
-        libc::ENOMEM => NO_MEMORY,
-        libc::ETIMEDOUT => TIMED_OUT,
-        _ => ERROR,
-    }
-}
+use crate::{errno, is_adopted};
 
 /// Defines a function of C as another one of the C library's, in a program that is adopted.
 macro_rules! names {
@@ -37,7 +21,7 @@ macro_rules! names {
         unsafe extern "C-unwind" fn $name($($argument: $type),*) -> c_int {
             if is_adopted() {
                 // SAFETY: the caller's promise.
-                return told(unsafe { $other($($argument),*) });
+                return errno::in_c(unsafe { $other($($argument),*) });
             }
             // SAFETY: the caller's promise.
             unsafe {

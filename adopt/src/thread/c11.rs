@@ -10,27 +10,10 @@ use super::call::{self, Start};
 use super::{Left, Point, join};
 use crate::next::next;
 use crate::time::{sleep_for, tell_left};
-use crate::{clock, first, is_adopted, parks};
+use crate::{clock, errno, first, is_adopted, parks};
 use roving_scheduler::adopt::Inside;
 
-const SUCCESS: c_int = 0;
-const ERROR: c_int = 2;
-
 type Begin = extern "C-unwind" fn(*mut c_void) -> c_int;
-
-/// The error of C for one of POSIX.
-fn of_posix(error: c_int) -> c_int {
-    const BUSY: c_int = 1;
-    const NOMEM: c_int = 3;
-    const TIMEDOUT: c_int = 4;
-    match error {
-        0 => SUCCESS,
-        libc::ENOMEM => NOMEM,
-        libc::ETIMEDOUT => TIMEDOUT,
-        libc::EBUSY => BUSY,
-        _ => ERROR,
-    }
-}
 
 /// # Safety
 ///
@@ -53,7 +36,9 @@ unsafe extern "C" fn thrd_create(
     // SAFETY: the caller's promise.
     unsafe {
         match wanted {
-            Some(wanted) => of_posix(super::create(thread, &wanted, posix_start, Left(argument))),
+            Some(wanted) => {
+                errno::in_c(super::create(thread, &wanted, posix_start, Left(argument)))
+            }
             None => next!(thrd_create: Next)(thread, start, argument),
         }
     }
@@ -76,7 +61,7 @@ unsafe extern "C" fn thrd_join(id: pthread_t, result: *mut c_int) -> c_int {
         // SAFETY: the caller's promise.
         unsafe { result.write(left as usize as c_int) };
     }
-    of_posix(error)
+    errno::in_c(error)
 }
 
 /// # Safety
@@ -85,7 +70,7 @@ unsafe extern "C" fn thrd_join(id: pthread_t, result: *mut c_int) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn thrd_detach(id: pthread_t) -> c_int {
     // SAFETY: the caller's promise.
-    of_posix(unsafe { super::pthread_detach(id) })
+    errno::in_c(unsafe { super::pthread_detach(id) })
 }
 
 /// # Safety
