@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::in_programs;
+use common::{in_programs, is_the_same};
 use libc::*;
 use roving_scheduler::adopt::Inside;
 
@@ -1265,4 +1265,71 @@ fn a_green_thread_is_refused_what_the_system_would_not_know_it_has() {
             assert_eq!(word.load(Ordering::SeqCst), 0);
         },
     );
+}
+
+/// Who waits for a condition goes on using its mutex.
+#[test]
+fn a_mutex_that_is_used_is_not_destroyed() {
+    is_the_same("a_mutex_that_is_used_is_not_destroyed", || {
+        static CONDITION: Shared<pthread_cond_t> =
+            Shared(UnsafeCell::new(PTHREAD_COND_INITIALIZER));
+        static IS_SET: AtomicBool = AtomicBool::new(false);
+        struct Shared<T>(UnsafeCell<T>);
+        unsafe impl<T> Sync for Shared<T> {}
+        extern "C" fn waits(mutex: *mut c_void) -> *mut c_void {
+            let mutex: *mut pthread_mutex_t = mutex.cast();
+            unsafe {
+                assert_eq!(pthread_mutex_lock(mutex), 0);
+                while !IS_SET.load(Ordering::SeqCst) {
+                    let mut time = mem::zeroed();
+                    clock_gettime(CLOCK_REALTIME, &raw mut time);
+                    time.tv_sec += 60;
+                    assert_eq!(
+                        pthread_cond_timedwait(CONDITION.0.get(), mutex, &raw const time),
+                        0
+                    );
+                }
+                assert_eq!(pthread_mutex_unlock(mutex), 0);
+            }
+            ptr::null_mut()
+        }
+        let of_kind = |kind, protocol| unsafe {
+            IS_SET.store(false, Ordering::SeqCst);
+            let mut attributes = mem::zeroed();
+            pthread_mutexattr_init(&raw mut attributes);
+            pthread_mutexattr_settype(&raw mut attributes, kind);
+            pthread_mutexattr_setprotocol(&raw mut attributes, protocol);
+            let mut mutex = mem::zeroed();
+            let mutex = &raw mut mutex;
+            pthread_mutex_init(mutex, &raw const attributes);
+            pthread_mutex_lock(mutex);
+            let locked = pthread_mutex_destroy(mutex);
+            pthread_mutex_unlock(mutex);
+            let mut threads = [0; 3];
+            for thread in &mut threads {
+                pthread_create(thread, ptr::null(), waits, mutex.cast());
+            }
+            thread::sleep(Duration::from_millis(50));
+            let waited_with = pthread_mutex_destroy(mutex);
+            pthread_mutex_lock(mutex);
+            let both = pthread_mutex_destroy(mutex);
+            IS_SET.store(true, Ordering::SeqCst);
+            pthread_cond_broadcast(CONDITION.0.get());
+            pthread_mutex_unlock(mutex);
+            for thread in threads {
+                pthread_join(thread, ptr::null_mut());
+            }
+            (locked, waited_with, both, pthread_mutex_destroy(mutex))
+        };
+        let all = [PTHREAD_PRIO_NONE, PTHREAD_PRIO_INHERIT].map(|protocol| {
+            [
+                PTHREAD_MUTEX_NORMAL,
+                PTHREAD_MUTEX_ERRORCHECK,
+                PTHREAD_MUTEX_RECURSIVE,
+            ]
+            .map(|kind| of_kind(kind, protocol))
+        });
+        assert_eq!(all, [[(EBUSY, EBUSY, EBUSY, 0); 3]; 2]);
+        all
+    });
 }

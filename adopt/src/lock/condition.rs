@@ -5,6 +5,8 @@
 //! who is parked. So all threads wait in the table: the mutex is released when nobody can signal in
 //! between, and locked as by anybody.
 //!
+//! Who waits goes on using the mutex, as the C library counts it: to destroy it then fails.
+//!
 //! A wait may end for nothing. The C library's own functions are called all the same by who signals: some may wait there since
 //! before the program was adopted. An OS thread that waits here is not cancelled.
 
@@ -168,10 +170,23 @@ unsafe fn wait(
     if unsafe { layout.shared_condition.is_on(condition) && layout.shared_mutex.is_on(mutex) } {
         return in_system(real);
     }
+    // SAFETY: the caller's promise. A robust one is not asked who uses it.
+    let is_counted = unsafe { !layout.robust_mutex.is_on(mutex) };
+    let users = layout.mutex_users.filter(|_| is_counted);
+    let counts = |is_one_more| {
+        users.inspect(|users| {
+            // SAFETY: the caller's promise: the caller has the mutex, whose owner alone changes the count.
+            unsafe { users.count(mutex, is_one_more) };
+        })
+    };
     let mut released = 0;
     let release = || {
+        counts(true);
         // SAFETY: the caller's promise.
         released = unsafe { mutex::release(mutex) };
+        if released != 0 {
+            counts(false);
+        }
         released == 0
     };
     let deadline = until.and_then(Until::deadline);
@@ -186,7 +201,9 @@ unsafe fn wait(
         return released;
     }
     // SAFETY: the caller's promise.
-    match unsafe { mutex::lock(mutex) } {
+    let locked = unsafe { mutex::lock(mutex) };
+    counts(false);
+    match locked {
         0 if awaited == Awaited::TimedOut && until.is_some_and(Until::has_come) => libc::ETIMEDOUT,
         result => result,
     }

@@ -59,6 +59,22 @@ impl Mark {
         // SAFETY: the caller's promise; the words of these objects are aligned. Relaxed: it does not change.
         unsafe { &*word }.load(Ordering::Relaxed)
     }
+
+    /// Adds one to the word, or takes one away.
+    ///
+    /// # Safety
+    ///
+    /// As for `is_on`, and the word is a count, which nobody else changes meanwhile.
+    pub(super) unsafe fn count<T>(self, object: *const T, is_one_more: bool) {
+        let word = object.wrapping_byte_add(self.offset).cast::<AtomicU32>();
+        // SAFETY: the caller's promise; the words of these objects are aligned.
+        let word = unsafe { &*word };
+        if is_one_more {
+            word.fetch_add(1, Ordering::Relaxed);
+        } else {
+            word.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 fn only(marks: Vec<Mark>) -> Option<Mark> {
@@ -73,6 +89,8 @@ pub(super) struct Layout {
     pub(super) mutex_inherits_priority: Mark,
     pub(super) mutex_has_ceiling: Mark,
     pub(super) mutex_checks_errors: Mark,
+    /// The word in which it counts who uses it, if it is known.
+    pub(super) mutex_users: Option<Mark>,
     pub(super) shared_condition: Mark,
     pub(super) monotonic_condition: Mark,
     pub(super) shared_rwlock: Mark,
@@ -164,6 +182,28 @@ fn mutex(set: SetOfMutex, value: c_int) -> Option<Vec<Mark>> {
             |mutex, attributes| libc::pthread_mutex_init(mutex, attributes),
         )
     }
+}
+
+/// Of the words that change when a mutex is locked, that for which it is not destroyed.
+fn mutex_users() -> Option<Mark> {
+    // SAFETY: there is room for it, and no attributes are plain ones.
+    let make = |mutex| unsafe { libc::pthread_mutex_init(mutex, ptr::null()) };
+    let plain = Object::made(make)?;
+    // SAFETY: it has just been made.
+    let locked = Object::made(|mutex| unsafe { make(mutex) | libc::pthread_mutex_trylock(mutex) })?;
+    let is_count = |mark: &Mark| {
+        let mut mutex = Object::made(make)?;
+        let mutex = mutex.0.as_mut_ptr();
+        // SAFETY: it is a mutex that nobody uses, of which one word is as in one that is locked.
+        let destroyed = unsafe {
+            mark.count(mutex, true);
+            libc::pthread_mutex_destroy(mutex)
+        };
+        Some(destroyed == libc::EBUSY)
+    };
+    let words = Mark::all_between(&plain, &locked);
+    let ones = words.into_iter().filter(|mark| mark.bits == 1);
+    only(ones.filter(|mark| is_count(mark) == Some(true)).collect())
 }
 
 fn condition<V>(
@@ -259,6 +299,7 @@ impl Layout {
                 libc::pthread_mutexattr_settype,
                 libc::PTHREAD_MUTEX_ERRORCHECK,
             )?)?,
+            mutex_users: mutex_users(),
             shared_condition: condition(pthread_condattr_setpshared, shared)?,
             monotonic_condition: condition(pthread_condattr_setclock, libc::CLOCK_MONOTONIC)?,
             shared_rwlock: only(shared_rwlock?)?,
