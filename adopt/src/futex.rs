@@ -223,7 +223,7 @@ fn has_come(deadline: Option<Instant>) -> bool {
 fn is_shared(address: usize) -> bool {
     // To read a file is a point of cancellation, and the system call is none.
     let _inside = Inside::enter();
-    let Ok(maps) = fs::read_to_string("/proc/self/maps") else {
+    let Ok(maps) = fs::read_to_string("/proc/thread-self/maps") else {
         return true;
     };
     let has = |line: &&str| {

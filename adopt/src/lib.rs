@@ -22,6 +22,7 @@
 //! | file     | what it is                                                     |
 //! |----------|----------------------------------------------------------------|
 //! | this one | whether the program is adopted                                 |
+//! | `reach`  | whether the program's calls come here                         |
 //! | `first`  | adoption when the first thread is made                         |
 //! | `report` | what a program has had of it                                   |
 //! | `stack`  | stacks that are executed, which is refused                     |
@@ -29,6 +30,7 @@
 //! | `next`   | the C library's own definitions                                |
 //! | `errno`  | how a function tells of an error                               |
 //! | `clock`  | times as the C library gives them                              |
+//! | `clock_set` | who waits for a time of a clock that is set                 |
 //! | `futex`  | the system call in which std's locks, threads and channels wait |
 //! | `lock`   | mutexes, condition variables and whatever else threads wait for of each other |
 //! | `time`   | sleeping, and letting others run                               |
@@ -66,6 +68,7 @@
 
 mod child;
 mod clock;
+mod clock_set;
 mod command;
 mod connect;
 mod descriptor;
@@ -84,6 +87,7 @@ mod next;
 mod poll;
 mod process;
 mod queue;
+mod reach;
 mod report;
 mod signal;
 mod signal_stack;
@@ -122,7 +126,8 @@ pub(crate) fn parks() -> bool {
 ///
 /// # Errors
 ///
-/// The global runtime cannot start, or its green threads have no thread-locals of their own: the error says why.
+/// The global runtime cannot start, or its green threads have no thread-locals of their own, or this is in a library that the program has
+/// loaded later: the error says why.
 ///
 /// # Examples
 ///
@@ -143,6 +148,12 @@ pub fn adopt() -> io::Result<()> {
             format!("cannot adopt the program: {why}"),
         )
     };
+    if let Some((function, file)) = reach::calls_elsewhere() {
+        return Err(refused(&format_args!(
+            "its calls of {function} go to {file}: what adopts is the program itself, or a library that is loaded before it \
+             (LD_PRELOAD), and none that is loaded later"
+        )));
+    }
     if let Some(file) = stack::executed_by() {
         return Err(refused(&format_args!(
             "{file} asks for stacks that are executed (functions within functions of GNU C, or objects without a note on \

@@ -130,7 +130,7 @@ mod unwinding {
 }
 
 /// The file that has something at an address, and the function there.
-fn file_of(address: usize) -> Option<libc::Dl_info> {
+pub(crate) fn file_of(address: usize) -> Option<libc::Dl_info> {
     let mut found = MaybeUninit::<libc::Dl_info>::uninit();
     // SAFETY: there is room for the answer, which is there if it succeeds.
     unsafe {

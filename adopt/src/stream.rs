@@ -786,13 +786,12 @@ fn may_move(fd: c_int, direction: Direction) -> bool {
     would_move(probe) && slot::option(fd, libc::SO_ACCEPTCONN) != Some(1)
 }
 
-/// Copies to `to` by a call that may block, once there is room there and, if it is given, something in `from`.
-fn copy(from: Option<c_int>, to: c_int, copy: impl Fn() -> isize) -> isize {
-    if !may_move(to, Write) || from.is_some_and(|from| !may_move(from, Read)) {
+/// Copies to `to` by a call that may block, once there is room there and something in `from`.
+fn copy(from: c_int, to: c_int, copy: impl Fn() -> isize) -> isize {
+    if !may_move(to, Write) || !may_move(from, Read) {
         return copy();
     }
-    if let Some(from) = from
-        && let Some(mut waiting) = Waiting::begin(from, Read, None)
+    if let Some(mut waiting) = Waiting::begin(from, Read, None)
         && let Err(error) = waiting.until_ready(libc::POLLIN)
         && error != libc::EAGAIN
     {
@@ -802,6 +801,62 @@ fn copy(from: Option<c_int>, to: c_int, copy: impl Fn() -> isize) -> isize {
         Some(mut waiting) => waiting.poll_and_call(libc::POLLOUT, copy),
         None => hand_over(copy),
     }
+}
+
+/// How many bytes a socket that carries a stream takes at once, so that a call for no more does not wait; any number on what else there is.
+fn room(fd: c_int) -> usize {
+    if !is_stream(fd) {
+        return usize::MAX;
+    }
+    const SO_MEMINFO: c_int = 55;
+    const SENDING: usize = 2;
+    const MOST: usize = 3;
+    const QUEUED: usize = 5;
+    let mut told = [0_u32; 9];
+    let mut len = size_of_val(&told) as socklen_t;
+    // SAFETY: there is room for the answer.
+    let failed = unsafe {
+        let place = told.as_mut_ptr().cast();
+        libc::getsockopt(fd, libc::SOL_SOCKET, SO_MEMINFO, place, &raw mut len)
+    };
+    let used = told[SENDING].max(told[QUEUED]);
+    let room = if failed == 0 {
+        told[MOST].saturating_sub(used) as usize
+    } else {
+        0
+    };
+    // One that is ready takes as much.
+    room.max(libc::PIPE_BUF)
+}
+
+/// Sends so many bytes of a file to `to`, of which `sendfile` is given how many to send, in parts for which there is room.
+fn send_parts(to: c_int, len: usize, sendfile: impl Fn(usize) -> isize) -> isize {
+    if !may_move(to, Write) {
+        return sendfile(len);
+    }
+    let Some(mut waiting) = Waiting::begin(to, Write, Some(SO_SNDTIMEO)) else {
+        return hand_over(|| sendfile(len));
+    };
+    let mut done = 0;
+    loop {
+        let left = len - done;
+        let mut is_part = false;
+        let sent = waiting.poll_and_call(libc::POLLOUT, || {
+            let part = left.min(room(to));
+            is_part = part < left;
+            sendfile(part)
+        });
+        match usize::try_from(sent) {
+            Ok(0) => break,
+            Ok(more) => done += more,
+            Err(_) if done == 0 => return sent,
+            Err(_) => break,
+        }
+        if !is_part {
+            break;
+        }
+    }
+    done as isize
 }
 
 /// # Safety
@@ -817,11 +872,11 @@ unsafe extern "C-unwind" fn sendfile(
     let _point = Point::begin();
     type Next = unsafe extern "C-unwind" fn(c_int, c_int, *mut off_t, size_t) -> ssize_t;
     // SAFETY: the caller's promise.
-    let sendfile = || unsafe { next!(sendfile: Next)(to, from, at, len) };
+    let sendfile = |len| unsafe { next!(sendfile: Next)(to, from, at, len) };
     if parks() {
-        copy(None, to, sendfile)
+        send_parts(to, len, sendfile)
     } else {
-        sendfile()
+        sendfile(len)
     }
 }
 
@@ -861,11 +916,11 @@ unsafe extern "C-unwind" fn splice(
         c_uint,
     ) -> ssize_t;
     // SAFETY: the caller's promise.
-    let splice = || unsafe { next!(splice: Next)(from, from_at, to, to_at, len, flags) };
+    let splice = |len| unsafe { next!(splice: Next)(from, from_at, to, to_at, len, flags) };
     if flags & libc::SPLICE_F_NONBLOCK == 0 && parks() {
-        copy(Some(from), to, splice)
+        copy(from, to, || splice(len.min(room(to))))
     } else {
-        splice()
+        splice(len)
     }
 }
 
@@ -884,7 +939,7 @@ unsafe extern "C-unwind" fn tee(from: c_int, to: c_int, len: size_t, flags: c_ui
     // Most of what these are not for, it tells at once.
     let result = tee(flags | libc::SPLICE_F_NONBLOCK);
     if result < 0 && errno::get() == libc::EAGAIN {
-        copy(Some(from), to, || tee(flags))
+        copy(from, to, || tee(flags))
     } else {
         result
     }

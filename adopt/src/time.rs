@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use libc::{clockid_t, timespec};
 use roving_scheduler::adopt;
 
+use crate::hand_over::hand_over;
 use crate::next::next;
 use crate::thread::{Heeded, Point, heed};
-use crate::{clock, errno, parks};
+use crate::{clock, clock_set, errno, parks};
 
 /// Parks the caller for so long, or until it has heeded a signal.
 ///
@@ -122,10 +123,22 @@ unsafe extern "C-unwind" fn clock_nanosleep(
     left: *mut timespec,
 ) -> c_int {
     let _point = Point::begin();
-    // Others may be set, or stand still.
-    let is_steady = matches!(clock, libc::CLOCK_MONOTONIC | libc::CLOCK_BOOTTIME)
-        || clock == libc::CLOCK_REALTIME && flags & libc::TIMER_ABSTIME == 0;
-    if is_steady && parks() {
+    type Next =
+        unsafe extern "C-unwind" fn(clockid_t, c_int, *const timespec, *mut timespec) -> c_int;
+    // SAFETY: the caller's promise.
+    let next = || unsafe { next!(clock_nanosleep: Next)(clock, flags, time, left) };
+    if !parks() {
+        return next();
+    }
+    let is_until = flags & libc::TIMER_ABSTIME != 0;
+    if clock == libc::CLOCK_REALTIME && is_until {
+        // SAFETY: the caller's promise.
+        return until_shown(unsafe { *time }).unwrap_or_else(|| hand_over(next));
+    }
+    if matches!(
+        clock,
+        libc::CLOCK_MONOTONIC | libc::CLOCK_BOOTTIME | libc::CLOCK_REALTIME
+    ) {
         // SAFETY: the caller's promise.
         let time = unsafe { *time };
         let time = if flags & libc::TIMER_ABSTIME == 0 {
@@ -142,10 +155,31 @@ unsafe extern "C-unwind" fn clock_nanosleep(
         let slept = time.and_then(|time| unsafe { tell_left(sleep_for(time), left) });
         return slept.err().unwrap_or(0);
     }
-    type Next =
-        unsafe extern "C-unwind" fn(clockid_t, c_int, *const timespec, *mut timespec) -> c_int;
-    // SAFETY: the caller's promise.
-    unsafe { next!(clock_nanosleep: Next)(clock, flags, time, left) }
+    // Others may stand still.
+    hand_over(next)
+}
+
+/// Parks the caller until the system's clock shows a time, be it set meanwhile. Gives an error or 0; `None` if nobody would tell that it is
+/// set.
+#[inline(never)]
+fn until_shown(time: timespec) -> Option<c_int> {
+    match clock::left(libc::CLOCK_REALTIME, time) {
+        Err(error) => return Some(error),
+        Ok(left) if left.is_zero() => return Some(0),
+        Ok(_) if !clock_set::is_told_of() => return None,
+        Ok(_) => {}
+    }
+    loop {
+        let seen = clock_set::times();
+        let left = clock::left(libc::CLOCK_REALTIME, time).unwrap_or_default();
+        if left.is_zero() {
+            return Some(0);
+        }
+        clock_set::wait(seen, clock::after(left));
+        if heed(true) != Heeded::Nothing {
+            return Some(libc::EINTR);
+        }
+    }
 }
 
 #[unsafe(no_mangle)]

@@ -177,7 +177,7 @@ impl Waiting {
     }
 
     /// Makes a call that no flag keeps from blocking once one of `events` has come.
-    pub(crate) fn poll_and_call(&mut self, events: c_short, call: impl Fn() -> isize) -> isize {
+    pub(crate) fn poll_and_call(&mut self, events: c_short, call: impl FnOnce() -> isize) -> isize {
         match self.until_ready(events) {
             // If it is not to block, it does not.
             Ok(()) => hand_over(call),

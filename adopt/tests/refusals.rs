@@ -2,14 +2,17 @@
 
 mod common;
 
+use std::ffi::c_void;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::mem;
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::ptr;
 use std::sync::mpsc;
 use std::thread;
 
-use common::{MANY, in_programs, on_a_green_thread, os_threads, until};
+use common::{MANY, in_programs, is_the_same, on_a_green_thread, os_threads, until};
 
 /// What `adopt` tells in a process with this variable, and whether its threads are green then.
 fn told_with(test: &str, name: &str, value: &str) -> String {
@@ -44,6 +47,70 @@ fn pinned_threads_are_not_adopted() {
             "Unsupported, cannot adopt the program: the global runtime was asked for green threads without thread-locals of \
              their own; green: false"
         );
+    });
+}
+
+#[test]
+fn threads_that_share_thread_locals_are_not_adopted() {
+    in_programs("threads_that_share_thread_locals_are_not_adopted", || {
+        // SAFETY: no green thread runs on it.
+        let builder = unsafe { roving_scheduler::Builder::new().shared_thread_locals() };
+        builder.build_global().unwrap();
+        let refused = roving_adopt::adopt().unwrap_err();
+        assert_eq!(
+            (refused.kind(), &*refused.to_string()),
+            (
+                io::ErrorKind::Unsupported,
+                "cannot adopt the program: the global runtime was asked for green threads without thread-locals of their own"
+            )
+        );
+        assert!(!thread::spawn(roving_scheduler::is_green).join().unwrap());
+    });
+}
+
+#[test]
+fn a_thread_for_which_there_is_no_memory_is_refused() {
+    is_the_same("a_thread_for_which_there_is_no_memory_is_refused", || {
+        extern "C" fn nothing(_: *mut c_void) -> *mut c_void {
+            ptr::null_mut()
+        }
+        const STACK: usize = 1 << 30;
+        let create = || {
+            // SAFETY: there is room for the attributes and the id, and the function does nothing.
+            unsafe {
+                let mut attributes = mem::zeroed();
+                libc::pthread_attr_init(&raw mut attributes);
+                libc::pthread_attr_setstacksize(&raw mut attributes, STACK);
+                let mut id = 0;
+                let error = libc::pthread_create(
+                    &raw mut id,
+                    &raw const attributes,
+                    nothing,
+                    ptr::null_mut(),
+                );
+                if error == 0 {
+                    libc::pthread_join(id, ptr::null_mut());
+                }
+                libc::pthread_attr_destroy(&raw mut attributes);
+                error
+            }
+        };
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: libc::rlim_t = pages.split(' ').next().unwrap().parse().unwrap();
+        let limit = |most| {
+            let limit = libc::rlimit {
+                rlim_cur: most,
+                rlim_max: libc::RLIM_INFINITY,
+            };
+            // SAFETY: it is a limit.
+            let refused = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+            assert_eq!(refused, 0);
+        };
+        limit((pages << 12) + (256 << 20));
+        let refused = [create(), create()];
+        limit(libc::RLIM_INFINITY);
+        assert_eq!(refused, [libc::EAGAIN; 2]);
+        (refused, thread::spawn(|| 5).join().unwrap())
     });
 }
 

@@ -366,3 +366,94 @@ fn an_overflow_is_told_of() {
         assert!(!output.status.success());
     });
 }
+
+#[test]
+fn a_handler_signals_other_threads() {
+    is_the_same("a_handler_signals_other_threads", || {
+        static OTHER: AtomicUsize = AtomicUsize::new(0);
+        static TOLD: AtomicUsize = AtomicUsize::new(usize::MAX);
+        static SEEN: AtomicUsize = AtomicUsize::new(0);
+        extern "C" fn passes_on(_: c_int) {
+            let other = OTHER.load(Ordering::SeqCst) as libc::pthread_t;
+            // SAFETY: the thread is there.
+            let told = unsafe { libc::pthread_kill(other, libc::SIGUSR2) };
+            TOLD.store(told as usize, Ordering::SeqCst);
+        }
+        extern "C" fn sees(_: c_int) {
+            // SAFETY: it has no preconditions.
+            SEEN.store(unsafe { libc::pthread_self() } as usize, Ordering::SeqCst);
+        }
+        OTHER.store(0, Ordering::SeqCst);
+        SEEN.store(0, Ordering::SeqCst);
+        install(libc::SIGUSR1, passes_on, 0);
+        install(libc::SIGUSR2, sees, 0);
+        let sleeps = thread::spawn(|| {
+            // SAFETY: it has no preconditions.
+            let me = unsafe { libc::pthread_self() } as usize;
+            OTHER.store(me, Ordering::SeqCst);
+            while SEEN.load(Ordering::SeqCst) == 0 {
+                thread::sleep(Duration::from_millis(10));
+            }
+            assert_eq!(SEEN.load(Ordering::SeqCst), me);
+        });
+        while OTHER.load(Ordering::SeqCst) == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        raise(libc::SIGUSR1);
+        sleeps.join().unwrap();
+        TOLD.load(Ordering::SeqCst)
+    });
+}
+
+/// It has interrupted who does the same, with whatever lock that takes.
+#[test]
+fn a_handler_names_and_signals_its_own_thread() {
+    in_programs("a_handler_names_and_signals_its_own_thread", || {
+        static HANDLED: AtomicUsize = AtomicUsize::new(0);
+        static DONE: AtomicBool = AtomicBool::new(false);
+        fn names_itself() {
+            let mut name = [0_u8; 16];
+            // SAFETY: names and a thread that are there, and no signal.
+            unsafe {
+                libc::prctl(libc::PR_SET_NAME, c"of a handler".as_ptr());
+                libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr());
+                assert_eq!(libc::pthread_kill(libc::pthread_self(), 0), 0);
+            }
+            assert_eq!(&name[..13], b"of a handler\0");
+        }
+        extern "C" fn handles(_: c_int) {
+            names_itself();
+            HANDLED.fetch_add(1, Ordering::SeqCst);
+        }
+        on_a_green_thread(|| {
+            install(libc::SIGUSR1, handles, libc::SA_RESTART);
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    thread::spawn(|| {
+                        while !DONE.load(Ordering::SeqCst) {
+                            names_itself();
+                            let mut name = [0; 16];
+                            // SAFETY: there is room for the name.
+                            unsafe {
+                                let me = libc::pthread_self();
+                                libc::pthread_setname_np(me, c"of a handler".as_ptr());
+                                libc::pthread_getname_np(me, name.as_mut_ptr(), 16);
+                            }
+                            thread::yield_now();
+                        }
+                    })
+                })
+                .collect();
+            for _ in 0..2000 {
+                // SAFETY: there is a handler.
+                unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) };
+                thread::yield_now();
+            }
+            DONE.store(true, Ordering::SeqCst);
+            threads
+                .into_iter()
+                .for_each(|thread| thread.join().unwrap());
+            assert!(HANDLED.load(Ordering::SeqCst) > 0);
+        });
+    });
+}

@@ -4,8 +4,9 @@ mod common;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -287,5 +288,53 @@ fn who_peeks_at_a_datagram_sees_what_there_is() {
         // SAFETY: there is so much room.
         let peeked = unsafe { libc::recv(one.as_raw_fd(), room.as_mut_ptr().cast(), 100, flags) };
         assert_eq!((peeked, &room[..4]), (4, &b"1234"[..]));
+    });
+}
+
+#[test]
+fn who_sends_a_file_waits_for_room() {
+    in_adopted_programs("who_sends_a_file_waits_for_room", || {
+        const SIZE: usize = 3 << 20;
+        const SENDERS: usize = 100;
+        let path = std::env::temp_dir().join(format!("roving-adopt-sent-{}", std::process::id()));
+        let content: Vec<u8> = (0..SIZE).map(|n| (n / 1000) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let file = Arc::new(std::fs::File::open(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        let of_tcp = (0..SENDERS / 2).map(|_| {
+            let (one, other) = connection();
+            (OwnedFd::from(one), OwnedFd::from(other))
+        });
+        let of_unix = (0..SENDERS / 2).map(|_| {
+            let (one, other) = UnixStream::pair().unwrap();
+            (OwnedFd::from(one), OwnedFd::from(other))
+        });
+        let pairs: Vec<_> = of_tcp.chain(of_unix).collect();
+        let (senders, receivers): (Vec<_>, Vec<_>) = pairs
+            .into_iter()
+            .map(|(to, from)| {
+                let file = file.clone();
+                let sends = thread::spawn(move || {
+                    let mut at = 0;
+                    // SAFETY: there is a place, and the descriptors are open.
+                    let sent = unsafe {
+                        libc::sendfile(to.as_raw_fd(), file.as_raw_fd(), &raw mut at, SIZE + 1)
+                    };
+                    assert_eq!((sent, at), (SIZE as isize, SIZE as i64));
+                });
+                (sends, std::fs::File::from(from))
+            })
+            .unzip();
+        thread::sleep(Duration::from_millis(50));
+        let os_threads = os_threads();
+        assert!(os_threads < SENDERS / 2, "{os_threads}");
+        for mut receiver in receivers {
+            let mut received = Vec::new();
+            receiver.read_to_end(&mut received).unwrap();
+            assert!(received == content);
+        }
+        for sends in senders {
+            sends.join().unwrap();
+        }
     });
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use common::{in_programs, is_the_same, on_a_green_thread};
+use common::{MANY, in_programs, is_the_same, on_a_green_thread, os_threads};
 use libc::{pthread_attr_t, pthread_t, timespec};
 
 unsafe extern "C" {
@@ -247,6 +247,55 @@ fn two_do_not_join_each_other() {
             FIRST.store(first as usize, Ordering::SeqCst);
             assert_eq!(join(first), Ok(libc::EDEADLK as usize + 1000));
         });
+    });
+}
+
+#[test]
+fn two_of_any_kind_do_not_join_each_other() {
+    in_programs("two_of_any_kind_do_not_join_each_other", || {
+        static MAKER: AtomicUsize = AtomicUsize::new(0);
+        static REFUSED: AtomicUsize = AtomicUsize::new(0);
+        extern "C" fn joins_maker(milliseconds: *mut c_void) -> *mut c_void {
+            thread::sleep(Duration::from_millis(milliseconds.addr() as u64));
+            joins(number(MAKER.load(Ordering::SeqCst)))
+        }
+        fn be_maker() {
+            // SAFETY: it has no preconditions.
+            MAKER.store(unsafe { libc::pthread_self() } as usize, Ordering::SeqCst);
+        }
+        extern "C" fn joins_last(_: *mut c_void) -> *mut c_void {
+            be_maker();
+            let other = create(joins_maker, 0);
+            thread::sleep(Duration::from_millis(50));
+            let refused = join(other).unwrap_err();
+            REFUSED.store(refused as usize, Ordering::SeqCst);
+            number(0)
+        }
+        let is_joined_first = || {
+            be_maker();
+            assert_eq!(
+                join(create(joins_maker, 50)),
+                Ok(libc::EDEADLK as usize + 1000)
+            );
+        };
+        roving_adopt::adopt().unwrap();
+        is_joined_first();
+        thread::spawn(is_joined_first).join().unwrap();
+        // Each has a mask of its own, so that it is an OS thread, or has not.
+        for is_os_thread in [false, true] {
+            let attributes = attributes(|attributes| {
+                if is_os_thread {
+                    // SAFETY: zeroes are a mask, and the attributes are there.
+                    unsafe { pthread_attr_setsigmask_np(attributes, &mem::zeroed()) };
+                }
+            });
+            REFUSED.store(0, Ordering::SeqCst);
+            create_with(Some(&attributes), joins_last, 0).unwrap();
+            while REFUSED.load(Ordering::SeqCst) == 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+            assert_eq!(REFUSED.load(Ordering::SeqCst), libc::EDEADLK as usize);
+        }
     });
 }
 
@@ -833,5 +882,74 @@ fn many_are_detached() {
             }
             common::until(|| RUN.load(Ordering::SeqCst) == 1000);
         });
+    });
+}
+
+/// What `clock_nanosleep` gives for a time that comes in so many milliseconds, or now if there is none left.
+fn sleep_until(clock: libc::clockid_t, milliseconds: i64) -> c_int {
+    let until = in_milliseconds(clock, milliseconds);
+    // SAFETY: it is a time, and what is left is not asked for.
+    let error = unsafe {
+        libc::clock_nanosleep(
+            clock,
+            libc::TIMER_ABSTIME,
+            &raw const until,
+            ptr::null_mut(),
+        )
+    };
+    let now = in_milliseconds(clock, 0);
+    assert!(error != 0 || (now.tv_sec, now.tv_nsec) >= (until.tv_sec, until.tv_nsec));
+    error
+}
+
+#[test]
+fn who_sleeps_until_a_time_of_any_clock_takes_no_os_thread() {
+    in_programs(
+        "who_sleeps_until_a_time_of_any_clock_takes_no_os_thread",
+        || {
+            on_a_green_thread(|| {
+                let sleeps = (0..MANY).map(|_| {
+                    thread::spawn(|| {
+                        [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC]
+                            .map(|clock| sleep_until(clock, 100))
+                    })
+                });
+                let sleeps: Vec<_> = sleeps.collect();
+                thread::sleep(Duration::from_millis(50));
+                let os_threads = os_threads();
+                assert!(os_threads < MANY / 2, "{os_threads}");
+                for sleeps in sleeps {
+                    assert_eq!(sleeps.join().unwrap(), [0; 2]);
+                }
+                // A clock that stands still unless others compute.
+                let sleeps = thread::spawn(|| sleep_until(libc::CLOCK_PROCESS_CPUTIME_ID, 20));
+                while !sleeps.is_finished() {
+                    thread::yield_now();
+                }
+                assert_eq!(sleeps.join().unwrap(), 0);
+            });
+        },
+    );
+}
+
+#[test]
+fn what_is_no_time_of_a_clock_is_refused() {
+    is_the_same("what_is_no_time_of_a_clock_is_refused", || {
+        let until = |clock, tv_sec, tv_nsec| {
+            let time = timespec { tv_sec, tv_nsec };
+            // SAFETY: it is a time, or not, and what is left is not asked for.
+            unsafe {
+                libc::clock_nanosleep(clock, libc::TIMER_ABSTIME, &raw const time, ptr::null_mut())
+            }
+        };
+        [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC].map(|clock| {
+            (
+                until(clock, 1, 1_000_000_000),
+                until(clock, 1, -1),
+                until(clock, 0, 0),
+                sleep_until(clock, -10),
+                sleep_until(clock, 10),
+            )
+        })
     });
 }

@@ -198,7 +198,7 @@ mod flagged {
             return Err(Errno::INVAL);
         }
         let access = fcntl_getfl(fd)? & OFlags::RWMODE;
-        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let path = format!("/proc/thread-self/fd/{}", fd.as_raw_fd());
         let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC;
         open(path, flags, Mode::empty())
     }

@@ -79,7 +79,7 @@ fn without_address(fd: BorrowedFd<'_>) -> String {
 
 #[cfg(target_os = "linux")]
 fn what(fd: BorrowedFd<'_>) -> Option<String> {
-    let link = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+    let link = std::fs::read_link(format!("/proc/thread-self/fd/{}", fd.as_raw_fd())).ok()?;
     let link = link.display().to_string();
     Some(match link.strip_prefix("anon_inode:") {
         Some(kind) => kind.trim_matches(['[', ']']).to_owned(),

@@ -5,7 +5,7 @@ mod common;
 use std::ffi::OsStr;
 use std::path::Path;
 
-use common::{as_ever, beside, compile, does_the_same, green, not_tested, os_threads};
+use common::{as_ever, beside, compile, does_the_same, example, green, not_tested, os_threads};
 
 /// More than there are workers and spares, of 200.
 const MANY: usize = 100;
@@ -88,6 +88,47 @@ fn the_process_ends_with_its_last_thread() {
         return;
     };
     does_the_same(last.path(), &[]);
+}
+
+#[test]
+fn the_main_thread_is_joined() {
+    let Some(joined) = compile("joined.c", &[]) else {
+        return;
+    };
+    for microseconds in ["0", "20000"] {
+        does_the_same(joined.path(), &[OsStr::new(microseconds)]);
+    }
+}
+
+/// The program's calls go to the C library, be the library there for others or not.
+#[test]
+fn a_library_that_is_loaded_cannot_adopt() {
+    let Some(asks) = compile("asks.c", &[]) else {
+        return;
+    };
+    let library = example("library");
+    for flags in [0, libc::RTLD_GLOBAL] {
+        let flags = flags.to_string();
+        let output = as_ever(asks.path(), &[library.as_os_str(), OsStr::new(&flags)]);
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "cannot adopt the program: its calls of pthread_create go to libc.so.6: what adopts is the program itself, or a \
+             library that is loaded before it (LD_PRELOAD), and none that is loaded later\n"
+        );
+    }
+    // Before it, it may.
+    let mut before = std::ffi::OsString::from("LD_PRELOAD=");
+    before.push(&library);
+    let arguments = [
+        &*before,
+        asks.path().as_os_str(),
+        library.as_os_str(),
+        OsStr::new("0"),
+    ]
+    .map(OsStr::to_owned);
+    let arguments: Vec<_> = arguments.iter().map(|argument| &**argument).collect();
+    let output = as_ever("env", &arguments);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "adopted\n");
 }
 
 /// The loader has a lock, which it holds while the constructor of a library waits for a thread.

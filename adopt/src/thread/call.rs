@@ -12,7 +12,9 @@ use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use super::{Left, cancel, current, kernel, wait_for_all};
+use libc::{pthread_attr_t, pthread_t};
+
+use super::{Left, cancel, current, is_any_alive, kernel, wait_for_all};
 use crate::next::next;
 use crate::{handler, is_adopted};
 
@@ -210,7 +212,8 @@ pub(super) unsafe extern "C-unwind" fn pthread_exit(result: *mut c_void) -> ! {
 }
 
 /// The process exits when its last thread has ended. Workers are threads that do not end: so if it is the main thread that
-/// exits, it does that itself, when the last green thread has ended.
+/// exits, another OS thread has the process exit when the last green thread has ended. The main thread itself ends, for
+/// somebody may join it.
 #[cold]
 #[inline(never)]
 fn exits_with_the_last_thread() {
@@ -218,11 +221,30 @@ fn exits_with_the_last_thread() {
     unsafe extern "C" fn destroy(rounds_left: *mut c_void) {
         match rounds_left.addr() - 1 {
             0 => {
-                wait_for_all();
-                // SAFETY: the main thread has nothing more to do.
-                unsafe { libc::exit(0) }
+                if !is_any_alive() || !has_another_wait() {
+                    wait_and_exit(ptr::null_mut());
+                }
             }
             left => set(left),
+        }
+    }
+    extern "C-unwind" fn wait_and_exit(_: *mut c_void) -> *mut c_void {
+        wait_for_all();
+        // SAFETY: no thread is left that anything would be done to.
+        unsafe { libc::exit(0) }
+    }
+    fn has_another_wait() -> bool {
+        type Create = unsafe extern "C" fn(
+            *mut pthread_t,
+            *const pthread_attr_t,
+            extern "C-unwind" fn(*mut c_void) -> *mut c_void,
+            *mut c_void,
+        ) -> c_int;
+        let mut id = 0;
+        // SAFETY: it is called with what it takes, and there is room for the id. Nobody joins the thread: it ends with the process.
+        unsafe {
+            let create = next!(pthread_create: Create);
+            create(&raw mut id, ptr::null(), wait_and_exit, ptr::null_mut()) == 0
         }
     }
     fn set(rounds_left: usize) {

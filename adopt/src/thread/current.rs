@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use libc::pthread_t;
 
 use super::name::Name;
-use super::{ALIVE, Known, Shared, Whose, list, whose};
+use super::{ALIVE, Known, Record, Shared, list};
 use crate::next::next;
 
 thread_local! {
@@ -68,16 +68,13 @@ pub(super) fn real_id() -> pthread_t {
 
 /// What it has been named, if it is a green one.
 pub(super) fn name() -> Option<Name> {
-    match whose(id()?) {
-        Whose::Green(record) => record.lock().name,
-        Whose::Nobody | Whose::Real => None,
-    }
+    with_known(|known| known.name.get()).flatten()
 }
 
 /// Lists the only thread of a forked child under the id that it has had, if it was a green one.
 pub(super) fn in_child() {
     let Some(id) = id() else { return };
-    let of_child = Arc::new(Known::default());
+    let of_child = Arc::new(Known::new(name(), Record::default()));
     of_child.begin();
     ALIVE.store(1, Ordering::SeqCst);
     list(id).lock().insert(id, of_child.clone());

@@ -94,10 +94,13 @@ fn deadline(clock: clockid_t, time: timespec) -> Result<Option<Instant>, c_int> 
     clock::left(clock, time).map(clock::after)
 }
 
-/// Whether the thread `me` is waited for by the thread `id`, which can then not end before it.
+/// Whether the current thread, `me`, is waited for by the thread `id`, which can then not end before it.
 fn is_joined_by(me: pthread_t, id: pthread_t) -> bool {
-    match current::id().map(whose) {
-        Some(Whose::Green(record)) => me != id && record.lock().joiner == Some(id),
+    let joins_me = |record: &Shared| record.lock().joins == Some(me);
+    match (whose(me), whose(id)) {
+        (Whose::Green(record), _) => me != id && record.lock().joiner == Some(id),
+        // An OS thread, which the C library knows nobody to join.
+        (Whose::Real, Whose::Green(record)) => joins_me(&record),
         _ => false,
     }
 }
@@ -117,17 +120,22 @@ pub(super) unsafe extern "C-unwind" fn pthread_join(
         Whose::Green(thread) => unsafe { join(id, &thread, result, &Patience::Endless) },
         Whose::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
-        Whose::Real => unsafe { wait_for_real(|| next!(pthread_join: Next)(id, result)) },
+        Whose::Real => unsafe { join_real(id, || next!(pthread_join: Next)(id, result)) },
     }
 }
 
 /// Waits for an OS thread, which takes one as long.
-fn wait_for_real(join: impl FnOnce() -> c_int) -> c_int {
-    if crate::parks() {
-        crate::hand_over::hand_over(join)
-    } else {
-        join()
+fn join_real(id: pthread_t, join: impl FnOnce() -> c_int) -> c_int {
+    if !crate::parks() {
+        return join();
     }
+    if is_joined_by(super::pthread_self(), id) {
+        return libc::EDEADLK;
+    }
+    current::with_known(|known| known.lock().joins = Some(id));
+    let error = crate::hand_over::hand_over(join);
+    current::with_known(|known| known.lock().joins = None);
+    error
 }
 
 /// # Safety
@@ -180,7 +188,7 @@ unsafe extern "C-unwind" fn pthread_timedjoin_np(
         Whose::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Whose::Real => unsafe {
-            wait_for_real(|| next!(pthread_timedjoin_np: Next)(id, result, until))
+            join_real(id, || next!(pthread_timedjoin_np: Next)(id, result, until))
         },
     }
 }
@@ -211,7 +219,9 @@ unsafe extern "C-unwind" fn pthread_clockjoin_np(
         Whose::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Whose::Real => unsafe {
-            wait_for_real(|| next!(pthread_clockjoin_np: Next)(id, result, clock, until))
+            join_real(id, || {
+                next!(pthread_clockjoin_np: Next)(id, result, clock, until)
+            })
         },
     }
 }

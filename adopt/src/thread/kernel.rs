@@ -22,7 +22,8 @@ use libc::{clockid_t, cpu_set_t, pid_t, pthread_t, sched_param};
 
 use roving_scheduler::adopt::{self, Inside};
 
-use super::{Known, Shared, Whose, cancel, current, news, whose};
+use super::later::{self, Asked};
+use super::{Shared, Whose, cancel, current, is_green, news, whose};
 use crate::errno;
 use crate::next::next;
 
@@ -35,8 +36,11 @@ enum Which {
 }
 
 fn which(id: pthread_t) -> Which {
+    // Without a look at the list, which the handler of a signal may have interrupted.
+    if current::id() == Some(id) {
+        return Which::Current(current::real_id());
+    }
     match whose(id) {
-        Whose::Green(_) if current::id() == Some(id) => Which::Current(current::real_id()),
         Whose::Green(known) => Which::Other(known),
         Whose::Nobody => Which::Nobody,
         Whose::Real => Which::Real,
@@ -48,13 +52,17 @@ fn is_signal(signal: c_int) -> bool {
     (0..32).contains(&signal) || (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&signal)
 }
 
-/// Sends a signal to a green thread that is not the current one. A handler may interrupt anything, and sends none.
-fn send_to_other(known: &Known, signal: c_int, value: Option<*mut c_void>) -> c_int {
+/// Whether the caller is inside of the runtime, as a handler is, and the thread a green one that is not the current one.
+fn is_other_from_inside(id: pthread_t) -> bool {
+    Inside::is_current() && is_green(id) && current::id() != Some(id)
+}
+
+/// Sends a signal to a green thread that is not the current one, by `send`.
+fn send_to_other(signal: c_int, send: impl FnOnce() -> c_int) -> c_int {
     match signal {
         _ if !is_signal(signal) => libc::EINVAL,
         0 => 0,
-        _ if Inside::is_current() => libc::ENOSYS,
-        _ => news::send(known, signal, value),
+        _ => send(),
     }
 }
 
@@ -64,10 +72,13 @@ fn send_to_other(known: &Known, signal: c_int, value: Option<*mut c_void>) -> c_
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_kill(id: pthread_t, signal: c_int) -> c_int {
     type Next = unsafe extern "C" fn(pthread_t, c_int) -> c_int;
+    if is_other_from_inside(id) {
+        return send_to_other(signal, || later::ask(id, Asked::Signal(signal, None)));
+    }
     match which(id) {
         // SAFETY: the caller's promise. To the current thread it is sent by what the kernel knows it by.
         Which::Current(id) => unsafe { next!(pthread_kill: Next)(id, signal) },
-        Which::Other(known) => send_to_other(&known, signal, None),
+        Which::Other(known) => send_to_other(signal, || news::send(&known, signal, None)),
         Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Which::Real => unsafe { next!(pthread_kill: Next)(id, signal) },
@@ -80,10 +91,15 @@ unsafe extern "C" fn pthread_kill(id: pthread_t, signal: c_int) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_sigqueue(id: pthread_t, signal: c_int, value: *mut c_void) -> c_int {
     type Next = unsafe extern "C" fn(pthread_t, c_int, *mut c_void) -> c_int;
+    if is_other_from_inside(id) {
+        return send_to_other(signal, || {
+            later::ask(id, Asked::Signal(signal, Some(value)))
+        });
+    }
     match which(id) {
         Which::Current(_) if !is_signal(signal) => libc::EINVAL,
         Which::Current(_) => news::give_current(signal, Some(value)),
-        Which::Other(known) => send_to_other(&known, signal, Some(value)),
+        Which::Other(known) => send_to_other(signal, || news::send(&known, signal, Some(value))),
         Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Which::Real => unsafe { next!(pthread_sigqueue: Next)(id, signal, value) },
@@ -96,6 +112,9 @@ unsafe extern "C" fn pthread_sigqueue(id: pthread_t, signal: c_int, value: *mut 
 #[unsafe(no_mangle)]
 unsafe extern "C-unwind" fn pthread_cancel(id: pthread_t) -> c_int {
     type Next = unsafe extern "C-unwind" fn(pthread_t) -> c_int;
+    if is_other_from_inside(id) {
+        return later::ask(id, Asked::Cancel);
+    }
     match which(id) {
         Which::Current(_) => {
             current::with_known(cancel::request_of_current);
@@ -104,7 +123,6 @@ unsafe extern "C-unwind" fn pthread_cancel(id: pthread_t) -> c_int {
             }
             0
         }
-        Which::Other(_) if Inside::is_current() => libc::ENOSYS,
         Which::Other(known) => {
             cancel::request(&known);
             0

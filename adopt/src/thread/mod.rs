@@ -17,6 +17,7 @@ mod cancel;
 mod current;
 mod join;
 mod kernel;
+mod later;
 mod name;
 mod news;
 
@@ -39,7 +40,7 @@ pub(crate) use self::attributes::except;
 use self::call::Start;
 pub(crate) use self::cancel::Point;
 pub(crate) use self::kernel::{gettid, known_to_kernel};
-use self::name::Name;
+use self::name::{Given, Name};
 use self::news::Sent;
 pub(crate) use self::news::{Heeded, OnOsThread, heed, is_ending};
 
@@ -67,12 +68,14 @@ struct Known {
     /// The OS thread that it has to itself; 0 if it has none. It changes while the record is locked.
     os_thread: AtomicI32,
     is_cancelled: AtomicBool,
+    name: Given,
     record: Mutex<Record>,
 }
 
 impl Known {
-    fn new(record: Record) -> Self {
+    fn new(name: Option<Name>, record: Record) -> Self {
         Self {
+            name: Given::new(name),
             record: Mutex::new(record),
             ..Self::default()
         }
@@ -98,9 +101,10 @@ struct Record {
     handle: Option<JoinHandle<Left>>,
     /// Who joins it.
     joiner: Option<pthread_t>,
+    /// Which OS thread it joins.
+    joins: Option<pthread_t>,
     is_detached: bool,
     is_at_end: bool,
-    name: Option<Name>,
     /// By which it is nudged.
     thread: Option<Thread>,
     /// What it was sent and has not heeded.
@@ -158,8 +162,13 @@ enum Whose {
     Real,
 }
 
+/// Whether an id is that of a green thread, or was one.
+fn is_green(id: pthread_t) -> bool {
+    id & 1 != 0
+}
+
 fn whose(id: pthread_t) -> Whose {
-    if id & 1 == 0 {
+    if !is_green(id) {
         return Whose::Real;
     }
     let record = list(id).lock().get(&id).cloned();
@@ -219,11 +228,12 @@ unsafe extern "C" fn pthread_create(
 ///
 /// The id may be written to `thread`.
 unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument: Left) -> c_int {
-    let record = Arc::new(Known::new(Record {
+    later::begin();
+    let record = Record {
         is_detached: wanted.is_detached,
-        name: current::name(),
         ..Record::default()
-    }));
+    };
+    let record = Arc::new(Known::new(current::name(), record));
     let id = enlist(&record);
     // The thread, too, may look there.
     // SAFETY: the caller's promise.
@@ -292,9 +302,14 @@ fn one_less() {
     }
 }
 
+/// Whether any green thread is alive that `pthread_create` has made.
+fn is_any_alive() -> bool {
+    ALIVE.load(Ordering::SeqCst) != 0
+}
+
 /// Waits until no green thread that `pthread_create` has made is alive.
 fn wait_for_all() {
-    let waits = || ALIVE.load(Ordering::SeqCst) != 0;
+    let waits = is_any_alive;
     let address = &raw const ALIVE as usize;
     while waits() {
         let _: Awaited = adopt::wait(address, !0, None, &"the last thread", waits, || ());
@@ -305,6 +320,7 @@ fn wait_for_all() {
 pub(crate) fn watch_forks() {
     extern "C" fn in_child() {
         ALIVE.store(0, Ordering::SeqCst);
+        later::in_child();
         current::in_child();
         lock::in_child();
     }

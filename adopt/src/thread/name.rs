@@ -4,11 +4,13 @@
 //! else that of the process. The worker that runs it keeps its own.
 
 use std::ffi::{CStr, c_char, c_int};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use libc::pthread_t;
 use roving_scheduler::adopt::{self, Inside};
 
 use super::{Whose, current, whose};
+use crate::errno;
 use crate::next::next;
 
 /// A name, and zeroes to the end.
@@ -16,6 +18,45 @@ pub(super) type Name = [u8; LENGTH];
 
 /// The longest name, with the zero at its end.
 const LENGTH: usize = 16;
+
+/// What a thread has been named, if anything. No lock is taken for it: the handler of a signal may name its thread. Who reads it while it
+/// is changed may find a part of each, as it is in the system.
+#[derive(Default)]
+pub(super) struct Given {
+    is_there: AtomicBool,
+    halves: [AtomicU64; 2],
+}
+
+impl Given {
+    pub(super) fn new(name: Option<Name>) -> Self {
+        let given = Self::default();
+        if let Some(name) = name {
+            given.set(name);
+        }
+        given
+    }
+
+    pub(super) fn get(&self) -> Option<Name> {
+        // Acquire: with it come the halves.
+        if !self.is_there.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut name = [0; LENGTH];
+        for (part, half) in name.chunks_mut(8).zip(&self.halves) {
+            part.copy_from_slice(&half.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        Some(name)
+    }
+
+    fn set(&self, name: Name) {
+        for (part, half) in name.chunks(8).zip(&self.halves) {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(part);
+            half.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+        }
+        self.is_there.store(true, Ordering::Release);
+    }
+}
 
 /// # Safety
 ///
@@ -35,16 +76,27 @@ fn of_process() -> Name {
     // To read a file is a point of cancellation, and to ask for a name is none.
     let _inside = Inside::enter();
     let mut name = [0; LENGTH];
-    if let Ok(read) = std::fs::read("/proc/self/comm") {
-        let read = read.trim_ascii_end();
-        let length = read.len().min(LENGTH - 1);
-        name[..length].copy_from_slice(&read[..length]);
-    }
+    // Without memory, since the handler of a signal may ask.
+    // SAFETY: a string, and room for so many bytes.
+    errno::kept(|| unsafe {
+        let file = libc::open(
+            c"/proc/self/comm".as_ptr(),
+            libc::O_RDONLY | libc::O_CLOEXEC,
+        );
+        let read = libc::read(file, name.as_mut_ptr().cast(), LENGTH);
+        let end = usize::try_from(read).unwrap_or(0).clamp(1, LENGTH) - 1;
+        // There is a new line at its end.
+        name[end..].fill(0);
+        libc::close(file);
+    });
     name
 }
 
-/// Names the current thread also where the runtime shows it.
+/// Names the current thread also where the runtime shows it, unless that is interrupted.
 fn show(name: &Name) {
+    if Inside::is_current() {
+        return;
+    }
     let end = name.iter().position(|&byte| byte == 0).unwrap_or(LENGTH);
     adopt::name_current(&String::from_utf8_lossy(&name[..end]));
 }
@@ -65,7 +117,7 @@ unsafe extern "C" fn pthread_setname_np(id: pthread_t, name: *const c_char) -> c
     let Some(name) = (unsafe { read(name) }) else {
         return libc::ERANGE;
     };
-    record.lock().name = Some(name);
+    record.name.set(name);
     if current::id() == Some(id) {
         show(&name);
     }
@@ -91,8 +143,7 @@ unsafe extern "C" fn pthread_getname_np(
     if length < LENGTH {
         return libc::ERANGE;
     }
-    let given = record.lock().name;
-    let name = given.unwrap_or_else(of_process);
+    let name = record.name.get().unwrap_or_else(of_process);
     // SAFETY: the caller's promise, and it is long enough.
     unsafe { name.as_ptr().cast::<c_char>().copy_to(buffer, LENGTH) };
     0
@@ -106,9 +157,7 @@ unsafe extern "C" fn pthread_getname_np(
 #[unsafe(no_mangle)]
 unsafe extern "C" fn prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int {
     type Next = unsafe extern "C" fn(c_int, usize, usize, usize, usize) -> c_int;
-    if let (libc::PR_SET_NAME | libc::PR_GET_NAME, Some(id)) = (option, current::id())
-        && let Whose::Green(record) = whose(id)
-    {
+    if matches!(option, libc::PR_SET_NAME | libc::PR_GET_NAME) && current::id().is_some() {
         let given = a as *mut c_char;
         if option == libc::PR_SET_NAME {
             // SAFETY: the caller's promise: a string, of which the kernel looks at so many bytes.
@@ -118,11 +167,10 @@ unsafe extern "C" fn prctl(option: c_int, a: usize, b: usize, c: usize, d: usize
                 given.cast::<u8>().copy_to(name.as_mut_ptr(), length);
                 name
             };
-            record.lock().name = Some(name);
+            current::with_known(|known| known.name.set(name));
             show(&name);
         } else {
-            let name = record.lock().name;
-            let name = name.unwrap_or_else(of_process);
+            let name = current::name().unwrap_or_else(of_process);
             // SAFETY: the caller's promise: there is room for so many bytes.
             unsafe { name.as_ptr().copy_to(given.cast(), LENGTH) };
         }

@@ -94,6 +94,19 @@ pub(crate) fn library() -> PathBuf {
     this.parent().unwrap().join("libroving_preload.so")
 }
 
+/// A library that is an example of `roving-adopt`, built beside this program.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let this = env::current_exe().unwrap();
+    let folder = this.ancestors().nth(2).unwrap();
+    let target = folder.parent().unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--locked", "--package", "roving-adopt"]);
+    cargo.args(["--example", name, "--target-dir"]).arg(target);
+    let built = cargo.status().unwrap();
+    assert!(built.success());
+    folder.join(format!("examples/lib{name}.so"))
+}
+
 /// Asserts that it does by `roving-run` what it does as ever, and gives what it says on standard error with each number of workers.
 #[track_caller]
 pub(crate) fn does_the_same(

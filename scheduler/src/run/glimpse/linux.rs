@@ -77,7 +77,7 @@ impl Glimpse {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             copied: Copied::new()?,
-            memory: File::open("/proc/self/mem")?,
+            memory: File::open("/proc/thread-self/mem")?,
             until: Instant::now() + PATIENCE_IN_ALL,
         })
     }
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_not_copied() {
-        let memory = File::open("/proc/self/mem").unwrap();
+        let memory = File::open("/proc/thread-self/mem").unwrap();
         let (from, mut to) = ([1_u8, 2, 3], [0; 3]);
         // SAFETY: there is room for three.
         let copied = unsafe {

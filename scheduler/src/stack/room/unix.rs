@@ -36,7 +36,7 @@ pub(in crate::stack) fn limits_leave(bytes: usize) -> io::Result<()> {
 /// How many bytes of the process count for `ulimit -v` and, with its first stack, for `ulimit -d`, where the system tells.
 fn mapped() -> Option<[libc::rlim_t; 2]> {
     let _inside = Inside::enter();
-    let pages = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages = fs::read_to_string("/proc/thread-self/statm").ok()?;
     let mut pages = pages.split_whitespace().map(str::parse::<libc::rlim_t>);
     let mut bytes = |place| Some(pages.nth(place)?.ok()? * page::page() as libc::rlim_t);
     let all = bytes(0)?;
