@@ -177,6 +177,8 @@ pub fn adopt() -> io::Result<()> {
         roving_scheduler::adopt::ask_for_ids(thread::real_id);
         roving_scheduler::adopt::call_at_end(thread::end_current);
         thread::watch_forks();
+        thread::note_affinity();
+        roving_scheduler::adopt::complete_attributes(thread::complete_attributes);
         thread::except();
     });
     slot::wait_with(runtime);

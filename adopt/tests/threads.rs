@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::{MANY, in_programs, is_the_same, on_a_green_thread, os_threads};
-use libc::{pthread_attr_t, pthread_t, timespec};
+use libc::{pthread_attr_t, pthread_t, sched_param, timespec};
 
 unsafe extern "C" {
     fn pthread_tryjoin_np(thread: pthread_t, result: *mut *mut c_void) -> c_int;
@@ -951,5 +951,161 @@ fn what_is_no_time_of_a_clock_is_refused() {
                 sleep_until(clock, 10),
             )
         })
+    });
+}
+
+#[test]
+fn attributes_are_told_as_they_were_asked_for() {
+    is_the_same("attributes_are_told_as_they_were_asked_for", || {
+        unsafe extern "C" {
+            fn pthread_attr_getguardsize(
+                attributes: *const pthread_attr_t,
+                size: *mut usize,
+            ) -> c_int;
+            fn pthread_attr_getdetachstate(
+                attributes: *const pthread_attr_t,
+                state: *mut c_int,
+            ) -> c_int;
+            fn pthread_attr_getstack(
+                attributes: *const pthread_attr_t,
+                start: *mut *mut c_void,
+                size: *mut usize,
+            ) -> c_int;
+            fn pthread_attr_getaffinity_np(
+                attributes: *const pthread_attr_t,
+                size: usize,
+                cpus: *mut libc::cpu_set_t,
+            ) -> c_int;
+        }
+        type Told = (usize, usize, c_int, bool, bool);
+        static TOLD: Mutex<Option<Told>> = Mutex::new(None);
+        extern "C" fn tells(_: *mut c_void) -> *mut c_void {
+            // SAFETY: there is room for the answers.
+            let told = unsafe {
+                let mut attributes = mem::zeroed();
+                let me = libc::pthread_self();
+                assert_eq!(libc::pthread_getattr_np(me, &raw mut attributes), 0);
+                let (mut start, mut size, mut guard, mut detached) = (ptr::null_mut(), 0, 0, 0);
+                pthread_attr_getstack(&raw const attributes, &raw mut start, &raw mut size);
+                pthread_attr_getguardsize(&raw const attributes, &raw mut guard);
+                pthread_attr_getdetachstate(&raw const attributes, &raw mut detached);
+                let here = (&raw const size).addr();
+                let is_on_it = (start.addr()..start.addr() + size).contains(&here);
+                let [mut told, mut has]: [libc::cpu_set_t; 2] = mem::zeroed();
+                let bytes = size_of_val(&told);
+                pthread_attr_getaffinity_np(&raw const attributes, bytes, &raw mut told);
+                libc::sched_getaffinity(0, bytes, &raw mut has);
+                libc::pthread_attr_destroy(&raw mut attributes);
+                (
+                    size,
+                    guard,
+                    detached,
+                    is_on_it,
+                    libc::CPU_EQUAL(&told, &has),
+                )
+            };
+            *TOLD.lock().unwrap() = Some(told);
+            ptr::null_mut()
+        }
+        let asked = [
+            (1 << 20, 4096),
+            ((1 << 20) + 4096, 16 * 4096),
+            (64 << 10, 0),
+        ];
+        asked.map(|(stack, guard)| {
+            [libc::PTHREAD_CREATE_JOINABLE, libc::PTHREAD_CREATE_DETACHED].map(|detached| {
+                let attributes = attributes(|attributes| {
+                    // SAFETY: they are initialised.
+                    unsafe {
+                        libc::pthread_attr_setstacksize(attributes, stack);
+                        libc::pthread_attr_setguardsize(attributes, guard);
+                        libc::pthread_attr_setdetachstate(attributes, detached);
+                    }
+                });
+                let id = create_with(Some(&attributes), tells, 0).unwrap();
+                if detached == libc::PTHREAD_CREATE_JOINABLE {
+                    join(id).unwrap();
+                }
+                loop {
+                    if let Some(told) = TOLD.lock().unwrap().take() {
+                        assert_eq!(told, (stack, guard, detached, true, true));
+                        return told;
+                    }
+                    thread::yield_now();
+                }
+            })
+        })
+    });
+}
+
+#[test]
+fn what_is_asked_of_a_thread_that_has_ended_is_refused() {
+    is_the_same(
+        "what_is_asked_of_a_thread_that_has_ended_is_refused",
+        || {
+            extern "C" fn nothing(_: *mut c_void) -> *mut c_void {
+                ptr::null_mut()
+            }
+            let id = create(nothing, 0);
+            let mut parameters = sched_param { sched_priority: 0 };
+            let mut ask = || {
+                let mut policy = 0;
+                // SAFETY: it is joined later, and there is room for the answers.
+                unsafe { libc::pthread_getschedparam(id, &raw mut policy, &raw mut parameters) }
+            };
+            while ask() == 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+            let told = ask();
+            let mut clock = 0;
+            // SAFETY: it is joined later. A signal that it is sent is lost.
+            let told = unsafe {
+                (
+                    told,
+                    libc::pthread_setschedparam(id, libc::SCHED_OTHER, &raw const parameters),
+                    pthread_setschedprio(id, 0),
+                    libc::pthread_getcpuclockid(id, &raw mut clock),
+                    libc::pthread_kill(id, libc::SIGUSR1),
+                    libc::pthread_cancel(id),
+                )
+            };
+            join(id).unwrap();
+            told
+        },
+    );
+}
+
+#[test]
+fn an_affinity_is_inherited() {
+    is_the_same("an_affinity_is_inherited", || {
+        extern "C" fn has(_: *mut c_void) -> *mut c_void {
+            // SAFETY: there is room for the answer.
+            let count = unsafe {
+                let mut cpus: libc::cpu_set_t = mem::zeroed();
+                libc::sched_getaffinity(0, size_of_val(&cpus), &raw mut cpus);
+                libc::CPU_COUNT(&cpus)
+            };
+            number(count as usize)
+        }
+        extern "C" fn takes_one(_: *mut c_void) -> *mut c_void {
+            // SAFETY: it is a set with one of those that there are.
+            unsafe {
+                let mut cpus: libc::cpu_set_t = mem::zeroed();
+                libc::sched_getaffinity(0, size_of_val(&cpus), &raw mut cpus);
+                let first = (0..1024).find(|&cpu| libc::CPU_ISSET(cpu, &cpus)).unwrap();
+                libc::CPU_ZERO(&mut cpus);
+                libc::CPU_SET(first, &mut cpus);
+                let me = libc::pthread_self();
+                let set = libc::pthread_setaffinity_np(me, size_of_val(&cpus), &raw const cpus);
+                assert_eq!(set, 0);
+            }
+            number(join(create(has, 0)).unwrap())
+        }
+        // It has a mask of signals, so that it is an OS thread.
+        let attributes = attributes(|attributes| {
+            // SAFETY: zeroes are a mask, and the attributes are there.
+            unsafe { pthread_attr_setsigmask_np(attributes, &mem::zeroed()) };
+        });
+        join(create_with(Some(&attributes), takes_one, 0).unwrap())
     });
 }

@@ -111,6 +111,13 @@ pub fn ask_for_ids(real_id: fn(libc::pthread_t) -> Option<libc::pthread_t>) {
     let _ = tls::REAL_ID.set(real_id);
 }
 
+/// Lets what is told of the attributes of a thread that goes by another id be completed. They are initialised, and the first completes
+/// them.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub fn complete_attributes(complete: unsafe fn(libc::pthread_t, *mut libc::pthread_attr_t)) {
+    let _ = tls::COMPLETE.set(complete);
+}
+
 /// Has `at_end` called on each green thread with thread-locals of its own when the destructors of these have run, and those of its keys.
 /// The first is called.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -15,14 +15,18 @@ use std::sync::OnceLock;
 use libc::{cpu_set_t, pthread_attr_t, sigset_t};
 
 use super::call::Start;
+use super::{Whose, kernel, whose};
 use crate::next::next;
 
 /// The most that the stack of a green thread can have.
 const MOST: usize = 1 << 30;
 
 /// What a thread is to be, of what a green one can be.
+#[derive(Clone, Copy, Default)]
 pub(super) struct Wanted {
     pub(super) stack_size: usize,
+    /// There is a guard of another size, and it is told that it has this.
+    pub(super) guard_size: usize,
     pub(super) is_detached: bool,
 }
 
@@ -38,6 +42,7 @@ impl Wanted {
             fn pthread_attr_getdetachstate(attr: *const pthread_attr_t, state: *mut c_int)
             -> c_int;
             fn pthread_attr_getinheritsched(attr: *const pthread_attr_t, how: *mut c_int) -> c_int;
+            fn pthread_attr_getguardsize(attr: *const pthread_attr_t, size: *mut usize) -> c_int;
             fn pthread_attr_getstack(
                 attr: *const pthread_attr_t,
                 start: *mut *mut c_void,
@@ -57,12 +62,13 @@ impl Wanted {
         };
         let (mut stack, mut bytes) = (ptr::null_mut(), 0);
         // The C library's default, where none is given.
-        let mut stack_size = 0;
+        let (mut stack_size, mut guard_size) = (0, 0);
         let (mut how, mut detached) = (0, 0);
         // SAFETY: they are initialised, and there is room for the answers.
         let failed = unsafe {
             pthread_attr_getstack(attributes, &raw mut stack, &raw mut bytes)
                 | libc::pthread_attr_getstacksize(attributes, &raw mut stack_size)
+                | pthread_attr_getguardsize(attributes, &raw mut guard_size)
                 | pthread_attr_getinheritsched(attributes, &raw mut how)
                 | pthread_attr_getdetachstate(attributes, &raw mut detached)
         };
@@ -79,9 +85,11 @@ impl Wanted {
             && !has_more
             && how == libc::PTHREAD_INHERIT_SCHED
             && stack_size <= MOST
+            && !kernel::are_inherited()
             && !is_excepted(start);
         can_be_green.then_some(Self {
             stack_size,
+            guard_size,
             is_detached: detached == libc::PTHREAD_CREATE_DETACHED,
         })
     }
@@ -113,6 +121,54 @@ unsafe fn has_mask(attributes: *const pthread_attr_t) -> bool {
     let mut mask = MaybeUninit::uninit();
     // SAFETY: there is room for the answer.
     unsafe { next!(pthread_attr_getsigmask_np: Get)(attributes, mask.as_mut_ptr()) == 0 }
+}
+
+/// Completes what `pthread_getattr_np` tells of a green thread: what was asked for, of what it has no less.
+///
+/// # Safety
+///
+/// The attributes are initialised.
+pub(crate) unsafe fn complete_attributes(id: libc::pthread_t, attributes: *mut pthread_attr_t) {
+    unsafe extern "C" {
+        fn pthread_attr_getstack(
+            attr: *const pthread_attr_t,
+            start: *mut *mut c_void,
+            size: *mut usize,
+        ) -> c_int;
+        fn pthread_attr_setstack(
+            attr: *mut pthread_attr_t,
+            start: *mut c_void,
+            size: usize,
+        ) -> c_int;
+        fn pthread_attr_setaffinity_np(
+            attr: *mut pthread_attr_t,
+            size: usize,
+            cpus: *const u8,
+        ) -> c_int;
+    }
+    let Whose::Green(known) = whose(id) else {
+        return;
+    };
+    let asked = known.asked;
+    let detached = if known.lock().is_detached {
+        libc::PTHREAD_CREATE_DETACHED
+    } else {
+        libc::PTHREAD_CREATE_JOINABLE
+    };
+    let (mut start, mut size) = (ptr::null_mut(), 0);
+    let cpus = kernel::affinity();
+    // SAFETY: they are initialised, there is room for the answers, and it is a part of the stack, its upper end.
+    unsafe {
+        libc::pthread_attr_setdetachstate(attributes, detached);
+        libc::pthread_attr_setguardsize(attributes, asked.guard_size);
+        pthread_attr_setaffinity_np(attributes, cpus.len(), cpus.as_ptr());
+        pthread_attr_getstack(attributes, &raw mut start, &raw mut size);
+        if let Some(below) = size.checked_sub(asked.stack_size)
+            && asked.stack_size != 0
+        {
+            pthread_attr_setstack(attributes, start.wrapping_byte_add(below), asked.stack_size);
+        }
+    }
 }
 
 /// The names of files and functions whose threads stay OS threads.

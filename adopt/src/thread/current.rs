@@ -74,7 +74,11 @@ pub(super) fn name() -> Option<Name> {
 /// Lists the only thread of a forked child under the id that it has had, if it was a green one.
 pub(super) fn in_child() {
     let Some(id) = id() else { return };
-    let of_child = Arc::new(Known::new(name(), Record::default()));
+    let of_child = Arc::new(Known::new(
+        name(),
+        with_known(|known| known.asked).unwrap_or_default(),
+        Record::default(),
+    ));
     of_child.begin();
     ALIVE.store(1, Ordering::SeqCst);
     list(id).lock().insert(id, of_child.clone());

@@ -17,6 +17,8 @@
 use std::ffi::{c_int, c_void};
 use std::iter;
 use std::mem::MaybeUninit;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{clockid_t, cpu_set_t, pid_t, pthread_t, sched_param};
 
@@ -31,6 +33,8 @@ use crate::next::next;
 enum Which {
     Current(pthread_t),
     Other(Shared),
+    /// The system has nothing of it any more. It can be joined, and what is sent to it is lost.
+    Ended,
     Nobody,
     Real,
 }
@@ -41,6 +45,7 @@ fn which(id: pthread_t) -> Which {
         return Which::Current(current::real_id());
     }
     match whose(id) {
+        Whose::Green(known) if known.lock().is_at_end => Which::Ended,
         Whose::Green(known) => Which::Other(known),
         Whose::Nobody => Which::Nobody,
         Whose::Real => Which::Real,
@@ -79,6 +84,7 @@ unsafe extern "C" fn pthread_kill(id: pthread_t, signal: c_int) -> c_int {
         // SAFETY: the caller's promise. To the current thread it is sent by what the kernel knows it by.
         Which::Current(id) => unsafe { next!(pthread_kill: Next)(id, signal) },
         Which::Other(known) => send_to_other(signal, || news::send(&known, signal, None)),
+        Which::Ended => send_to_other(signal, || 0),
         Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Which::Real => unsafe { next!(pthread_kill: Next)(id, signal) },
@@ -100,6 +106,7 @@ unsafe extern "C" fn pthread_sigqueue(id: pthread_t, signal: c_int, value: *mut 
         Which::Current(_) if !is_signal(signal) => libc::EINVAL,
         Which::Current(_) => news::give_current(signal, Some(value)),
         Which::Other(known) => send_to_other(signal, || news::send(&known, signal, Some(value))),
+        Which::Ended => send_to_other(signal, || 0),
         Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Which::Real => unsafe { next!(pthread_sigqueue: Next)(id, signal, value) },
@@ -127,6 +134,7 @@ unsafe extern "C-unwind" fn pthread_cancel(id: pthread_t) -> c_int {
             cancel::request(&known);
             0
         }
+        Which::Ended => 0,
         Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Which::Real => unsafe { next!(pthread_cancel: Next)(id) },
@@ -150,7 +158,7 @@ unsafe extern "C" fn pthread_getschedparam(
             (*parameters).sched_priority = 0;
             0
         },
-        Which::Nobody => libc::ESRCH,
+        Which::Ended | Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Which::Real => unsafe { next!(pthread_getschedparam: Next)(id, policy, parameters) },
     }
@@ -193,9 +201,9 @@ unsafe extern "C" fn pthread_setschedparam(
             // SAFETY: the caller's promise.
             set_policy(policy, unsafe { (*parameters).sched_priority })
         }
-        Which::Nobody => libc::ESRCH,
+        Which::Ended | Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
-        Which::Real => unsafe { next!(pthread_setschedparam: Next)(id, policy, parameters) },
+        Which::Real => noted(unsafe { next!(pthread_setschedparam: Next)(id, policy, parameters) }),
     }
 }
 
@@ -207,7 +215,7 @@ unsafe extern "C" fn pthread_setschedprio(id: pthread_t, priority: c_int) -> c_i
     type Next = unsafe extern "C" fn(pthread_t, c_int) -> c_int;
     match which(id) {
         Which::Current(_) | Which::Other(_) => set_policy(libc::SCHED_OTHER, priority),
-        Which::Nobody => libc::ESRCH,
+        Which::Ended | Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Which::Real => unsafe { next!(pthread_setschedprio: Next)(id, priority) },
     }
@@ -219,7 +227,7 @@ unsafe extern "C" fn pthread_setschedprio(id: pthread_t, priority: c_int) -> c_i
 ///
 /// There are so many bytes.
 unsafe fn set_affinity(size: usize, wanted: *const cpu_set_t) -> c_int {
-    let mut has = MaybeUninit::<[u8; size_of::<cpu_set_t>()]>::zeroed();
+    let mut has = MaybeUninit::<Cpus>::zeroed();
     // SAFETY: there is room for the answer, which is some numbers.
     let has = unsafe {
         if libc::sched_getaffinity(0, size_of::<cpu_set_t>(), has.as_mut_ptr().cast()) != 0 {
@@ -257,9 +265,9 @@ unsafe extern "C" fn pthread_setaffinity_np(
     match which(id) {
         // SAFETY: the caller's promise.
         Which::Current(_) | Which::Other(_) => unsafe { set_affinity(size, cpus) },
-        Which::Nobody => libc::ESRCH,
+        Which::Ended | Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
-        Which::Real => unsafe { next!(pthread_setaffinity_np: Next)(id, size, cpus) },
+        Which::Real => noted(unsafe { next!(pthread_setaffinity_np: Next)(id, size, cpus) }),
     }
 }
 
@@ -281,7 +289,7 @@ unsafe extern "C" fn pthread_getaffinity_np(
                 _ => errno::get(),
             }
         }
-        Which::Nobody => libc::ESRCH,
+        Which::Ended | Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Which::Real => unsafe { next!(pthread_getaffinity_np: Next)(id, size, cpus) },
     }
@@ -295,10 +303,52 @@ unsafe extern "C" fn pthread_getcpuclockid(id: pthread_t, clock: *mut clockid_t)
     type Next = unsafe extern "C" fn(pthread_t, *mut clockid_t) -> c_int;
     match which(id) {
         Which::Current(_) | Which::Other(_) => libc::ENOENT,
-        Which::Nobody => libc::ESRCH,
+        Which::Ended | Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
         Which::Real => unsafe { next!(pthread_getcpuclockid: Next)(id, clock) },
     }
+}
+
+/// Whether any OS thread has been given an affinity or a policy.
+static ARE_SET: AtomicBool = AtomicBool::new(false);
+
+/// The affinity of whoever has adopted the program, which the workers have.
+static OF_WORKERS: OnceLock<Cpus> = OnceLock::new();
+
+type Cpus = [u8; size_of::<cpu_set_t>()];
+
+/// The affinity of the OS thread that runs the caller; no CPUs if it cannot be told.
+pub(super) fn affinity() -> Cpus {
+    let mut cpus = [0; size_of::<cpu_set_t>()];
+    // SAFETY: there is room for the answer.
+    unsafe { libc::sched_getaffinity(0, size_of::<Cpus>(), cpus.as_mut_ptr().cast()) };
+    cpus
+}
+
+/// The caller adopts the program.
+pub(crate) fn note_affinity() {
+    OF_WORKERS.get_or_init(affinity);
+}
+
+/// Notes that an OS thread has been given an affinity or a policy, if that has not failed.
+fn noted(error: c_int) -> c_int {
+    if error == 0 {
+        ARE_SET.store(true, Ordering::Relaxed);
+    }
+    error
+}
+
+/// Whether a thread that the caller makes has an affinity or a policy by that.
+pub(super) fn are_inherited() -> bool {
+    let differs = || {
+        // SAFETY: it asks for that of the caller.
+        let policy = unsafe { libc::sched_getscheduler(0) };
+        policy != libc::SCHED_OTHER || OF_WORKERS.get().is_some_and(|cpus| *cpus != affinity())
+    };
+    ARE_SET.load(Ordering::Relaxed)
+        && current::id().is_none()
+        && !adopt::may_park()
+        && errno::kept(differs)
 }
 
 /// Whether it means a green thread, which is the caller.
@@ -358,7 +408,7 @@ unsafe extern "C" fn sched_setaffinity(
         return as_call(unsafe { set_affinity(size, cpus) });
     }
     // SAFETY: the caller's promise.
-    unsafe { next!(sched_setaffinity: Next)(thread, size, cpus) }
+    noted(unsafe { next!(sched_setaffinity: Next)(thread, size, cpus) })
 }
 
 /// # Safety
@@ -376,7 +426,7 @@ unsafe extern "C" fn sched_setscheduler(
         return as_call(set_policy(policy, unsafe { (*parameters).sched_priority }));
     }
     // SAFETY: the caller's promise.
-    unsafe { next!(sched_setscheduler: Next)(thread, policy, parameters) }
+    noted(unsafe { next!(sched_setscheduler: Next)(thread, policy, parameters) })
 }
 
 /// # Safety

@@ -36,10 +36,10 @@ use roving_scheduler::lock::{Mutex, MutexGuard};
 use roving_scheduler::thread::{Builder, JoinHandle, Thread};
 
 use self::attributes::Wanted;
-pub(crate) use self::attributes::except;
+pub(crate) use self::attributes::{complete_attributes, except};
 use self::call::Start;
 pub(crate) use self::cancel::Point;
-pub(crate) use self::kernel::{gettid, known_to_kernel};
+pub(crate) use self::kernel::{gettid, known_to_kernel, note_affinity};
 use self::name::{Given, Name};
 use self::news::Sent;
 pub(crate) use self::news::{Heeded, OnOsThread, heed, is_ending};
@@ -69,13 +69,15 @@ struct Known {
     os_thread: AtomicI32,
     is_cancelled: AtomicBool,
     name: Given,
+    asked: Wanted,
     record: Mutex<Record>,
 }
 
 impl Known {
-    fn new(name: Option<Name>, record: Record) -> Self {
+    fn new(name: Option<Name>, asked: Wanted, record: Record) -> Self {
         Self {
             name: Given::new(name),
+            asked,
             record: Mutex::new(record),
             ..Self::default()
         }
@@ -233,7 +235,7 @@ unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument
         is_detached: wanted.is_detached,
         ..Record::default()
     };
-    let record = Arc::new(Known::new(current::name(), record));
+    let record = Arc::new(Known::new(current::name(), *wanted, record));
     let id = enlist(&record);
     // The thread, too, may look there.
     // SAFETY: the caller's promise.

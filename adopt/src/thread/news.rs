@@ -156,6 +156,9 @@ pub(super) fn give_current(signal: c_int, value: Option<*mut c_void>) -> c_int {
 pub(super) fn send(known: &Known, signal: c_int, value: Option<*mut c_void>) -> c_int {
     let value = value.map(<*mut c_void>::addr);
     let sent = Sent { signal, value };
+    if known.lock().is_at_end {
+        return 0;
+    }
     match action(signal).sa_sigaction {
         libc::SIG_IGN => return 0,
         libc::SIG_DFL => {

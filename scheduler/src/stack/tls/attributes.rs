@@ -8,7 +8,7 @@
 //!
 //! Therefore the program's `pthread_getattr_np` is the one in this file, which the linker and the
 //! loader find before the C library's. It asks that one, and answers itself where it could not, for
-//! a green thread. The answer has no affinity, for a green thread has none.
+//! a green thread. The answer has no affinity, for a green thread has none, unless somebody knows more of it.
 //!
 //! In a library that is loaded by another program the C library's comes first, and nothing is mended.
 //! Two copies of this crate do not link: their green threads would have the same ids.
@@ -25,6 +25,12 @@ use crate::stack::{guard, tls};
 #[cfg(feature = "adopt")]
 pub(crate) static REAL_ID: std::sync::OnceLock<fn(libc::pthread_t) -> Option<libc::pthread_t>> =
     std::sync::OnceLock::new();
+
+/// Adds what else is known of a thread that goes by another id. The attributes are initialised.
+#[cfg(feature = "adopt")]
+pub(crate) static COMPLETE: std::sync::OnceLock<
+    unsafe fn(libc::pthread_t, *mut libc::pthread_attr_t),
+> = std::sync::OnceLock::new();
 
 type GetAttributes = unsafe extern "C" fn(libc::pthread_t, *mut libc::pthread_attr_t) -> c_int;
 
@@ -48,6 +54,12 @@ unsafe extern "C" fn pthread_getattr_np(
         Some(real) if real != thread => {
             // SAFETY: it is a green one that has begun, and the caller's promise.
             let told = tls::own().and_then(|own| unsafe { of_green_thread(own, real, attributes) });
+            if told == Some(0)
+                && let Some(complete) = COMPLETE.get()
+            {
+                // SAFETY: they have been initialised.
+                unsafe { complete(thread, attributes) };
+            }
             return told.unwrap_or(libc::ESRCH);
         }
         Some(real) => real,

@@ -20,7 +20,7 @@ mod tid;
 use super::OwnPointer;
 
 #[cfg(feature = "adopt")]
-pub(crate) use attributes::REAL_ID;
+pub(crate) use attributes::{COMPLETE, REAL_ID};
 pub(crate) use block::{Block, forget};
 #[cfg(feature = "adopt")]
 pub(crate) use end::AT_END;
