@@ -29,7 +29,7 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards compact confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable loom examples adopted adopt adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-check bench-scale peers clean
+.PHONY: help test tools check unit pinned guards compact confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable wine loom examples adopted adopt adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-check bench-scale peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -94,6 +94,9 @@ aarch64:              ## own thread-locals, the driver and adoption on aarch64, 
 
 musl:                 ## the scheduler and the driver with musl, linked statically
 	machines/musl
+
+wine:                 ## the scheduler on Windows, by Wine; with mingw-w64
+	machines/wine
 
 portable:             ## whether it compiles for macOS and FreeBSD, and the scheduler for Windows
 	machines/portable

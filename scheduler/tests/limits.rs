@@ -100,13 +100,14 @@ fn until_os_threads_are(before: usize) {
     assert_eq!(os_threads(), before);
 }
 
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = libc::c_int;
+
 /// Runs `test` with at most `most` of `resource`.
 #[cfg(target_os = "linux")]
-fn with_soft_limit<T>(
-    resource: libc::__rlimit_resource_t,
-    most: libc::rlim_t,
-    test: impl FnOnce() -> T,
-) -> T {
+fn with_soft_limit<T>(resource: Resource, most: libc::rlim_t, test: impl FnOnce() -> T) -> T {
     let set = |limit: &libc::rlimit| {
         // SAFETY: a lower limit makes calls fail, and nothing else.
         assert_eq!(unsafe { libc::setrlimit(resource, limit) }, 0);
@@ -164,7 +165,7 @@ fn fill(workers: usize) -> (usize, String) {
 }
 
 #[cfg(target_os = "linux")]
-fn whatever_is_left(resource: libc::__rlimit_resource_t, memory_name: &str, limit_name: &str) {
+fn whatever_is_left(resource: Resource, memory_name: &str, limit_name: &str) {
     for workers in common::WORKER_COUNTS {
         let before = os_threads();
         let mut most = 0;

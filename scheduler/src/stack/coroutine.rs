@@ -92,12 +92,14 @@ struct Suspended {
 
 /// A suspended coroutine has nothing so far below the address that [`Suspender::suspend`] notes: only
 /// the rest of that frame, that of the library's own `suspend`, and the registers that it saves. Frames
-/// are larger under a sanitizer.
+/// are larger under a sanitizer, and on Windows, where a function saves more registers and makes room for what it calls.
 const BELOW_NOTED: usize = if cfg!(any(
     feature = "address-sanitizer",
     feature = "thread-sanitizer"
 )) {
     8192
+} else if cfg!(windows) {
+    2048
 } else {
     1024
 };

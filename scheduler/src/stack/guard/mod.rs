@@ -68,7 +68,7 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    #[cfg(any(target_os = "linux", test))]
+    #[cfg(target_os = "linux")]
     fn bytes(self) -> usize {
         self.count * self.slot_bytes
     }
@@ -90,7 +90,7 @@ pub(super) fn hold_in_child(guard: usize, bytes: usize) {
     let _ = protect::protect(guard, bytes);
 }
 
-#[cfg(all(test, not(roving_loom)))]
+#[cfg(all(test, target_os = "linux", not(roving_loom)))]
 mod tests {
     use super::super::page::page;
     use super::super::slab;

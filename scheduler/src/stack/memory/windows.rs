@@ -6,8 +6,8 @@ use std::mem;
 use std::ptr;
 
 use windows_sys::Win32::System::Memory::{
-    DiscardVirtualMemory, MEM_COMMIT, MEM_RELEASE, MEM_RESERVE, MEMORY_BASIC_INFORMATION,
-    PAGE_NOACCESS, PAGE_READWRITE, VirtualAlloc, VirtualFree, VirtualProtect, VirtualQuery,
+    MEM_COMMIT, MEM_RELEASE, MEM_RESERVE, MEM_RESET, MEMORY_BASIC_INFORMATION, PAGE_NOACCESS,
+    PAGE_READWRITE, VirtualAlloc, VirtualFree, VirtualProtect, VirtualQuery,
 };
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 
@@ -74,7 +74,7 @@ unsafe fn protect(start: usize, bytes: usize, access: u32) -> io::Result<()> {
 /// It is a part of what was mapped here, and holds nothing.
 pub(in crate::stack) unsafe fn give_back(start: usize, bytes: usize) {
     // SAFETY: the caller's promise. If it is refused, the pages stay as they are.
-    unsafe { DiscardVirtualMemory(pointer(start), bytes) };
+    unsafe { VirtualAlloc(pointer(start), bytes, MEM_RESET, PAGE_READWRITE) };
 }
 
 /// Which of the pages from `start` on have been written to: those whose byte is odd. The system does not tell.
