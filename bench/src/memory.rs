@@ -36,6 +36,9 @@ pub(crate) struct CellOptions {
     count: usize,
 }
 
+/// The address space of a stack. The larger it is, the more page tables a thread takes.
+const STACK: usize = 64 << 10;
+
 /// The bytes of the buffer that a connection reads into.
 const BUFFER: usize = 4096;
 
@@ -123,7 +126,7 @@ pub(crate) fn cell(options: &CellOptions) -> Result<()> {
     let row = ROWS.iter().find(|row| row.name == options.what);
     let work = row.context("no such row")?.work;
     limits::raise_descriptor_limit();
-    let runtime = Builder::new().workers(1).build()?;
+    let runtime = Builder::new().workers(1).stack_size(STACK).build()?;
     if let Some(why) = roving::stacks().not_compact {
         eprintln!("warning: {why}");
     }

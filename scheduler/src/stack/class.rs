@@ -48,7 +48,12 @@ const STAGGER_PLACES: usize = 16;
 const STAGGER_BYTES: usize = 128;
 /// What a green thread that does little uses of its stack beside its buffers. No stagger makes it need
 /// another page.
-const SHALLOW: usize = 1344;
+const SHALLOW: usize = if cfg!(feature = "adopt") {
+    // With the frames of std's threads, and of the functions that are adopted.
+    1728
+} else {
+    1344
+};
 /// What one that is parked uses of it at least.
 const PARKED: usize = 700;
 
