@@ -27,11 +27,11 @@ impl Own {
     }
 
     pub(crate) fn compact(&self) -> Option<&Result<(), NoCompactStacks>> {
-        match *self {}
+        match self.0 {}
     }
 
     pub(crate) fn is_compact(&self) -> bool {
-        match *self {}
+        match self.0 {}
     }
 
     pub(crate) fn cold_bytes(&self) -> usize {
