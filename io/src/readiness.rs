@@ -217,11 +217,11 @@ impl Registration {
         let side = self.side(direction);
         let mut waiters = side.waiters.lock();
         if side.tick.load(Ordering::Relaxed) == seen.0 {
-            let wait = adapt(wait::begin_interruptible());
+            let wait = adapt(wait::begin_interruptible()).why(why);
             let stale = waiters.push(wait.ticket());
             drop(waiters);
             drop(stale);
-            let outcome = wait.why(why).try_block(deadline);
+            let outcome = wait.try_block(deadline);
             if outcome != Ok(Outcome::Fired) {
                 let stale = side.waiters.lock().take_stale();
                 drop(stale);

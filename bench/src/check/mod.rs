@@ -4,14 +4,15 @@
 //! else the machine does. A path is run twice, with a number of operations and with twice as many,
 //! and the difference belongs to the operations alone. A path that takes over [`TOLERANCE`] more
 //! than the baseline fails the check; after a change that is meant to be, `--save` stores a new
-//! one. Beside the paths, the executable of the `hello` example must not grow by more than that
-//! either, and the time to compile it is told.
+//! one. Beside the paths, the executable of the `hello` example and the [stack](stack) of a connection
+//! must not grow by more than that either, and the time to compile the example is told.
 //!
 //! valgrind does not know the instructions that write the thread pointer, so green threads with
 //! thread-locals of their own cannot be counted. The paths are counted in the mode that shares
 //! them; what the other mode adds to them is in `switch`.
 
 mod paths;
+mod stack;
 
 use crate::connections::progress::grouped;
 use crate::table;
@@ -31,6 +32,7 @@ use std::time::Instant;
 /// How much more than the baseline a path may take.
 const TOLERANCE: f64 = 0.05;
 const HELLO: &str = "bytes of the hello example";
+const STACK: &str = "bytes of the stack of a connection";
 
 /// The arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -56,7 +58,7 @@ pub(crate) struct PathOptions {
 #[derive(Debug, Serialize, Deserialize)]
 struct Baseline {
     rustc: String,
-    /// What one operation takes, by path; and the size of the example.
+    /// What one operation takes, by path; and the sizes of the example and the stack.
     counts: BTreeMap<String, f64>,
 }
 
@@ -121,6 +123,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let count = count(name).with_context(|| format!("counting {name}"))?;
         counts.insert(name.to_owned(), count);
         progress.inc(1);
+    }
+    if STACK.contains(&options.only) {
+        counts.insert(STACK.to_owned(), stack::of_a_connection()?);
     }
     let mut compiled_in = None;
     if HELLO.contains(&options.only) {

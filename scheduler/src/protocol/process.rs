@@ -69,16 +69,13 @@ impl Process {
     /// # Errors
     ///
     /// This is another process, which has only a copy of `what`.
+    #[inline]
     pub(crate) fn check(self, what: &str) -> io::Result<()> {
         if self.is_current() {
-            return Ok(());
+            Ok(())
+        } else {
+            Err(only_a_copy(what))
         }
-        Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!(
-                "{what} is in the process that this one was forked from: of its threads, fork copies only the one that calls it"
-            ),
-        ))
     }
 
     /// Panics if this is another process, in which the caller would wait for `what` for ever.
@@ -88,6 +85,17 @@ impl Process {
             panic!("cannot wait: {error}");
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn only_a_copy(what: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!(
+            "{what} is in the process that this one was forked from: of its threads, fork copies only the one that calls it"
+        ),
+    )
 }
 
 /// A value that each process makes for itself when it first asks for it. It is never dropped.

@@ -470,18 +470,29 @@ impl Shared {
     ) -> io::Result<Arc<D>> {
         self.process.check("this runtime")?;
         if self.driver.get().is_none() {
-            let _one_at_a_time = self.installing.lock();
-            if self.driver.get().is_none() {
-                let driver = make()?;
-                self.driver.get_or_init(|| Arc::new(driver));
-                // Somebody must wait in it, and those who sleep do not know of it.
-                self.wake_any();
-            }
+            self.install_driver(make)?;
         }
         let driver: Arc<dyn Any + Send + Sync> = self.driver.get().expect("just installed").clone();
         driver
             .downcast()
             .map_err(|_| io::Error::other("the runtime has a driver of another kind"))
+    }
+
+    // Not inlined: a driver is large, and whoever asks for it may be on a small stack.
+    #[cold]
+    #[inline(never)]
+    fn install_driver<D: Driver>(
+        self: &Arc<Self>,
+        make: impl FnOnce() -> io::Result<D>,
+    ) -> io::Result<()> {
+        let _one_at_a_time = self.installing.lock();
+        if self.driver.get().is_none() {
+            let driver = make()?;
+            self.driver.get_or_init(|| Arc::new(driver));
+            // Somebody must wait in it, and those who sleep do not know of it.
+            self.wake_any();
+        }
+        Ok(())
     }
 
     /// A green thread has ended, or was counted and not spawned. Gives whoever must be told.

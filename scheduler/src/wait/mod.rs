@@ -396,25 +396,38 @@ impl<'a> Wait<'a> {
         if self.masked && panicking::is_in_hook() && self.block_in_hook(reason.deadline) {
             return;
         }
-        let timer = reason
-            .deadline
-            .and_then(|deadline| Timer::arm(deadline, self.ticket()));
-        if !self.waiter.word.has_ended() {
-            event::tell(|| Told::Waits(reason));
-            if green.runtime.is_recorded() {
-                self.note(green, reason);
-            }
-            if self.needs_threads {
-                context::with_busy_worker(Worker::parks_needy);
-            }
-            context::suspend(Suspend::Waiting);
-            event::tell(|| Told::GoesOn(self.ended_by()));
+        match reason.deadline {
+            None => self.suspend(green, reason),
+            Some(deadline) => self.suspend_until(green, reason, deadline),
         }
+    }
+
+    // Not inlined, as the next two: who waits without a deadline needs no room on its stack for what they have there.
+    #[inline(never)]
+    fn suspend_until(&self, green: &Green, reason: &Reason<'_>, deadline: Instant) {
+        let timer = Timer::arm(deadline, self.ticket());
+        self.suspend(green, reason);
         if let Some(timer) = timer {
             timer.cancel();
         }
     }
 
+    fn suspend(&self, green: &Green, reason: &Reason<'_>) {
+        if self.waiter.word.has_ended() {
+            return;
+        }
+        event::tell(|| Told::Waits(reason));
+        if green.runtime.is_recorded() {
+            self.note(green, reason);
+        }
+        if self.needs_threads {
+            context::with_busy_worker(Worker::parks_needy);
+        }
+        context::suspend(Suspend::Waiting);
+        event::tell(|| Told::GoesOn(self.ended_by()));
+    }
+
+    #[inline(never)]
     fn block_guest(&self, guest: &Guest, deadline: Option<Instant>) {
         if self.masked && panicking::is_in_hook() && self.block_in_hook(deadline) {
             return;
@@ -426,6 +439,7 @@ impl<'a> Wait<'a> {
         drop(alarm);
     }
 
+    #[inline(never)]
     fn block_os(&self, parker: &Parker, deadline: Option<Instant>) {
         if self.waiter.word.commit() == Commit::Ended {
             return;
