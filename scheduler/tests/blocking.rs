@@ -98,6 +98,10 @@ fn those_that_migrate_go_on_while_a_worker_is_stuck() {
             .stuck_after(Duration::from_millis(1))
             .build()
             .unwrap();
+        // A call that blocks in the system holds up those who share its worker.
+        if runtime.thread_locals() == ThreadLocals::Pinned {
+            return;
+        }
         for _ in 0..10 {
             let (sender, receiver) = mpsc::channel();
             let others: Vec<_> = (0..workers)
