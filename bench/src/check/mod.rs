@@ -4,7 +4,7 @@
 //! else the machine does. A path is run twice, with a number of operations and with twice as many,
 //! and the difference belongs to the operations alone. A path that takes over [`TOLERANCE`] more
 //! than the baseline fails the check; after a change that is meant to be, `--save` stores a new
-//! one. Beside the paths, the executable of the `hello` example and the [stack](stack) of a connection
+//! one. Beside the paths, the executable of the `hello` example and the [stack] of a connection
 //! must not grow by more than that either, and the time to compile the example is told.
 //!
 //! valgrind does not know the instructions that write the thread pointer, so green threads with
