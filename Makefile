@@ -35,13 +35,17 @@ help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 FIRST := unit pinned guards compact confined-some
-OTHERS := shared stress debugger soundness loom adopted examples
+SECOND := shared stress debugger soundness
+THIRD := loom adopted examples
+# Begins a lane of its own, whose process the variable $(2) of the shell then has.
+lane = nice $(MAKE) --no-print-directory $(1) >target/$(2).log 2>&1 & $(2)=$$!
+end_of_lane = tail --lines=+1 --follow --pid=$$$(1) target/$(1).log; wait $$$(1)
 
-# Tests mostly wait, so the others run beside the first ones. What they print is shown when those have ended.
+# Tests mostly wait, so they run in three lanes. What the second and the third print is shown when the first has ended.
 test: check           ## all that continuous integration runs
-	@nice $(MAKE) --no-print-directory $(OTHERS) >target/others.log 2>&1 & others=$$!; trap "kill $$others 2>/dev/null" EXIT; \
+	@$(call lane,$(SECOND),second); $(call lane,$(THIRD),third); trap "kill $$second $$third 2>/dev/null" EXIT; \
 		$(MAKE) --no-print-directory $(FIRST) || exit; \
-		tail --lines=+1 --follow --pid=$$others target/others.log; wait $$others
+		$(call end_of_lane,second) || exit; $(call end_of_lane,third) || exit
 	@echo "make test: all passed"
 
 tools:

@@ -234,13 +234,18 @@ fn what_other_threads_do_meanwhile_does_not_decide_the_mode() {
             }
         })
     };
-    let others = [
+    let mut others = vec![
         until_stopped(thread_on_a_stack_of_its_programs),
         until_stopped(thread_on_a_stack_of_its_programs),
         until_stopped(|| std::thread::spawn(|| ()).join().unwrap()),
-        // SAFETY: sets what is set.
-        until_stopped(|| assert_eq!(unsafe { libc::setuid(libc::getuid()) }, 0)),
     ];
+    // Who asks for compact stacks is told not to: the C library may hang.
+    if std::env::var_os("ROVING_COMPACT_STACKS").is_none() {
+        others.push(until_stopped(|| {
+            // SAFETY: sets what is set.
+            assert_eq!(unsafe { libc::setuid(libc::getuid()) }, 0);
+        }));
+    }
     let at_once = Barrier::new(4);
     std::thread::scope(|scope| {
         for _ in 0..4 {

@@ -138,6 +138,10 @@ impl Builder {
     /// the flag `STATIC_TLS` for them. They can be loaded before: linked to the program, preloaded, or by `dlopen` before
     /// the first runtime starts.
     ///
+    /// **As the first runtime starts, no other thread may change the credentials of the process** (`setuid`, `setgroups` and their
+    /// kin) while a third one starts threads: a library is loaded then that has static thread-locals, and the C library may hang if the
+    /// three come together, with any such library and without Roving.
+    ///
     /// It holds for the whole process and its forked children, and the first runtime with
     /// [own thread-locals](ThreadLocals::Own) decides. Where it cannot be had, stacks are as usual, and
     /// [`stacks`](crate::stacks()) says why. It takes a descriptor, for as long as the process lives.
