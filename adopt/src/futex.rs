@@ -18,7 +18,7 @@ use roving_scheduler::adopt::{self, Awaited, Inside};
 
 use crate::next::next;
 use crate::thread::{Heeded, heed};
-use crate::{clock, descriptor, errno, thread};
+use crate::{clock, descriptor, errno, mask, thread};
 
 type Syscall = unsafe extern "C" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
 
@@ -76,6 +76,8 @@ unsafe fn other(
         libc::SYS_close_range if crate::is_adopted() => unsafe {
             descriptor::close_range(a as c_uint, b as c_uint, c as c_int).into()
         },
+        // SAFETY: the caller's promise.
+        libc::SYS_rt_sigprocmask => unsafe { mask::by_number(b, || with(a, b)) },
         // SAFETY: it has no preconditions.
         libc::SYS_unshare => unsafe { descriptor::unshare(a as c_int).into() },
         // SAFETY: the caller's promise.

@@ -18,7 +18,7 @@ use libc::{sigaction as Action, sighandler_t, siginfo_t};
 use roving_scheduler::adopt::Inside;
 
 use crate::next::next;
-use crate::{hand_over, is_adopted, slot};
+use crate::{hand_over, is_adopted, mask, slot};
 
 /// Signals have numbers up to this.
 const LAST: usize = 64;
@@ -58,11 +58,17 @@ extern "C-unwind" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c
     // SAFETY: it is what the program has given as a handler. One that takes the signal alone ignores the rest, as when the
     // system calls it, which gives all three to each.
     let handler: Handler = unsafe { mem::transmute(handler) };
+    // SAFETY: the system gives a context.
+    let mask = || unsafe { mask::of_context(context) };
+    let mask_before = mask();
     handler(signal, info, context);
     // If it has jumped within itself, it was left by that.
     if running() == before + 1 {
         set_running(before);
         drop(ManuallyDrop::into_inner(inside));
+        if mask() != mask_before {
+            mask::is_changed_by_handler(mask());
+        }
     }
 }
 
@@ -187,9 +193,9 @@ unsafe extern "C" fn __sigaction(
     unsafe { sigaction(signal, action, before) }
 }
 
-/// Defines functions that set a handler, and nothing else of it.
+/// Defines functions that set a handler, and nothing else of it, which may change the mask or do not.
 macro_rules! sets_handler {
-    ($($name:ident)*) => {$(
+    ($change:path: $($name:ident)*) => {$(
         /// # Safety
         ///
         /// That of the C library's.
@@ -198,18 +204,25 @@ macro_rules! sets_handler {
             type Next = unsafe extern "C" fn(c_int, sighandler_t) -> sighandler_t;
             // SAFETY: the caller's promise.
             let next = |handler| unsafe { next!($name: Next)(signal, handler) };
+            let set = |handler| $change(|| next(handler));
             if !is_adopted() {
-                return next(handler);
+                return set(handler);
             }
             let had = exchange(signal, handler, |handler| {
-                Some(next(handler)).filter(|&had| had != libc::SIG_ERR)
+                let had = set(handler);
+                Some(had).filter(|&had| had != libc::SIG_ERR)
             });
             had.unwrap_or(libc::SIG_ERR)
         }
     )*};
 }
 
-sets_handler!(signal bsd_signal ssignal sysv_signal __sysv_signal sigset);
+fn as_it_is<T>(change: impl FnOnce() -> T) -> T {
+    change()
+}
+
+sets_handler!(as_it_is: signal bsd_signal ssignal sysv_signal __sysv_signal);
+sets_handler!(mask::may_change: sigset);
 
 /// Who jumps out of handlers, or ends in one, leaves them. Whether there were any.
 #[inline(never)]
@@ -218,6 +231,7 @@ pub(crate) fn leave() -> bool {
     if left != 0 {
         set_running(0);
         Inside::leave_abandoned(left);
+        mask::is_left();
     }
     left != 0
 }
@@ -234,6 +248,8 @@ macro_rules! jumps {
             if leave() {
                 hand_over::leave();
             }
+            // SAFETY: the caller's promise.
+            unsafe { mask::is_restored_by_jump(place) };
             // SAFETY: the caller's promise; there is nothing to drop here.
             unsafe { next!($name: Next)(place, value) }
         }

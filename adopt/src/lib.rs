@@ -53,6 +53,7 @@
 //! | `connect` | connections made and accepted                                 |
 //! | `poll`   | waiting for many descriptors                                   |
 //! | `handler` | handlers of signals                                           |
+//! | `mask`   | which signals a thread has blocked                              |
 //! | `signal_stack` | the alternate stack on which they run                    |
 //!
 //! # Invariants
@@ -81,6 +82,7 @@ mod handler;
 mod kept;
 mod loader;
 mod lock;
+mod mask;
 mod memory;
 mod name;
 mod next;

@@ -281,12 +281,14 @@ fn two_of_any_kind_do_not_join_each_other() {
         roving_adopt::adopt().unwrap();
         is_joined_first();
         thread::spawn(is_joined_first).join().unwrap();
-        // Each has a mask of its own, so that it is an OS thread, or has not.
+        // Each is given a policy, so that it is an OS thread, or is not.
         for is_os_thread in [false, true] {
             let attributes = attributes(|attributes| {
                 if is_os_thread {
-                    // SAFETY: zeroes are a mask, and the attributes are there.
-                    unsafe { pthread_attr_setsigmask_np(attributes, &mem::zeroed()) };
+                    // SAFETY: the attributes are there.
+                    unsafe {
+                        libc::pthread_attr_setinheritsched(attributes, libc::PTHREAD_EXPLICIT_SCHED)
+                    };
                 }
             });
             REFUSED.store(0, Ordering::SeqCst);
@@ -788,7 +790,7 @@ fn who_asks_for_what_is_the_kernels_gets_an_os_thread() {
                 })));
                 let mut mask = mem::zeroed();
                 libc::sigemptyset(&raw mut mask);
-                assert!(is_os_thread(&attributes(|attributes| {
+                assert!(!is_os_thread(&attributes(|attributes| {
                     pthread_attr_setsigmask_np(attributes, &raw const mask);
                 })));
                 let mut cpus = mem::zeroed();
@@ -1101,10 +1103,10 @@ fn an_affinity_is_inherited() {
             }
             number(join(create(has, 0)).unwrap())
         }
-        // It has a mask of signals, so that it is an OS thread.
+        // It is given a policy, so that it is an OS thread.
         let attributes = attributes(|attributes| {
-            // SAFETY: zeroes are a mask, and the attributes are there.
-            unsafe { pthread_attr_setsigmask_np(attributes, &mem::zeroed()) };
+            // SAFETY: the attributes are there.
+            unsafe { libc::pthread_attr_setinheritsched(attributes, libc::PTHREAD_EXPLICIT_SCHED) };
         });
         join(create_with(Some(&attributes), takes_one, 0).unwrap())
     });

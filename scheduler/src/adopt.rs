@@ -99,6 +99,34 @@ pub fn yield_now() {
     thread::let_others_run();
 }
 
+/// The signals that the current OS thread has blocked, as the kernel has the set.
+#[cfg(target_os = "linux")]
+pub use crate::run::signals::{Signals, blocked};
+
+/// The signals that the worker of the current thread has blocked, if that is a green one. Safe in a signal handler.
+#[cfg(target_os = "linux")]
+pub fn blocked_by_worker() -> Option<Signals> {
+    context::blocked_by_worker()
+}
+
+/// Has the current thread, if it is a green one, take its mask of signals along from now on, and what is pending for it. Whether it is one.
+/// Safe in a signal handler.
+#[cfg(target_os = "linux")]
+pub fn keep_signals() -> bool {
+    let is_green = context::blocked_by_worker().is_some();
+    if is_green {
+        context::set_marked(true);
+    }
+    is_green
+}
+
+/// Whether the current thread takes its signals along, as far as there may be any that differ from its worker's.
+#[cfg(target_os = "linux")]
+pub fn keeps_signals() -> bool {
+    context::with_running(|waiter| waiter.own_stack().is_some_and(OwnStack::keeps_signals))
+        .unwrap_or(false)
+}
+
 /// A number that is the current thread's while it lives, if it is a green one with thread-locals of its own, and none of the
 /// system's.
 pub fn thread_number() -> Option<u32> {

@@ -1,7 +1,6 @@
 //! What a thread is to be, and whether a green one can be that.
 //!
-//! An OS thread is what asks for something of the kernel's: a stack of the caller's, a scheduling policy, an affinity or a mask of
-//! signals. So is what begins in one of the files that `ROVING_ADOPT` excludes: `ROVING_ADOPT=-libcuda,-libjack.so.0` has the
+//! An OS thread is what asks for something of the kernel's: a stack of the caller's, a scheduling policy or an affinity. So is what begins in one of the files that `ROVING_ADOPT` excludes: `ROVING_ADOPT=-libcuda,-libjack.so.0` has the
 //! threads of these libraries stay OS threads. A file is meant by its name, also without what follows `.so`. The name of a thread is
 //! no criterion, since threads are named when they run.
 
@@ -14,8 +13,11 @@ use std::sync::OnceLock;
 
 use libc::{cpu_set_t, pthread_attr_t, sigset_t};
 
+use roving_scheduler::adopt::Signals;
+
 use super::call::Start;
 use super::{Whose, kernel, whose};
+use crate::mask;
 use crate::next::next;
 
 /// The most that the stack of a green thread can have.
@@ -28,6 +30,8 @@ pub(super) struct Wanted {
     /// There is a guard of another size, and it is told that it has this.
     pub(super) guard_size: usize,
     pub(super) is_detached: bool,
+    /// The signals that it has blocked as it begins, if not those that its maker has.
+    pub(super) blocked: Option<Signals>,
 }
 
 impl Wanted {
@@ -75,14 +79,14 @@ impl Wanted {
         // Where no stack is given, it ends at zero.
         let has_stack = stack.addr().wrapping_add(bytes) != 0;
         // SAFETY: they are initialised.
-        let has_more = unsafe { has_affinity(attributes) || has_mask(attributes) };
+        let (has_affinity, blocked) = unsafe { (has_affinity(attributes), blocked(attributes)) };
         if are_default {
             // SAFETY: they are initialised, and not used any more. The affinity is a copy.
             unsafe { libc::pthread_attr_destroy(default.as_mut_ptr()) };
         }
         let can_be_green = failed == 0
             && !has_stack
-            && !has_more
+            && !has_affinity
             && how == libc::PTHREAD_INHERIT_SCHED
             && stack_size <= MOST
             && !kernel::are_inherited()
@@ -91,6 +95,7 @@ impl Wanted {
             stack_size,
             guard_size,
             is_detached: detached == libc::PTHREAD_CREATE_DETACHED,
+            blocked,
         })
     }
 }
@@ -116,11 +121,14 @@ unsafe fn has_affinity(attributes: *const pthread_attr_t) -> bool {
 /// # Safety
 ///
 /// They are initialised.
-unsafe fn has_mask(attributes: *const pthread_attr_t) -> bool {
+unsafe fn blocked(attributes: *const pthread_attr_t) -> Option<Signals> {
     type Get = unsafe extern "C" fn(*const pthread_attr_t, *mut sigset_t) -> c_int;
-    let mut mask = MaybeUninit::uninit();
-    // SAFETY: there is room for the answer.
-    unsafe { next!(pthread_attr_getsigmask_np: Get)(attributes, mask.as_mut_ptr()) == 0 }
+    let mut set = MaybeUninit::zeroed();
+    // SAFETY: there is room for the answer, which is a set, as zeroes are one.
+    unsafe {
+        let found = next!(pthread_attr_getsigmask_np: Get)(attributes, set.as_mut_ptr());
+        (found == 0).then(|| mask::to_kernel(set.as_ptr()))
+    }
 }
 
 /// Completes what `pthread_getattr_np` tells of a green thread: what was asked for, of what it has no less.

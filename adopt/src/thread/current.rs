@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use libc::pthread_t;
+use roving_scheduler::adopt;
 
 use super::name::Name;
 use super::{ALIVE, Known, Record, Shared, list};
@@ -79,7 +80,7 @@ pub(super) fn in_child() {
         with_known(|known| known.asked).unwrap_or_default(),
         Record::default(),
     ));
-    of_child.begin();
+    of_child.begin(with_known(Known::blocked).unwrap_or_else(adopt::blocked));
     ALIVE.store(1, Ordering::SeqCst);
     list(id).lock().insert(id, of_child.clone());
     if !known().is_null() {

@@ -81,8 +81,11 @@ unsafe extern "C" fn pthread_kill(id: pthread_t, signal: c_int) -> c_int {
         return send_to_other(signal, || later::ask(id, Asked::Signal(signal, None)));
     }
     match which(id) {
-        // SAFETY: the caller's promise. To the current thread it is sent by what the kernel knows it by.
-        Which::Current(id) => unsafe { next!(pthread_kill: Next)(id, signal) },
+        Which::Current(id) => {
+            adopt::keep_signals();
+            // SAFETY: the caller's promise. To the current thread it is sent by what the kernel knows it by.
+            unsafe { next!(pthread_kill: Next)(id, signal) }
+        }
         Which::Other(known) => send_to_other(signal, || news::send(&known, signal, None)),
         Which::Ended => send_to_other(signal, || 0),
         Which::Nobody => libc::ESRCH,
@@ -369,6 +372,7 @@ pub(crate) fn known_to_kernel(number: pid_t) -> pid_t {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn tgkill(process: pid_t, thread: pid_t, signal: c_int) -> c_int {
     type Next = unsafe extern "C" fn(pid_t, pid_t, c_int) -> c_int;
+    adopt::keep_signals();
     // SAFETY: the caller's promise.
     unsafe { next!(tgkill: Next)(process, known_to_kernel(thread), signal) }
 }

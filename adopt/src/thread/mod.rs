@@ -2,7 +2,7 @@
 //!
 //! The C library promises a thread with a stack of so many bytes, that runs beside its maker, has thread-locals and an id of its
 //! own, and can be joined once or detached. A green thread has all that. What it has not, since these are the kernel's, are a
-//! scheduling class, an affinity, a mask of signals and a stack of the caller's: who asks for one of these
+//! scheduling class, an affinity and a stack of the caller's: who asks for one of these
 //! [when it is made](attributes) gets an OS thread, and who asks a green thread for one later is [refused](kernel).
 //!
 //! The id of a green thread is the address of its [record](Record), and one: odd, as no id of the C library's is, which are
@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering}
 
 use libc::{pthread_attr_t, pthread_t};
 use roving_scheduler::PerProcess;
-use roving_scheduler::adopt::{self, Awaited, Inside};
+use roving_scheduler::adopt::{self, Awaited, Inside, Signals};
 use roving_scheduler::lock::{Mutex, MutexGuard};
 use roving_scheduler::thread::{Builder, JoinHandle, Thread};
 
@@ -42,10 +42,12 @@ pub(crate) use self::cancel::Point;
 pub(crate) use self::kernel::{gettid, known_to_kernel, note_affinity};
 use self::name::{Given, Name};
 use self::news::Sent;
-pub(crate) use self::news::{Heeded, OnOsThread, heed, is_ending};
+pub(crate) use self::news::{
+    Heeded, OnOsThread, heed, is_ending, note_mask, note_mask_as, take_in,
+};
 
 use crate::next::next;
-use crate::{first, hand_over, is_adopted, lock};
+use crate::{first, hand_over, is_adopted, lock, mask};
 
 /// What a thread leaves to whoever joins it: a pointer that means nothing here.
 #[derive(Clone, Copy)]
@@ -68,6 +70,8 @@ struct Known {
     /// The OS thread that it has to itself; 0 if it has none. It changes while the record is locked.
     os_thread: AtomicI32,
     is_cancelled: AtomicBool,
+    /// The signals that it has not [blocked](Self::blocked).
+    let_through: AtomicU64,
     name: Given,
     asked: Wanted,
     record: Mutex<Record>,
@@ -87,9 +91,20 @@ impl Known {
         self.record.lock()
     }
 
-    /// The current thread is this one.
-    fn begin(&self) {
+    /// The current thread is this one, and has these signals blocked.
+    fn begin(&self, blocked: Signals) {
         self.real_id.store(current::real_id(), Ordering::Release);
+        self.set_blocked(blocked);
+    }
+
+    /// The signals that it has blocked; all before it has begun. Who sends it one has the record locked while he asks; so the thread itself
+    /// finds in the record, after it has changed this, what was sent to it as it was.
+    fn blocked(&self) -> Signals {
+        !self.let_through.load(Ordering::SeqCst)
+    }
+
+    fn set_blocked(&self, blocked: Signals) {
+        self.let_through.store(!blocked, Ordering::SeqCst);
     }
 
     fn real_id(&self) -> Option<pthread_t> {
@@ -240,6 +255,7 @@ unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument
     // The thread, too, may look there.
     // SAFETY: the caller's promise.
     unsafe { thread.write(id) };
+    let blocked = wanted.blocked.or_else(mask::inherited);
     ALIVE.fetch_add(1, Ordering::Relaxed);
     // Whoever joins it finds the handle there.
     let mut of_thread = record.lock();
@@ -247,7 +263,7 @@ unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument
     let own = record.clone();
     // Who spawns while its own runtime ends is unwound.
     let spawned = panic::catch_unwind(AssertUnwindSafe(|| {
-        builder.spawn(move || live(id, own, start, argument))
+        builder.spawn(move || live(id, own, blocked, start, argument))
     }));
     match spawned.unwrap_or_else(|_| Err(io::Error::from_raw_os_error(libc::EAGAIN))) {
         Ok(handle) => {
@@ -264,17 +280,28 @@ unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument
     }
 }
 
-/// What a thread does.
-fn live(id: pthread_t, record: Shared, start: Start, argument: Left) -> Left {
-    begin(id, record);
+/// What a thread does. It has these signals blocked, or those that its worker has.
+fn live(
+    id: pthread_t,
+    record: Shared,
+    blocked: Option<Signals>,
+    start: Start,
+    argument: Left,
+) -> Left {
+    begin(id, record, blocked);
     call::call(start, argument)
 }
 
 // Not inlined: its frame would be there for as long as the thread lives.
 #[inline(never)]
-fn begin(id: pthread_t, record: Shared) {
-    record.begin();
+fn begin(id: pthread_t, record: Shared, blocked: Option<Signals>) {
+    let of_worker = adopt::blocked_by_worker();
+    let differs = blocked.filter(|&blocked| Some(blocked) != of_worker);
+    record.begin(blocked.or(of_worker).unwrap_or_default());
     current::begin(id, record);
+    if let Some(blocked) = differs {
+        mask::set(blocked);
+    }
 }
 
 /// Ends the current thread when the last of its destructors has run.

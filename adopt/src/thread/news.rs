@@ -3,13 +3,14 @@
 //! The kernel knows nothing of these. So they are noted in the thread's record, and the thread is [nudged](adopt::nudge): the wait that it
 //! is in ends, or else its next one, and there it [heeds](heed) them, on its own stack. Each signal it sends to the OS thread that it
 //! runs on, and so the system calls the handler as it does always, there and then: with the mask, the alternate
-//! stack and what else was asked for. What waits until then tells of it as the system would: by `EINTR`, or it goes on.
+//! stack and what else was asked for. What waits until then tells of it as the system would: by `EINTR`, or it goes on. What the thread has
+//! [blocked](crate::mask) the system has pending from then on, and the thread takes it along.
 //!
 //! A thread in a call that has its worker [handed over](crate::hand_over) is on an OS thread of its own, to which the signal goes at once. That
 //! is so until it says that it leaves. Who sends has the record locked meanwhile; so whoever leaves has had it before it goes on, since
 //! the system delivers what was sent before it returns from any call.
 //!
-//! A signal without a handler is for the whole process, and is sent to that.
+//! A signal without a handler is for the whole process, and is sent to that, unless the thread has it blocked.
 
 use std::ffi::{c_int, c_void};
 use std::mem;
@@ -17,11 +18,11 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 
 use libc::{pid_t, sigaction as Action};
-use roving_scheduler::adopt;
+use roving_scheduler::adopt::{self, Signals};
 
 use super::{Known, cancel, current, kernel};
-use crate::errno;
 use crate::next::next;
+use crate::{errno, mask};
 
 /// One signal that was sent, with the value that goes with it if it was queued.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,38 +67,44 @@ pub(crate) fn is_ending() -> bool {
     cancel::has_any() && cancel::is_due()
 }
 
-/// Runs the handlers of what was sent, but for what the thread has blocked.
+/// Gives the system what was sent: it runs the handlers, but for what the thread has blocked.
 fn run_handlers(known: &Known) -> Heeded {
     let mut heeded = Heeded::Nothing;
     loop {
-        // SAFETY: zeroes are a set, and there is room for the answer.
-        let blocked = unsafe {
-            let mut blocked = mem::zeroed();
-            libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &raw mut blocked);
-            blocked
-        };
         let next = {
             let mut record = known.lock();
-            // SAFETY: it is a set.
-            let runs =
-                |sent: &Sent| unsafe { libc::sigismember(&raw const blocked, sent.signal) == 0 };
-            record
-                .sent
-                .iter()
-                .position(runs)
-                .map(|place| record.sent.remove(place))
+            (!record.sent.is_empty()).then(|| record.sent.remove(0))
         };
         let Some(sent) = next else {
             return heeded;
         };
-        let goes_on = action(sent.signal).sa_flags & libc::SA_RESTART != 0;
+        let is_blocked = mask::is_in(known.blocked(), sent.signal);
+        let goes_on = is_blocked || action(sent.signal).sa_flags & libc::SA_RESTART != 0;
+        if is_blocked {
+            adopt::keep_signals();
+        }
         give(kernel::os_thread(), sent);
         if !goes_on {
             heeded = Heeded::Ends;
-        } else if heeded == Heeded::Nothing {
+        } else if heeded == Heeded::Nothing && !is_blocked {
             heeded = Heeded::GoesOn;
         }
     }
+}
+
+/// Gives the system what was sent to the current thread.
+pub(crate) fn take_in() {
+    current::with_known(run_handlers);
+}
+
+/// The current thread has changed its mask.
+pub(crate) fn note_mask() {
+    current::with_known(|known| known.set_blocked(adopt::blocked()));
+}
+
+/// The current thread goes on with this mask.
+pub(crate) fn note_mask_as(mask: Signals) {
+    current::with_known(|known| known.set_blocked(mask));
 }
 
 /// What is done with a signal.
@@ -149,6 +156,7 @@ fn give(os_thread: pid_t, sent: Sent) -> c_int {
 /// Gives a signal to the current thread.
 pub(super) fn give_current(signal: c_int, value: Option<*mut c_void>) -> c_int {
     let value = value.map(<*mut c_void>::addr);
+    adopt::keep_signals();
     give(kernel::os_thread(), Sent { signal, value })
 }
 
@@ -156,22 +164,22 @@ pub(super) fn give_current(signal: c_int, value: Option<*mut c_void>) -> c_int {
 pub(super) fn send(known: &Known, signal: c_int, value: Option<*mut c_void>) -> c_int {
     let value = value.map(<*mut c_void>::addr);
     let sent = Sent { signal, value };
-    if known.lock().is_at_end {
-        return 0;
-    }
-    match action(signal).sa_sigaction {
-        libc::SIG_IGN => return 0,
-        libc::SIG_DFL => {
-            // SAFETY: it sends a signal.
-            let failed = unsafe { libc::kill(libc::getpid(), signal) } != 0;
-            return if failed { errno::get() } else { 0 };
-        }
-        _ => {}
-    }
+    let handler = action(signal).sa_sigaction;
     let thread = {
         let mut record = known.lock();
         if record.is_at_end {
             return 0;
+        }
+        match handler {
+            _ if mask::is_in(known.blocked(), signal) => {}
+            libc::SIG_IGN => return 0,
+            libc::SIG_DFL => {
+                drop(record);
+                // SAFETY: it sends a signal.
+                let failed = unsafe { libc::kill(libc::getpid(), signal) } != 0;
+                return if failed { errno::get() } else { 0 };
+            }
+            _ => {}
         }
         let os_thread = known.os_thread.load(Ordering::Relaxed);
         if os_thread != 0 {
@@ -227,6 +235,8 @@ impl Drop for OnOsThread {
                 mem::take(&mut record.was_given)
             };
             if was_given {
+                // It may be blocked.
+                adopt::keep_signals();
                 // Any system call: it is delivered by the time that this returns.
                 kernel::os_thread();
             }

@@ -20,6 +20,7 @@ use crate::run::guest::Guest;
 use crate::run::overflow;
 use crate::run::panic_state;
 use crate::run::shared::{RuntimeId, Shared};
+use crate::run::signals;
 #[cfg(feature = "tracing")]
 use crate::run::spans;
 use crate::run::worker::Worker;
@@ -335,15 +336,20 @@ pub(crate) fn suspend(why: Suspend) {
         let own_stack = waiter.own_stack().expect("what runs has a stack");
         // SAFETY: it is the current thread.
         let shares = unsafe { own_stack.started() }.thread_pointer.is_none();
-        (own_stack.suspender(), shares)
+        (own_stack.suspender(), shares, own_stack.keeps_signals())
     });
-    let (suspender, shares) = on_stack.expect("only what has a stack of its own suspends");
+    let (suspender, shares, keeps_signals) =
+        on_stack.expect("only what has a stack of its own suspends");
     // What a thread has in thread-locals that it shares does not stay in them.
     #[cfg(feature = "tracing")]
     let spans = shares.then(spans::leave).flatten();
     let panics = shares.then(panic_state::take).flatten();
     // SAFETY: on the coroutine of the current thread, whose suspender this is.
-    unsafe { suspender.suspend(why) };
+    let switch = || unsafe { suspender.suspend(why) };
+    match keeps_signals.then(blocked_by_worker).flatten() {
+        None => switch(),
+        Some(of_worker) => set_marked(signals::while_suspended(of_worker, switch)),
+    }
     if let Some(panics) = panics {
         panic_state::put_back(panics);
     }
@@ -351,6 +357,23 @@ pub(crate) fn suspend(why: Suspend) {
     if let Some(spans) = spans {
         spans.enter();
     }
+}
+
+/// [Marks](signals) the current thread, or takes its mark away. Safe in a signal handler.
+#[inline(never)]
+pub(crate) fn set_marked(is_marked: bool) {
+    with_running(|waiter| waiter.own_stack().map(|own| own.keep_signals(is_marked)));
+}
+
+/// The signals that the worker of the current thread has blocked, if that is a green one. Safe in a signal handler.
+#[inline(never)]
+pub(crate) fn blocked_by_worker() -> Option<signals::Signals> {
+    let is_green = with_running(|waiter| waiter.green().is_some()) == Some(true);
+    with_worker(|worker| {
+        worker
+            .filter(|_| is_green)
+            .map(|worker| worker.shared().blocked)
+    })
 }
 
 /// Lends the guest or the green thread that this OS thread runs, if it runs one. Safe in a signal handler.

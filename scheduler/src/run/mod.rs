@@ -46,6 +46,7 @@
 //! | `signal_handler` | handlers of signals, and those that were there before them             |
 //! | `signal_stack` | where the handler of an overflow runs                              |
 //! | `hearing`   | signals that the program listens to                                      |
+//! | `signals`   | the mask of signals of a green thread, and what is pending for it        |
 //! | `stack_use` | how much of their stacks green threads use                               |
 //! | `thread_end` | whether the current thread drops its thread-locals                      |
 //!
@@ -91,6 +92,11 @@ pub(crate) mod shared;
 pub(crate) mod signal_handler;
 #[cfg_attr(windows, path = "signal_stack/windows.rs")]
 mod signal_stack;
+#[cfg_attr(
+    not(all(feature = "adopt", target_os = "linux")),
+    path = "signals/none.rs"
+)]
+pub(crate) mod signals;
 pub(crate) mod silence;
 #[cfg(feature = "tracing")]
 mod spans;

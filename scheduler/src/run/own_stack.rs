@@ -14,7 +14,9 @@ use crate::stack::{Bounds, Promise, Stack};
 
 /// How long it has waited to be run is noted.
 const TIMED: u32 = 1;
-const CALL: u32 = 2;
+/// It may have a mask of signals of its own, or signals that are pending.
+const SIGNALS: u32 = 2;
+const CALL: u32 = 4;
 
 /// See the [module](self).
 pub(crate) struct OwnStack {
@@ -26,7 +28,7 @@ pub(crate) struct OwnStack {
     lent: AtomicPtr<Bounds>,
     ending: AtomicBool,
     /// What whoever runs it has to see to first: how many calls that block in the system it is in, one within the
-    /// other, times [`CALL`]; and [`TIMED`].
+    /// other, times [`CALL`]; and [`TIMED`]. What itself has to see to: [`SIGNALS`].
     care: AtomicU32,
 }
 
@@ -120,7 +122,7 @@ impl OwnStack {
     /// Whether whoever runs it has anything to see to first.
     #[inline]
     pub(crate) fn needs_care(&self) -> bool {
-        self.care.load(Ordering::Relaxed) != 0
+        self.care.load(Ordering::Relaxed) & !SIGNALS != 0
     }
 
     /// Whether it is in a call that blocks in the system.
@@ -146,6 +148,21 @@ impl OwnStack {
     /// Whether it is timed, until now.
     pub(crate) fn take_timed(&self) -> bool {
         self.care.fetch_and(!TIMED, Ordering::Relaxed) & TIMED != 0
+    }
+
+    /// Whether it is marked as one that may have [signals](super::signals) of its own.
+    #[inline]
+    pub(crate) fn keeps_signals(&self) -> bool {
+        self.care.load(Ordering::Relaxed) & SIGNALS != 0
+    }
+
+    /// Marks it so, or takes the mark away. For the thread itself, or a handler that has interrupted it.
+    pub(crate) fn keep_signals(&self, keep: bool) {
+        if keep {
+            self.care.fetch_or(SIGNALS, Ordering::Relaxed);
+        } else {
+            self.care.fetch_and(!SIGNALS, Ordering::Relaxed);
+        }
     }
 
     /// For the thread itself, which is on another stack from now on, or on its own if that is null.

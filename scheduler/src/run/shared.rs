@@ -33,6 +33,7 @@ use crate::run::queue::{Inbox, Stealable};
 use crate::run::reclaim::Reclaim;
 use crate::run::recorder::Recorder;
 use crate::run::registry::Registry;
+use crate::run::signals;
 use crate::run::spares::{self, Spares};
 use crate::run::ticket::Ticket;
 use crate::run::ticks;
@@ -163,6 +164,8 @@ pub(crate) struct Shared {
     /// Where its workers are.
     pub(crate) process: Process,
     pub(crate) mode: Mode,
+    /// The signals that its workers have blocked: those of who has made it.
+    pub(crate) blocked: signals::Signals,
     pub(crate) stack_class: Class,
     pub(crate) recorder: Option<Recorder>,
     pub(crate) injector: Injector<Runnable>,
@@ -207,6 +210,7 @@ impl Shared {
             id: RuntimeId::next(),
             process: Process::current(),
             mode: plan.mode,
+            blocked: signals::blocked(),
             stack_class: plan.stack_class,
             recorder,
             injector: Injector::new(),

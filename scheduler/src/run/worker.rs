@@ -35,6 +35,7 @@ use crate::run::green::{Green, Runnable, Waiter};
 use crate::run::processor;
 use crate::run::queue::Local;
 use crate::run::shared::{Remote, Shared};
+use crate::run::signals;
 use crate::run::stack_use;
 use crate::run::ticket::Ticket;
 use crate::run::ticks;
@@ -108,6 +109,7 @@ impl Worker {
         let workers = shared.workers.len();
         let remote = shared.remote(index).clone();
         remote.begins();
+        signals::begin_worker(shared.blocked);
         let is_recorded = shared.recorder.as_ref().is_some_and(|recorder| {
             recorder.worker_begins(index);
             true
@@ -493,6 +495,9 @@ impl Worker {
     /// join its stack is free and it is not counted any more.
     fn bury(&self, waiter: &Arc<Waiter>) {
         let green = waiter.green().expect("only green threads are run");
+        if green.own_stack.keeps_signals() {
+            signals::end(self.shared.blocked);
+        }
         // SAFETY: it has just returned, here.
         let (stack, bounds) = unsafe {
             let started = green.own_stack.started();

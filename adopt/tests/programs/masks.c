@@ -1,0 +1,480 @@
+/* Threads with masks of signals of their own. Each function tells numbers, and gives how many. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+static void pass_time(int microseconds)
+{
+	struct timespec time = {0, microseconds * 1000};
+	nanosleep(&time, 0);
+}
+
+static sigset_t only(int signal)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, signal);
+	return set;
+}
+
+static int blocks(int signal)
+{
+	sigset_t set;
+	pthread_sigmask(SIG_BLOCK, 0, &set);
+	return sigismember(&set, signal);
+}
+
+/* Which of some signals are blocked, as bits. */
+static int blocked(void)
+{
+	int signals[] = {SIGUSR1, SIGUSR2, SIGTERM, SIGHUP, SIGRTMIN, SIGRTMIN + 7, SIGPIPE, SIGCHLD}, bits = 0;
+	for (int n = 0; n < 8; n++)
+		bits |= blocks(signals[n]) << n;
+	return bits;
+}
+
+static int is_pending(int signal)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigpending(&set);
+	return sigismember(&set, signal);
+}
+
+static void block(int signal)
+{
+	sigset_t set = only(signal);
+	pthread_sigmask(SIG_BLOCK, &set, 0);
+}
+
+static void unblock(int signal)
+{
+	sigset_t set = only(signal);
+	pthread_sigmask(SIG_UNBLOCK, &set, 0);
+}
+
+static void handle(int signal, void (*handler)(int), int flags)
+{
+	struct sigaction action;
+	memset(&action, 0, sizeof action);
+	action.sa_handler = handler;
+	action.sa_flags = flags;
+	sigaction(signal, &action, 0);
+}
+
+static pthread_t start(void *(*begin)(void *), void *argument)
+{
+	pthread_t id;
+	if (pthread_create(&id, 0, begin, argument))
+		abort();
+	return id;
+}
+
+static void wait_for(atomic_int *flag, int value)
+{
+	while (atomic_load(flag) < value)
+		pass_time(200);
+}
+
+/* Some have masks and others have none, and all wait all the time. */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int wrong;
+
+static void *keeps(void *argument)
+{
+	int n = (long)argument;
+	int signals[] = {SIGUSR1, SIGUSR2, SIGTERM, SIGHUP, SIGRTMIN, SIGRTMIN + 7, SIGPIPE, SIGCHLD};
+	for (int bit = 0; bit < 8; bit++)
+		if (n & 1 << bit)
+			block(signals[bit]);
+	for (int round = 0; round < 40; round++) {
+		switch (round % 3) {
+		case 0:
+			pass_time(100 + n);
+			break;
+		case 1:
+			sched_yield();
+			break;
+		default:
+			pthread_mutex_lock(&lock);
+			pass_time(1);
+			pthread_mutex_unlock(&lock);
+		}
+		wrong += blocked() != n;
+	}
+	return 0;
+}
+
+int who_has_a_mask(int *told)
+{
+	pthread_t threads[32];
+	wrong = 0;
+	for (int n = 0; n < 32; n++)
+		threads[n] = start(keeps, (void *)(long)(n % 2 ? (n * 8 - 1) & 255 : 0));
+	for (int n = 0; n < 32; n++)
+		pthread_join(threads[n], 0);
+	told[0] = wrong;
+	told[1] = blocked();
+	return 2;
+}
+
+/* A thread has what its maker has, or what its attributes say. */
+
+static void *tells(void *told)
+{
+	pass_time(500);
+	*(int *)told = blocked();
+	return 0;
+}
+
+static void *inherits(void *argument)
+{
+	int *told = argument;
+	pthread_t child;
+	block(SIGUSR2);
+	child = start(tells, told);
+	/* That it changes its mind is of no concern to the child. */
+	unblock(SIGUSR2);
+	pthread_join(child, 0);
+	child = start(tells, told + 1);
+	pthread_join(child, 0);
+	sigset_t set = only(SIGTERM);
+	pthread_attr_t attributes;
+	pthread_attr_init(&attributes);
+	pthread_attr_setsigmask_np(&attributes, &set);
+	block(SIGHUP);
+	pthread_create(&child, &attributes, tells, told + 2);
+	pthread_join(child, 0);
+	pthread_attr_destroy(&attributes);
+	told[3] = blocked();
+	return 0;
+}
+
+int who_inherits_a_mask(int *told)
+{
+	block(SIGUSR1);
+	pthread_t child = start(inherits, told);
+	unblock(SIGUSR1);
+	pthread_join(child, 0);
+	child = start(tells, told + 4);
+	pthread_join(child, 0);
+	return 5;
+}
+
+/* What is blocked is pending for that thread alone. */
+
+static atomic_int stage, handled, on_another;
+static pthread_t target;
+static int values[8];
+static atomic_int count;
+
+static void notes(int signal)
+{
+	(void)signal;
+	handled++;
+	on_another += !pthread_equal(pthread_self(), target);
+}
+
+static void notes_value(int signal, siginfo_t *info, void *context)
+{
+	(void)signal, (void)context;
+	values[count++] = info->si_value.sival_int;
+}
+
+static void *holds_back(void *argument)
+{
+	int *told = argument;
+	struct timespec time = {0, 20000000};
+	block(SIGUSR1);
+	block(SIGUSR2);
+	block(SIGRTMIN);
+	told[0] = is_pending(SIGUSR1);
+	stage = 1;
+	/* Nothing of it ends a wait. */
+	told[1] = nanosleep(&time, 0);
+	wait_for(&stage, 2);
+	pass_time(1000);
+	told[2] = handled;
+	told[3] = is_pending(SIGUSR1) + 2 * is_pending(SIGUSR2) + 4 * is_pending(SIGRTMIN);
+	told[4] = count;
+	stage = 3;
+	wait_for(&stage, 4);
+	unblock(SIGUSR1);
+	told[5] = handled;
+	told[6] = is_pending(SIGUSR1);
+	unblock(SIGRTMIN);
+	told[7] = count;
+	/* It has no handler: it would be the end. */
+	sigset_t set = only(SIGUSR2);
+	told[8] = sigwait(&set, &told[9]);
+	told[10] = is_pending(SIGUSR2);
+	unblock(SIGUSR2);
+	told[11] = blocked();
+	return 0;
+}
+
+int what_is_blocked_is_pending(int *told)
+{
+	struct timespec now = {0, 0};
+	sigset_t set = only(SIGUSR1);
+	stage = handled = on_another = count = 0;
+	handle(SIGUSR1, notes, 0);
+	handle(SIGUSR2, SIG_DFL, 0);
+	struct sigaction action;
+	memset(&action, 0, sizeof action);
+	action.sa_sigaction = notes_value;
+	action.sa_flags = SA_SIGINFO;
+	sigaction(SIGRTMIN, &action, 0);
+	target = start(holds_back, told);
+	wait_for(&stage, 1);
+	for (int n = 0; n < 3; n++) {
+		pthread_kill(target, SIGUSR1);
+		pthread_kill(target, SIGUSR2);
+		pthread_sigqueue(target, SIGRTMIN, (union sigval){.sival_int = 10 + n});
+	}
+	stage = 2;
+	wait_for(&stage, 3);
+	/* It is nobody else's. */
+	told[12] = is_pending(SIGUSR1);
+	block(SIGUSR1);
+	told[13] = is_pending(SIGUSR1);
+	told[14] = sigtimedwait(&set, 0, &now);
+	told[15] = errno;
+	unblock(SIGUSR1);
+	stage = 4;
+	pthread_join(target, 0);
+	told[16] = on_another;
+	memcpy(told + 17, values, 3 * sizeof *values);
+	return 20;
+}
+
+/* What waits for a signal, or lets it come as long, finds what was pending. */
+
+static void *waits(void *argument)
+{
+	int *told = argument;
+	sigset_t set = only(SIGUSR1), none;
+	siginfo_t info;
+	sigemptyset(&none);
+	block(SIGUSR1);
+	for (int n = 1; n <= 6; n++) {
+		struct timespec time = {100, 0};
+		stage = 2 * n - 1;
+		/* It is sent before, or meanwhile. */
+		if (n % 2)
+			wait_for(&stage, 2 * n);
+		errno = 0;
+		switch (n) {
+		case 1:
+		case 2:
+			*told++ = sigsuspend(&none);
+			break;
+		case 3:
+		case 4:
+			*told++ = ppoll(0, 0, &time, &none);
+			break;
+		default:
+			*told++ = sigtimedwait(&set, &info, &time);
+			*told++ = info.si_code;
+		}
+		*told++ = errno;
+		*told++ = handled;
+		wait_for(&stage, 2 * n);
+		*told++ = blocked();
+	}
+	return 0;
+}
+
+int who_waits_finds_what_is_pending(int *told)
+{
+	stage = handled = on_another = 0;
+	handle(SIGUSR1, notes, SA_RESTART);
+	target = start(waits, told);
+	for (int n = 1; n <= 6; n++) {
+		wait_for(&stage, 2 * n - 1);
+		if (n % 2 == 0)
+			pass_time(10000);
+		pthread_kill(target, SIGUSR1);
+		stage = 2 * n;
+	}
+	pthread_join(target, 0);
+	told[26] = on_another;
+	return 27;
+}
+
+/* What a thread sends itself, and what the system sends it for what it does. */
+
+int who_raises_waits_and_handles(int *told)
+{
+	int pipes[2];
+	stage = handled = on_another = 0;
+	target = pthread_self();
+	handle(SIGUSR1, notes, 0);
+	handle(SIGPIPE, SIG_DFL, 0);
+	block(SIGUSR1);
+	raise(SIGUSR1);
+	pass_time(2000);
+	told[0] = handled;
+	told[1] = is_pending(SIGUSR1);
+	pthread_kill(pthread_self(), SIGUSR1);
+	sched_yield();
+	pass_time(100);
+	unblock(SIGUSR1);
+	told[2] = handled;
+	block(SIGPIPE);
+	if (pipe(pipes))
+		abort();
+	close(pipes[0]);
+	told[3] = write(pipes[1], "", 1);
+	told[4] = errno;
+	close(pipes[1]);
+	for (int n = 0; n < 10; n++)
+		pass_time(300);
+	told[5] = is_pending(SIGPIPE);
+	sigset_t set = only(SIGPIPE);
+	told[6] = sigwait(&set, &told[7]);
+	told[8] = is_pending(SIGPIPE);
+	unblock(SIGPIPE);
+	pass_time(100);
+	told[9] = blocked();
+	told[10] = on_another;
+	return 11;
+}
+
+/* Jumps restore a mask, or do not. */
+
+static sigjmp_buf place;
+
+static void jumps(int signal)
+{
+	siglongjmp(place, signal);
+}
+
+static void sets_for_its_context(int signal, siginfo_t *info, void *context)
+{
+	(void)signal, (void)info;
+	sigaddset(&((ucontext_t *)context)->uc_sigmask, SIGHUP);
+}
+
+static ucontext_t outside, within;
+
+static void switches(void)
+{
+	pass_time(100);
+	block(SIGTERM);
+	pass_time(100);
+	swapcontext(&within, &outside);
+}
+
+int who_jumps_has_the_mask_of_the_place(int *told)
+{
+	int n = 0;
+	handle(SIGUSR1, jumps, 0);
+	block(SIGTERM);
+	if (!sigsetjmp(place, 1)) {
+		unblock(SIGTERM);
+		block(SIGUSR2);
+		pass_time(100);
+		siglongjmp(place, 1);
+	}
+	pass_time(100);
+	told[n++] = blocked();
+	unblock(SIGTERM);
+	if (!sigsetjmp(place, 1))
+		pthread_kill(pthread_self(), SIGUSR1);
+	pass_time(100);
+	told[n++] = blocked();
+	if (!sigsetjmp(place, 0))
+		raise(SIGUSR1);
+	pass_time(100);
+	told[n++] = blocked();
+	unblock(SIGUSR1);
+	pass_time(100);
+	told[n++] = blocked();
+	struct sigaction action;
+	memset(&action, 0, sizeof action);
+	action.sa_sigaction = sets_for_its_context;
+	action.sa_flags = SA_SIGINFO;
+	sigaction(SIGUSR1, &action, 0);
+	raise(SIGUSR1);
+	pass_time(100);
+	told[n++] = blocked();
+	unblock(SIGHUP);
+	static char stack[64 << 10];
+	getcontext(&within);
+	within.uc_stack.ss_sp = stack;
+	within.uc_stack.ss_size = sizeof stack;
+	within.uc_link = &outside;
+	makecontext(&within, switches, 0);
+	block(SIGUSR2);
+	swapcontext(&outside, &within);
+	pass_time(100);
+	told[n++] = blocked();
+	unblock(SIGUSR2);
+	swapcontext(&outside, &within);
+	pass_time(100);
+	told[n++] = blocked();
+	handle(SIGUSR1, SIG_DFL, 0);
+	return n;
+}
+
+/* All other ways to change a mask, and a child. */
+
+int who_changes_it_otherwise(int *told)
+{
+	int n = 0;
+	sigset_t set = only(SIGUSR2);
+	sighold(SIGUSR1);
+	pass_time(100);
+	told[n++] = blocked();
+	sigrelse(SIGUSR1);
+	pass_time(100);
+	told[n++] = blocked();
+	told[n++] = sigset(SIGUSR1, SIG_HOLD) == SIG_HOLD;
+	pass_time(100);
+	told[n++] = blocked();
+	sigset(SIGUSR1, SIG_DFL);
+	pass_time(100);
+	told[n++] = blocked();
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &set, 0, 8);
+	pass_time(100);
+	told[n++] = blocked();
+	told[n++] = sigprocmask(SIG_SETMASK, 0, 0);
+	told[n++] = sigprocmask(1000, &set, 0);
+	told[n++] = errno;
+	told[n++] = pthread_sigmask(1000, &set, 0);
+	pid_t child = fork();
+	if (!child) {
+		pass_time(100);
+		_exit(blocked() + 64 * is_pending(SIGUSR1));
+	}
+	int status;
+	waitpid(child, &status, 0);
+	told[n++] = WEXITSTATUS(status);
+	child = vfork();
+	if (!child) {
+		unblock(SIGUSR2);
+		_exit(blocked());
+	}
+	waitpid(child, &status, 0);
+	told[n++] = WEXITSTATUS(status);
+	pass_time(100);
+	told[n++] = blocked();
+	unblock(SIGUSR2);
+	pass_time(100);
+	told[n++] = blocked();
+	return n;
+}

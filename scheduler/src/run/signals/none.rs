@@ -1,0 +1,18 @@
+//! Where no program is adopted: a green thread has no mask of its own, and none is [marked](super::own_stack::OwnStack::keep_signals).
+
+/// There is one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Signals;
+
+pub(crate) fn blocked() -> Signals {
+    Signals
+}
+
+pub(crate) fn begin_worker(_: Signals) {}
+
+pub(crate) fn while_suspended(_: Signals, suspend: impl FnOnce()) -> bool {
+    suspend();
+    false
+}
+
+pub(crate) fn end(_: Signals) {}
