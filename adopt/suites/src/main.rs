@@ -4,6 +4,7 @@
 //! its [`programs`] of tests are built once, and each is [`run`] on OS threads, and by `roving-run` with one, two and
 //! eight workers. The test harness has a thread for each test, so each test is adopted with all that it spawns.
 //! Or it is CPython's, as Debian has it: its modules of tests are run by `python3`, which is adopted when it makes its first thread.
+//! Those of clients ask a real [`server`], or start one.
 //!
 //! A test that passes on OS threads and does not when it is adopted *differs*. The table of suites has those for which a reason is
 //! known. Where another one differs, or a suite cannot be run, it is named, and the exit status is 1.
@@ -11,6 +12,7 @@
 mod outcome;
 mod programs;
 mod run;
+mod server;
 mod source;
 mod table;
 
@@ -119,6 +121,17 @@ fn one(
     only: &[String],
 ) -> Result<Outcome> {
     eprintln!("== {}", suite.name);
+    for (program, package) in suite.starts {
+        ensure!(
+            is_in_path(program),
+            "this machine lacks {program}: apt install {package}"
+        );
+    }
+    let _server = if suite.asks_postgres {
+        Some(server::start()?)
+    } else {
+        None
+    };
     let source = source::copy(suite, &folder.join("suites"))?;
     let mut programs = programs::build(suite, &source, &folder.join("suites-build"))?;
     programs.retain(|program| only.is_empty() || only.contains(&program.name));
@@ -132,4 +145,9 @@ fn one(
         }
     }
     Ok(outcome)
+}
+
+fn is_in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -29,6 +30,7 @@ struct OfMode {
     /// How many of them hang.
     hung: usize,
     green: u64,
+    took: Duration,
 }
 
 impl Outcome {
@@ -50,6 +52,7 @@ impl Outcome {
     pub(crate) fn add(&mut self, program: &Program, mode: Mode, ran: Ran) {
         let of_mode = self.of_modes.entry(mode).or_default();
         of_mode.green += ran.green;
+        of_mode.took += ran.took;
         let is_hung = matches!(ran.end, End::Hung);
         of_mode.hung += usize::from(is_hung);
         let has_failed = ran.tests.values().any(|has_passed| !has_passed);
@@ -159,7 +162,17 @@ impl Outcome {
             let _ = write!(row, " {} |", self.cell(*mode));
         }
         let green = self.of_modes.values().map(|of| of.green).max();
-        let _ = writeln!(row, " {} |", green.unwrap_or_default());
+        let seconds = |mode| {
+            let of_mode = self.of_modes.get(mode);
+            of_mode.map_or("-".to_owned(), |of| format!("{:.0}", of.took.as_secs_f64()))
+        };
+        let seconds: Vec<_> = modes.iter().map(seconds).collect();
+        let _ = writeln!(
+            row,
+            " {} | {} |",
+            green.unwrap_or_default(),
+            seconds.join(", ")
+        );
         row
     }
 
@@ -174,6 +187,7 @@ impl Outcome {
                     "broken": of_mode.broken,
                     "differs": self.differing(*mode),
                     "green threads": of_mode.green,
+                    "seconds": of_mode.took.as_secs_f64(),
                 });
                 (mode.to_string(), value)
             })
@@ -191,6 +205,7 @@ impl Outcome {
 fn version(suite: &Suite) -> &'static str {
     match suite.source {
         Source::Package(version) => version,
+        Source::Repository { tag, .. } => tag,
         Source::Std => "of the toolchain",
         Source::Python(_) => "of Debian",
     }
@@ -204,8 +219,8 @@ pub(crate) fn table(outcomes: &[Outcome], modes: &[Mode]) -> String {
     }
     let _ = writeln!(
         text,
-        " green threads |\n|---|{}",
-        "--:|".repeat(modes.len() + 1)
+        " green threads | seconds |\n|---|{}",
+        "--:|".repeat(modes.len() + 2)
     );
     for outcome in outcomes {
         text += &outcome.row(modes);

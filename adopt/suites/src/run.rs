@@ -48,6 +48,7 @@ pub(crate) struct Ran {
     pub(crate) end: End,
     /// How many green threads there were.
     pub(crate) green: u64,
+    pub(crate) took: Duration,
 }
 
 pub(crate) enum End {
@@ -102,6 +103,7 @@ impl How {
         for (test, _) in suite.left_out {
             command.args([if is_python { "--ignore" } else { "--skip" }, test]);
         }
+        let began = Instant::now();
         let child = command
             .current_dir(source)
             .env("CARGO_MANIFEST_DIR", source)
@@ -120,6 +122,7 @@ impl How {
                 None => End::Exited(status.code().unwrap_or_default()),
             },
         };
+        let took = began.elapsed();
         let printed = fs::read(log("out"))?;
         let report = fs::read_to_string(&report).unwrap_or_default();
         Ok(Ran {
@@ -130,6 +133,7 @@ impl How {
             },
             end,
             green: green(&report),
+            took,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Where the source of a suite comes from: cargo, or the toolchain. It is copied into a folder of its own, and is a workspace there.
+//! Where the source of a suite comes from: cargo, the toolchain, or its repository. It is copied into a folder of its own, and is a workspace there.
 //! The tests of Python are where Debian has put them, and have a folder for what they write.
 
 use std::fs;
@@ -14,6 +14,11 @@ use crate::table::{Source, Suite};
 pub(crate) fn copy(suite: &Suite, folder: &Path) -> Result<PathBuf> {
     match suite.source {
         Source::Package(version) => package(suite.name, version, folder),
+        Source::Repository {
+            url,
+            tag,
+            folder: package,
+        } => Ok(repository(url, tag, folder)?.join(package)),
         Source::Std => std(folder),
         Source::Python(_) => python(&folder.join(suite.name)),
     }
@@ -23,13 +28,13 @@ pub(crate) fn copy(suite: &Suite, folder: &Path) -> Result<PathBuf> {
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 fn python(folder: &Path) -> Result<PathBuf> {
-    let has_tests = Command::new(PYTHON)
-        .args(["-c", "import test.test_thread"])
-        .output()
-        .is_ok_and(|told| told.status.success());
+    let ask = |question| Command::new(PYTHON).args(["-c", question]).output();
+    let told = ask("import sys; print('%d.%d' % sys.version_info[:2])")
+        .with_context(|| format!("this machine lacks {PYTHON}: apt install python3"))?;
     ensure!(
-        has_tests,
-        "this machine lacks Debian's python3 or its tests, the package libpython3.*-testsuite"
+        ask("import test.test_thread")?.status.success(),
+        "this machine lacks the tests of {PYTHON}: apt install libpython{}-testsuite",
+        String::from_utf8_lossy(&told.stdout).trim()
     );
     fs::create_dir_all(folder)?;
     Ok(folder.to_owned())
@@ -46,6 +51,36 @@ fn package(name: &str, version: &str, folder: &Path) -> Result<PathBuf> {
         // Those who help with its tests may use it themselves, and then this copy.
         let ours = format!("\n[workspace]\n\n[patch.crates-io]\n{name} = {{ path = \".\" }}\n");
         fs::write(&manifest, text + &ours)?;
+    }
+    Ok(copy)
+}
+
+/// With its own `Cargo.lock`, if it has one.
+fn repository(url: &str, tag: &str, folder: &Path) -> Result<PathBuf> {
+    let name = url.rsplit('/').next().context("no name")?;
+    let copy = folder.join(format!("{name}-{}", tag.replace('/', "-")));
+    if !copy.exists() {
+        let cloned = Command::new("git")
+            .args([
+                "-c",
+                "advice.detachedHead=false",
+                "clone",
+                "--quiet",
+                "--depth=1",
+            ])
+            .args(["--branch", tag, url])
+            .arg(&copy)
+            .status()
+            .context("this machine lacks git: apt install git")?;
+        ensure!(
+            cloned.success(),
+            "git cannot clone {url} at {tag}: what cargo has of it lacks its tests"
+        );
+        let manifest = copy.join("Cargo.toml");
+        let text = fs::read_to_string(&manifest)?;
+        if !text.contains("[workspace]") {
+            fs::write(&manifest, text + "\n[workspace]\n")?;
+        }
     }
     Ok(copy)
 }
@@ -89,7 +124,7 @@ fn std(folder: &Path) -> Result<PathBuf> {
     let root = String::from_utf8(root.stdout)?;
     let library = Path::new(root.trim()).join("lib/rustlib/src/rust/library");
     if !library.exists() {
-        bail!("this toolchain lacks its source, the component rust-src");
+        bail!("this toolchain lacks its source: rustup component add rust-src");
     }
     let copy = folder.join("std");
     if !copy.exists() {

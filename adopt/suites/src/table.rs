@@ -11,6 +11,10 @@ pub(crate) struct Suite {
     pub(crate) cargo: &'static [&'static str],
     /// What is in the environment, as it is built and run.
     pub(crate) variables: &'static [(&'static str, &'static str)],
+    /// Programs that it starts, and which package of Debian has each.
+    pub(crate) starts: &'static [(&'static str, &'static str)],
+    /// Whether it asks a server of PostgreSQL.
+    pub(crate) asks_postgres: bool,
     /// Tests that are not run at all, and why.
     pub(crate) left_out: &'static [(&'static str, &'static str)],
     /// Tests, as `PROGRAM::TEST`, that pass on OS threads and need not when they are adopted, and why.
@@ -21,6 +25,13 @@ pub(crate) struct Suite {
 pub(crate) enum Source {
     /// With cargo, in this version.
     Package(&'static str),
+    /// In a repository, since what cargo has of it lacks its tests.
+    Repository {
+        url: &'static str,
+        tag: &'static str,
+        /// Where in it the package is.
+        folder: &'static str,
+    },
     /// With the toolchain.
     Std,
     /// With Debian's Python: these of its modules of tests.
@@ -39,10 +50,19 @@ impl Display for Suite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.source {
             Source::Package(version) => writeln!(f, "{} {version}", self.name)?,
+            Source::Repository { tag, .. } => {
+                writeln!(f, "{}, its repository at {tag}", self.name)?
+            }
             Source::Std => writeln!(f, "{}, of the toolchain", self.name)?,
             Source::Python(modules) => {
                 writeln!(f, "{}, of Debian: {}", self.name, modules.join(", "))?;
             }
+        }
+        for (program, _) in self.starts {
+            writeln!(f, "    starts {program}")?;
+        }
+        if self.asks_postgres {
+            writeln!(f, "    asks a server of PostgreSQL")?;
         }
         for (test, why) in self.left_out {
             writeln!(f, "    {test} is left out: {why}")?;
@@ -61,6 +81,8 @@ const fn package(name: &'static str, version: &'static str) -> Suite {
         source: Source::Package(version),
         cargo: &[],
         variables: &[],
+        starts: &[],
+        asks_postgres: false,
         left_out: &[],
         differs: &[],
     }
@@ -164,17 +186,69 @@ pub(crate) const SUITES: &[Suite] = &[
         cargo: &["--features", "_test"],
         ..package("ureq", "3.5.2")
     },
-    package("rustls", "0.23.46"),
     Suite {
-        cargo: &["--features", "blocking"],
-        ..package("reqwest", "0.12.28")
+        source: Source::Repository {
+            url: "https://github.com/rustls/rustls",
+            tag: "v/0.23.43",
+            folder: "rustls",
+        },
+        cargo: &["--features", "ring"],
+        ..package("rustls", "")
+    },
+    Suite {
+        source: Source::Repository {
+            url: "https://github.com/rustls/rustls",
+            tag: "v/0.23.43",
+            folder: "openssl-tests",
+        },
+        starts: &[("openssl", "openssl")],
+        ..package("rustls-openssl-tests", "")
+    },
+    Suite {
+        source: Source::Repository {
+            url: "https://github.com/seanmonstar/reqwest",
+            tag: "v0.12.28",
+            folder: ".",
+        },
+        // Without what asks servers in the Internet.
+        cargo: &[
+            "--no-default-features",
+            "--features",
+            "blocking,charset,http2,cookies,gzip,brotli,zstd,deflate,json,multipart,stream,socks",
+        ],
+        ..package("reqwest", "")
     },
     package("tungstenite", "0.26.2"),
     Suite {
-        cargo: &["--features", "bundled"],
+        cargo: &["--features", "bundled-full"],
         ..package("rusqlite", "0.37.0")
     },
-    package("redis", "1.8.1"),
+    Suite {
+        source: Source::Repository {
+            url: "https://github.com/redis-rs/redis-rs",
+            tag: "redis-1.6.0",
+            folder: "redis",
+        },
+        // Not what wants modules that Debian does not have.
+        cargo: &[
+            "--features",
+            "tokio-comp,smol-comp,connection-manager,cache-aio,cluster-async,sentinel,r2d2",
+        ],
+        starts: &[
+            ("redis-server", "redis-server"),
+            ("redis-cli", "redis-tools"),
+        ],
+        ..package("redis", "")
+    },
+    Suite {
+        asks_postgres: true,
+        ..package("postgres", "0.19.14")
+    },
+    Suite {
+        cargo: &["--features", "array-impls,with-serde_json-1,with-uuid-1"],
+        asks_postgres: true,
+        ..package("tokio-postgres", "0.7.18")
+    },
     Suite {
         source: Source::Python(OF_PYTHON),
         left_out: &[(

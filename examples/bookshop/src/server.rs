@@ -1,4 +1,5 @@
-//! A server of PostgreSQL for this program alone, in a temporary folder, which it is asked for by a Unix socket.
+//! A server of PostgreSQL for this program alone, in a temporary folder, which it is asked for by a Unix socket there, and by what else
+//! its settings say.
 
 use std::error::Error;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -9,6 +10,8 @@ use std::{env, fs, process, thread};
 
 /// What the server keeps for itself, and some.
 const RESERVED: usize = 10;
+/// That of PostgreSQL, of which its socket is named.
+const PORT: u16 = 5432;
 
 /// It ends, and the folder is removed, when this is dropped; and it ends if this process does.
 pub(crate) struct Server {
@@ -29,6 +32,16 @@ impl Drop for Folder {
 impl Server {
     /// For so many clients at a time, who come as the user `roving`. `None` if PostgreSQL is not installed.
     pub(crate) fn start(clients: usize) -> Result<Option<Self>, Box<dyn Error>> {
+        Self::start_as("roving", clients, PORT, &[])
+    }
+
+    /// One whose first user, who may do everything, has that name, with settings as `NAME=VALUE`.
+    pub(crate) fn start_as(
+        user_of_database: &str,
+        clients: usize,
+        port: u16,
+        settings: &[&str],
+    ) -> Result<Option<Self>, Box<dyn Error>> {
         let Some(programs) = programs() else {
             return Ok(None);
         };
@@ -44,7 +57,8 @@ impl Server {
 
         let mut initdb = command(&programs.join("initdb"), user.as_ref());
         initdb
-            .args(["--username=roving", "--auth=trust", "--encoding=UTF8"])
+            .arg(format!("--username={user_of_database}"))
+            .args(["--auth=trust", "--encoding=UTF8"])
             .args(["--locale=C", "--no-sync", "-D"])
             .arg(&data)
             .stdout(Stdio::null())
@@ -55,7 +69,10 @@ impl Server {
         let mut postgres = command(&programs.join("postgres"), user.as_ref());
         postgres.args(["-c", "listen_addresses=", "-c", "fsync=off", "-c"]);
         postgres.arg(format!("max_connections={}", clients + RESERVED));
-        postgres.arg("-k");
+        for setting in settings {
+            postgres.args(["-c", setting]);
+        }
+        postgres.args(["-p", &port.to_string(), "-k"]);
         postgres.arg(&folder.0).arg("-D").arg(&data).stderr(log()?);
         let mut server = Self {
             process: postgres.spawn()?,
@@ -63,7 +80,8 @@ impl Server {
         };
         let is_ready = || {
             let mut asks = Command::new(programs.join("pg_isready"));
-            asks.args(["-q", "-h"]).arg(&server.folder.0);
+            asks.args(["-q", "-p", &port.to_string(), "-h"]);
+            asks.arg(&server.folder.0);
             asks.status().map(|status| status.success())
         };
         while !is_ready()? {
