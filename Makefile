@@ -29,10 +29,10 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards compact confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable wine loom examples adopted adopt adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-check bench-scale peers clean
+.PHONY: help test tools check unit pinned guards compact confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable wine loom examples adopted adopt adopt-uses adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-check bench-scale peers clean
 
 help:                 ## lists the commands
-	@sed -n 's/^\([a-z-]*\): *[a-z ]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
+	@sed -n 's/^\([a-z-]*\): *[a-z -]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 FIRST := unit pinned guards compact confined-some
 SECOND := shared stress debugger soundness
@@ -143,12 +143,12 @@ examples:             ## every example, run to its end
 		echo "== $$example"; timeout 300 target/release/examples/$$example || exit 1; \
 	done
 
-adopted:              ## programs of std's threads on green threads
+adopted: tools        ## programs of std's threads on green threads
 	$(CARGO) clippy --locked $(addprefix -p ,$(ADOPT)) --all-targets -- -D warnings
 	timeout 900 $(CARGO) test --locked -p roving-adopt --lib --tests
 
 # Most of the tests begin programs with 1, 2 and 8 workers by themselves. What other programs it wants, it uses if they are there. The facade's part has the feature `adopt`, which nothing else is tested with.
-adopt: adopted        ## programs of std's threads and finished ones on green threads, with 1, 2 and 8 workers
+adopt: adopt-uses adopted ## programs of std's threads and finished ones on green threads, with 1, 2 and 8 workers
 	$(CARGO) clippy --locked -p roving --features adopt --all-targets -- -D warnings
 	$(CARGO) clippy --locked $(addprefix -p ,$(ADOPT_LARGE)) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked $(addprefix -p ,$(ADOPT)) --no-deps --document-private-items
@@ -173,11 +173,18 @@ adopt: adopted        ## programs of std's threads and finished ones on green th
 	$(CARGO) run --release --locked -p roving-bench -- connections --exchange http --connections 200 --seconds 1 \
 		--json target/http.json --svg target/http.svg
 	$(CARGO) run --release --locked -p roving-bench -- finished --connections 200 --seconds 1 --rounds 1
-	@for program in cc c++ /usr/bin/python3; do \
-		command -v $$program >/dev/null || lacks="$$lacks $$program"; \
-	done; echo "make adopt: all passed$${lacks:+, but this machine lacks:$$lacks}"
+	@$(ADOPT_LACKS); echo "make adopt: all passed$${lacks:+, but what wants more was not tested: apt install$$lacks}"
 
-# What it wants of Debian, redis-server and libpython3.*-testsuite, it says if it is not there. For example `make adopt-suites ARGS="parking_lot rayon"`.
+# Programs, and Debian's packages of them.
+ADOPT_LACKS = for program in cc:gcc c++:g++ /usr/bin/python3:python3; do \
+		command -v $${program%:*} >/dev/null || lacks="$$lacks $${program\#*:}"; \
+	done
+
+adopt-uses:
+	@$(ADOPT_LACKS); [ -z "$$lacks" ] || echo "make adopt: there is more that it tests: apt install$$lacks"
+
+# What it wants of Debian, such as redis-server, postgresql and libpython3.*-testsuite, it says if it is not there, and goes on. For example
+# `make adopt-suites ARGS="parking_lot rayon"`.
 adopt-suites:         ## the tests of others, adopted with 1, 2 and 8 workers, beside the same on OS threads; takes hours, and fetches them
 	$(CARGO) run --locked -p roving-adopt-suites -- $(ARGS)
 

@@ -242,6 +242,10 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         asks_postgres: true,
+        differs: &[(
+            "postgres::test::is_closed",
+            "on OS threads it fails as often: that the server ends the connection may be told before the connection has ended",
+        )],
         ..package("postgres", "0.19.14")
     },
     Suite {
