@@ -10,10 +10,15 @@ LARGE := roving-ecosystem roving-top $(LARGE_EXAMPLES)
 ADOPT := roving-adopt roving-preload roving-run roving-adopt-bench roving-adopt-suites
 # Has that feature, and many dependencies.
 ADOPT_LARGE := roving-example-adopted-server roving-bench-http
+# What is built in many ways by its own tests: `make builds`.
+BUILDS := roving-builds roving-builds-dylib roving-builds-plugin
+# What others can depend on or install, from the ground up.
+LIBRARIES := roving-scheduler roving-io roving-adopt roving
+PUBLISHED := $(LIBRARIES) roving-top
 # What is checked, and tested in debug: without the crate that has an allocator in C among its dependencies, and a profile of
 # its own. To build less of it would choose other features, and so build all once more; therefore a part of it is built with the
 # rest, and chosen by what runs the programs.
-TESTED := --workspace $(addprefix --exclude ,$(LARGE) $(ADOPT) $(ADOPT_LARGE) roving-soundness) --locked
+TESTED := --workspace $(addprefix --exclude ,$(LARGE) $(ADOPT) $(ADOPT_LARGE) $(BUILDS) roving-soundness) --locked
 RUNNER := CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER
 OF_SCHEDULER_AND_FACADE := $(CURDIR)/.ci/of-scheduler-and-facade
 # What the README's main figure is made of; for example `make bench ARGS="--connections 20000"`.
@@ -29,7 +34,7 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards compact confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable wine loom examples adopted adopt adopt-uses adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-check bench-scale peers clean
+.PHONY: help test tools check unit pinned guards compact confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable wine package builds workflow loom examples adopted adopt adopt-uses adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-check bench-scale peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z -]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -104,6 +109,27 @@ wine:                 ## the scheduler on Windows, by Wine; with mingw-w64
 
 portable:             ## whether it compiles for macOS and FreeBSD, and the scheduler for Windows
 	machines/portable
+
+# The documentation is made as it is where packages are shown.
+package:              ## the packages of what is published, each built from what is in them alone, and their documentation
+	$(CARGO) package --locked --allow-dirty --target-dir target/packages $(addprefix -p ,$(PUBLISHED))
+	@for package in target/packages/package/*.crate; do \
+		for file in LICENSE-APACHE LICENSE-MIT README.md; do \
+			tar --list --file $$package | grep "^[^/]*/$$file$$" >/dev/null || { echo "$$package lacks $$file"; exit 1; }; \
+		done; \
+	done
+	RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS="--cfg docsrs -D warnings" $(CARGO) doc --locked --no-deps --all-features \
+		--target-dir target/packages $(addprefix -p ,$(LIBRARIES))
+	timeout 600 $(CARGO) test --locked -p roving-builds --test dependencies
+
+workflow:             ## whether what a forge is to run is well-formed, by yamllint
+	@command -v yamllint >/dev/null || apt-get install -y --no-install-recommends yamllint >/dev/null || \
+		{ echo "make workflow: it needs yamllint, which Debian's package of that name has"; exit 1; }
+	yamllint --strict -d '{extends: default, rules: {line-length: {max: 160}}}' .github/workflows
+
+builds:               ## without unwinding, optimised as a whole and for size, in a dynamic library, in plugins: built and run
+	$(CARGO) clippy --locked $(addprefix -p ,$(BUILDS)) --all-targets -- -D warnings
+	timeout 1800 $(CARGO) test --locked -p roving-builds --test builds -- --nocapture --test-threads=1
 
 stress:               ## the stress tests, in release
 	timeout 1200 $(CARGO) test --release --locked -p roving-scheduler -p roving --test 'stress*' --test 'many*'

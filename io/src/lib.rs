@@ -47,6 +47,8 @@
 //!   be, such as the look-up of a name, a close that lingers, what asks a disk, the start of a child, and a try at a descriptor
 //!   in blocking mode, is made with the worker's place handed over.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(feature = "adopt")]
 #[doc(hidden)]
 pub mod adopt;

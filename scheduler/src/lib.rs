@@ -44,6 +44,7 @@
 
 // What forks, signals and faults in guards take is not asked for there.
 #![cfg_attr(windows, allow(dead_code))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![debugger_visualizer(gdb_script_file = "../gdb.py")]
 
 #[cfg(feature = "adopt")]

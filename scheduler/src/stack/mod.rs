@@ -46,7 +46,11 @@ mod cache;
 mod class;
 pub(crate) mod compact;
 mod cooling;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(
+    target_os = "linux",
+    target_arch = "x86_64",
+    not(feature = "thread-sanitizer")
+))]
 pub(crate) mod copied;
 pub(crate) mod coroutine;
 pub(crate) mod fiber;

@@ -26,7 +26,7 @@ pub enum Awaited {
     Changed,
     /// Somebody has woken it.
     Woken,
-    /// The deadline came, or the thread was [nudged](crate::protocol::nudge).
+    /// The deadline came, or the thread was nudged.
     TimedOut,
 }
 

@@ -1,0 +1,3 @@
+//! Roving in a dynamic library of Rust.
+
+pub use roving_builds as builds;
