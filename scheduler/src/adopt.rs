@@ -2,7 +2,7 @@
 //!
 //! Such a function may be called by anybody at any time: by OS threads, by green ones, and by the runtime itself, on the stacks
 //! of both. It parks its caller only if that [may be parked](may_park), and is otherwise the C library's. No function here
-//! unwinds.
+//! but [`spawn`] unwinds.
 
 use std::io;
 use std::mem;
@@ -17,7 +17,7 @@ pub use crate::sync::address::{Awaited, wait, wake as wake_midway};
 pub use crate::sync::announced::{announce, barrier, is_announced};
 pub use crate::sync::noted::{Chore, wake};
 use crate::sync::{announced, noted};
-use crate::thread::{self, JoinHandle, Thread};
+use crate::thread::{self, Builder, JoinHandle, Thread};
 use crate::wait::{self, Wait};
 
 /// Whether the caller is a green thread with thread-locals of its own that is not [`Inside`] of the runtime.
@@ -64,6 +64,20 @@ pub fn begin() -> io::Result<()> {
 #[track_caller]
 pub fn begin_masked() -> Wait<'static> {
     wait::begin_masked()
+}
+
+/// Spawns a thread, and has what joins it kept before it may run. `keep` does not unwind; this may, as [`Builder::spawn`] may.
+///
+/// # Errors
+///
+/// Those of [`Builder::spawn`].
+#[track_caller]
+pub fn spawn<T: Send + 'static>(
+    builder: Builder,
+    f: impl FnOnce() -> T + Send + 'static,
+    keep: impl FnOnce(JoinHandle<T>),
+) -> io::Result<()> {
+    thread::spawn_kept(builder, f, keep)
 }
 
 /// Waits until a thread has ended, whatever interrupts the caller. `Err` if it panicked.

@@ -16,7 +16,7 @@ use libc::{cpu_set_t, pthread_attr_t, sigset_t};
 use roving_scheduler::adopt::Signals;
 
 use super::call::Start;
-use super::{Whose, kernel, whose};
+use super::{Known, Whose, current, kernel, whose};
 use crate::mask;
 use crate::next::next;
 
@@ -154,17 +154,24 @@ pub(crate) unsafe fn complete_attributes(id: libc::pthread_t, attributes: *mut p
             cpus: *const u8,
         ) -> c_int;
     }
-    let Whose::Green(known) = whose(id) else {
-        return;
+    let state = |known: &Known| (known.asked, known.lock().is_detached);
+    // Most ask for their own, and need not look for it.
+    let is_current = current::id() == Some(id);
+    let of_current = is_current.then(|| current::with_known(state)).flatten();
+    let (asked, is_detached) = match of_current {
+        Some(state) => state,
+        None => match whose(id) {
+            Whose::Green(known) => state(&known),
+            Whose::Nobody | Whose::Real => return,
+        },
     };
-    let asked = known.asked;
-    let detached = if known.lock().is_detached {
+    let detached = if is_detached {
         libc::PTHREAD_CREATE_DETACHED
     } else {
         libc::PTHREAD_CREATE_JOINABLE
     };
     let (mut start, mut size) = (ptr::null_mut(), 0);
-    let cpus = kernel::affinity();
+    let cpus = kernel::affinity_of_late();
     // SAFETY: they are initialised, there is room for the answers, and it is a part of the stack, its upper end.
     unsafe {
         libc::pthread_attr_setdetachstate(attributes, detached);

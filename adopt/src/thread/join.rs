@@ -96,12 +96,13 @@ fn deadline(clock: clockid_t, time: timespec) -> Result<Option<Instant>, c_int> 
 
 /// Whether the current thread, `me`, is waited for by the thread `id`, which can then not end before it.
 fn is_joined_by(me: pthread_t, id: pthread_t) -> bool {
-    let joins_me = |record: &Shared| record.lock().joins == Some(me);
-    match (whose(me), whose(id)) {
-        (Whose::Green(record), _) => me != id && record.lock().joiner == Some(id),
+    match current::with_known(|known| known.lock().joiner == Some(id)) {
+        Some(is_joined) => is_joined,
         // An OS thread, which the C library knows nobody to join.
-        (Whose::Real, Whose::Green(record)) => joins_me(&record),
-        _ => false,
+        None => match whose(id) {
+            Whose::Green(record) => record.lock().joins == Some(me),
+            Whose::Nobody | Whose::Real => false,
+        },
     }
 }
 

@@ -24,7 +24,6 @@ mod news;
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
@@ -192,11 +191,9 @@ fn whose(id: pthread_t) -> Whose {
     record.map_or(Whose::Nobody, Whose::Green)
 }
 
-/// Lists a record, and gives its id.
-fn enlist(record: &Shared) -> pthread_t {
-    let id = Arc::as_ptr(record).expose_provenance() as pthread_t | 1;
-    list(id).lock().insert(id, record.clone());
-    id
+/// The id of a thread by its record.
+fn id_of(record: &Shared) -> pthread_t {
+    Arc::as_ptr(record).expose_provenance() as pthread_t | 1
 }
 
 /// From now on the id is that of nobody.
@@ -251,32 +248,29 @@ unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument
         ..Record::default()
     };
     let record = Arc::new(Known::new(current::name(), *wanted, record));
-    let id = enlist(&record);
-    // The thread, too, may look there.
-    // SAFETY: the caller's promise.
-    unsafe { thread.write(id) };
+    let id = id_of(&record);
     let blocked = wanted.blocked.or_else(mask::inherited);
-    ALIVE.fetch_add(1, Ordering::Relaxed);
-    // Whoever joins it finds the handle there.
-    let mut of_thread = record.lock();
+    let keep = |handle: JoinHandle<Left>| {
+        let mut of_thread = record.lock();
+        of_thread.thread = Some(handle.thread().clone());
+        of_thread.handle = Some(handle).filter(|_| !wanted.is_detached);
+        drop(of_thread);
+        list(id).lock().insert(id, record.clone());
+        ALIVE.fetch_add(1, Ordering::Relaxed);
+        // The thread, too, may look there.
+        // SAFETY: the caller's promise.
+        unsafe { thread.write(id) };
+    };
     let builder = Builder::new().stack_size(wanted.stack_size);
     let own = record.clone();
     // Who spawns while its own runtime ends is unwound.
     let spawned = panic::catch_unwind(AssertUnwindSafe(|| {
-        builder.spawn(move || live(id, own, blocked, start, argument))
+        let live = move || live(id, own, blocked, start, argument);
+        adopt::spawn(builder, live, keep)
     }));
-    match spawned.unwrap_or_else(|_| Err(io::Error::from_raw_os_error(libc::EAGAIN))) {
-        Ok(handle) => {
-            of_thread.thread = Some(handle.thread().clone());
-            of_thread.handle = Some(handle).filter(|_| !wanted.is_detached);
-            0
-        }
-        Err(_) => {
-            drop(of_thread);
-            one_less();
-            forget(id);
-            libc::EAGAIN
-        }
+    match spawned {
+        Ok(Ok(())) => 0,
+        Ok(Err(_)) | Err(_) => libc::EAGAIN,
     }
 }
 
@@ -360,6 +354,9 @@ pub(crate) fn watch_forks() {
 
 /// By which id the C library knows a thread. `None` if it knows it by none: a green one that has not begun, or is there no more.
 pub(crate) fn real_id(id: pthread_t) -> Option<pthread_t> {
+    if current::id() == Some(id) {
+        return Some(current::real_id());
+    }
     match whose(id) {
         Whose::Green(known) => known.real_id(),
         Whose::Nobody => None,

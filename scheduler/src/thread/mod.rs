@@ -61,6 +61,8 @@ pub use join_future::{JoinFuture, ScopedJoinFuture};
 pub use park::{park, park_timeout};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub(crate) use spawn::begin_to_end;
+#[cfg(feature = "adopt")]
+pub(crate) use spawn::spawn_kept;
 #[doc(hidden)]
 pub use spawn::spawn_with;
 pub use spawn::{Builder, spawn};

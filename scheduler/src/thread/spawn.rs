@@ -184,18 +184,46 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let belonging = Belonging {
-        inheritance: Inheritance::values(),
-        scope: None,
-    };
+    let belonging = Belonging::of_nothing_lent();
     // SAFETY: nothing is borrowed.
     unsafe { spawn_unchecked(runtime, name, stack_size, belonging, f) }
+}
+
+/// Spawns a thread, but has its handle kept before that may run. `keep` does not unwind.
+#[cfg(feature = "adopt")]
+#[track_caller]
+pub(crate) fn spawn_kept<F, T>(
+    builder: Builder,
+    f: F,
+    keep: impl FnOnce(JoinHandle<T>),
+) -> io::Result<()>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let (name, stack_size) = builder.into_parts();
+    let belonging = Belonging::of_nothing_lent();
+    // SAFETY: nothing is borrowed, and it is scheduled below.
+    let (runnable, handle) = unsafe { make(runtime::current()?, name, stack_size, belonging, f) }?;
+    keep(handle);
+    wake::schedule(runnable);
+    Ok(())
 }
 
 /// What ties a thread to the one that spawns it.
 pub(super) struct Belonging {
     pub(super) inheritance: Inheritance,
     pub(super) scope: Option<Admitted>,
+}
+
+impl Belonging {
+    /// That of a thread to which nothing is lent.
+    fn of_nothing_lent() -> Self {
+        Self {
+            inheritance: Inheritance::values(),
+            scope: None,
+        }
+    }
 }
 
 /// That a thread is counted as alive which does not exist yet. Dropping this counts it off.
@@ -234,9 +262,32 @@ unsafe fn spawn_unchecked<F, T>(
     runtime: Arc<Shared>,
     name: Option<Box<str>>,
     stack_size: Option<usize>,
-    Belonging { inheritance, scope }: Belonging,
+    belonging: Belonging,
     f: F,
 ) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    // SAFETY: the caller's promise.
+    let (runnable, handle) = unsafe { make(runtime, name, stack_size, belonging, f) }?;
+    wake::schedule(runnable);
+    Ok(handle)
+}
+
+/// Makes a thread, which runs when it is scheduled.
+///
+/// # Safety
+///
+/// That of [`spawn_unchecked`]. It is scheduled before its runtime ends.
+#[track_caller]
+unsafe fn make<F, T>(
+    runtime: Arc<Shared>,
+    name: Option<Box<str>>,
+    stack_size: Option<usize>,
+    Belonging { inheritance, scope }: Belonging,
+    f: F,
+) -> io::Result<(Runnable, JoinHandle<T>)>
 where
     F: FnOnce() -> T + Send,
     T: Send,
@@ -280,8 +331,8 @@ where
         green.runtime.note(|| Event::Spawned(&waiter));
     }
     event::tell(|| Told::Spawned(&waiter));
-    wake::schedule(Runnable(waiter.clone()));
-    Ok(JoinHandle::new(Thread::new(waiter), packet))
+    let runnable = Runnable(waiter.clone());
+    Ok((runnable, JoinHandle::new(Thread::new(waiter), packet)))
 }
 
 fn promise_stack(class: Class) -> io::Result<Promise> {
