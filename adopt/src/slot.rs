@@ -9,11 +9,14 @@
 //! - Whether it is *plain*, in blocking mode and without timeouts, is a property of the open file description, which several
 //!   descriptors may share. It holds in a generation and an *epoch*, of which a new one begins whenever any of those settings
 //!   is changed.
-//! - The [watch](Watch) of a number is for good, and told of what has it before each wait: there a descriptor is found out that was
-//!   closed and replaced unseen, and what was known is forgotten.
+//! - The [watch](Watch) of a number is for good, and told of what has it before a wait: there a descriptor is found out that was
+//!   closed and replaced unseen, and what was known is forgotten. Once it has been told in a generation, that is
+//!   [relied on](relied) for a moment.
 //!
 //! The slots lie in chunks that are mapped when a number is first waited for, and never freed: a slot is found without a lock.
 //! A number beyond the last chunk has none, and calls on it are made with the worker's place handed over.
+
+mod relied;
 
 use std::ffi::c_int;
 use std::ptr;
@@ -72,6 +75,7 @@ extern "C" fn in_child() {
             slot.watch.store(ptr::null_mut(), Ordering::Relaxed);
             slot.armed.store(0, Ordering::Relaxed);
             slot.replacing.store(0, Ordering::Relaxed);
+            slot.is_relied_on.store(false, Ordering::Relaxed);
         }
     }
 }
@@ -170,10 +174,12 @@ pub(crate) struct Slot {
     nature: AtomicU64,
     /// In which generation and epoch it was last plain.
     plain: AtomicU64,
-    /// In which generation, and one more, it was armed last; or [`ARMING`], or [`UNSURE`].
+    /// In which generation, and one more, it was armed last, while nobody was taking the number; or [`ARMING`], or [`UNSURE`].
     armed: AtomicU64,
     /// How many are taking the number from what has it.
     replacing: AtomicU32,
+    /// Whether somebody has waited who has [relied](relied) on its being armed, and nobody has looked since.
+    is_relied_on: AtomicBool,
     /// Made when it is first waited for.
     watch: AtomicPtr<Watch>,
 }
@@ -297,10 +303,11 @@ impl Slot {
         let is_settled = self.is_settled();
         let is_new = watch.arm(fd).map_err(|error| number_of(&error));
         let is_armed = is_new.is_ok_and(|is_new| is_new || was_armed);
+        let is_of_now = is_settled && self.generation().0 + 1 == now;
         let after = match is_armed {
+            true if is_of_now => now,
             // Of which of two it is the registration, nobody knows.
-            true if self.generation().0 + 1 != now => UNSURE,
-            true => now,
+            true => UNSURE,
             false => 0,
         };
         let is_alone = self
@@ -338,6 +345,7 @@ impl Slot {
             return Ok(watch);
         }
         let made = Watch::new(&runtime()?).map_err(|error| number_of(&error))?;
+        relied::begin();
         let made = Box::into_raw(Box::new(made));
         let put =
             self.watch

@@ -1,8 +1,8 @@
 //! A call on one descriptor that waits until it succeeds: try, wait for an edge, try again.
 //!
 //! A try is the C library's own call, kept from blocking by a flag. It changes no mode that other processes share. Where the
-//! caller would have to wait, and only there, its descriptor is asked whether it is in blocking mode and has a timeout, unless
-//! that is known; and armed.
+//! caller would have to wait, and only there, its descriptor is asked whether it is in blocking mode and has a timeout, and armed,
+//! unless that is known.
 //!
 //! What nobody is told of who polls would be waited for in vain: room in the queue of a Unix socket that is not connected to
 //! its sender, and the end of a Unix stream whose peer reads no more. The one is found out as a poll says that there is room
@@ -49,8 +49,8 @@ pub(crate) struct Waiting {
     direction: Direction,
     /// The option of a socket that holds its timeout for this.
     timeout: Option<c_int>,
-    /// How long it may wait, once it is known.
-    patience: Option<Patience>,
+    /// Until when it may wait, once that is known.
+    deadline: Option<Instant>,
     /// What was known before the last try.
     seen: Option<Seen>,
     time_is_up: bool,
@@ -76,7 +76,7 @@ impl Waiting {
             generation: slot.generation(),
             direction,
             timeout,
-            patience: None,
+            deadline: None,
             seen: None,
             time_is_up: false,
         })
@@ -203,7 +203,11 @@ impl Waiting {
         };
         // If nobody looked before the try: now, and something may have come in between.
         let seen = self.seen.unwrap_or_else(|| watch.glance(self.direction));
-        let armed = self.slot.arm(self.fd, watch);
+        let armed = if self.seen.is_some() && self.slot.relies(self.fd, self.generation) {
+            Ok(false)
+        } else {
+            self.slot.arm(self.fd, watch)
+        };
         // What is done next is done on a descriptor that is another by then.
         if self.is_gone() {
             return Next::Fail(libc::EBADF);
@@ -270,17 +274,19 @@ impl Waiting {
         self.slot.generation() != self.generation
     }
 
-    /// How long the call may wait in all. Asked once.
+    /// How long the call may wait in all. A timeout is asked for once. The rest is not kept, since what had been relied on may be found
+    /// to be another descriptor.
     fn patience(&mut self) -> Patience {
-        if let Some(patience) = self.patience {
-            return patience;
+        if let Some(deadline) = self.deadline {
+            return Patience::Until(deadline);
         }
-        let patience = if self.slot.is_plain() {
-            Patience::Forever
-        } else {
-            self.ask_patience()
-        };
-        self.patience = Some(patience);
+        if self.slot.is_plain() {
+            return Patience::Forever;
+        }
+        let patience = self.ask_patience();
+        if let Patience::Until(deadline) = patience {
+            self.deadline = Some(deadline);
+        }
         patience
     }
 

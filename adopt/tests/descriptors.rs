@@ -179,6 +179,41 @@ fn a_descriptor_that_was_replaced_unseen_is_found_out() {
     });
 }
 
+#[test]
+fn who_relies_on_a_descriptor_that_was_replaced_unseen_is_woken() {
+    in_adopted_programs(
+        "who_relies_on_a_descriptor_that_was_replaced_unseen_is_woken",
+        || {
+            let (fd, mut other) = pair();
+            // From the second time on it is relied on.
+            for _ in 0..3 {
+                let reads = thread::spawn(move || read(fd));
+                thread::sleep(SOON);
+                other.write_all(b"x").unwrap();
+                assert_eq!(reads.join().unwrap(), Ok(1));
+            }
+            let all: Vec<_> = (0..2).map(|_| pair()).collect();
+            close_unseen(fd);
+            let (next, mut other) = pair();
+            assert_eq!(next, fd);
+            let reads = thread::spawn(move || read(fd));
+            thread::sleep(SOON);
+            other.write_all(b"x").unwrap();
+            assert_eq!(reads.join().unwrap(), Ok(1));
+            // And whoever waits for others, which have not been replaced.
+            for (fd, mut other) in all {
+                for _ in 0..3 {
+                    let reads = thread::spawn(move || read(fd));
+                    thread::sleep(SOON);
+                    other.write_all(b"x").unwrap();
+                    assert_eq!(reads.join().unwrap(), Ok(1));
+                }
+                close(fd).unwrap();
+            }
+        },
+    );
+}
+
 /// The edges of a descriptor go to one place. Who finds them taken blocks, each time that it waits.
 #[test]
 fn a_descriptor_of_the_runtimes_own_is_read_too() {

@@ -5,6 +5,8 @@
 //! all who wait there. They had been counted when the address was noted, so they are in the list when the thread looks, or
 //! look themselves at what was changed before.
 //!
+//! The thread also does what is to be done a [little later](Chore::run_later), once for all who ask for it until then.
+//!
 //! A forked child has not the thread of its parent. It has one [before](begin_in_child) anybody waits there: until then there is
 //! nobody to wake.
 //!
@@ -16,8 +18,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use rustix::thread::futex::{self, Flags};
+use rustix::thread::futex::{self, Flags, Timespec};
 
 use super::address;
 use crate::protocol::lock::{Inside, Mutex};
@@ -28,8 +31,13 @@ use crate::run::{context, os_thread};
 static NOTED: [AtomicUsize; 1024] = [const { AtomicUsize::new(0) }; 1024];
 /// The chore that was noted last. The others follow it.
 static CHORES: AtomicPtr<Chore> = AtomicPtr::new(ptr::null_mut());
+/// The same of those that are done a little later.
+static LATER: AtomicPtr<Chore> = AtomicPtr::new(ptr::null_mut());
 /// Changes after each note.
 static NOTES: AtomicU32 = AtomicU32::new(0);
+
+/// How much later.
+const LITTLE: Duration = Duration::from_millis(100);
 
 /// Set once the thread is there.
 static HAS_BEGUN: PerProcess<()> = PerProcess::new();
@@ -113,7 +121,7 @@ fn tell() {
 /// Something that wakes, and that may be done once more than it was asked for.
 pub struct Chore {
     act: Box<dyn Fn() + Send + Sync>,
-    /// Whether it is among the [`CHORES`], or about to be.
+    /// Whether it is in a list, or about to be.
     is_noted: AtomicBool,
     /// The one that was noted before. It is changed by who has set `is_noted` alone.
     before: AtomicPtr<Chore>,
@@ -138,23 +146,32 @@ impl Chore {
     /// Does it; inside of the runtime, has it done a little later.
     pub fn run(&'static self) {
         if is_in_runtime() {
-            self.note();
+            self.note_in(&CHORES);
+            tell();
         } else {
             (self.act)();
         }
     }
 
-    /// Takes no lock and no memory.
+    /// Has it done a little later, if that is not to happen anyway. A chore that is run so is not run otherwise.
+    pub fn run_later(&'static self) {
+        if self.note_in(&LATER) {
+            tell();
+        }
+    }
+
+    /// Takes no lock and no memory. Whether it was noted nowhere.
     #[cold]
-    fn note(&'static self) {
+    fn note_in(&'static self, list: &AtomicPtr<Self>) -> bool {
         // Release: the thread is to see what was changed before, also if another note is what it finds.
-        if !self.is_noted.swap(true, Ordering::AcqRel) {
-            let _ = CHORES.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| {
+        let is_new = !self.is_noted.swap(true, Ordering::AcqRel);
+        if is_new {
+            let _ = list.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| {
                 self.before.store(last, Ordering::Relaxed);
                 Some(ptr::from_ref(self).cast_mut())
             });
         }
-        tell();
+        is_new
     }
 }
 
@@ -164,9 +181,9 @@ impl fmt::Debug for Chore {
     }
 }
 
-/// Does all chores that are noted.
-fn do_chores() {
-    let mut next = CHORES.swap(ptr::null_mut(), Ordering::Acquire);
+/// Does all chores of a list.
+fn do_chores(list: &AtomicPtr<Chore>) {
+    let mut next = list.swap(ptr::null_mut(), Ordering::Acquire);
     // SAFETY: what is noted is there for ever.
     while let Some(chore) = unsafe { next.as_ref() } {
         // Before it may be noted anew.
@@ -201,6 +218,7 @@ fn block_signals() {
 
 fn work() {
     block_signals();
+    let mut later = None;
     loop {
         // Acquire: with a note comes its address.
         let seen = NOTES.load(Ordering::Acquire);
@@ -210,8 +228,17 @@ fn work() {
                 address::wake_awaited(address, u32::MAX, usize::MAX);
             }
         }
-        do_chores();
+        do_chores(&CHORES);
+        if later.is_some_and(|later| later <= Instant::now()) {
+            later = None;
+            do_chores(&LATER);
+        }
+        if later.is_none() && !LATER.load(Ordering::Relaxed).is_null() {
+            later = Some(Instant::now() + LITTLE);
+        }
+        let left = later.map(|later| later.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
         // What is noted after it has looked wakes it, or changes what it has seen.
-        let _ = futex::wait(&NOTES, Flags::PRIVATE, seen, None);
+        let _ = futex::wait(&NOTES, Flags::PRIVATE, seen, left.as_ref());
     }
 }

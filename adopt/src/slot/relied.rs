@@ -1,0 +1,141 @@
+//! That a descriptor was armed is relied on for a moment, without asking the system again before each wait.
+//!
+//! All that closes or replaces a descriptor by way of the C library begins a generation, and then nothing is relied on. What does so
+//! unseen, by a system call of its own, would have whoever waits afterwards wait for a descriptor that is there no more. So who
+//! relies leaves a mark, and a little later somebody [looks](look) at all numbers that have one and arms them: each wait is
+//! looked after once, if it lasts so long. One that has been replaced unseen is found out there; who waits looks again, and
+//! **from then on nothing is relied on** in this process, since it is one that does such things. So who waits for one that was
+//! replaced unseen is late once, by the time until that look, and then never.
+//!
+//! A mark is set before its chunk's, and that before the look is asked for; who looks takes them back in the other order, and arms last.
+//! So who finds his mark set already is looked after by a look that has yet to arm.
+
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use roving_scheduler::PerProcess;
+use roving_scheduler::adopt::Chore;
+
+use super::{CHUNK, CHUNKS, Generation, SLOTS, Slot, is_ours};
+
+/// Whether no descriptor has been found that was replaced unseen.
+static ARE_RELIABLE: AtomicBool = AtomicBool::new(true);
+
+/// Which chunks have slots that are relied on.
+static CHUNKS_RELIED_ON: [AtomicBool; CHUNKS] = [const { AtomicBool::new(false) }; CHUNKS];
+
+static LOOK: PerProcess<Chore> = PerProcess::new();
+
+/// Sees to it that somebody looks in this process. Where the system refuses that, nothing is relied on.
+#[cold]
+pub(super) fn begin() {
+    if LOOK.get().is_none()
+        && let Ok(looks) = Chore::new(look)
+    {
+        let _ = LOOK.set(looks);
+    }
+}
+
+impl Slot {
+    /// Whether the number `fd` is known to be armed as what it was at the beginning of `generation`. Then that is looked after.
+    pub(crate) fn relies(&self, fd: c_int, generation: Generation) -> bool {
+        let is_known =
+            self.is_armed(generation) && self.is_settled() && ARE_RELIABLE.load(Ordering::Relaxed);
+        is_known && (self.is_relied_on.load(Ordering::Acquire) || self.have_looked_after(fd))
+    }
+
+    #[inline(never)]
+    fn have_looked_after(&self, fd: c_int) -> bool {
+        let Some(look) = LOOK.get() else {
+            return false;
+        };
+        self.is_relied_on.store(true, Ordering::Release);
+        CHUNKS_RELIED_ON[fd as usize / CHUNK].store(true, Ordering::Release);
+        look.run_later();
+        true
+    }
+
+    fn is_armed(&self, generation: Generation) -> bool {
+        self.armed.load(Ordering::Acquire) == generation.0 + 1
+    }
+
+    /// Arms the number again, and finds out whether it was.
+    fn look_after(&self, fd: c_int) {
+        let generation = self.generation();
+        let Some(watch) = self.watch().filter(|_| self.is_armed(generation)) else {
+            return;
+        };
+        let was_armed = self.arm(fd, watch) == Ok(false);
+        if !was_armed && self.is_settled() && self.generation() == generation {
+            ARE_RELIABLE.store(false, Ordering::Relaxed);
+            self.forget();
+            watch.rouse();
+        }
+    }
+}
+
+/// Looks after all numbers that are relied on.
+fn look() {
+    if !is_ours() {
+        return;
+    }
+    for (chunk, (is_relied_on, slots)) in CHUNKS_RELIED_ON.iter().zip(&SLOTS).enumerate() {
+        if !is_relied_on.load(Ordering::Relaxed) || !is_relied_on.swap(false, Ordering::AcqRel) {
+            continue;
+        }
+        let slots = slots.load(Ordering::Acquire);
+        // SAFETY: a chunk of which somebody relies on a slot is there, has so many, and stays.
+        let slots = unsafe { std::slice::from_raw_parts(slots, CHUNK) };
+        for (number, slot) in slots.iter().enumerate() {
+            let is_relied_on = &slot.is_relied_on;
+            if is_relied_on.load(Ordering::Relaxed) && is_relied_on.swap(false, Ordering::AcqRel) {
+                slot.look_after((chunk * CHUNK + number) as c_int);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::next::next;
+
+    #[test]
+    fn what_was_armed_is_relied_on_until_it_may_be_another() {
+        crate::adopt().unwrap();
+        let (one, other) = UnixStream::pair().unwrap();
+        let fd = one.as_raw_fd();
+        let slot = Slot::of(fd).unwrap();
+        let watch = slot.watch_or_make().unwrap();
+        let relies = || slot.relies(fd, slot.generation());
+        assert!(!relies());
+        assert_eq!(slot.arm(fd, watch), Ok(true));
+        assert!(relies());
+        slot.look_after(fd);
+        assert!(relies());
+
+        let before = slot.generation();
+        slot.begin_generation(fd);
+        assert!(!relies() && !slot.relies(fd, before));
+        // Of what is about to lose the number.
+        assert_eq!(slot.arm(fd, watch), Ok(true));
+        assert!(!relies());
+        slot.end_replacing();
+        assert!(!relies());
+        assert_eq!(slot.arm(fd, watch), Ok(false));
+        assert!(relies());
+
+        // Replaced unseen.
+        type Dup = unsafe extern "C" fn(c_int, c_int, c_int) -> c_int;
+        // SAFETY: both are descriptors of this test's own.
+        assert_eq!(unsafe { next!(dup3: Dup)(other.as_raw_fd(), fd, 0) }, fd);
+        assert!(relies());
+        slot.look_after(fd);
+        assert!(!relies());
+        assert_eq!(slot.arm(fd, watch), Ok(false));
+        assert!(!relies());
+    }
+}
