@@ -18,7 +18,7 @@ use libc::{sigaction as Action, sighandler_t, siginfo_t};
 use roving_scheduler::adopt::Inside;
 
 use crate::next::next;
-use crate::{hand_over, is_adopted, mask, slot};
+use crate::{hand_over, is_adopted, lock, mask, slot};
 
 /// Signals have numbers up to this.
 const LAST: usize = 64;
@@ -232,6 +232,7 @@ pub(crate) fn leave() -> bool {
         set_running(0);
         Inside::leave_abandoned(left);
         mask::is_left();
+        lock::return_to_made_up();
     }
     left != 0
 }

@@ -2,10 +2,16 @@
 
 mod common;
 
+use std::env;
 use std::ffi::{CStr, c_int};
+use std::mem;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::Command;
+use std::ptr;
+use std::thread;
 
-use common::is_the_same;
 use common::library::load;
+use common::{in_programs, is_the_same, on_a_green_thread};
 
 /// Those that `masks.c` tells to be blocked, as bits.
 const USR1: c_int = 1;
@@ -134,4 +140,96 @@ fn masks_are_changed_in_many_ways() {
             0,
         ],
     );
+}
+
+/// Begins a program anew that does the test `name`, with `SIGUSR1` blocked in all of its threads. `None` in that program.
+fn with_all_blocked(name: &str, role: &str) -> Option<std::process::ExitStatus> {
+    const ROLE: &str = "TEST_WITH_ALL_BLOCKED";
+    if env::var(ROLE).is_ok_and(|had| had == role) {
+        return None;
+    }
+    let mut program = Command::new(env::current_exe().unwrap());
+    program
+        .args([name, "--exact", "--nocapture"])
+        .env(ROLE, role);
+    // SAFETY: the signal is valid, and the closure does what may be done there.
+    let status = unsafe {
+        let mut set: libc::sigset_t = mem::zeroed();
+        libc::sigaddset(&raw mut set, libc::SIGUSR1);
+        program.pre_exec(move || {
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut());
+            Ok(())
+        });
+        program.status()
+    };
+    Some(status.unwrap())
+}
+
+#[test]
+fn a_thread_alone_lets_a_signal_to_the_process_come() {
+    let name = "a_thread_alone_lets_a_signal_to_the_process_come";
+    in_programs(name, || {
+        if let Some(status) = with_all_blocked(name, "handles") {
+            assert!(status.success());
+            return;
+        }
+        let tell = || {
+            let library = load("masks.c", "cc")?;
+            // SAFETY: it has this type.
+            let run: extern "C" fn(*mut c_int) -> c_int =
+                unsafe { library.function(c"who_lets_a_signal_come") };
+            let mut told = [0; 64];
+            let count = run(told.as_mut_ptr());
+            Some(told[..count as usize].to_vec())
+        };
+        let expected = [
+            -1,
+            libc::EINTR,
+            -1,
+            libc::EINTR,
+            libc::SIGUSR1,
+            2,
+            0,
+            libc::SI_USER,
+            1,
+            libc::SI_QUEUE,
+            1,
+            77,
+        ];
+        let is_expected = |told: Option<Vec<c_int>>| told.is_none_or(|told| told == expected);
+        assert!(is_expected(thread::spawn(tell).join().unwrap()));
+        let told = on_a_green_thread(tell);
+        assert!(is_expected(told.clone()), "{told:?}");
+    });
+}
+
+#[test]
+fn a_thread_alone_lets_the_end_of_the_process_come() {
+    let name = "a_thread_alone_lets_the_end_of_the_process_come";
+    in_programs(name, || {
+        for role in ["an OS thread", "a green thread"] {
+            if let Some(status) = with_all_blocked(name, role) {
+                let is_tested = Command::new("cc").arg("--version").output().is_ok();
+                assert_eq!(
+                    status.signal(),
+                    is_tested.then_some(libc::SIGUSR1),
+                    "{role}"
+                );
+                continue;
+            }
+            let end = || {
+                let library = load("masks.c", "cc")?;
+                // SAFETY: it has this type.
+                let run: extern "C" fn(*mut c_int) -> c_int =
+                    unsafe { library.function(c"who_lets_its_end_come") };
+                Some(run([0; 8].as_mut_ptr()))
+            };
+            if role == "an OS thread" {
+                thread::spawn(end).join().unwrap();
+            } else {
+                on_a_green_thread(end);
+            }
+            return;
+        }
+    });
 }

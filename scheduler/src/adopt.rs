@@ -115,7 +115,7 @@ pub fn yield_now() {
 
 /// The signals that the current OS thread has blocked, as the kernel has the set.
 #[cfg(target_os = "linux")]
-pub use crate::run::signals::{Signals, blocked};
+pub use crate::run::signals::{Signals, block_all, blocked, let_come};
 
 /// The signals that the worker of the current thread has blocked, if that is a green one. Safe in a signal handler.
 #[cfg(target_os = "linux")]
@@ -145,6 +145,14 @@ pub fn keeps_signals() -> bool {
 /// system's.
 pub fn thread_number() -> Option<u32> {
     tls::own()?.tid_of_green()
+}
+
+/// Has the current thread, a green one with a number, go by another one among mutexes. The caller sees to it that the first one is back when the
+/// thread ends.
+pub fn set_thread_number(number: u32) {
+    if let Some(own) = tls::own() {
+        own.set_tid_of_green(number);
+    }
 }
 
 /// Lets the runtime know by which id the C library knows a thread that goes by another one; `None` if by none. The first is asked.

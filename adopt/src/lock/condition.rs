@@ -16,6 +16,7 @@ use libc::{clockid_t, pthread_cond_t, pthread_mutex_t, timespec};
 use roving_scheduler::adopt::Awaited;
 
 use super::layout::layout;
+use super::owner;
 use super::{ALL, ANY, Until, in_system, is_of_waits, mutex};
 use crate::is_adopted;
 use crate::next::next;
@@ -168,7 +169,15 @@ unsafe fn wait(
     }
     // SAFETY: the caller's promise.
     if unsafe { layout.shared_condition.is_on(condition) && layout.shared_mutex.is_on(mutex) } {
-        return in_system(real);
+        // SAFETY: the caller's promise.
+        let is_owned = unsafe { owner::is_known_to_others(mutex) };
+        return in_system(|| {
+            if is_owned {
+                owner::among_processes(0, real)
+            } else {
+                real()
+            }
+        });
     }
     // SAFETY: the caller's promise. A robust one is not asked who uses it.
     let is_counted = unsafe { !layout.robust_mutex.is_on(mutex) };

@@ -89,6 +89,7 @@ pub(super) struct Layout {
     pub(super) mutex_inherits_priority: Mark,
     pub(super) mutex_has_ceiling: Mark,
     pub(super) mutex_checks_errors: Mark,
+    pub(super) recursive_mutex: Mark,
     /// The word in which it counts who uses it, if it is known.
     pub(super) mutex_users: Option<Mark>,
     pub(super) shared_condition: Mark,
@@ -298,6 +299,10 @@ impl Layout {
             mutex_checks_errors: only(mutex(
                 libc::pthread_mutexattr_settype,
                 libc::PTHREAD_MUTEX_ERRORCHECK,
+            )?)?,
+            recursive_mutex: only(mutex(
+                libc::pthread_mutexattr_settype,
+                libc::PTHREAD_MUTEX_RECURSIVE,
             )?)?,
             mutex_users: mutex_users(),
             shared_condition: condition(pthread_condattr_setpshared, shared)?,

@@ -10,7 +10,8 @@
 //!   reason: that which it was woken for is taken then, by it or by one who will release it in turn.
 //! - **Condition variables and barriers.** What the C library does in these cannot be taken apart, so all threads wait in the
 //!   table. Who is inside of the runtime [naps](wait) instead, and looks again.
-//! - **What other processes have too, and robust mutexes**: the C library's functions, with the place of the worker handed over.
+//! - **What other processes have too, and robust mutexes**: the C library's functions, with the place of the worker handed over. Where it is noted
+//!   who owns something that others have too, a green thread goes by a [number](owner) that no other process has.
 //! - **Mutexes that inherit priority.** The system is to know the owner of such a one while others wait for it, and it knows no green
 //!   thread. So nobody waits there: any thread waits in the table, and nothing is inherited. Where other processes wait, or are
 //!   to be told that the owner has ended, a green thread [cannot have it](mutex::is_refused).
@@ -27,9 +28,12 @@ mod layout;
 mod mutex;
 mod old;
 mod once;
+mod owner;
 mod rwlock;
 mod semaphore;
 mod spin;
+
+pub(crate) use self::owner::{end as end_owner, return_to_made_up};
 
 use std::ffi::c_int;
 use std::io;
@@ -55,6 +59,7 @@ pub(crate) fn begin() -> io::Result<()> {
 
 /// In a forked child, by its only thread.
 pub(crate) fn in_child() {
+    owner::in_child();
     once::ask();
 }
 

@@ -13,6 +13,7 @@ use libc::{clockid_t, pthread_mutex_t, timespec};
 use roving_scheduler::adopt::{self, Inside};
 
 use super::layout::layout;
+use super::owner;
 use super::{ANY, LONG_AGO, Until, in_system, insist, is_of_waits, nap};
 use crate::next::next;
 use crate::{is_adopted, parks};
@@ -42,10 +43,49 @@ pub(super) unsafe extern "C" fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) 
 pub(super) unsafe extern "C" fn pthread_mutex_trylock(mutex: *mut pthread_mutex_t) -> c_int {
     // SAFETY: the caller's promise.
     unsafe {
-        if is_adopted() && is_refused(mutex) {
+        let real = || next!(pthread_mutex_trylock: OfMutex)(mutex);
+        if !is_adopted() {
+            return real();
+        }
+        if is_refused(mutex) {
             return libc::ENOTSUP;
         }
-        next!(pthread_mutex_trylock: OfMutex)(mutex)
+        known_to_others(mutex, 1, real)
+    }
+}
+
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_mutex_consistent(mutex: *mut pthread_mutex_t) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let real = || next!(pthread_mutex_consistent: OfMutex)(mutex);
+        if is_adopted() {
+            known_to_others(mutex, 0, real)
+        } else {
+            real()
+        }
+    }
+}
+
+/// Calls a function of the C library on a mutex, after which the caller has locked it so many times `more` if it succeeds.
+///
+/// # Safety
+///
+/// That of `pthread_mutex_trylock`, in a program that is adopted.
+#[inline]
+unsafe fn known_to_others(
+    mutex: *mut pthread_mutex_t,
+    more: i32,
+    real: impl FnOnce() -> c_int,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    if unsafe { owner::is_known_to_others(mutex) } {
+        owner::among_processes(more, real)
+    } else {
+        real()
     }
 }
 
@@ -141,7 +181,14 @@ unsafe fn lock_until(
 /// That of `pthread_mutex_unlock`.
 pub(super) unsafe fn release(mutex: *mut pthread_mutex_t) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { next!(pthread_mutex_unlock: OfMutex)(mutex) }
+    unsafe {
+        let real = || next!(pthread_mutex_unlock: OfMutex)(mutex);
+        if is_adopted() {
+            known_to_others(mutex, -1, real)
+        } else {
+            real()
+        }
+    }
 }
 
 /// `None` if it is locked.
@@ -185,7 +232,8 @@ unsafe fn lock_busy(
     // SAFETY: the caller's promise.
     let is = |mark: super::layout::Mark| unsafe { mark.is_on(mutex) };
     if is(layout.shared_mutex) || is(layout.robust_mutex) || is(layout.mutex_has_ceiling) {
-        return in_system(real);
+        // SAFETY: the caller's promise.
+        return in_system(|| unsafe { known_to_others(mutex, 1, real) });
     }
     let inherits_priority = is(layout.mutex_inherits_priority);
     if !inherits_priority && (Inside::is_current() || !parks()) {

@@ -9,7 +9,7 @@ use std::ffi::c_int;
 use libc::{clockid_t, pthread_rwlock_t, timespec};
 use roving_scheduler::adopt;
 
-use super::layout::layout;
+use super::owner;
 use super::{ALL, LONG_AGO, Until, insist, is_of_waits};
 use crate::hand_over::hand_over;
 use crate::next::next;
@@ -76,7 +76,7 @@ impl Way {
     /// The lock is one.
     unsafe fn attempt(&self, lock: *mut pthread_rwlock_t) -> Option<c_int> {
         // SAFETY: the caller's promise.
-        let result = unsafe { (self.attempt)(lock) };
+        let result = unsafe { known_to_others(lock, 1, || (self.attempt)(lock)) };
         (result != libc::EBUSY).then_some(result)
     }
 
@@ -100,8 +100,8 @@ impl Way {
             return result;
         }
         // SAFETY: the caller's promise.
-        if unsafe { layout().shared_rwlock.is_on(lock) } {
-            return hand_over(real);
+        if unsafe { owner::is_rwlock_known_to_others(lock) } {
+            return hand_over(|| owner::among_processes(1, real));
         }
         // To try does not tell the owner of his mistake.
         // SAFETY: the caller's promise; and it is a time.
@@ -137,6 +137,25 @@ impl Way {
             Ok(until) => unsafe { self.take(lock, Some(until), real) },
             Err(error) => error,
         }
+    }
+}
+
+/// Calls a function of the C library on a lock, after which the caller has taken it so many times `more` if it succeeds.
+///
+/// # Safety
+///
+/// The lock is one, and the program is adopted.
+#[inline]
+unsafe fn known_to_others(
+    lock: *mut pthread_rwlock_t,
+    more: i32,
+    real: impl FnOnce() -> c_int,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    if unsafe { owner::is_rwlock_known_to_others(lock) } {
+        owner::among_processes(more, real)
+    } else {
+        real()
     }
 }
 
@@ -250,7 +269,14 @@ unsafe extern "C" fn pthread_rwlock_clockwrlock(
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn pthread_rwlock_unlock(lock: *mut pthread_rwlock_t) -> c_int {
     // SAFETY: the caller's promise.
-    let result = unsafe { next!(pthread_rwlock_unlock: OfLock)(lock) };
+    let result = unsafe {
+        let real = || next!(pthread_rwlock_unlock: OfLock)(lock);
+        if is_adopted() {
+            known_to_others(lock, -1, real)
+        } else {
+            real()
+        }
+    };
     let address = lock.addr();
     if result == 0 && is_adopted() && adopt::is_announced(address) {
         adopt::wake(address, READS, ALL);

@@ -415,7 +415,7 @@ unsafe extern "C" fn tgkill(process: pid_t, thread: pid_t, signal: c_int) -> c_i
 }
 
 /// The number by which the kernel knows the OS thread that runs the caller.
-pub(super) fn os_thread() -> pid_t {
+pub(crate) fn os_thread() -> pid_t {
     // SAFETY: it has no preconditions.
     unsafe { next!(gettid: unsafe extern "C" fn() -> pid_t)() }
 }

@@ -20,6 +20,7 @@ mod kernel;
 mod later;
 mod name;
 mod news;
+mod open;
 
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
@@ -38,7 +39,7 @@ use self::attributes::Wanted;
 pub(crate) use self::attributes::{complete_attributes, except};
 use self::call::Start;
 pub(crate) use self::cancel::Point;
-pub(crate) use self::kernel::{gettid, known_to_kernel, note_affinity};
+pub(crate) use self::kernel::{gettid, known_to_kernel, note_affinity, os_thread};
 use self::name::{Given, Name};
 use self::news::Sent;
 pub(crate) use self::news::{
@@ -301,6 +302,8 @@ fn begin(id: pthread_t, record: Shared, blocked: Option<Signals>) {
 /// Ends the current thread when the last of its destructors has run.
 pub(crate) fn end_current() {
     hand_over::end_left();
+    lock::end_owner();
+    open::end();
     if let Some((id, record)) = current::take() {
         end(id, &record);
     }
@@ -344,6 +347,7 @@ pub(crate) fn watch_forks() {
     extern "C" fn in_child() {
         ALIVE.store(0, Ordering::SeqCst);
         later::in_child();
+        open::in_child();
         current::in_child();
         lock::in_child();
     }

@@ -18,17 +18,39 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 
 use libc::{pid_t, sigaction as Action};
-use roving_scheduler::adopt::{self, Signals};
+use roving_scheduler::adopt::{self, Inside, Signals};
 
-use super::{Known, cancel, current, kernel};
+use super::{Known, cancel, current, kernel, open};
 use crate::next::next;
 use crate::{errno, mask};
 
-/// One signal that was sent, with the value that goes with it if it was queued.
+/// One signal that was sent, with what goes with it unless the thread was just killed by it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sent {
     signal: c_int,
-    value: Option<usize>,
+    told: Option<Told>,
+}
+
+/// What is told of a signal that was queued, or that another process has sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Told {
+    code: c_int,
+    pid: pid_t,
+    user: libc::uid_t,
+    value: usize,
+}
+
+impl Told {
+    fn queued(value: *mut c_void) -> Self {
+        Self {
+            code: libc::SI_QUEUE,
+            // SAFETY: they have no preconditions.
+            pid: unsafe { libc::getpid() },
+            // SAFETY: likewise.
+            user: unsafe { libc::getuid() },
+            value: value.addr(),
+        }
+    }
 }
 
 /// As many as wait for a thread, at most.
@@ -99,7 +121,11 @@ pub(crate) fn take_in() {
 
 /// The current thread has changed its mask.
 pub(crate) fn note_mask() {
-    current::with_known(|known| known.set_blocked(adopt::blocked()));
+    let blocked = adopt::blocked();
+    current::with_known(|known| known.set_blocked(blocked));
+    if !Inside::is_current() {
+        open::note(blocked);
+    }
 }
 
 /// The current thread goes on with this mask.
@@ -108,7 +134,7 @@ pub(crate) fn note_mask_as(mask: Signals) {
 }
 
 /// What is done with a signal.
-fn action(signal: c_int) -> Action {
+pub(super) fn action(signal: c_int) -> Action {
     // SAFETY: zeroes are an action, and there is room for the answer.
     unsafe {
         let mut action: Action = mem::zeroed();
@@ -117,12 +143,13 @@ fn action(signal: c_int) -> Action {
     }
 }
 
-/// What of a `siginfo_t` goes with a signal that is queued, as the kernel wants it.
+/// What of a `siginfo_t` goes with a signal, as the kernel wants it.
 #[repr(C)]
 struct Queued {
     signal: c_int,
     error: c_int,
     code: c_int,
+    padding: c_int,
     pid: pid_t,
     user: libc::uid_t,
     value: usize,
@@ -135,19 +162,22 @@ fn give(os_thread: pid_t, sent: Sent) -> c_int {
     // SAFETY: it sends a signal, to this process. Zeroes are valid for what is queued, and it is as large as the kernel wants it.
     let failed = unsafe {
         let process = libc::getpid();
-        match sent.value {
-            None => next!(tgkill: TgKill)(process, os_thread, sent.signal) != 0,
-            Some(value) => {
-                let mut queued: Queued = mem::zeroed();
-                const { assert!(size_of::<Queued>() == size_of::<libc::siginfo_t>()) };
-                queued.signal = sent.signal;
-                queued.code = libc::SI_QUEUE;
-                queued.pid = process;
-                queued.user = libc::getuid();
-                queued.value = value;
-                let number = libc::SYS_rt_tgsigqueueinfo;
-                libc::syscall(number, process, os_thread, sent.signal, &raw const queued) != 0
-            }
+        let queue = |told: Told| {
+            let mut queued: Queued = mem::zeroed();
+            const { assert!(size_of::<Queued>() == size_of::<libc::siginfo_t>()) };
+            queued.signal = sent.signal;
+            queued.code = told.code;
+            queued.pid = told.pid;
+            queued.user = told.user;
+            queued.value = told.value;
+            let number = libc::SYS_rt_tgsigqueueinfo;
+            libc::syscall(number, process, os_thread, sent.signal, &raw const queued) == 0
+        };
+        // What comes from elsewhere nobody may pass on but the thread itself.
+        match sent.told {
+            Some(told) if queue(told) => false,
+            Some(told) if told.code == libc::SI_QUEUE => true,
+            _ => next!(tgkill: TgKill)(process, os_thread, sent.signal) != 0,
         }
     };
     if failed { errno::get() } else { 0 }
@@ -155,15 +185,36 @@ fn give(os_thread: pid_t, sent: Sent) -> c_int {
 
 /// Gives a signal to the current thread.
 pub(super) fn give_current(signal: c_int, value: Option<*mut c_void>) -> c_int {
-    let value = value.map(<*mut c_void>::addr);
     adopt::keep_signals();
-    give(kernel::os_thread(), Sent { signal, value })
+    let told = value.map(Told::queued);
+    give(kernel::os_thread(), Sent { signal, told })
 }
 
 /// Sends a signal to a green thread that is not the current one, and gives an error or 0.
 pub(super) fn send(known: &Known, signal: c_int, value: Option<*mut c_void>) -> c_int {
-    let value = value.map(<*mut c_void>::addr);
-    let sent = Sent { signal, value };
+    let told = value.map(Told::queued);
+    send_as(known, Sent { signal, told })
+}
+
+/// Sends one that the process was sent to a green thread.
+pub(super) fn pass_on(known: &Known, info: &libc::siginfo_t) {
+    // SAFETY: it is as the kernel has it.
+    let info = unsafe { &*ptr::from_ref(info).cast::<Queued>() };
+    let told = Told {
+        code: info.code,
+        pid: info.pid,
+        user: info.user,
+        value: info.value,
+    };
+    let sent = Sent {
+        signal: info.signal,
+        told: Some(told),
+    };
+    send_as(known, sent);
+}
+
+fn send_as(known: &Known, sent: Sent) -> c_int {
+    let signal = sent.signal;
     let handler = action(signal).sa_sigaction;
     let thread = {
         let mut record = known.lock();

@@ -478,3 +478,77 @@ int who_changes_it_otherwise(int *told)
 	told[n++] = blocked();
 	return n;
 }
+
+/* All have blocked it but for one thread, which waits. */
+
+static siginfo_t infos[4];
+
+static void notes_info(int signal, siginfo_t *info, void *context)
+{
+	(void)context;
+	notes(signal);
+	infos[count++] = *info;
+}
+
+static void *lets_come(void *argument)
+{
+	int *told = argument;
+	struct timespec time = {100, 0};
+	unblock(SIGUSR1);
+	for (int n = 0; n < 2; n++) {
+		stage = 2 * n + 1;
+		told[2 * n] = nanosleep(&time, 0);
+		told[2 * n + 1] = errno;
+	}
+	block(SIGUSR1);
+	stage = 5;
+	wait_for(&stage, 6);
+	return 0;
+}
+
+int who_lets_a_signal_come(int *told)
+{
+	struct timespec time = {100, 0};
+	sigset_t set = only(SIGUSR1);
+	struct sigaction action;
+	memset(&action, 0, sizeof action);
+	action.sa_sigaction = notes_info;
+	action.sa_flags = SA_SIGINFO | SA_RESTART;
+	stage = handled = on_another = count = 0;
+	sigaction(SIGUSR1, &action, 0);
+	target = start(lets_come, told);
+	wait_for(&stage, 1);
+	pass_time(20000);
+	kill(getpid(), SIGUSR1);
+	wait_for(&stage, 3);
+	pass_time(20000);
+	sigqueue(getpid(), SIGUSR1, (union sigval){.sival_int = 77});
+	wait_for(&stage, 5);
+	kill(getpid(), SIGUSR1);
+	told[4] = sigtimedwait(&set, 0, &time);
+	stage = 6;
+	pthread_join(target, 0);
+	told[5] = handled;
+	told[6] = on_another;
+	told[7] = infos[0].si_code;
+	told[8] = infos[0].si_pid == getpid() && infos[0].si_uid == getuid();
+	told[9] = infos[1].si_code;
+	told[10] = infos[1].si_pid == getpid() && infos[1].si_uid == getuid();
+	told[11] = infos[1].si_value.sival_int;
+	/* That which has no handler ends the process. */
+	handle(SIGUSR1, SIG_DFL, 0);
+	return 12;
+}
+
+int who_lets_its_end_come(int *told)
+{
+	(void)told;
+	handle(SIGUSR1, SIG_DFL, 0);
+	stage = 0;
+	target = start(lets_come, told);
+	wait_for(&stage, 1);
+	pass_time(20000);
+	kill(getpid(), SIGUSR1);
+	pthread_join(target, 0);
+	return 0;
+}

@@ -29,6 +29,18 @@ pub fn blocked() -> Signals {
     blocked
 }
 
+/// From now on the current OS thread, which is one of the runtime's own, has all blocked that may be, but for that with which the C
+/// library has all threads change their credentials.
+pub fn block_all() {
+    const OF_C_LIBRARY: u32 = 33;
+    block(!(1 << (OF_C_LIBRARY - 1)));
+}
+
+/// Lets these come to the current OS thread.
+pub fn let_come(signals: Signals) {
+    block(blocked() & !signals);
+}
+
 /// From now on the current OS thread has these blocked. Gives which it has had.
 pub(crate) fn block(signals: Signals) -> Signals {
     let mut before = 0;

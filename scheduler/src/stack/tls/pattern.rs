@@ -198,6 +198,14 @@ impl Own {
     pub(crate) fn tid_of_green(&self) -> Option<u32> {
         Some(half(pointer::current(), self.layout.tid)).filter(|&tid| tid >= tid::FIRST)
     }
+
+    /// Sets it, if the current thread is a green one.
+    #[cfg(feature = "adopt")]
+    pub(crate) fn set_tid_of_green(&self, tid: u32) {
+        if self.tid_of_green().is_some() {
+            set_half(pointer::current(), self.layout.tid, tid);
+        }
+    }
 }
 
 /// A word of the block of `thread_pointer`.

@@ -1,6 +1,7 @@
 //! The numbers of threads that the kernel knows nothing of: `tid` in their `struct pthread`, by which mutexes know their owner.
 //!
-//! No two threads that are alive have the same, nor has an OS thread. And as the kernel does, the numbers are gone through: one that has
+//! No two threads of a process that are alive have the same, nor has an OS thread. Another process may have made up the same: where that matters, who
+//! adopts programs has a thread go by one from [`END`] on for a moment. And as the kernel does, the numbers are gone through: one that has
 //! been a thread's is not the next one's.
 //!
 //! A block has a place among all that there are, and goes through the numbers of that place, one thread after another:

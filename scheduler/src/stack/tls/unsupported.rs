@@ -47,6 +47,11 @@ impl Own {
         match self.0 {}
     }
 
+    #[cfg(feature = "adopt")]
+    pub(crate) fn set_tid_of_green(&self, _tid: u32) {
+        match self.0 {}
+    }
+
     pub(crate) fn lend_allocator(&self, _from: usize, _to: usize) {
         match self.0 {}
     }
