@@ -1,30 +1,31 @@
 //! The work as blocking code: one file for green threads and for OS threads, which differ in what
 //! `super` calls `thread`, `mpsc`, `Mutex` and what is of the network.
 
-use super::{Mutex, TcpListener, TcpStream, UdpSocket, UnixStream, mpsc, thread};
+use super::{
+    Barrier, Mutex, TcpListener, TcpStream, UdpSocket, UnixStream, blocking, mpsc, thread,
+};
 use common::{
-    ASLEEP, CAPACITY, CLIENTS, CONTENDERS, LEAF, NEIGHBOURS, Notes, OPEN, PAUSE, Responder,
-    SENDERS, Wakes, absent, each, percentiles,
+    ASLEEP, BATCH, CAPACITY, CLIENTS, CONTENDERS, LEAF, NEIGHBOURS, Notes, OPEN, PAUSE, Race,
+    Responder, SENDERS, Wakes, absent, each, percentiles, yielders,
 };
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Does it, on a thread.
 pub fn work(name: &str, count: usize) -> Value {
     match name {
         "spawn_join" => spawn_join(count),
+        "spawn_1000" => spawn_batches(count),
         "spawn_all" => spawn_all(count),
-        "yield_2" => yields(2, count),
-        "yield_1000" => yields(1_000, count),
-        "yield_100000" => yields(100_000, count),
         "ping_pong" => ping_pong(count),
         "unix_ping_pong" => unix_ping_pong(count),
         "mpsc" => many_to_one(count),
         "skynet" => skynet(count),
-        "mutex" => mutex(count),
+        "mutex" => mutex(count, || {}),
+        "mutex_held" => mutex(count, thread::yield_now),
         "tree" => tree(count),
         "unbalanced" => unbalanced(count),
         "wake_unpark" => wake_unpark(count),
@@ -33,8 +34,12 @@ pub fn work(name: &str, count: usize) -> Value {
         "udp_echo" => udp_echo(count),
         "timers" => timers(count),
         "sleepers" => sleepers(count),
-        "slow_neighbour" => slow_neighbour(count),
-        _ => absent("no such work"),
+        "slow_neighbour" => slow_neighbour(count, common::compute_slowly),
+        "slow_neighbour_told" => slow_neighbour(count, || blocking(common::compute_slowly)),
+        _ => match yielders(name) {
+            Some(threads) => yields(threads, count),
+            None => absent("no such work"),
+        },
     }
 }
 
@@ -46,55 +51,50 @@ fn spawn_join(count: usize) -> Value {
     each(start, count)
 }
 
-fn spawn_all(count: usize) -> Value {
-    let all = || {
-        let threads: Vec<_> = (0..count).map(|n| thread::spawn(move || n)).collect();
-        let numbers = threads.into_iter().map(|thread| thread.join().unwrap());
-        assert_eq!(numbers.sum::<usize>(), count * (count - 1) / 2);
-    };
-    all();
+fn spawn_then_join_all(count: usize) {
+    let threads: Vec<_> = (0..count).map(|n| thread::spawn(move || n)).collect();
+    let numbers = threads.into_iter().map(|thread| thread.join().unwrap());
+    assert_eq!(numbers.sum::<usize>(), count * (count - 1) / 2);
+}
+
+fn spawn_batches(count: usize) -> Value {
+    let batches = count / BATCH;
+    spawn_then_join_all(BATCH);
     let start = Instant::now();
-    all();
+    (0..batches).for_each(|_| spawn_then_join_all(BATCH));
+    each(start, batches * BATCH)
+}
+
+fn spawn_all(count: usize) -> Value {
+    spawn_then_join_all(count);
+    let start = Instant::now();
+    spawn_then_join_all(count);
     each(start, count)
 }
 
 fn yields(threads: usize, count: usize) -> Value {
-    #[derive(Default)]
-    struct Gate {
-        arrived: AtomicUsize,
-        open: AtomicBool,
-        finished: AtomicUsize,
-        end: std::sync::Mutex<Option<Instant>>,
-    }
     let times = (count / threads).max(1);
-    let gate = Arc::new(Gate::default());
+    let race = Arc::new((Barrier::new(threads), Race::new(threads)));
     let handles: Vec<_> = (0..threads)
         .map(|_| {
-            let gate = gate.clone();
+            let race = race.clone();
             thread::spawn(move || {
-                gate.arrived.fetch_add(1, Ordering::Relaxed);
-                while !gate.open.load(Ordering::Relaxed) {
-                    thread::yield_now();
+                let (barrier, race) = &*race;
+                let is_leader = barrier.wait().is_leader();
+                // Behind those that it has woken.
+                thread::yield_now();
+                if is_leader {
+                    race.start();
                 }
-                for _ in 0..times {
-                    thread::yield_now();
-                }
-                if gate.finished.fetch_add(1, Ordering::Relaxed) + 1 == threads {
-                    *gate.end.lock().unwrap() = Some(Instant::now());
-                }
+                (0..times).for_each(|_| thread::yield_now());
+                race.finish();
             })
         })
         .collect();
-    while gate.arrived.load(Ordering::Relaxed) < threads {
-        thread::yield_now();
-    }
-    let start = Instant::now();
-    gate.open.store(true, Ordering::Relaxed);
     handles
         .into_iter()
         .for_each(|thread| thread.join().unwrap());
-    let end = gate.end.lock().unwrap().expect("the last has noted it");
-    serde_json::json!({ "ns": (end - start).as_nanos() as f64 / (threads * times) as f64 })
+    race.1.each(times)
 }
 
 fn ping_pong(count: usize) -> Value {
@@ -163,7 +163,8 @@ fn skynet(count: usize) -> Value {
     each(start, count)
 }
 
-fn mutex(count: usize) -> Value {
+/// `hold` is what is done with the lock held.
+fn mutex(count: usize, hold: fn()) -> Value {
     let number = Arc::new(Mutex::new(0));
     let start = Instant::now();
     let threads: Vec<_> = (0..CONTENDERS)
@@ -171,7 +172,9 @@ fn mutex(count: usize) -> Value {
             let number = number.clone();
             thread::spawn(move || {
                 for _ in 0..count / CONTENDERS {
-                    *number.lock().unwrap() += 1;
+                    let mut number = number.lock().unwrap();
+                    *number += 1;
+                    hold();
                 }
             })
         })
@@ -334,31 +337,36 @@ fn sleepers(count: usize) -> Value {
     common::bytes_of_sleepers(count, before)
 }
 
-fn slow_neighbour(count: usize) -> Value {
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = stop.clone();
-    let slow = thread::spawn(move || {
-        while !stopped.load(Ordering::Relaxed) {
-            common::compute_slowly();
-            thread::yield_now();
-        }
-    });
-    let notes = Arc::new(Notes::new((NEIGHBOURS - 1) * count));
-    let others: Vec<_> = (0..NEIGHBOURS - 1)
+/// The slow one comes last and the last of the others ends it, so that nothing has to be begun or joined while it is busy.
+fn slow_neighbour(count: usize, compute: fn()) -> Value {
+    let others = NEIGHBOURS - 1;
+    let barrier = Arc::new(Barrier::new(NEIGHBOURS));
+    let measuring = Arc::new(AtomicUsize::new(others));
+    let notes = Arc::new(Notes::new(others * count));
+    let mut threads: Vec<_> = (0..others)
         .map(|neighbour| {
-            let notes = notes.clone();
+            let (barrier, measuring, notes) = (barrier.clone(), measuring.clone(), notes.clone());
             thread::spawn(move || {
+                barrier.wait();
                 for n in 0..count {
                     let start = Instant::now();
                     thread::sleep(PAUSE);
                     notes.note(neighbour * count + n, start, PAUSE);
                 }
+                measuring.fetch_sub(1, Ordering::Relaxed);
             })
         })
         .collect();
-    others.into_iter().for_each(|other| other.join().unwrap());
-    stop.store(true, Ordering::Relaxed);
-    slow.join().unwrap();
+    threads.push(thread::spawn(move || {
+        barrier.wait();
+        while measuring.load(Ordering::Relaxed) > 0 {
+            compute();
+            thread::yield_now();
+        }
+    }));
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
     percentiles(notes.latencies())
 }
 

@@ -24,7 +24,7 @@ func main() {
 		runtime.GOMAXPROCS(number(os.Args[3]))
 		serve(os.Args[2])
 	default:
-		fmt.Fprintln(os.Stderr, "usage: PROGRAM run WORK COUNT WORKERS | PROGRAM serve echo|http WORKERS")
+		fmt.Fprintln(os.Stderr, "usage: PROGRAM run WORK COUNT WORKERS | PROGRAM serve echo|http|framework WORKERS")
 		os.Exit(2)
 	}
 }

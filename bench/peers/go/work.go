@@ -16,6 +16,7 @@ const (
 	capacity   = 1024
 	senders    = 4
 	contenders = 8
+	batch      = 1000
 	leaf       = 2000
 	neighbours = 32
 	clients    = 64
@@ -27,14 +28,10 @@ func work(name string, count int) figures {
 	switch name {
 	case "spawn_join":
 		return spawnJoin(count)
+	case "spawn_1000":
+		return spawnBatches(count)
 	case "spawn_all":
 		return spawnAll(count)
-	case "yield_2":
-		return yields(2, count)
-	case "yield_1000":
-		return yields(1_000, count)
-	case "yield_100000":
-		return yields(100_000, count)
 	case "ping_pong":
 		return pingPong(count)
 	case "unix_ping_pong":
@@ -44,7 +41,9 @@ func work(name string, count int) figures {
 	case "skynet":
 		return skynet(count)
 	case "mutex":
-		return mutex(count)
+		return mutex(count, func() {})
+	case "mutex_held":
+		return mutex(count, runtime.Gosched)
 	case "tree":
 		return tree(count)
 	case "unbalanced":
@@ -63,6 +62,13 @@ func work(name string, count int) figures {
 		return sleepers(count)
 	case "slow_neighbour":
 		return slowNeighbour(count)
+	case "slow_neighbour_told":
+		result := slowNeighbour(count)
+		result["note"] = "it need not be told"
+		return result
+	}
+	if threads, isYield := strings.CutPrefix(name, "yield_"); isYield {
+		return yields(number(threads), count)
 	}
 	return figures{"absent": "no such work"}
 }
@@ -81,56 +87,65 @@ func spawnJoin(count int) figures {
 	return each(start, count)
 }
 
-func spawnAll(count int) figures {
-	all := func() {
-		var group sync.WaitGroup
-		numbers := make([]int, count)
-		group.Add(count)
-		for n := range count {
-			go func() {
-				numbers[n] = n
-				group.Done()
-			}()
-		}
-		group.Wait()
-		sum := 0
-		for _, n := range numbers {
-			sum += n
-		}
-		check(sum == count*(count-1)/2, "a wrong sum")
+func spawnThenJoinAll(count int) {
+	var group sync.WaitGroup
+	numbers := make([]int, count)
+	group.Add(count)
+	for n := range count {
+		go func() {
+			numbers[n] = n
+			group.Done()
+		}()
 	}
-	all()
+	group.Wait()
+	sum := 0
+	for _, n := range numbers {
+		sum += n
+	}
+	check(sum == count*(count-1)/2, "a wrong sum")
+}
+
+func spawnBatches(count int) figures {
+	batches := count / batch
+	spawnThenJoinAll(batch)
 	start := time.Now()
-	all()
+	for range batches {
+		spawnThenJoinAll(batch)
+	}
+	return each(start, batches*batch)
+}
+
+func spawnAll(count int) figures {
+	spawnThenJoinAll(count)
+	start := time.Now()
+	spawnThenJoinAll(count)
 	return each(start, count)
 }
 
 func yields(goroutines, count int) figures {
 	times := max(count/goroutines, 1)
-	var arrived, finished atomic.Int64
-	var open atomic.Bool
-	end := make(chan time.Time, 1)
+	var arrived, finished sync.WaitGroup
+	open := make(chan struct{})
+	arrived.Add(goroutines)
+	finished.Add(goroutines)
 	for range goroutines {
 		go func() {
-			arrived.Add(1)
-			for !open.Load() {
-				runtime.Gosched()
-			}
+			arrived.Done()
+			<-open
+			runtime.Gosched()
 			for range times {
 				runtime.Gosched()
 			}
-			if finished.Add(1) == int64(goroutines) {
-				end <- time.Now()
-			}
+			finished.Done()
 		}()
 	}
-	for arrived.Load() < int64(goroutines) {
-		runtime.Gosched()
-	}
+	arrived.Wait()
+	close(open)
+	// Behind those that it has woken.
+	runtime.Gosched()
 	start := time.Now()
-	open.Store(true)
-	took := (<-end).Sub(start)
-	return figures{"ns": float64(took.Nanoseconds()) / float64(goroutines*times)}
+	finished.Wait()
+	return each(start, goroutines*times)
 }
 
 func pingPong(count int) figures {
@@ -202,7 +217,8 @@ func skynet(count int) figures {
 	return each(start, count)
 }
 
-func mutex(count int) figures {
+// hold is what is done with the lock held.
+func mutex(count int, hold func()) figures {
 	var lock sync.Mutex
 	var group sync.WaitGroup
 	number := 0
@@ -213,6 +229,7 @@ func mutex(count int) figures {
 			for range count / contenders {
 				lock.Lock()
 				number++
+				hold()
 				lock.Unlock()
 			}
 			group.Done()
@@ -377,14 +394,24 @@ func timers(count int) figures {
 	}
 }
 
+// The KiB that Linux has as the kernel's stack of each OS thread.
+const kernelStack = 16
+
 func memory() int {
 	status, err := os.ReadFile("/proc/self/status")
 	check(err == nil, "no /proc/self/status")
 	sum := 0
 	for _, line := range strings.Split(string(status), "\n") {
-		if strings.HasPrefix(line, "VmRSS:") || strings.HasPrefix(line, "VmPTE:") {
-			kibibytes, _ := strconv.Atoi(strings.Fields(line)[1])
-			sum += kibibytes << 10
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		n, _ := strconv.Atoi(fields[1])
+		switch fields[0] {
+		case "VmRSS:", "VmPTE:":
+			sum += n << 10
+		case "Threads:":
+			sum += n * kernelStack << 10
 		}
 	}
 	return sum
@@ -407,29 +434,40 @@ func sleepers(count int) figures {
 }
 
 func slowNeighbour(count int) figures {
-	var stop atomic.Bool
-	go func() {
-		for !stop.Load() {
-			for start := time.Now(); time.Since(start) < slow; {
-				spin(1, 100)
-			}
-			runtime.Gosched()
-		}
-	}()
-	latencies := make([]time.Duration, (neighbours-1)*count)
-	var group sync.WaitGroup
-	group.Add(neighbours - 1)
-	for neighbour := range neighbours - 1 {
+	others := neighbours - 1
+	var arrived, finished sync.WaitGroup
+	var measuring atomic.Int64
+	open := make(chan struct{})
+	latencies := make([]time.Duration, others*count)
+	arrived.Add(neighbours)
+	finished.Add(neighbours)
+	measuring.Store(int64(others))
+	for neighbour := range others {
 		go func() {
+			arrived.Done()
+			<-open
 			for n := range count {
 				start := time.Now()
 				time.Sleep(pause)
 				latencies[neighbour*count+n] = time.Since(start) - pause
 			}
-			group.Done()
+			measuring.Add(-1)
+			finished.Done()
 		}()
 	}
-	group.Wait()
-	stop.Store(true)
+	go func() {
+		arrived.Done()
+		<-open
+		for measuring.Load() > 0 {
+			for start := time.Now(); time.Since(start) < slow; {
+				spin(1, 100)
+			}
+			runtime.Gosched()
+		}
+		finished.Done()
+	}()
+	arrived.Wait()
+	close(open)
+	finished.Wait()
 	return latencyFigures(latencies)
 }

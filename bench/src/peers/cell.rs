@@ -1,7 +1,7 @@
 //! One row of one program, measured once.
 
 use super::programs::{Class, Program};
-use super::rows::{Row, What};
+use super::rows::{Less, Row, What};
 use crate::connections::interrupt::Interrupt;
 use crate::connections::plan::Bounds;
 use crate::connections::run;
@@ -24,14 +24,32 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What came of it.
-#[derive(Debug)]
-pub(super) enum Measured {
-    Figures(BTreeMap<String, f64>),
-    /// Why there are none.
-    Note(String),
+#[derive(Debug, Default)]
+pub(super) struct Measured {
+    /// None if it could not be done.
+    pub(super) figures: BTreeMap<String, f64>,
+    /// Why there are none, or what they are of that is not what the others did.
+    pub(super) note: Option<String>,
+    /// Whether they are of other work than the others did, with which they are not to be compared.
+    pub(super) is_other: bool,
 }
 
-pub(super) fn measure(row: &Row, program: &Program, interrupt: &Interrupt) -> Result<Measured> {
+impl Measured {
+    fn none(why: String) -> Self {
+        Self {
+            note: Some(why),
+            ..Self::default()
+        }
+    }
+}
+
+/// What could not be done is done with less, if the row has less: from the beginning if `is_less`.
+pub(super) fn measure(
+    row: &Row,
+    program: &Program,
+    is_less: bool,
+    interrupt: &Interrupt,
+) -> Result<Measured> {
     match row.what {
         What::Work {
             work,
@@ -39,9 +57,20 @@ pub(super) fn measure(row: &Row, program: &Program, interrupt: &Interrupt) -> Re
             os_count,
             workers,
         } => {
-            let is_os = program.class == Class::OsThreads;
+            let is_os = program.class() == Class::OsThreads;
             let count = if is_os { os_count } else { count };
-            measure_work(program, work, count, workers)
+            let measure = |work: &str, count| measure_work(program, work, count, workers);
+            match row.less {
+                Some(less) if is_less => measure_less(less, String::new(), measure),
+                Some(less) => {
+                    let whole = measure(work, count)?;
+                    if !whole.figures.is_empty() {
+                        return Ok(whole);
+                    }
+                    measure_less(less, whole.note.unwrap_or_default(), measure)
+                }
+                None => measure(work, count),
+            }
         }
         What::Echo {
             connections,
@@ -55,6 +84,23 @@ pub(super) fn measure(row: &Row, program: &Program, interrupt: &Interrupt) -> Re
             seconds,
         } => measure_wire(program, mode, protocol, connections, seconds),
     }
+}
+
+/// `why` says what is not possible of the whole.
+fn measure_less(
+    less: Less,
+    why: String,
+    measure: impl Fn(&str, usize) -> Result<Measured>,
+) -> Result<Measured> {
+    let measured = measure(less.work, less.count)?;
+    if measured.figures.is_empty() {
+        return Ok(Measured::none(why));
+    }
+    Ok(Measured {
+        note: Some(format!("of {} only: {why}", less.said)),
+        is_other: true,
+        ..measured
+    })
 }
 
 /// Ends a program with the measurement, however that ends.
@@ -94,7 +140,7 @@ fn measure_work(program: &Program, work: &str, count: usize, workers: usize) -> 
             break status;
         }
         if Instant::now() > deadline {
-            return Ok(Measured::Note(format!(
+            return Ok(Measured::none(format!(
                 "not done within {} s",
                 LIMIT.as_secs()
             )));
@@ -111,7 +157,7 @@ fn measure_work(program: &Program, work: &str, count: usize, workers: usize) -> 
             .chars()
             .take(100)
             .collect();
-        return Ok(Measured::Note(format!(
+        return Ok(Measured::none(format!(
             "ended with {}: {error}",
             outcome(status)
         )));
@@ -120,12 +166,19 @@ fn measure_work(program: &Program, work: &str, count: usize, workers: usize) -> 
         serde_json::from_str(&output).with_context(|| format!("it printed {output:?}"))?;
     for why in ["absent", "stopped"] {
         if let Some(Value::String(note)) = figures.get(why) {
-            return Ok(Measured::Note(note.clone()));
+            return Ok(Measured::none(note.clone()));
         }
     }
+    let note = figures.get("note").and_then(Value::as_str);
+    let note = note.map(str::to_owned);
+    let is_other = figures.contains_key("other");
     let numbers = figures.into_iter();
     let numbers = numbers.filter_map(|(key, value)| Some((key, value.as_f64()?)));
-    Ok(Measured::Figures(numbers.collect()))
+    Ok(Measured {
+        figures: numbers.collect(),
+        note,
+        is_other,
+    })
 }
 
 /// How a program ended, in words.
@@ -146,7 +199,7 @@ fn measure_echo(
 ) -> Result<Measured> {
     let (first_port, last_port) = limits::ephemeral_ports();
     let task = Task {
-        kind: match program.class {
+        kind: match program.class() {
             Class::OsThreads => ServerKind::Threads,
             _ => ServerKind::Roving,
         },
@@ -177,16 +230,16 @@ fn measure_echo(
     let row = match run::measure(task, interrupt) {
         Ok(row) => row,
         Err(error) if error.is::<crate::fail::Interrupted>() => return Err(error),
-        Err(error) => return Ok(Measured::Note(format!("{error:#}"))),
+        Err(error) => return Ok(Measured::none(format!("{error:#}"))),
     };
     ensure!(row.wrong_bytes == 0, "{} wrong bytes", row.wrong_bytes);
     if let Some(limit) = row.stopped_by {
         let reached = row.established;
-        return Ok(Measured::Note(format!("stopped at {reached} by {limit}")));
+        return Ok(Measured::none(format!("stopped at {reached} by {limit}")));
     }
     if row.failed > 0 {
         let (failed, errors) = (row.failed, row.errors);
-        return Ok(Measured::Note(format!(
+        return Ok(Measured::none(format!(
             "{failed} connections failed: {errors:?}"
         )));
     }
@@ -212,7 +265,10 @@ fn measure_echo(
     ];
     let figures = figures.into_iter();
     let figures = figures.filter_map(|(key, value)| Some((key.to_owned(), value?)));
-    Ok(Measured::Figures(figures.collect()))
+    Ok(Measured {
+        figures: figures.collect(),
+        ..Measured::default()
+    })
 }
 
 /// What the client reports at its end.
@@ -245,7 +301,7 @@ fn measure_wire(
     BufReader::new(stdout).read_line(&mut line)?;
     let said: Value = serde_json::from_str(&line).with_context(|| format!("it said {line:?}"))?;
     if let Some(Value::String(note)) = said.get("absent") {
-        return Ok(Measured::Note(note.clone()));
+        return Ok(Measured::none(note.clone()));
     }
     let address: SocketAddr = serde_json::from_value(said["Listening"].clone())?;
 
@@ -266,10 +322,47 @@ fn measure_wire(
         client.status
     );
     let report: WireReport = serde_json::from_slice(&client.stdout)?;
-    Ok(Measured::Figures(BTreeMap::from([
-        ("per_second".to_owned(), report.per_second),
-        ("cpu_us".to_owned(), report.cpu_us),
-        ("p50_us".to_owned(), report.p50_us),
-        ("p99_us".to_owned(), report.p99_us),
-    ])))
+    let note = match (protocol, program.name) {
+        ("framework", "go") => Some("its net/http".into()),
+        _ => None,
+    };
+    Ok(Measured {
+        figures: BTreeMap::from([
+            ("per_second".to_owned(), report.per_second),
+            ("cpu_us".to_owned(), report.cpu_us),
+            ("p50_us".to_owned(), report.p50_us),
+            ("p99_us".to_owned(), report.p99_us),
+        ]),
+        note,
+        is_other: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_is_told_and_not_compared() {
+        let less = Less {
+            work: "sleepers",
+            count: 10,
+            said: "10",
+        };
+        let within = |most: usize| {
+            move |_: &str, count: usize| match count <= most {
+                true => Ok(Measured {
+                    figures: BTreeMap::from([("ns".to_owned(), 1.0)]),
+                    ..Measured::default()
+                }),
+                false => Ok(Measured::none("no room".into())),
+            }
+        };
+        let measured = measure_less(less, "no room".into(), within(10)).unwrap();
+        assert_eq!(measured.note.as_deref(), Some("of 10 only: no room"));
+        assert!(measured.is_other && measured.figures.contains_key("ns"));
+        let none = measure_less(less, "no room".into(), within(9)).unwrap();
+        assert_eq!(none.note.as_deref(), Some("no room"));
+        assert!(none.figures.is_empty());
+    }
 }

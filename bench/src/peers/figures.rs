@@ -2,19 +2,23 @@
 
 use super::cell::Measured;
 use super::rows::{Figure, Row};
-use serde::Serialize;
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A row, with what was measured of each program.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RowResults {
     pub(super) name: String,
+    /// Those of the row of that name.
     #[serde(skip)]
     pub(super) figures: &'static [Figure],
     /// By program, and by figure, every round.
     pub(super) samples: Vec<BTreeMap<String, Vec<f64>>>,
-    /// By program: why there are no figures.
+    /// By program: why there are no figures, or what they are of.
     pub(super) notes: Vec<Option<String>>,
+    /// Programs whose figures are of other work.
+    #[serde(default)]
+    pub(super) others: BTreeSet<usize>,
 }
 
 impl RowResults {
@@ -24,18 +28,33 @@ impl RowResults {
             figures: row.figures,
             samples: vec![BTreeMap::new(); programs],
             notes: vec![None; programs],
+            others: BTreeSet::new(),
         }
     }
 
     pub(super) fn add(&mut self, program: usize, measured: Measured) {
-        match measured {
-            Measured::Figures(figures) => {
-                for (key, value) in figures {
-                    self.samples[program].entry(key).or_default().push(value);
-                }
-            }
-            Measured::Note(note) => self.notes[program] = Some(note),
+        // Where nothing was answered there is no time an answer, and a file of results has none.
+        let figures = measured.figures.into_iter();
+        for (key, value) in figures.filter(|(_, value)| value.is_finite()) {
+            self.samples[program].entry(key).or_default().push(value);
         }
+        if measured.is_other {
+            self.others.insert(program);
+        }
+        // Why it is less was found out in the first round.
+        if self.notes[program].is_none() {
+            self.notes[program] = measured.note;
+        }
+    }
+
+    /// Whether a program was measured, or tried.
+    pub(super) fn has(&self, program: usize) -> bool {
+        !self.samples[program].is_empty() || self.notes[program].is_some()
+    }
+
+    /// Whether a program could not do it at all.
+    pub(super) fn is_impossible(&self, program: usize) -> bool {
+        self.samples[program].is_empty() && self.notes[program].is_some()
     }
 
     /// The median of a program's figure.
@@ -43,10 +62,16 @@ impl RowResults {
         median(self.samples[program].get(key)?)
     }
 
+    /// The same, if it is of the same work as those of the others.
+    pub(super) fn comparable(&self, program: usize, key: &str) -> Option<f64> {
+        let median = self.median(program, key);
+        median.filter(|_| !self.others.contains(&program))
+    }
+
     /// What was measured of a program last, for the log.
     pub(super) fn latest(&self, program: usize) -> String {
-        if let Some(note) = &self.notes[program] {
-            return note.clone();
+        if self.is_impossible(program) {
+            return self.notes[program].clone().unwrap_or_default();
         }
         let samples = self.samples[program].iter();
         let last = samples.filter_map(|(key, all)| Some(format!("{key} {}", short(*all.last()?))));
@@ -85,6 +110,27 @@ mod tests {
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+
+    #[test]
+    fn what_is_kept_can_be_read() {
+        let row = &crate::peers::rows::rows(true)[0];
+        let mut results = RowResults::new(row, 2);
+        let figures = [("ns", 1.5), ("cpu_us", f64::INFINITY), ("p50_us", f64::NAN)];
+        results.add(
+            1,
+            Measured {
+                figures: figures.map(|(key, value)| (key.to_owned(), value)).into(),
+                note: Some("less".into()),
+                is_other: true,
+            },
+        );
+        let json = serde_json::to_string(&results).unwrap();
+        let read: RowResults = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.median(1, "ns"), Some(1.5));
+        assert_eq!(read.comparable(1, "ns"), None);
+        assert_eq!(read.median(1, "cpu_us"), None);
+        assert!(read.has(1) && !read.has(0) && !read.is_impossible(1));
     }
 
     #[test]

@@ -4,13 +4,14 @@
 //! measured, [`cell`] measures a row of one program once. The rounds of all cells are interleaved,
 //! so that a noisy moment meets all alike, and a figure is the median of its rounds. What comes of
 //! it goes to a table, a file and a picture ([`report`], [`picture`]), with the goals that Roving is
-//! held to ([`goals`]).
+//! held to ([`goals`]); and a part of the table to the README ([`readme`]).
 
 mod cell;
 mod figures;
 mod goals;
 mod picture;
 mod programs;
+mod readme;
 mod report;
 mod rows;
 mod wire;
@@ -25,7 +26,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use report::Results;
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 pub(crate) use wire::{Options as WireOptions, run as wire};
 
@@ -47,12 +49,62 @@ pub(crate) struct Options {
     /// Directory for the table, the file of results and the picture
     #[arg(long, value_name = "DIRECTORY", default_value = "bench/results")]
     results: PathBuf,
+    /// Put the table and the picture into README.md and docs/peers.svg
+    #[arg(long)]
+    publish: bool,
+    /// Measure nothing, but take an earlier file of results
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rounds", "quick", "only", "programs"])]
+    from: Option<PathBuf>,
 }
 
 pub(crate) fn run(options: Options) -> Result<()> {
-    let descriptors = limits::raise_descriptor_limit();
+    let mut results = match &options.from {
+        Some(file) => read(file)?,
+        None => measure(&options)?,
+    };
+    let programs: Vec<String> = results.names().map(str::to_owned).collect();
+    let programs: Vec<&str> = programs.iter().map(String::as_str).collect();
+    results.goals = goals::goals(&results.rows, &programs);
+
     fs::create_dir_all(&options.results)
         .with_context(|| format!("cannot make {}", options.results.display()))?;
+    let markdown = report::markdown(&results);
+    let stem = options.results.join(format!("peers-{}", results.date));
+    let json = serde_json::to_string_pretty(&results)? + "\n";
+    for (extension, text) in [("md", &markdown), ("json", &json)] {
+        let path = stem.with_extension(extension);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    picture::draw(&results, &stem.with_extension("svg"))?;
+    let table = readme::table(&results);
+    let mut stdout = std::io::stdout();
+    write!(stdout, "{markdown}\n# The table of the README\n\n{table}")?;
+    writeln!(stdout, "\nKept as {}.{{md,json,svg}}", stem.display())?;
+    if options.publish {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        picture::draw(&results, &root.join("docs/peers.svg"))?;
+        readme::publish(&table, &root.join("README.md"))?;
+        writeln!(stdout, "Put into README.md and docs/peers.svg")?;
+    }
+    Ok(())
+}
+
+/// What an earlier run has kept.
+fn read(file: &Path) -> Result<Results> {
+    let json = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut results: Results = serde_json::from_slice(&json)
+        .with_context(|| format!("{} is no file of results", file.display()))?;
+    let rows = rows::rows(false);
+    for result in &mut results.rows {
+        let row = rows.iter().find(|row| row.name == result.name);
+        result.figures = row.map_or(&[], |row| row.figures);
+    }
+    Ok(results)
+}
+
+fn measure(options: &Options) -> Result<Results> {
+    let begun = Instant::now();
+    let descriptors = limits::raise_descriptor_limit();
     let rows: Vec<_> = rows::rows(options.quick)
         .into_iter()
         .filter(|row| row.name.contains(&options.only))
@@ -92,8 +144,9 @@ pub(crate) fn run(options: Options) -> Result<()> {
             let program = &programs[program_index];
             progress.set_message(format!("{}: {}", row.name, program.name));
             // What could not be done in one round is not tried in the next.
-            if row.is_for(program) && result.notes[program_index].is_none() {
-                let measured = cell::measure(row, program, &interrupt)
+            if row.is_for(program) && !result.is_impossible(program_index) {
+                let is_less = result.others.contains(&program_index);
+                let measured = cell::measure(row, program, is_less, &interrupt)
                     .with_context(|| format!("measuring {}: {}", row.name, program.name))?;
                 result.add(program_index, measured);
             }
@@ -111,31 +164,18 @@ pub(crate) fn run(options: Options) -> Result<()> {
     }
     progress.finish_and_clear();
 
-    let results = Results {
-        schema: 1,
-        benchmark: "peers",
+    Ok(Results {
+        schema: 2,
+        benchmark: "peers".into(),
         date: report::today()?,
         machine: Machine::look(descriptors),
         rounds,
+        minutes: begun.elapsed().as_secs_f64() / 60.0,
         programs: programs
-            .iter()
-            .map(|program| (program.name.to_owned(), program.version.clone()))
+            .into_iter()
+            .map(|program| (program.name.to_owned(), program.version))
             .collect(),
-        goals: goals::goals(&results, &programs),
+        goals: Vec::new(),
         rows: results,
-    };
-    let markdown = report::markdown(&results);
-    let stem = options.results.join(format!("peers-{}", results.date));
-    let json = serde_json::to_string_pretty(&results)? + "\n";
-    for (extension, text) in [("md", &markdown), ("json", &json)] {
-        let path = stem.with_extension(extension);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    let picture = stem.with_extension("svg");
-    picture::draw(&results, &picture)
-        .with_context(|| format!("cannot write {}", picture.display()))?;
-    let mut stdout = std::io::stdout();
-    write!(stdout, "{markdown}")?;
-    writeln!(stdout, "\nKept as {}.{{md,json,svg}}", stem.display())?;
-    Ok(())
+    })
 }

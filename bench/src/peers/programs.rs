@@ -16,7 +16,12 @@ pub(super) struct Program {
     pub(super) version: String,
     pub(super) path: PathBuf,
     pub(super) environment: &'static [(&'static str, &'static str)],
-    pub(super) class: Class,
+}
+
+impl Program {
+    pub(super) fn class(&self) -> Class {
+        Class::of(self.name)
+    }
 }
 
 /// What its threads are.
@@ -32,6 +37,17 @@ pub(super) enum Class {
 }
 
 impl Class {
+    /// That of a program by its name.
+    pub(super) fn of(name: &str) -> Class {
+        match name {
+            "tokio" | "tokio-current-thread" => Class::Stackless,
+            "may" | "go" => Class::Stackful,
+            "threads" => Class::OsThreads,
+            "floor" => Class::Floor,
+            _ => Class::Roving,
+        }
+    }
+
     /// Whether it is what a team might take instead of Roving.
     pub(super) fn is_peer(self) -> bool {
         !matches!(self, Class::Roving | Class::Floor)
@@ -60,50 +76,30 @@ pub(super) fn build() -> Result<Vec<Program>> {
         let versions = versions.map(|package| format!("{package} {}", version_in(&lock, package)));
         versions.collect::<Vec<_>>().join(", ")
     };
-    let program = |name, packages: &[&str], executable: &str, environment, class| Program {
+    let program = |name, packages: &[&str], executable: &str, environment| Program {
         name,
         version: versions_of(packages),
         path: directory.join("target/release").join(executable),
         environment,
-        class,
     };
     let shared: &'static [(&str, &str)] = &[("ROVING_PEER_MODE", "shared")];
     let current_thread: &'static [(&str, &str)] = &[("TOKIO_PEER_RUNTIME", "current_thread")];
     let mut programs = vec![
-        program(
-            "roving",
-            &["roving", "axum", "hyper"],
-            "roving-peer",
-            &[],
-            Class::Roving,
-        ),
-        program(
-            "roving-shared",
-            &["roving"],
-            "roving-peer",
-            shared,
-            Class::Roving,
-        ),
-        program(
-            "tokio",
-            &["tokio", "axum", "hyper"],
-            "tokio-peer",
-            &[],
-            Class::Stackless,
-        ),
+        program("roving", &["roving", "axum", "hyper"], "roving-peer", &[]),
+        program("roving-shared", &["roving"], "roving-peer", shared),
+        program("tokio", &["tokio", "axum", "hyper"], "tokio-peer", &[]),
         program(
             "tokio-current-thread",
             &["tokio", "axum", "hyper"],
             "tokio-peer",
             current_thread,
-            Class::Stackless,
         ),
-        program("may", &["may"], "may-peer", &[], Class::Stackful),
-        program("threads", &[], "threads-peer", &[], Class::OsThreads),
-        program("floor", &["corosensei"], "floor-peer", &[], Class::Floor),
+        program("may", &["may"], "may-peer", &[]),
+        program("threads", &[], "threads-peer", &[]),
+        program("floor", &["corosensei"], "floor-peer", &[]),
     ];
     for program in &mut programs {
-        if program.class == Class::OsThreads {
+        if program.class() == Class::OsThreads {
             program.version = format!("std, {}", env!("ROVING_BENCH_RUSTC"));
         }
     }
@@ -147,7 +143,6 @@ fn build_go(directory: &Path) -> Result<Program> {
         version: version.to_owned(),
         path,
         environment: &[],
-        class: Class::Stackful,
     })
 }
 

@@ -1,25 +1,36 @@
-//! What came of it: medians, the table, and the data of the file of results.
+//! What came of it: medians, the whole table, and the data of the file of results.
 
 use super::figures::{RowResults, short};
 use super::goals::Goal;
 use crate::machine::Machine;
 use anyhow::{Result, ensure};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::process::Command;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Results {
     pub(super) schema: u32,
-    pub(super) benchmark: &'static str,
+    pub(super) benchmark: String,
     /// UTC, when it ended.
     pub(super) date: String,
     pub(super) machine: Machine,
     pub(super) rounds: u32,
+    /// Minutes that it took.
+    #[serde(default)]
+    pub(super) minutes: f64,
     /// Names and versions.
     pub(super) programs: Vec<(String, String)>,
     pub(super) rows: Vec<RowResults>,
+    /// Found anew when a file is read.
+    #[serde(skip_deserializing)]
     pub(super) goals: Vec<Goal>,
+}
+
+impl Results {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.programs.iter().map(|(name, _)| name.as_str())
+    }
 }
 
 /// The date and time in a form that sorts and is a file's name.
@@ -42,18 +53,19 @@ fn write_markdown(results: &Results, out: &mut String) -> std::fmt::Result {
     let machine = &results.machine;
     writeln!(
         out,
-        "# Roving beside its peers\n\n{}, {} cores, {}; {} UTC; medians of {} rounds. {}.\n",
+        "# Roving beside its peers\n\n{}, {} cores, {}; {} UTC; medians of {} rounds, {} minutes. {}.\n",
         machine.cpu,
         machine.cores,
         machine.rustc,
         results.date,
         results.rounds,
+        short(results.minutes),
         machine.ground()
     )?;
     for (name, version) in &results.programs {
         writeln!(out, "- `{name}`: {version}")?;
     }
-    let names = results.programs.iter().map(|(name, _)| name.as_str());
+    let names = results.names();
     writeln!(
         out,
         "\n| work | unit | {} |",
@@ -69,32 +81,49 @@ fn write_markdown(results: &Results, out: &mut String) -> std::fmt::Result {
                 .map(|program| row.median(program, figure.key))
                 .collect();
             for (program, median) in medians.iter().enumerate() {
-                match (median, &row.notes[program]) {
-                    (Some(median), _) => write!(out, " {} |", short(*median))?,
-                    (None, Some(note)) => {
-                        let known = notes.iter().position(|known| known == note);
-                        let index = known.unwrap_or_else(|| {
-                            notes.push(note.clone());
-                            notes.len() - 1
-                        });
-                        write!(out, " ({}) |", index + 1)?;
-                    }
-                    (None, None) => write!(out, " - |")?,
+                match median {
+                    Some(median) => write!(out, " {}", short(*median))?,
+                    None => write!(out, " -")?,
                 }
+                if let Some(note) = &row.notes[program] {
+                    let known = notes.iter().position(|known| known == note);
+                    let index = known.unwrap_or_else(|| {
+                        notes.push(note.clone());
+                        notes.len() - 1
+                    });
+                    write!(out, " ({})", index + 1)?;
+                }
+                write!(out, " |")?;
             }
             writeln!(out)?;
         }
     }
     if !notes.is_empty() {
-        writeln!(out, "\nNot measured:\n")?;
+        writeln!(out, "\nMeasured otherwise, or not:\n")?;
         for (index, note) in notes.iter().enumerate() {
             writeln!(out, "{}. {note}", index + 1)?;
         }
     }
-    writeln!(out, "\n## Goals\n\n| goal | measured | |\n|---|---|---|")?;
+    writeln!(
+        out,
+        "\n## Goals\n\n| | Roving | beside | ratio | goal | |\n|---|--:|--:|--:|--:|---|"
+    )?;
     for goal in &results.goals {
+        let ratio = goal
+            .ratio
+            .map_or(String::new(), |ratio| format!("{ratio:.2}"));
         let verdict = if goal.met { "met" } else { "**missed**" };
-        writeln!(out, "| {} | {} | {verdict} |", goal.goal, goal.measured)?;
+        let Goal {
+            goal,
+            measured,
+            beside,
+            limit,
+            ..
+        } = goal;
+        writeln!(
+            out,
+            "| {goal} | {measured} | {beside} | {ratio} | {limit} | {verdict} |"
+        )?;
     }
     Ok(())
 }

@@ -10,6 +10,8 @@ pub(super) struct Row {
     pub(super) figures: &'static [Figure],
     /// Measured in the first round only: what takes long, and what shows a shape and not a place.
     pub(super) once: bool,
+    /// What is measured where the whole cannot be done.
+    pub(super) less: Option<Less>,
     only_for: &'static [&'static str],
 }
 
@@ -19,6 +21,15 @@ pub(super) struct Figure {
     pub(super) key: &'static str,
     pub(super) unit: &'static str,
     pub(super) more_is_better: bool,
+}
+
+/// Less of the same work.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Less {
+    pub(super) work: &'static str,
+    pub(super) count: usize,
+    /// How much it is, as in "of ... only".
+    pub(super) said: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +118,7 @@ impl Row {
             },
             figures,
             once: false,
+            less: None,
             only_for: &[],
         }
     }
@@ -121,6 +133,7 @@ impl Row {
             },
             figures: ECHO,
             once: connections > 10_000,
+            less: None,
             only_for: &[],
         }
     }
@@ -136,24 +149,31 @@ impl Row {
             },
             figures: WIRE,
             once: false,
+            less: None,
             only_for: &[],
         }
     }
 
-    /// So many connections to axum's servers, which send a request each, and the next when it is answered.
-    fn axum(name: &str, connections: usize, seconds: u64) -> Self {
+    /// So many connections to frameworks' servers, which send a request each, and the next when it is answered.
+    fn framework(connections: usize, seconds: u64) -> Self {
+        let grouped = crate::connections::progress::grouped(connections as u64);
+        let name = format!("framework (axum), {grouped} connections");
+        let row = Self::wire(&name, "http", "framework", connections);
         Self {
-            name: name.to_owned(),
             what: What::Wire {
                 mode: "http",
-                protocol: "axum",
+                protocol: "framework",
                 connections,
                 seconds,
             },
-            figures: WIRE,
-            once: false,
-            only_for: &["roving", "tokio", "tokio-current-thread"],
+            ..row.only_for(&["roving", "tokio", "tokio-current-thread", "go"])
         }
+    }
+
+    /// Where `count` cannot be done.
+    fn or(mut self, work: &'static str, count: usize, said: &'static str) -> Self {
+        self.less = Some(Less { work, count, said });
+        self
     }
 
     fn once(mut self) -> Self {
@@ -168,21 +188,16 @@ impl Row {
 
     /// Whether `program` takes part.
     pub(super) fn is_for(&self, program: &Program) -> bool {
-        let has_workers = !matches!(program.class, Class::OsThreads | Class::Floor);
         match self.what {
             // What they cost is the system's; the mode hardly matters.
             What::Echo { .. } | What::Wire { .. } if program.name == "roving-shared" => false,
-            // Servers have one worker; there its queue is what differs.
-            What::Work { .. } if program.name == "tokio-current-thread" => false,
+            // It has one worker.
+            What::Work { workers, .. } if workers > 1 && program.name == "tokio-current-thread" => {
+                false
+            }
             // One OS thread, whatever it is told.
-            What::Work { workers, .. } if workers > 1 && program.class == Class::Floor => false,
-            // They have no workers, so that the row of two is theirs.
-            What::Work {
-                work: "spawn_join" | "ping_pong" | "unix_ping_pong",
-                workers: 1,
-                ..
-            } if program.class == Class::OsThreads => false,
-            _ => self.only_for.is_empty() || has_workers && self.only_for.contains(&program.name),
+            What::Work { workers, .. } if workers > 1 && program.class() == Class::Floor => false,
+            _ => self.only_for.is_empty() || self.only_for.contains(&program.name),
         }
     }
 }
@@ -208,6 +223,20 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
             2,
         ),
         Row::work(
+            "spawn 1,000, then join all, 1 worker",
+            TIME,
+            "spawn_1000",
+            [few(200_000), 2_000],
+            1,
+        ),
+        Row::work(
+            "spawn 1,000, then join all, 2 workers",
+            TIME,
+            "spawn_1000",
+            [few(200_000), 2_000],
+            2,
+        ),
+        Row::work(
             "yield, 2 threads",
             TIME,
             "yield_2",
@@ -225,9 +254,10 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
             "yield, 100,000 threads",
             TIME,
             "yield_100000",
-            [few(2_000_000), 0],
+            [few(2_000_000), few(2_000_000)],
             1,
-        ),
+        )
+        .or("yield_10000", few(200_000), "10,000"),
         Row::work(
             "ping-pong, 1 worker",
             TIME,
@@ -278,12 +308,20 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
             2,
         ),
         Row::work(
+            "mutex held over a yield, 8 contenders, 2 workers",
+            TIME,
+            "mutex_held",
+            [few(500_000), few(100_000)],
+            2,
+        ),
+        Row::work(
             "skynet, 100,000 leaves, 1 worker",
             TIME,
             "skynet",
             [100_000 / scale, 100_000],
             1,
-        ),
+        )
+        .or("skynet", 10_000, "10,000 leaves"),
         Row::work(
             "skynet, 1,000,000 leaves, 2 workers",
             TIME,
@@ -291,21 +329,24 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
             [1_000_000 / scale, 1_000_000],
             2,
         )
+        .or("skynet", 10_000, "10,000 leaves")
         .once(),
         Row::work(
             "tree of 16,384 leaves of 3 us, 1 worker",
             TIME,
             "tree",
-            [16_384, 1_024],
+            [16_384, 16_384],
             1,
-        ),
+        )
+        .or("tree", 1_024, "1,024 leaves"),
         Row::work(
             "tree of 16,384 leaves of 3 us, 2 workers",
             TIME,
             "tree",
-            [16_384, 1_024],
+            [16_384, 16_384],
             2,
-        ),
+        )
+        .or("tree", 1_024, "1,024 leaves"),
         Row::work(
             "tree of 1,024 leaves of 3 us, 2 workers",
             TIME,
@@ -317,9 +358,10 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
             "unbalanced compute, 2 workers",
             TIME,
             "unbalanced",
-            [16_384 / scale, 4_096],
+            [16_384 / scale, 16_384 / scale],
             2,
-        ),
+        )
+        .or("unbalanced", 1_024, "1,024"),
         Row::work(
             "wake-up from idle: unpark",
             LATENCY,
@@ -356,7 +398,16 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
             [few(300), few(300)],
             2,
         ),
-        Row::work("100,000 sleep", BYTES, "sleepers", [100_000, 100_000], 2).once(),
+        Row::work(
+            "slow neighbour that tells that it computes",
+            LATENCY,
+            "slow_neighbour_told",
+            [few(300), few(300)],
+            2,
+        ),
+        Row::work("100,000 sleep", BYTES, "sleepers", [100_000, 100_000], 2)
+            .or("sleepers", 10_000, "10,000")
+            .once(),
         Row::work(
             "1,000,000 sleep",
             BYTES,
@@ -364,6 +415,7 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
             [1_000_000, 1_000_000],
             2,
         )
+        .or("sleepers", 10_000, "10,000")
         .once(),
         Row::echo("echo, 1 connection", 1, 1, seconds),
         Row::echo("echo, 64 connections", 64, 64, seconds),
@@ -381,10 +433,10 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
         Row::wire("pipelined, 4 streams", "stream", "echo", 4),
         Row::wire("short connections", "short", "echo", 16),
         Row::wire("HTTP/1.1, 64 connections", "http", "http", 64),
-        Row::axum("axum, 64 connections", 64, seconds),
-        Row::axum("axum, 1,000 connections", 1_000, 2 * seconds),
+        Row::framework(64, seconds),
+        Row::framework(1_000, 2 * seconds),
         // A connection gets its turn a few times a second.
-        Row::axum("axum, 9,000 connections", 9_000, 4 * seconds),
+        Row::framework(9_000, 4 * seconds),
     ]);
     const GROWING: &[&str] = &["roving", "tokio", "go", "may"];
     let counts: &[usize] = if quick {
@@ -417,7 +469,7 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
             };
             rows.push(
                 Row::work(&name, TIME, work, [count, 0], workers)
-                    .only_for(&["roving", "tokio", "go"])
+                    .only_for(GROWING)
                     .once(),
             );
         }

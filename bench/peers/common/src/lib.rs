@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 pub use http::Responder;
@@ -17,6 +18,8 @@ pub const CAPACITY: usize = 1024;
 pub const SENDERS: usize = 4;
 /// Threads that take one mutex.
 pub const CONTENDERS: usize = 8;
+/// Threads that `spawn_1000` spawns before it joins them.
+pub const BATCH: usize = 1000;
 /// Steps of `spin` at a leaf of `tree`.
 pub const LEAF: u32 = 2000;
 /// Threads of `slow_neighbour`.
@@ -35,8 +38,8 @@ pub const BUFFER: usize = 4096;
 pub enum Protocol {
     Echo,
     Http,
-    /// HTTP by axum.
-    Axum,
+    /// HTTP by a framework.
+    Framework,
 }
 
 /// A program: what it works at, and how it serves. `serve` does not return before the address has
@@ -61,7 +64,7 @@ pub fn main(
             let protocol = match protocol {
                 "echo" => Protocol::Echo,
                 "http" => Protocol::Http,
-                "axum" => Protocol::Axum,
+                "framework" => Protocol::Framework,
                 _ => panic!("no such protocol"),
             };
             serve(protocol, workers.parse().expect("a number"));
@@ -70,7 +73,7 @@ pub fn main(
         }
         _ => {
             eprintln!(
-                "usage: PROGRAM run WORK COUNT WORKERS | PROGRAM serve echo|http|axum WORKERS"
+                "usage: PROGRAM run WORK COUNT WORKERS | PROGRAM serve echo|http|framework WORKERS"
             );
             ExitCode::from(2)
         }
@@ -82,9 +85,90 @@ pub fn absent(why: &str) -> Value {
     json!({ "absent": why })
 }
 
+/// Figures of a work that the peer does in another form than the others.
+pub fn noted(mut figures: Value, note: &str) -> Value {
+    figures["note"] = note.into();
+    figures
+}
+
+/// Figures of other work, the nearest that the peer has the means for.
+pub fn other_work(figures: Value, note: &str) -> Value {
+    let mut figures = noted(figures, note);
+    figures["other"] = true.into();
+    figures
+}
+
+/// How many threads there are at a time in a work, beside a few.
+pub fn most_at_a_time(name: &str, count: usize) -> usize {
+    match name {
+        "spawn_1000" => BATCH,
+        "spawn_all" | "tree" | "unbalanced" | "timers" | "sleepers" => count,
+        // Breadth first, the nodes above the leaves are there too.
+        "skynet" => count + count / 9,
+        _ => yielders(name).unwrap_or(CLIENTS),
+    }
+}
+
+/// Why there cannot be so many at a time, each with a stack that the system maps apart from the guard below it.
+pub fn too_many_mappings(threads: usize) -> Option<Value> {
+    let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count");
+    let limit = limit.ok().and_then(|limit| limit.trim().parse().ok());
+    // The process has some other mappings too.
+    let room = limit.unwrap_or(65_530_usize).saturating_sub(1_000) / 2;
+    (threads > room).then(|| {
+        absent(&format!(
+            "each of its stacks is two mappings of memory, and vm.max_map_count has room for {room}"
+        ))
+    })
+}
+
+/// The threads of a work `yield_N`.
+pub fn yielders(name: &str) -> Option<usize> {
+    name.strip_prefix("yield_")?.parse().ok()
+}
+
 /// Nanoseconds of one, of `count` that were begun at `start`.
 pub fn each(start: Instant, count: usize) -> Value {
     json!({ "ns": start.elapsed().as_nanos() as f64 / count as f64 })
+}
+
+/// From when the first of many threads is let go until the last has come in.
+#[derive(Debug)]
+pub struct Race {
+    threads: usize,
+    finished: AtomicUsize,
+    start: OnceLock<Instant>,
+    end: OnceLock<Instant>,
+}
+
+impl Race {
+    pub fn new(threads: usize) -> Self {
+        Self {
+            threads,
+            finished: AtomicUsize::new(0),
+            start: OnceLock::new(),
+            end: OnceLock::new(),
+        }
+    }
+
+    /// On the thread that has let all go.
+    pub fn start(&self) {
+        self.start.set(Instant::now()).expect("one lets all go");
+    }
+
+    /// On each thread.
+    pub fn finish(&self) {
+        if self.finished.fetch_add(1, Ordering::Relaxed) + 1 == self.threads {
+            self.end.set(Instant::now()).expect("one is the last");
+        }
+    }
+
+    /// Nanoseconds of one, of `times` on each thread, when all have been joined.
+    pub fn each(&self, times: usize) -> Value {
+        let at = |moment: &OnceLock<Instant>| *moment.get().expect("all have been joined");
+        let took = at(&self.end).saturating_duration_since(at(&self.start));
+        json!({ "ns": took.as_nanos() as f64 / (self.threads * times) as f64 })
+    }
 }
 
 /// Connections being served.
@@ -195,15 +279,38 @@ pub fn cpu_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Bytes of memory that this process has: resident, and page tables.
+/// KiB that Linux has as the kernel's stack of each OS thread, on x86-64 and on aarch64.
+const KERNEL_STACK: u64 = 16;
+
+/// Bytes of memory that this process has: resident, page tables, and the kernel's stacks.
 pub fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("it is readable");
-    let kibibytes = |name: &str| {
+    let number = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let field = line.and_then(|line| line.split_whitespace().next());
         field.and_then(|n| n.parse::<u64>().ok()).expect("a number")
     };
-    (kibibytes("VmRSS:") + kibibytes("VmPTE:")) << 10
+    (number("VmRSS:") + number("VmPTE:") + KERNEL_STACK * number("Threads:")) << 10
+}
+
+/// Lets this process run on `count` of the processors that it may use, if there are so many.
+pub fn bind_to_processors(count: usize) {
+    // SAFETY: a set of processors is plain data.
+    let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    let mut chosen = allowed;
+    let size = size_of_val(&allowed);
+    // SAFETY: the pointer is to a set of that size.
+    unsafe { libc::sched_getaffinity(0, size, &mut allowed) };
+    let processors = 0..libc::CPU_SETSIZE as usize;
+    // SAFETY: the processors are within the set.
+    let allowed = processors.filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &allowed) });
+    for cpu in allowed.take(count) {
+        // SAFETY: it is within the set.
+        unsafe { libc::CPU_SET(cpu, &mut chosen) };
+    }
+    // SAFETY: the pointer is to a set of that size.
+    let bound = unsafe { libc::sched_setaffinity(0, size, &chosen) };
+    assert_eq!(bound, 0, "{}", io::Error::last_os_error());
 }
 
 /// Threads of `sleepers` that have begun to sleep.

@@ -4,7 +4,7 @@
 use common::{BUFFER, OPEN, Protocol, Responder};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::sync::atomic::Ordering;
 
 const LISTENER: u64 = u64::MAX;
@@ -35,7 +35,7 @@ pub fn start(protocol: Protocol) {
     let new_kind = match protocol {
         Protocol::Echo => || Kind::Echo(Box::new([0; BUFFER])),
         Protocol::Http => || Kind::Http(Responder::new()),
-        Protocol::Axum => return common::serves_no(protocol),
+        Protocol::Framework => return common::serves_no(protocol),
     };
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     // SAFETY: no pointers.
@@ -90,43 +90,50 @@ impl EventLoop {
         }
     }
 
+    /// Accepts one: if there are more, the listener is ready again. Of one whose client speaks first and goes, it need not
+    /// be told anything.
     fn accept(&mut self) {
-        while let Ok((stream, _)) = self.listener.accept() {
-            if stream
-                .set_nonblocking(true)
-                .and_then(|()| stream.set_nodelay(true))
-                .is_err()
-            {
-                continue;
-            }
-            let descriptor = stream.as_raw_fd() as usize;
-            if self.connections.len() <= descriptor {
-                self.connections.resize_with(descriptor + 1, || None);
-            }
-            self.register(stream.as_raw_fd(), descriptor as u64, libc::EPOLLIN, true);
-            self.connections[descriptor] = Some(Connection {
-                stream,
-                unsent: Vec::new(),
-                kind: (self.new_kind)(),
-            });
-            OPEN.fetch_add(1, Ordering::Relaxed);
+        let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        let none = std::ptr::null_mut();
+        // SAFETY: no address is asked for.
+        let accepted =
+            unsafe { libc::accept4(self.listener.as_raw_fd(), none, none.cast(), flags) };
+        if accepted < 0 {
+            return;
         }
+        // SAFETY: it is open, and nobody else's.
+        let stream = unsafe { TcpStream::from_raw_fd(accepted) };
+        let mut connection = Connection {
+            stream,
+            unsent: Vec::new(),
+            kind: (self.new_kind)(),
+        };
+        let begun = connection.stream.set_nodelay(true);
+        if begun
+            .and_then(|()| connection.serve_what_is_there())
+            .is_err()
+        {
+            return;
+        }
+        let descriptor = accepted as usize;
+        if self.connections.len() <= descriptor {
+            self.connections.resize_with(descriptor + 1, || None);
+        }
+        let interest = connection.interest();
+        self.register(accepted, descriptor as u64, interest, true);
+        self.connections[descriptor] = Some(connection);
+        OPEN.fetch_add(1, Ordering::Relaxed);
     }
 
     fn ready(&mut self, descriptor: usize) {
         let Some(connection) = &mut self.connections[descriptor] else {
             return;
         };
-        let was_full = !connection.unsent.is_empty();
+        let before = connection.interest();
         match connection.serve() {
             Ok(()) => {
-                let is_full = !connection.unsent.is_empty();
-                if was_full != is_full {
-                    let interest = if is_full {
-                        libc::EPOLLOUT
-                    } else {
-                        libc::EPOLLIN
-                    };
+                let interest = connection.interest();
+                if interest != before {
                     self.register(descriptor as RawFd, descriptor as u64, interest, false);
                 }
             }
@@ -139,6 +146,25 @@ impl EventLoop {
 }
 
 impl Connection {
+    /// What it waits for.
+    fn interest(&self) -> i32 {
+        match self.unsent.is_empty() {
+            true => libc::EPOLLIN,
+            false => libc::EPOLLOUT,
+        }
+    }
+
+    /// Serves until there is nothing to receive, or no room to send.
+    fn serve_what_is_there(&mut self) -> io::Result<()> {
+        while self.unsent.is_empty() {
+            match self.serve() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                served => served?,
+            }
+        }
+        Ok(())
+    }
+
     /// Sends what is unsent, or else receives once and answers. An error ends the connection.
     fn serve(&mut self) -> io::Result<()> {
         if !self.unsent.is_empty() {

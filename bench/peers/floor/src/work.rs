@@ -1,6 +1,6 @@
 //! The work of bare coroutines: to be made, and to yield in turn.
 
-use common::{absent, each};
+use common::{absent, each, too_many_mappings, yielders};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
 use serde_json::Value;
@@ -10,9 +10,12 @@ use std::time::Instant;
 pub fn work(name: &str, count: usize) -> Value {
     match name {
         "spawn_join" => spawn_join(count),
-        "yield_2" => yields(2, count),
-        "yield_1000" => yields(1_000, count),
-        _ => absent("a coroutine alone does not do that"),
+        _ => match yielders(name) {
+            Some(coroutines) => {
+                too_many_mappings(coroutines).unwrap_or_else(|| yields(coroutines, count))
+            }
+            None => absent("a coroutine alone does not do that"),
+        },
     }
 }
 

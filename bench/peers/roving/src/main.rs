@@ -4,8 +4,8 @@ use common::Protocol;
 use roving::io::Async;
 use roving::net::{TcpListener, TcpStream, UdpSocket};
 use roving::os::unix::net::UnixStream;
-use roving::sync::{Mutex, mpsc};
-use roving::{Builder, Runtime, block_on, on_warm_stack, thread};
+use roving::sync::{Barrier, Mutex, mpsc};
+use roving::{Builder, Runtime, block_on, blocking, on_warm_stack, thread};
 use serde_json::Value;
 use std::io;
 use std::process::ExitCode;
@@ -40,7 +40,7 @@ fn serve(protocol: Protocol, workers: usize) {
     let serve_connection = match protocol {
         Protocol::Echo => work::echo,
         Protocol::Http => work::http,
-        Protocol::Axum => serve_axum,
+        Protocol::Framework => serve_axum,
     };
     let runtime = runtime(workers);
     runtime.run(|| {

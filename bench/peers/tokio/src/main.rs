@@ -1,5 +1,5 @@
-//! tokio's tasks, on its multi-threaded runtime; with `TOKIO_PEER_RUNTIME=current_thread` servers run on
-//! that which has one thread and one queue.
+//! tokio's tasks, on its multi-threaded runtime; with `TOKIO_PEER_RUNTIME=current_thread` on that which has
+//! one thread and one queue.
 
 mod serve;
 mod work;
@@ -7,6 +7,7 @@ mod work;
 use common::Protocol;
 use serde_json::Value;
 use std::future;
+use std::mem;
 use std::process::ExitCode;
 use std::thread;
 use tokio::runtime::{Builder, Runtime};
@@ -15,18 +16,24 @@ fn main() -> ExitCode {
     common::main(run, serve)
 }
 
+fn is_current_thread() -> bool {
+    std::env::var("TOKIO_PEER_RUNTIME").as_deref() == Ok("current_thread")
+}
+
 fn runtime(workers: usize) -> Runtime {
-    Builder::new_multi_thread()
-        .worker_threads(workers)
-        .enable_all()
-        .build()
-        .expect("a runtime starts")
+    let mut builder = if is_current_thread() {
+        Builder::new_current_thread()
+    } else {
+        Builder::new_multi_thread()
+    };
+    let builder = builder.worker_threads(workers).enable_all();
+    builder.build().expect("a runtime starts")
 }
 
 fn run(name: &str, count: usize, workers: usize) -> Value {
     let runtime = runtime(workers);
     let name = name.to_owned();
-    // A task of the workers, which the caller of `block_on` is not.
+    // A task, which the caller of `block_on` is not.
     let work = runtime.spawn(async move { work::work(&name, count).await });
     let figures = runtime.block_on(work).expect("it does not panic");
     runtime.shutdown_background();
@@ -34,22 +41,12 @@ fn run(name: &str, count: usize, workers: usize) -> Value {
 }
 
 fn serve(protocol: Protocol, workers: usize) {
-    if std::env::var("TOKIO_PEER_RUNTIME").as_deref() == Ok("current_thread") {
-        thread::spawn(move || serve_on_this_thread(protocol));
-        return;
-    }
     let runtime = runtime(workers);
     runtime.block_on(serve::start(protocol));
-    std::mem::forget(runtime);
-}
-
-fn serve_on_this_thread(protocol: Protocol) {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime starts");
-    runtime.block_on(async {
-        serve::start(protocol).await;
-        future::pending::<()>().await;
-    });
+    if is_current_thread() {
+        // Its tasks run where somebody blocks on it.
+        thread::spawn(move || runtime.block_on(future::pending::<()>()));
+    } else {
+        mem::forget(runtime);
+    }
 }

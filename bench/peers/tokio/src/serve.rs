@@ -33,7 +33,7 @@ async fn connection(stream: TcpStream, protocol: Protocol) -> io::Result<()> {
     match protocol {
         Protocol::Echo => echo(stream).await,
         Protocol::Http => http(stream).await,
-        Protocol::Axum => axum(stream).await,
+        Protocol::Framework => axum(stream).await,
     }
 }
 

@@ -1,32 +1,34 @@
 //! The work as tasks.
 
 use common::{
-    ASLEEP, CAPACITY, CLIENTS, CONTENDERS, LEAF, NEIGHBOURS, Notes, PAUSE, SENDERS, Wakes, absent,
-    each, percentiles,
+    ASLEEP, BATCH, CAPACITY, CLIENTS, CONTENDERS, LEAF, NEIGHBOURS, Notes, PAUSE, Race, SENDERS,
+    Wakes, absent, each, noted, percentiles, yielders,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io::Write;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket, UnixStream};
-use tokio::sync::{Mutex, Notify, mpsc};
-use tokio::task::yield_now;
+use tokio::sync::{Barrier, Mutex, Notify, mpsc};
+use tokio::task::{block_in_place, yield_now};
 
 pub async fn work(name: &str, count: usize) -> Value {
     match name {
         "spawn_join" => spawn_join(count).await,
+        "spawn_1000" => spawn_batches(count).await,
         "spawn_all" => spawn_all(count).await,
-        "yield_2" => yields(2, count).await,
-        "yield_1000" => yields(1_000, count).await,
-        "yield_100000" => yields(100_000, count).await,
         "ping_pong" => ping_pong(count).await,
         "unix_ping_pong" => unix_ping_pong(count).await,
         "mpsc" => many_to_one(count).await,
         "skynet" => skynet(count).await,
-        "mutex" => mutex(count).await,
+        "mutex" => noted(
+            mutex(count).await,
+            "std's mutex, as its documentation advises where no lock is held over an await",
+        ),
+        "mutex_held" => mutex_held(count).await,
         "tree" => tree(count).await,
         "unbalanced" => unbalanced(count).await,
         "wake_unpark" => wake_unpark(count).await,
@@ -35,8 +37,14 @@ pub async fn work(name: &str, count: usize) -> Value {
         "udp_echo" => udp_echo(count).await,
         "timers" => timers(count).await,
         "sleepers" => sleepers(count).await,
-        "slow_neighbour" => slow_neighbour(count).await,
-        _ => absent("no such work"),
+        "slow_neighbour" => slow_neighbour(count, common::compute_slowly).await,
+        "slow_neighbour_told" => {
+            slow_neighbour(count, || block_in_place(common::compute_slowly)).await
+        }
+        _ => match yielders(name) {
+            Some(tasks) => yields(tasks, count).await,
+            None => absent("no such work"),
+        },
     }
 }
 
@@ -48,58 +56,57 @@ async fn spawn_join(count: usize) -> Value {
     each(start, count)
 }
 
-async fn spawn_all(count: usize) -> Value {
-    let all = async || {
-        let tasks: Vec<_> = (0..count).map(|n| tokio::spawn(async move { n })).collect();
-        let mut sum = 0;
-        for task in tasks {
-            sum += task.await.unwrap();
-        }
-        assert_eq!(sum, count * (count - 1) / 2);
-    };
-    all().await;
+async fn spawn_then_join_all(count: usize) {
+    let tasks: Vec<_> = (0..count).map(|n| tokio::spawn(async move { n })).collect();
+    let mut sum = 0;
+    for task in tasks {
+        sum += task.await.unwrap();
+    }
+    assert_eq!(sum, count * (count - 1) / 2);
+}
+
+async fn spawn_batches(count: usize) -> Value {
+    let batches = count / BATCH;
+    spawn_then_join_all(BATCH).await;
     let start = Instant::now();
-    all().await;
+    for _ in 0..batches {
+        spawn_then_join_all(BATCH).await;
+    }
+    each(start, batches * BATCH)
+}
+
+async fn spawn_all(count: usize) -> Value {
+    spawn_then_join_all(count).await;
+    let start = Instant::now();
+    spawn_then_join_all(count).await;
     each(start, count)
 }
 
 async fn yields(tasks: usize, count: usize) -> Value {
-    #[derive(Default)]
-    struct Gate {
-        arrived: AtomicUsize,
-        open: AtomicBool,
-        finished: AtomicUsize,
-        end: std::sync::Mutex<Option<Instant>>,
-    }
     let times = (count / tasks).max(1);
-    let gate = Arc::new(Gate::default());
+    let race = Arc::new((Barrier::new(tasks), Race::new(tasks)));
     let handles: Vec<_> = (0..tasks)
         .map(|_| {
-            let gate = gate.clone();
+            let race = race.clone();
             tokio::spawn(async move {
-                gate.arrived.fetch_add(1, Ordering::Relaxed);
-                while !gate.open.load(Ordering::Relaxed) {
-                    yield_now().await;
+                let (barrier, race) = &*race;
+                let is_leader = barrier.wait().await.is_leader();
+                // Behind those that it has woken.
+                yield_now().await;
+                if is_leader {
+                    race.start();
                 }
                 for _ in 0..times {
                     yield_now().await;
                 }
-                if gate.finished.fetch_add(1, Ordering::Relaxed) + 1 == tasks {
-                    *gate.end.lock().unwrap() = Some(Instant::now());
-                }
+                race.finish();
             })
         })
         .collect();
-    while gate.arrived.load(Ordering::Relaxed) < tasks {
-        yield_now().await;
-    }
-    let start = Instant::now();
-    gate.open.store(true, Ordering::Relaxed);
     for task in handles {
         task.await.unwrap();
     }
-    let end = gate.end.lock().unwrap().expect("the last has noted it");
-    json!({ "ns": (end - start).as_nanos() as f64 / (tasks * times) as f64 })
+    race.1.each(times)
 }
 
 async fn ping_pong(count: usize) -> Value {
@@ -165,15 +172,17 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 async fn skynet(count: usize) -> Value {
     fn node(first: usize, size: usize) -> Boxed<usize> {
         Box::pin(async move {
-            if size == 1 {
-                return first;
-            }
             let (sender, mut receiver) = mpsc::channel(10);
+            let size = size / 10;
             for child in 0..10 {
                 let sender = sender.clone();
-                let size = size / 10;
+                let first = first + child * size;
                 tokio::spawn(async move {
-                    let sum = node(first + child * size, size).await;
+                    // A leaf needs no future in a box.
+                    let sum = match size {
+                        1 => first,
+                        _ => node(first, size).await,
+                    };
                     sender.send(sum).await.unwrap();
                 });
             }
@@ -192,6 +201,27 @@ async fn skynet(count: usize) -> Value {
 }
 
 async fn mutex(count: usize) -> Value {
+    let number = Arc::new(std::sync::Mutex::new(0));
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..CONTENDERS)
+        .map(|_| {
+            let number = number.clone();
+            tokio::spawn(async move {
+                for _ in 0..count / CONTENDERS {
+                    *number.lock().unwrap() += 1;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let figures = each(start, count);
+    assert_eq!(*number.lock().unwrap(), count / CONTENDERS * CONTENDERS);
+    figures
+}
+
+async fn mutex_held(count: usize) -> Value {
     let number = Arc::new(Mutex::new(0));
     let start = Instant::now();
     let tasks: Vec<_> = (0..CONTENDERS)
@@ -199,7 +229,9 @@ async fn mutex(count: usize) -> Value {
             let number = number.clone();
             tokio::spawn(async move {
                 for _ in 0..count / CONTENDERS {
-                    *number.lock().await += 1;
+                    let mut number = number.lock().await;
+                    *number += 1;
+                    yield_now().await;
                 }
             })
         })
@@ -363,32 +395,34 @@ async fn sleepers(count: usize) -> Value {
     common::bytes_of_sleepers(count, before)
 }
 
-async fn slow_neighbour(count: usize) -> Value {
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = stop.clone();
-    let slow = tokio::spawn(async move {
-        while !stopped.load(Ordering::Relaxed) {
-            common::compute_slowly();
-            yield_now().await;
-        }
-    });
-    let notes = Arc::new(Notes::new((NEIGHBOURS - 1) * count));
-    let others: Vec<_> = (0..NEIGHBOURS - 1)
+async fn slow_neighbour(count: usize, compute: fn()) -> Value {
+    let others = NEIGHBOURS - 1;
+    let barrier = Arc::new(Barrier::new(NEIGHBOURS));
+    let measuring = Arc::new(AtomicUsize::new(others));
+    let notes = Arc::new(Notes::new(others * count));
+    let mut tasks: Vec<_> = (0..others)
         .map(|neighbour| {
-            let notes = notes.clone();
+            let (barrier, measuring, notes) = (barrier.clone(), measuring.clone(), notes.clone());
             tokio::spawn(async move {
+                barrier.wait().await;
                 for n in 0..count {
                     let start = Instant::now();
                     tokio::time::sleep(PAUSE).await;
                     notes.note(neighbour * count + n, start, PAUSE);
                 }
+                measuring.fetch_sub(1, Ordering::Relaxed);
             })
         })
         .collect();
-    for other in others {
-        other.await.unwrap();
+    tasks.push(tokio::spawn(async move {
+        barrier.wait().await;
+        while measuring.load(Ordering::Relaxed) > 0 {
+            compute();
+            yield_now().await;
+        }
+    }));
+    for task in tasks {
+        task.await.unwrap();
     }
-    stop.store(true, Ordering::Relaxed);
-    slow.await.unwrap();
     percentiles(notes.latencies())
 }
