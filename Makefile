@@ -34,7 +34,7 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards compact confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable wine package builds workflow loom examples adopted adopt adopt-uses adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-check bench-scale peers clean
+.PHONY: help test tools check unit pinned guards compact confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable wine package builds workflow loom examples adopted adopt adopt-uses adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-resp bench-check bench-scale peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z -]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -277,12 +277,16 @@ bench-files:          ## reads, writes and commits, beside std on OS threads and
 bench-adopt:          ## what adoption costs: beside green threads by their own API, and OS threads
 	$(CARGO) run --release --locked -p roving-bench -- adopt $(ARGS)
 
+bench-resp:           ## a server of Redis's protocol, beside OS threads and redis-server; with redis-server and redis-tools
+	$(CARGO) run --release --locked -p roving-bench -- resp $(ARGS)
+
 bench-check:          ## instructions of the hot paths, by callgrind, against the stored baseline; needs valgrind
 	$(CARGO) run --release --locked -p roving-bench -- check $(ARGS)
 
 bench-scale:          ## what more cores would bring, simulated with costs measured here; with a comparison on this machine
 	$(CARGO) run --release --locked -p roving-bench-scale -- $(ARGS)
 
+# `make peers ARGS=--publish` also puts its table and its picture into README.md and docs/peers.svg.
 peers:                ## the same work for Roving, tokio, may, Go, OS threads and a bare event loop, side by side
 	$(CARGO) run --release --locked -p roving-bench -- peers $(ARGS)
 

@@ -24,6 +24,7 @@ mod proc_stats;
 mod process;
 mod programs;
 mod protocol;
+mod resp;
 mod server;
 mod switch;
 mod sync;
@@ -59,6 +60,8 @@ enum Command {
     Finished(finished::Options),
     /// Compares Roving with may, tokio, Go, OS threads and what no runtime can beat
     Peers(peers::Options),
+    /// Compares a small server of Redis's protocol with OS threads and with redis-server, by redis-benchmark
+    Resp(resp::Options),
     /// Counts the instructions of the hot paths, and compares them with a baseline
     Check(check::Options),
     /// Tells what a green thread takes while it waits, by default and with compact stacks
@@ -79,6 +82,9 @@ enum Command {
     /// Makes streams, short connections or HTTP requests for a while
     #[command(hide = true)]
     Wire(peers::WireOptions),
+    /// Serves Redis's protocol
+    #[command(hide = true)]
+    RespServer(resp::ServerOptions),
     /// Answers bytes of standard input, until it ends
     #[command(hide = true)]
     Echo(switch::EchoOptions),
@@ -107,6 +113,7 @@ impl Command {
                 | Self::Finished(_)
                 | Self::Adopt(_)
                 | Self::Peers(_)
+                | Self::Resp(_)
                 | Self::Check(_)
         )
     }
@@ -134,6 +141,8 @@ fn main() -> ExitCode {
         Command::CheckPath(options) => check::path(&options),
         Command::Peers(options) => peers::run(options),
         Command::Wire(options) => peers::wire(options),
+        Command::Resp(options) => resp::run(&options),
+        Command::RespServer(options) => resp::serve(&options),
         Command::Serve(options) => server::run(options),
         Command::Load(options) => load::run(options),
         Command::Echo(options) => switch::echo(options),
