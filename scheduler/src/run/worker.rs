@@ -519,15 +519,26 @@ impl Worker {
             self.spare.bound.update(|bound| bound - 1);
         }
         self.counts().ends.add(1);
-        for ticket in self.shared.thread_ended(self.shard) {
-            ticket.fire();
+        let of_runtime = self.shared.thread_ended(self.shard);
+        if !of_runtime.is_empty() {
+            for ticket in of_runtime {
+                ticket.fire();
+            }
         }
         let of_scope = green.scope.as_ref().and_then(|scope| scope.thread_ended());
         self.shared.onlookers.see_off();
         let told = green.completion.complete();
-        let waiting = [told.joiner, of_scope].into_iter().flatten();
-        for ticket in waiting.chain(told.watchers) {
-            self.wake(ticket, Self::push_next);
+        if let Some(joiner) = told.joiner {
+            self.wake(joiner, Self::push_next);
+        }
+        if let Some(enclosing) = of_scope {
+            self.wake(enclosing, Self::push_next);
+        }
+        // Hardly ever is there any, and an empty list is asked in one step.
+        if !told.watchers.is_empty() {
+            for watcher in told.watchers {
+                self.wake(watcher, Self::push_next);
+            }
         }
     }
 }
