@@ -459,8 +459,8 @@ WAITS = re.compile(r"<?roving_scheduler::(run|wait|stack|sync::parking)::|<?coro
                    r"(run|wait|stack)/|(^|/)scheduler/src/(run|wait|stack|sync/parking)\b|/corosensei-")
 BEGINS = re.compile(r"roving_scheduler::thread::spawn::|scheduler[^/]*/src/thread/spawn\.rs|<?core::ops::function::|"
                     r"<?core::panic::|std::panic|<?alloc::boxed::|__rust_try|library/(core/src/(ops/function|panic/)|std/src/pani|"
-                    r"alloc/src/boxed)|__rust_catch_unwind|roving_scheduler::stack::coroutine::|"
-                    r"scheduler[^/]*/src/stack/coroutine\.rs|corosensei|stack_init_trampoline")
+                    r"alloc/src/boxed)|__rust_catch_unwind|roving_scheduler::stack::(coroutine|errand)::|"
+                    r"scheduler[^/]*/src/stack/(coroutine|errand)\.rs|corosensei|stack_init_trampoline")
 
 
 def is_of(frame, code):

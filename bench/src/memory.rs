@@ -42,6 +42,9 @@ const STACK: usize = 64 << 10;
 /// The bytes of the buffer that a connection reads into.
 const BUFFER: usize = 4096;
 
+/// Who has waited for twice five seconds has given back what it does not use.
+const RECLAIMED: Duration = Duration::from_secs(12);
+
 /// Comes to wait in so many threads, and gives what keeps them waiting.
 type Work = fn(&Runtime, usize) -> io::Result<Box<dyn std::any::Any>>;
 
@@ -56,7 +59,7 @@ const PARKED: Row = Row {
     what: "parked",
     work: parked,
 };
-const ROWS: [Row; 4] = [
+const ROWS: [Row; 5] = [
     PARKED,
     Row {
         name: "asleep",
@@ -67,6 +70,11 @@ const ROWS: [Row; 4] = [
         name: "buffered",
         what: "an idle echo connection with a buffer of 4 KiB",
         work: buffered,
+    },
+    Row {
+        name: "rested",
+        what: "the same, when it has been idle for some seconds",
+        work: rested,
     },
     Row {
         name: "waiting",
@@ -85,7 +93,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut rows: Vec<(&Row, usize)> = ROWS
         .iter()
         .map(|row| match row.name {
-            "buffered" | "waiting" => (row, connections),
+            "buffered" | "rested" | "waiting" => (row, connections),
             _ => (row, options.threads),
         })
         .collect();
@@ -183,6 +191,13 @@ fn buffered(runtime: &Runtime, count: usize) -> io::Result<Box<dyn std::any::Any
             }
         }
     })
+}
+
+/// What is not used any more has gone back then.
+fn rested(runtime: &Runtime, count: usize) -> io::Result<Box<dyn std::any::Any>> {
+    let streams = buffered(runtime, count)?;
+    std::thread::sleep(RECLAIMED);
+    Ok(streams)
 }
 
 fn waiting(runtime: &Runtime, count: usize) -> io::Result<Box<dyn std::any::Any>> {

@@ -26,6 +26,7 @@ use crate::run::guest::{self, Guest};
 use crate::run::own_stack::OwnStack;
 use crate::runtime::{self, builder};
 use crate::stack::coroutine::Suspender;
+use crate::stack::errand::Errand;
 use crate::stack::tls::MovesWithThreadLocals;
 use crate::stack::{Class, Promise};
 use crate::thread::{self, Builder};
@@ -114,8 +115,9 @@ impl Builder {
         let promise = Promise::new(class)?;
         let result = Arc::new(Slot(UnsafeCell::new(None)));
         let slot = result.clone();
-        let body = Box::new(move |suspender| live(suspender, f, &slot));
-        let own_stack = OwnStack::new(body, promise, site);
+        // SAFETY: nothing is borrowed.
+        let errand = unsafe { Errand::new(move |suspender| live(suspender, f, &slot)) };
+        let own_stack = OwnStack::new(errand, promise, site);
         let guest = Kind::Guest(Guest::new(own_stack, runtime::global));
         Ok(Greenly {
             waiter: Arc::new(Waiter::new(name, guest)),

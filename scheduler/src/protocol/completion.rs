@@ -1,5 +1,5 @@
 //! How those who wait for the end of a thread are told of it: the one who joins it, and any number
-//! who watch.
+//! who watch; and who drops its result if nobody takes it.
 //!
 //! The joiner is the usual case, and has a slot of its own:
 //!
@@ -17,6 +17,13 @@
 //! Watchers are in a [list](Watchers) under a lock, which the finisher only looks at if `WATCHED` is
 //! set. Whoever watches is in the list before it sets the bit: if the bit comes before `DONE`, the
 //! finisher finds it, and otherwise the watcher finds `DONE`.
+//!
+//! # The result
+//!
+//! The thread has its result's place until it says that it has [left](Completion::leave) it there, which is before it
+//! ends; whoever may join says when nobody will [any more](Completion::detach). Each says so once, by one bit of
+//! one word, so one of the two comes second, and the result is that one's: to be dropped. If nobody gives up joining, it is
+//! the joiner's once it has found `DONE`.
 
 use std::sync::OnceLock;
 
@@ -27,6 +34,12 @@ const JOINED: usize = 0b001;
 const DONE: usize = 0b010;
 /// Somebody has watched. It stays.
 const WATCHED: usize = 0b100;
+/// The result is there.
+const LEFT: usize = 0b1000;
+/// Nobody will join.
+const DETACHED: usize = 0b1_0000;
+/// What is left is that of a thread that was interrupted. It comes with `LEFT`.
+const INTERRUPTED: usize = 0b10_0000;
 
 /// See the [module](self). `T` is what wakes one who waits.
 #[derive(Debug)]
@@ -62,6 +75,11 @@ impl<T> Completion<T> {
     /// Whether the thread has ended.
     pub(crate) fn is_done(&self) -> bool {
         self.state.load(Ordering::Acquire) & DONE != 0
+    }
+
+    /// Whether the thread has ended, and left its result before.
+    pub(crate) fn has_result(&self) -> bool {
+        self.state.load(Ordering::Acquire) & (DONE | LEFT) == DONE | LEFT
     }
 
     /// Whether somebody waits to join it, if the thread is held and so does not end.
@@ -135,6 +153,27 @@ impl<T> Completion<T> {
         drop(watcher);
     }
 
+    /// Says that the thread, which has not ended, has left its result, and whether that tells of an interrupt. `false` if
+    /// nobody will take it: then it is the caller's, once more. Called once.
+    #[must_use]
+    pub(crate) fn leave(&self, is_interrupted: bool) -> bool {
+        let left = if is_interrupted {
+            LEFT | INTERRUPTED
+        } else {
+            LEFT
+        };
+        // Release: whoever takes it finds it whole.
+        self.state.fetch_or(left, Ordering::AcqRel) & DETACHED == 0
+    }
+
+    /// Says that nobody will join. If the thread has left its result, that is the caller's from now on, and this gives
+    /// whether it tells of an interrupt. Called once, by whoever could join.
+    #[must_use]
+    pub(crate) fn detach(&self) -> Option<bool> {
+        let before = self.state.fetch_or(DETACHED, Ordering::AcqRel);
+        (before & LEFT != 0).then_some(before & INTERRUPTED != 0)
+    }
+
     /// Marks the thread as ended, and gives those that must be told. Called once.
     pub(crate) fn complete(&self) -> Told<T> {
         let before = self.state.fetch_or(DONE, Ordering::AcqRel);
@@ -184,6 +223,20 @@ mod tests {
         assert_eq!((told.joiner, told.watchers), (Some(9), vec![0, 2, 3]));
         completion.unwatch(&keys[0]);
         assert_eq!(completion.watch(5), None);
+    }
+
+    #[test]
+    fn a_result_is_that_of_whoever_comes_second() {
+        let (first, second) = (Completion::<()>::new(), Completion::<()>::new());
+        assert!(first.leave(true));
+        assert_eq!(first.detach(), Some(true));
+        assert_eq!(second.detach(), None);
+        assert!(!second.leave(false));
+        let joined = Completion::<()>::new();
+        assert!(joined.leave(false));
+        assert!(!joined.is_done());
+        let _ = joined.complete();
+        assert!(joined.is_done());
     }
 }
 
@@ -284,6 +337,45 @@ mod models {
             }
         }
         assert_eq!(model.word.finish(), Some(By::Ticket));
+    }
+
+    /// A result that nobody takes is dropped by one, who finds it whole.
+    #[test]
+    fn a_result_is_dropped_by_the_thread_or_by_whoever_detaches_it() {
+        loom::model(|| {
+            let model = Arc::new(Model {
+                completion: Completion::new(),
+                result: UnsafeCell::new(0),
+                word: WaitWord::new(),
+                runs: Count::new(0),
+            });
+            let drops = |model: &Model| {
+                // SAFETY: the one of the two whose it is.
+                model.result.with_mut(|result| {
+                    assert_eq!(unsafe { *result }, 9);
+                    // SAFETY: as above.
+                    unsafe { *result = 0 };
+                });
+                model.runs.fetch_add(1, Ordering::Relaxed);
+            };
+            let thread = {
+                let model = model.clone();
+                thread::spawn(move || {
+                    // SAFETY: it has not been left.
+                    model.result.with_mut(|result| unsafe { *result = 9 });
+                    if !model.completion.leave(false) {
+                        drops(&model);
+                    }
+                    let told = model.completion.complete();
+                    assert!(told.joiner.is_none());
+                })
+            };
+            if model.completion.detach().is_some() {
+                drops(&model);
+            }
+            thread.join().unwrap();
+            assert_eq!(model.runs.load(Ordering::Relaxed), 1);
+        });
     }
 
     #[test]

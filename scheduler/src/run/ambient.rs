@@ -30,8 +30,9 @@
 use std::any::Any;
 use std::fmt;
 use std::mem;
+use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::protocol::lock::{Mutex, MutexGuard};
@@ -167,21 +168,59 @@ impl Frames {
 }
 
 /// See the [module](self).
+///
+/// Nearly all threads are never cancelled and have no frames, and so have nothing but the place for them.
 #[derive(Default)]
-pub(crate) struct Ambient {
-    /// Whether there are frames, for the thread itself, which nearly always has none.
+pub(crate) struct Ambient(AtomicPtr<Needed>);
+
+/// What a thread has from then on when it has had a frame or was cancelled.
+#[derive(Default)]
+struct Needed {
+    /// Whether there are frames, for the thread itself.
     any: AtomicBool,
     frames: Mutex<Frames>,
 }
 
 impl Ambient {
+    #[inline]
+    fn needed(&self) -> Option<&Needed> {
+        // SAFETY: null, or what `make` has put there, which stays. Acquire: it is there whole.
+        unsafe { self.0.load(Ordering::Acquire).as_ref() }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make(&self) -> &Needed {
+        let new = Box::into_raw(Box::<Needed>::default());
+        let none = ptr::null_mut();
+        match self
+            .0
+            .compare_exchange(none, new, Ordering::AcqRel, Ordering::Acquire)
+        {
+            // SAFETY: it stays as long as this.
+            Ok(_) => unsafe { &*new },
+            Err(others) => {
+                // SAFETY: nobody has seen it.
+                drop(unsafe { Box::from_raw(new) });
+                // SAFETY: as in `needed`.
+                unsafe { &*others }
+            }
+        }
+    }
+
+    fn needed_or_made(&self) -> &Needed {
+        self.needed().unwrap_or_else(|| self.make())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Frames> {
-        self.frames.lock()
+        self.needed_or_made().frames.lock()
     }
 
     /// Whether the thread, which is the current one, has frames.
+    #[inline]
     pub(crate) fn any(&self) -> bool {
-        self.any.load(Ordering::Relaxed)
+        self.needed()
+            .is_some_and(|needed| needed.any.load(Ordering::Relaxed))
     }
 
     /// How many frames the current thread has.
@@ -220,7 +259,10 @@ impl Ambient {
 
     /// Whether the thread has the frame `id`, or, if that is the thread as a whole, is cancelled.
     pub(crate) fn is_subject_to(&self, id: FrameId) -> bool {
-        let frames = self.lock();
+        let Some(needed) = self.needed() else {
+            return false;
+        };
+        let frames = needed.frames.lock();
         if id == FrameId::THREAD {
             frames.cancelled
         } else {
@@ -316,10 +358,11 @@ impl Ambient {
             Kind::Token { token, .. } => Some(token.clone()),
             _ => None,
         };
-        let mut frames = self.lock();
+        let needed = self.needed_or_made();
+        let mut frames = needed.frames.lock();
         frames.stack.push(frame);
         frames.settle(&waiter.word);
-        self.any.store(true, Ordering::Relaxed);
+        needed.any.store(true, Ordering::Relaxed);
         drop(frames);
         if let Some(token) = token {
             token.enter(waiter, id);
@@ -339,12 +382,26 @@ impl Ambient {
         if let Some((token, id)) = token {
             token.leave(waiter, id);
         }
-        let mut frames = self.lock();
+        let needed = self.needed_or_made();
+        let mut frames = needed.frames.lock();
         let popped = frames.stack.pop();
         frames.settle(&waiter.word);
-        self.any.store(!frames.stack.is_empty(), Ordering::Relaxed);
+        needed
+            .any
+            .store(!frames.stack.is_empty(), Ordering::Relaxed);
         drop(frames);
         drop(popped);
+    }
+}
+
+impl Drop for Ambient {
+    #[inline]
+    fn drop(&mut self) {
+        let needed = *self.0.get_mut();
+        if !needed.is_null() {
+            // SAFETY: from a box, and nobody has it any more.
+            drop(unsafe { Box::from_raw(needed) });
+        }
     }
 }
 

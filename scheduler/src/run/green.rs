@@ -19,8 +19,8 @@
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 
 use crate::protocol::completion::Completion;
@@ -28,16 +28,18 @@ use crate::protocol::completion::Completion;
 use crate::protocol::nudge::Nudge;
 use crate::protocol::outline::{Field, fields};
 use crate::protocol::parker::Parker;
+use crate::protocol::process::Process;
 use crate::protocol::task::Task;
 use crate::protocol::token::Token;
 use crate::protocol::word::{Fire, WaitWord};
 use crate::run::ambient::Ambient;
+use crate::run::belongs::Belongs;
 use crate::run::given_name::GivenName;
 use crate::run::guest::Guest;
 use crate::run::own_stack::OwnStack;
 use crate::run::panic_state;
 use crate::run::reason::Given;
-use crate::run::registry;
+use crate::run::registry::{self, NO_KEY};
 use crate::run::shared::Shared;
 use crate::run::ticket::Ticket;
 use crate::stack::mode::{Mode, ThreadLocals};
@@ -76,6 +78,19 @@ pub(crate) enum Kind {
 impl Waiter {
     pub(crate) const FIELDS: [Field; 5] = fields!(Waiter: word, reason, id, name, kind);
 
+    /// A new one, made where it will be: it is large.
+    #[inline]
+    pub(crate) fn new_in_place(make: impl FnOnce() -> Self) -> Arc<Self> {
+        let waiter = Arc::<Self>::new_uninit();
+        // SAFETY: nobody else has it, and this is its memory. If `make` unwinds, nothing has been written.
+        unsafe {
+            let place = Arc::as_ptr(&waiter).cast::<Self>().cast_mut();
+            place.write(make());
+            waiter.assume_init()
+        }
+    }
+
+    #[inline]
     pub(crate) fn new(name: Option<Box<str>>, kind: Kind) -> Self {
         Self {
             word: WaitWord::new(),
@@ -177,14 +192,19 @@ pub(crate) trait Enclosing: Send + Sync {
     /// Counts a thread off. Gives whoever must be told.
     #[must_use]
     fn thread_ended(&self) -> Option<Ticket>;
+
+    /// The payload by which a thread has ended is dropped, and nobody has taken it: it `was_interrupted`, or else has panicked.
+    fn payload_is_lost(&self, was_interrupted: bool);
 }
 
 /// What only green threads have.
 pub(crate) struct Green {
-    pub(crate) runtime: Arc<Shared>,
+    pub(crate) runtime: Belongs,
+    /// That of its runtime.
+    pub(crate) process: Process,
     pub(crate) own_stack: OwnStack,
     /// Where it is in the registry, if it is: it comes there with its first suspension.
-    key: OnceLock<registry::Key>,
+    key: AtomicU64,
     /// Whoever joins it.
     pub(crate) completion: Completion<Ticket>,
     /// What it must not outlive.
@@ -193,7 +213,7 @@ pub(crate) struct Green {
     pub(crate) scanned: AtomicU64,
     /// The wait of which it is known whether it is part of a deadlock.
     pub(crate) judged: AtomicU64,
-    home: AtomicUsize,
+    home: AtomicU32,
 }
 
 impl Green {
@@ -201,57 +221,62 @@ impl Green {
     /// Where it is in its kind, whose tag is in front of it.
     pub(crate) const IN_KIND: Field = Field::new("Kind.green", align_of::<Kind>());
 
-    const NOWHERE: usize = usize::MAX;
+    const NOWHERE: u32 = u32::MAX;
     /// The bit of `scanned` that says that the wait was long, and all has been given back.
     pub(crate) const RECLAIMED: u64 = 1;
     /// The bit of `judged` that says that it is, and all have been told.
     pub(crate) const TOLD: u64 = 1;
 
+    #[inline]
     pub(crate) fn new(
-        runtime: Arc<Shared>,
+        runtime: &Arc<Shared>,
         own_stack: OwnStack,
         scope: Option<Arc<dyn Enclosing>>,
     ) -> Self {
         Self {
-            runtime,
+            runtime: Belongs::to(runtime),
+            process: runtime.process,
             own_stack,
-            key: OnceLock::new(),
+            key: AtomicU64::new(NO_KEY),
             completion: Completion::new(),
             scope,
             scanned: AtomicU64::new(0),
             judged: AtomicU64::new(0),
-            home: AtomicUsize::new(Self::NOWHERE),
+            home: AtomicU32::new(Self::NOWHERE),
         }
     }
 
     /// Where it is in the registry, if it is.
     pub(crate) fn key(&self) -> Option<registry::Key> {
-        self.key.get().copied()
+        registry::Key::from_number(self.key.load(Ordering::Acquire))
     }
 
+    /// For whoever has the right to run it.
     pub(crate) fn set_key(&self, key: registry::Key) {
-        self.key.set(key).expect("it is registered once");
+        debug_assert!(self.key().is_none(), "it is registered once");
+        self.key.store(key.to_number(), Ordering::Release);
     }
 
     /// The worker on which it has run last; `None` before the first.
     pub(crate) fn home(&self) -> Option<usize> {
         let home = self.home.load(Ordering::Relaxed);
-        (home != Self::NOWHERE).then_some(home)
+        (home != Self::NOWHERE).then_some(home as usize)
     }
 
     pub(crate) fn set_home(&self, worker: usize) {
+        let worker = u32::try_from(worker).expect("workers are not so many");
         self.home.store(worker, Ordering::Relaxed);
     }
 
-    /// The only worker that may run it next, if not every one may.
-    pub(crate) fn bound_to(&self) -> Option<usize> {
+    /// The only worker that may run it next, if not every one of its `runtime` may.
+    pub(crate) fn bound_to(&self, runtime: &Shared) -> Option<usize> {
         let home = self.home()?;
-        let mode = &self.runtime.mode;
+        let mode = &runtime.mode;
         if stays(mode) {
             Some(home)
         } else {
             mode.migrate_always
-                .then(|| (home + 1) % self.runtime.workers.len())
+                .then(|| (home + 1) % runtime.workers.len())
         }
     }
 }
@@ -278,5 +303,12 @@ pub(crate) struct Runnable(pub(crate) Arc<Waiter>);
 impl Runnable {
     pub(crate) fn green(&self) -> &Green {
         self.0.green().expect("only green threads are queued")
+    }
+
+    /// That of the thread.
+    pub(crate) fn runtime(&self) -> Arc<Shared> {
+        // SAFETY: nobody else runs it, so it does not end.
+        let runtime = unsafe { self.green().runtime.lend() };
+        Arc::clone(&runtime)
     }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use crate::protocol::word::{Commit, Epoch};
 use crate::run::green::{Green, Waiter};
 use crate::run::reason::Reason;
+use crate::run::shared::Shared;
 use crate::stack::coroutine::Coroutine;
 
 /// A green thread that is parked and cannot go on. Dropping this lets go of it, and queues it if its
@@ -32,6 +33,12 @@ impl<'a> Held<'a> {
     pub(crate) fn coroutine(&self) -> &Coroutine {
         // SAFETY: what is parked has started, and is held.
         unsafe { &self.green.own_stack.started().coroutine }
+    }
+
+    /// That of the thread.
+    pub(crate) fn runtime(&self) -> &Shared {
+        // SAFETY: it does not go on, and so does not end.
+        unsafe { self.green.runtime.of_living() }
     }
 
     /// Since when, in [ticks](crate::run::ticks).

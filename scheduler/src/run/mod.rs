@@ -6,6 +6,7 @@
 //! | file        | what it is                                                               |
 //! |-------------|--------------------------------------------------------------------------|
 //! | `green`     | the control block of a thread, and the right to run it                    |
+//! | `belongs`   | the runtime that a green thread belongs to                               |
 //! | `own_stack` | what a thread has that runs on a stack of its own                        |
 //! | `lent_stack` | a call on a stack that the worker lends                                 |
 //! | `guest`     | threads that are run by whoever polls them                               |
@@ -57,6 +58,7 @@
 
 pub(crate) mod alarm;
 pub(crate) mod ambient;
+pub(crate) mod belongs;
 pub(crate) mod context;
 pub(crate) mod counts;
 pub mod deep;

@@ -4,11 +4,12 @@
 use std::cell::UnsafeCell;
 use std::num::NonZeroUsize;
 use std::panic::Location;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use crate::protocol::outline::{Field, fields};
-use crate::stack::coroutine::{Body, Coroutine, Suspender};
+use crate::stack::coroutine::{Coroutine, Suspender};
+use crate::stack::errand::Errand;
 use crate::stack::fp::{Environment, Saved};
 use crate::stack::{Bounds, Promise, Stack};
 
@@ -23,6 +24,8 @@ pub(crate) struct OwnStack {
     /// Where it was spawned.
     pub(crate) site: &'static Location<'static>,
     stage: UnsafeCell<Stage>,
+    /// What it will do, until it has begun. Then what it leaves may be there.
+    pub(crate) errand: Errand,
     suspender: AtomicPtr<()>,
     /// That which it has been [lent](super::lent_stack), or null.
     lent: AtomicPtr<Bounds>,
@@ -35,9 +38,9 @@ pub(crate) struct OwnStack {
 /// How far it has come. It changes once, by whoever has the right to run it.
 #[repr(C)]
 enum Stage {
-    /// It has not run: it is what it will do, the promise of a stack to do it on, and the
-    /// floating-point environment of the thread that has spawned it.
-    Fresh(Option<(Body, Promise, Environment)>),
+    /// It has not run: it has the promise of a stack, and the floating-point environment of the thread that has
+    /// spawned it.
+    Fresh(Option<(Promise, Environment)>),
     Started(Started),
 }
 
@@ -57,16 +60,19 @@ impl Started {
 }
 
 // SAFETY: the stage is written by whoever has the right to run the thread, before it runs, and read by
-// those for whom that has happened: see `started`. The rest is `Sync` by itself.
+// those for whom that has happened: see `started`. The errand is touched by the unsafe methods only, whose callers
+// promise to be alone. The rest is `Sync` by itself.
 unsafe impl Sync for OwnStack {}
 
 impl OwnStack {
     pub(crate) const FIELDS: [Field; 2] = fields!(OwnStack: site, stage);
 
-    pub(crate) fn new(body: Body, stack: Promise, site: &'static Location<'static>) -> Self {
+    #[inline]
+    pub(crate) fn new(errand: Errand, stack: Promise, site: &'static Location<'static>) -> Self {
         Self {
             site,
-            stage: UnsafeCell::new(Stage::Fresh(Some((body, stack, Environment::current())))),
+            stage: UnsafeCell::new(Stage::Fresh(Some((stack, Environment::current())))),
+            errand,
             suspender: AtomicPtr::new(ptr::null_mut()),
             lent: AtomicPtr::new(ptr::null_mut()),
             ending: AtomicBool::new(false),
@@ -78,17 +84,18 @@ impl OwnStack {
     ///
     /// # Safety
     ///
-    /// The caller has the right to run it.
+    /// The caller has the right to run it, and it stays where it is.
     pub(crate) unsafe fn start(&self, redeem: impl FnOnce(Promise) -> Stack) {
         // SAFETY: only whoever has the right to run it gets here, and nobody else reads the stage
         // before it has started.
         if let Stage::Fresh(fresh) = unsafe { &mut *self.stage.get() } {
-            let (body, promise, environment) = fresh.take().expect("it starts once");
+            let (promise, environment) = fresh.take().expect("it starts once");
             let stack = redeem(promise);
             let started = Started {
                 thread_pointer: stack.thread_pointer(),
                 environment: Saved::new(environment),
-                coroutine: Coroutine::new(stack, body),
+                // SAFETY: the errand stays where it is, by the caller's promise, and whoever runs the coroutine has this.
+                coroutine: unsafe { Coroutine::new(stack, NonNull::from(&self.errand)) },
             };
             // SAFETY: as above.
             unsafe { *self.stage.get() = Stage::Started(started) };

@@ -36,6 +36,23 @@ pub(crate) struct Key {
     slot: u32,
 }
 
+impl Key {
+    /// The key as a number, which is never [`NO_KEY`].
+    pub(crate) fn to_number(self) -> u64 {
+        u64::from(self.shard) << 32 | u64::from(self.slot)
+    }
+
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
+        (number != NO_KEY).then_some(Self {
+            shard: (number >> 32) as u32,
+            slot: number as u32,
+        })
+    }
+}
+
+/// There are not so many shards.
+pub(crate) const NO_KEY: u64 = u64::MAX;
+
 /// How far somebody has looked through the registry.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cursor {

@@ -281,7 +281,7 @@ impl Shared {
 
     /// Queues one for all, or at its home, that has been counted.
     pub(crate) fn inject_again(&self, runnable: Runnable) {
-        match runnable.green().bound_to() {
+        match runnable.green().bound_to(self) {
             Some(home) => self.push_inbox(home, runnable),
             None => {
                 self.injector.push(runnable);

@@ -34,7 +34,8 @@ pub(crate) fn schedule(runnable: Runnable) {
         None => Some(runnable),
     });
     if let Some(runnable) = elsewhere {
-        let runtime = runnable.green().runtime.clone();
+        // It may end as soon as it is queued.
+        let runtime = runnable.runtime();
         runtime.inject(runnable);
     }
 }
@@ -53,8 +54,8 @@ impl Waiter {
     #[inline]
     pub(crate) fn fire(&self, epoch: Epoch, by: By) -> Fire {
         match &self.kind {
-            Kind::Green(green) if green.runtime.is_recorded() => {
-                self.fire_recorded(&green.runtime, epoch, by)
+            Kind::Green(green) if let Some(runtime) = green.runtime.recorded() => {
+                self.fire_recorded(runtime, epoch, by)
             }
             _ => self.word.fire(epoch, by),
         }
@@ -99,9 +100,10 @@ impl Waiter {
 
     /// The wait in which this was parked has been ended by a cancellation.
     fn is_cancelled(self: &Arc<Self>) {
-        if let Kind::Green(green) = &self.kind {
-            let woken = || Event::Woken(self, self.word.current(), By::Cancel);
-            green.runtime.note(woken);
+        if let Kind::Green(green) = &self.kind
+            && let Some(runtime) = green.runtime.recorded()
+        {
+            runtime.note(|| Event::Woken(self, self.word.current(), By::Cancel));
         }
         self.run_again();
     }

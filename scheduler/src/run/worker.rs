@@ -289,7 +289,7 @@ impl Worker {
     }
 
     fn is_of_its_runtime(&self, runnable: &Runnable) -> bool {
-        Arc::ptr_eq(&runnable.green().runtime, &self.shared)
+        runnable.green().runtime.is_to(Arc::as_ptr(&self.shared))
     }
 
     /// Ends a wait, and queues its green thread with `push` if it is one of this runtime.
@@ -325,7 +325,7 @@ impl Worker {
 
     /// Queues a green thread that has run before all that wait here, or at its home.
     fn push_next(&self, runnable: Runnable) {
-        match runnable.green().bound_to() {
+        match runnable.green().bound_to(&self.shared) {
             Some(home) if self.leaves_to(home) => self.shared.push_inbox(home, runnable),
             bound => {
                 if let Some(displaced) = self.local.push_lifo(runnable, bound.is_some()) {
@@ -337,7 +337,7 @@ impl Worker {
 
     /// Queues a green thread behind all that wait here, or at its home.
     fn push_back(&self, runnable: Runnable) {
-        match runnable.green().bound_to() {
+        match runnable.green().bound_to(&self.shared) {
             None => {
                 match runnable.green().home() {
                     None => self.local.push_fresh(runnable),
@@ -482,7 +482,7 @@ impl Worker {
             own_stack.started().thread_pointer
         };
         green.set_home(self.index);
-        if self.is_spare && green.bound_to() == Some(self.index) {
+        if self.is_spare && green.bound_to(&self.shared) == Some(self.index) {
             self.spare.bound.update(|bound| bound + 1);
         }
         if let (Some(pointer), Some(own)) = (pointer, tls::own()) {
@@ -515,7 +515,7 @@ impl Worker {
         if let Some(key) = green.key() {
             self.shared.registry.remove(key);
         }
-        if self.is_spare && green.bound_to() == Some(self.index) {
+        if self.is_spare && green.bound_to(&self.shared) == Some(self.index) {
             self.spare.bound.update(|bound| bound - 1);
         }
         self.counts().ends.add(1);

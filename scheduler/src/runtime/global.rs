@@ -11,6 +11,7 @@ use super::builder::Builder;
 use crate::protocol::passage::Passage;
 use crate::protocol::process::PerProcess;
 use crate::run::context;
+use crate::run::green::Waiter;
 use crate::run::panicking;
 use crate::run::shared::Shared;
 
@@ -25,6 +26,16 @@ pub(crate) fn current() -> io::Result<Arc<Shared>> {
     match context::with_runtime(Arc::clone) {
         Some(runtime) => Ok(runtime),
         None => global(),
+    }
+}
+
+/// Lends the same.
+pub(crate) fn with_current<R>(f: impl FnOnce(&Arc<Shared>) -> io::Result<R>) -> io::Result<R> {
+    // SAFETY: the current thread does not end before `f` does.
+    let of_green = |waiter: &Waiter| Some(unsafe { waiter.green()?.runtime.lend() });
+    match context::with_running(of_green).flatten() {
+        Some(runtime) => f(&runtime),
+        None => f(&current()?),
     }
 }
 

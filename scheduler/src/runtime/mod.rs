@@ -49,7 +49,7 @@ use std::time::{Duration, Instant};
 use crate::run::shared::Shared;
 use crate::stack::mode::{NoOwnThreadLocals, ThreadLocals};
 
-pub(crate) use global::{current, global};
+pub(crate) use global::{current, global, with_current};
 pub use handle::Handle;
 use leaks::Leak;
 use metrics::Metrics;

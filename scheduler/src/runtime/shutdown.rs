@@ -8,7 +8,7 @@
 //! 4. The workers are told to stop, and joined.
 //!
 //! With `panic = "abort"` nothing can unwind. Then step 2 is left out, and so is step 3 for those
-//! that are parked: they stay as they are, and their memory with them, as with OS threads that are
+//! that are parked: they stay as they are, and the memory of the runtime with theirs, as with OS threads that are
 //! alive when `main` returns.
 
 use std::fmt;
@@ -52,6 +52,9 @@ impl Runtime {
                 stop_in_background(shared, workers);
                 return alive;
             }
+        } else {
+            // Those that are parked [belong](crate::run::belongs) to it.
+            mem::forget(shared.clone());
         }
         stop(shared, workers);
         0

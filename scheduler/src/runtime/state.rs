@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::dump;
 use crate::run::green::Waiter;
 use crate::run::hold::Held;
 use crate::run::reason::{Holder, Needs, Whom, Why};
@@ -126,7 +127,13 @@ impl State {
         if green.completion.is_done() {
             return Self::Ended;
         }
-        let mut workers = green.runtime.everybody().enumerate();
+        // It may end meanwhile, and its runtime with it.
+        let runtimes = dump::runtimes();
+        let runtime = runtimes
+            .iter()
+            .find(|runtime| green.runtime.is_to(Arc::as_ptr(runtime)));
+        let workers = runtime.into_iter().flat_map(|runtime| runtime.everybody());
+        let mut workers = workers.enumerate();
         let worker = workers.find(|(_, worker)| worker.running.thread.shows(waiter));
         worker.map_or(Self::Runnable, |(index, worker)| {
             let since = worker.running.since.load(Ordering::Relaxed);

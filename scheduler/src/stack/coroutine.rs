@@ -27,7 +27,7 @@
 //! corosensei's coroutines are not `Send`, because values on the stack need not be. Here, two
 //! things make it sound:
 //!
-//! - Before it has started, a coroutine is its closure, which is `Send`.
+//! - Before it has started, a coroutine is its errand, whose closure is `Send`.
 //! - After it has started, one of two things holds. Either its thread-locals move with it
 //!   ([`ThreadLocals::Own`]): then, to the code on its stack, it is one and the same thread wherever
 //!   it runs, and what is not `Send` has never left that thread. Or it is resumed by the worker on
@@ -51,12 +51,10 @@ use corosensei::{CoroutineResult, Yielder};
 
 use crate::protocol::outline::{Field, fields};
 use crate::protocol::process::Process;
+use crate::stack::errand::Errand;
 #[cfg(feature = "thread-sanitizer")]
 use crate::stack::thread_sanitizer;
 use crate::stack::{Bounds, Stack, frames, tls};
-
-/// What a coroutine does.
-pub(crate) type Body = Box<dyn FnOnce(Suspender) + Send>;
 
 /// Why a coroutine gave control back to its worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,18 +139,26 @@ impl Coroutine {
     );
     pub(crate) const BELOW_NOTED: Field = Field::new("Coroutine.below_noted", BELOW_NOTED);
 
-    /// Makes a coroutine that will call `body` on `stack`, and then end its thread if that has
+    /// Makes a coroutine that will run `errand` on `stack`, and then end its thread if that has
     /// thread-locals of its own.
+    ///
+    /// # Safety
+    ///
+    /// The errand stays where it is until the coroutine has returned, for ever if it does not, and is run by this only.
     #[inline]
-    pub(crate) fn new(stack: Stack, body: Body) -> Self {
+    pub(crate) unsafe fn new(stack: Stack, errand: NonNull<Errand>) -> Self {
         let bounds = stack.bounds();
         let owns_thread_locals = stack.thread_pointer().is_some();
         let main = move |yielder: &Yielder<Order, Suspended>, _: Order| {
             let home = Process::current();
-            begin(body, Suspender(NonNull::from(yielder)));
+            // SAFETY: the caller's promise.
+            begin(
+                unsafe { errand.as_ref() },
+                Suspender(NonNull::from(yielder)),
+            );
             // A destructor may have forked, and in the child there is nobody to switch back to.
             home.end_child();
-            // The body is gone, and nothing of it will be freed under this thread's pointer.
+            // The closure is gone, and nothing of it will be freed under this thread's pointer.
             if owns_thread_locals {
                 // SAFETY: the thread-locals come with the stack, and nothing follows, or in a forked child
                 // its end.
@@ -265,8 +271,9 @@ impl fmt::Debug for Coroutine {
 
 /// Has a frame of its own, so that whoever walks a stack knows where a thread begins.
 #[inline(never)]
-fn begin(body: Body, suspender: Suspender) {
-    body(suspender);
+fn begin(errand: &Errand, suspender: Suspender) {
+    // SAFETY: this is how its thread begins.
+    unsafe { errand.run(suspender) };
     hint::black_box(());
 }
 
@@ -282,7 +289,7 @@ pub(crate) fn frames_of_body(frames: &[usize]) -> Range<usize> {
 
 /// Whether a frame is the outermost one of what a coroutine does.
 pub(super) fn begins(frame: usize) -> bool {
-    frames::function_of(frame) == (begin as fn(Body, Suspender) as *const ()).addr()
+    frames::function_of(frame) == (begin as fn(&Errand, Suspender) as *const ()).addr()
 }
 
 /// What is saved at the top of a stack on which nothing is: the address that it goes on at, and with it the end
@@ -368,7 +375,10 @@ mod tests {
     /// A coroutine on a stack that nobody has used before, suspended in `body`.
     fn suspended(size: usize, body: impl FnOnce(Suspender) + Send + 'static) -> Coroutine {
         let promise = Promise::new(Class::of(size, None).unwrap()).unwrap();
-        let coroutine = Coroutine::new(promise.redeem(), Box::new(body));
+        // SAFETY: nothing is borrowed.
+        let errand = Box::leak(Box::new(unsafe { Errand::new(body) }));
+        // SAFETY: it stays for ever.
+        let coroutine = unsafe { Coroutine::new(promise.redeem(), NonNull::from(errand)) };
         // SAFETY: it is this test's.
         let resumed = unsafe { coroutine.resume() };
         assert_eq!(resumed, Resumed::Suspended(Suspend::Yielded));

@@ -19,6 +19,7 @@
 //! | `compact`   | that a parked thread takes one page                                          |
 //! | `numbers`   | how many stacks there are, and how they are guarded                          |
 //! | `usage`     | how much of a stack has been used                                            |
+//! | `errand`    | what a thread is to do, and then what it leaves                              |
 //! | `coroutine` | what a green thread runs as, by the coroutine library                         |
 //! | `fp`        | the floating-point environment, which each has of its own                    |
 //! | `frames`    | the functions that whoever asks is in                                        |
@@ -53,6 +54,7 @@ mod cooling;
 ))]
 pub(crate) mod copied;
 pub(crate) mod coroutine;
+pub(crate) mod errand;
 pub(crate) mod fiber;
 pub(crate) mod fp;
 #[cfg_attr(windows, path = "frames/windows.rs")]

@@ -3,105 +3,43 @@
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::io;
-use std::mem;
+use std::marker::PhantomData;
+use std::mem::{self, ManuallyDrop};
 use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::scope::ScopeData;
 use super::{Result, Thread};
 use crate::protocol::completion::Completion;
 use crate::run::context;
-use crate::run::green::{Green, Waiter};
+use crate::run::green::{Enclosing, Green, Waiter};
 use crate::run::panicking;
 use crate::wait::selectable::{Registration, Selectable};
 use crate::wait::{self, Interrupt, Needs, Outcome, Ticket, Whom, Why};
 
-/// Where a thread leaves its result: it has the slot until it has ended, and then whoever joins it.
-///
-/// A result that nobody takes is dropped with the packet, by the thread or by the owner of the
-/// handle, whoever is last. As in std, a panic of its destructor ends the process then.
-pub(super) struct Packet<T> {
-    result: UnsafeCell<Option<Result<T>>>,
-    /// Whether the thread was interrupted, and its payload tells of that.
-    interrupted: AtomicBool,
-    /// The scope that is told of a panic that nobody takes.
-    scope: Option<Arc<ScopeData>>,
-}
-
-// SAFETY: the slot is only touched by its owner of the moment (see above), so a result is moved
-// between threads and never shared; and the thread was spawned with a `T` that is `Send`.
-unsafe impl<T> Send for Packet<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for Packet<T> {}
-
-impl<T> Packet<T> {
-    pub(super) fn new(scope: Option<Arc<ScopeData>>) -> Self {
-        Self {
-            result: UnsafeCell::new(None),
-            interrupted: AtomicBool::new(false),
-            scope,
+/// Drops a result that nobody takes: the thread does, or the owner of the handle, whoever
+/// [comes second](crate::protocol::completion). As in std, a panic of its destructor ends the process then.
+pub(super) fn drop_untaken<T>(
+    result: Result<T>,
+    scope: Option<&dyn Enclosing>,
+    was_interrupted: bool,
+) {
+    let has_destructor = match &result {
+        Ok(_) => mem::needs_drop::<T>(),
+        Err(_) => {
+            scope
+                .into_iter()
+                .for_each(|scope| scope.payload_is_lost(was_interrupted));
+            true
         }
-    }
-
-    /// A result that nobody will take.
-    pub(super) fn of(result: Result<T>) -> Self {
-        Self {
-            result: UnsafeCell::new(Some(result)),
-            interrupted: AtomicBool::new(false),
-            scope: None,
+    };
+    if has_destructor && let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(result))) {
+        // What interrupts the one who drops the handle is no fault of the result.
+        if wait::interrupts_current(&*payload) && context::with_current(wait::is_interruptible) {
+            panic::resume_unwind(payload);
         }
-    }
-
-    /// The thread unwinds since it was interrupted.
-    pub(super) fn note_interrupt(&self) {
-        self.interrupted.store(true, Ordering::Relaxed);
-    }
-
-    /// # Safety
-    ///
-    /// The caller is the thread, which has not ended.
-    pub(super) unsafe fn put(&self, result: Result<T>) {
-        // SAFETY: the slot is the caller's.
-        unsafe { *self.result.get() = Some(result) };
-    }
-
-    /// # Safety
-    ///
-    /// The thread has ended, the caller knows it by its completion, and joins it alone.
-    unsafe fn take(&self) -> Option<Result<T>> {
-        // SAFETY: the slot is the caller's, and what the thread did happened before.
-        unsafe { (*self.result.get()).take() }
-    }
-}
-
-impl<T> Drop for Packet<T> {
-    fn drop(&mut self) {
-        let slot = self.result.get_mut();
-        if let (Some(scope), Some(Err(_))) = (&self.scope, &*slot) {
-            if *self.interrupted.get_mut() {
-                scope.thread_interrupted();
-            } else {
-                scope.thread_panicked();
-            }
-        }
-        let has_destructor = match slot {
-            None => false,
-            Some(Ok(_)) => mem::needs_drop::<T>(),
-            Some(Err(_)) => true,
-        };
-        if has_destructor
-            && let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| *slot = None))
-        {
-            // What interrupts the one who drops the handle is no fault of the result.
-            if wait::interrupts_current(&*payload) && context::with_current(wait::is_interruptible)
-            {
-                panic::resume_unwind(payload);
-            }
-            panicking::abort("thread result panicked on drop");
-        }
+        panicking::abort("thread result panicked on drop");
     }
 }
 
@@ -119,12 +57,25 @@ enum Ends {
 /// ends the process.
 pub struct JoinHandle<T> {
     thread: Thread,
-    packet: Arc<Packet<T>>,
+    /// Its result, which lies in its control block: an [errand](crate::stack::errand)'s.
+    result: PhantomData<Arc<UnsafeCell<Result<T>>>>,
 }
 
+// SAFETY: a result is moved between threads and never shared: it is taken by `self`; and the thread was spawned with a
+// `T` that is `Send`.
+unsafe impl<T> Send for JoinHandle<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for JoinHandle<T> {}
+
 impl<T> JoinHandle<T> {
-    pub(super) fn new(thread: Thread, packet: Arc<Packet<T>>) -> Self {
-        Self { thread, packet }
+    /// # Safety
+    ///
+    /// The thread is a green one that leaves a `Result<T>`, and has no other handle.
+    pub(super) unsafe fn new(thread: Thread) -> Self {
+        Self {
+            thread,
+            result: PhantomData,
+        }
     }
 
     /// The thread.
@@ -239,15 +190,19 @@ impl<T> JoinHandle<T> {
             !is_itself,
             "a green thread cannot join itself: it would wait for ever"
         );
-        let process = self.green().runtime.process;
-        process.insist("the green thread to join");
+        self.green().process.insist("the green thread to join");
     }
 
     /// The result of the thread, which has ended.
     pub(super) fn take(self) -> Result<T> {
-        assert!(self.green().completion.is_done());
-        // SAFETY: it is done, and this is the only handle.
-        unsafe { self.packet.take() }.expect("a thread leaves its result before it ends")
+        assert!(self.green().completion.has_result());
+        let this = ManuallyDrop::new(self);
+        // SAFETY: it has been left, by what `new` was promised one of this type; and this is the only handle, which
+        // detaches no more.
+        let result = unsafe { this.green().own_stack.errand.take() };
+        // SAFETY: nothing else of `this` is used or dropped.
+        drop(unsafe { ptr::read(&raw const this.thread) });
+        result
     }
 
     /// Cancels the thread: the blocking call that it is in, or else its next one, ends.
@@ -337,6 +292,17 @@ impl Drop for Retract<'_> {
     fn drop(&mut self) {
         // SAFETY: made by the one who joins, and dropped before it goes on.
         unsafe { self.0.retract() };
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        let green = self.green();
+        if let Some(was_interrupted) = green.completion.detach() {
+            // SAFETY: it has been left, is of this type, and has become this caller's.
+            let result: Result<T> = unsafe { green.own_stack.errand.take() };
+            drop_untaken(result, green.scope.as_deref(), was_interrupted);
+        }
     }
 }
 

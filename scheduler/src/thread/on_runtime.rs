@@ -1,5 +1,7 @@
 //! Spawning on a runtime that is named: [`Runtime::spawn`], [`Runtime::run`], [`Handle::spawn`].
 
+use std::panic::Location;
+
 use super::JoinHandle;
 use super::spawn::{or_panic, run_in, spawn_in};
 use crate::runtime::{Handle, Runtime};
@@ -49,6 +51,6 @@ impl Handle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        or_panic(spawn_in(self.0.clone(), None, None, f))
+        or_panic(spawn_in(&self.0, Location::caller(), None, None, f))
     }
 }

@@ -43,7 +43,9 @@ use crate::wait::{self, Interrupt, Needs, Ticket, Whom, Why};
 pub(crate) struct ScopeData {
     process: Process,
     running: AtomicUsize,
+    /// A thread has panicked, and nobody has taken the payload.
     panicked: AtomicBool,
+    /// A thread was cancelled or its deadline came, and nobody has taken the payload.
     interrupted: AtomicBool,
     /// Who waits for the last thread to end.
     waiting: Mutex<Option<Ticket>>,
@@ -65,6 +67,15 @@ impl Enclosing for ScopeData {
             None
         }
     }
+
+    fn payload_is_lost(&self, was_interrupted: bool) {
+        let lost = if was_interrupted {
+            &self.interrupted
+        } else {
+            &self.panicked
+        };
+        lost.store(true, Ordering::Relaxed);
+    }
 }
 
 impl ScopeData {
@@ -78,16 +89,6 @@ impl ScopeData {
             token: Arc::default(),
             frame: FrameId::next(),
         }
-    }
-
-    /// A thread has panicked, and nobody has taken the payload.
-    pub(crate) fn thread_panicked(&self) {
-        self.panicked.store(true, Ordering::Relaxed);
-    }
-
-    /// A thread was cancelled or its deadline came, and nobody has taken the payload.
-    pub(crate) fn thread_interrupted(&self) {
-        self.interrupted.store(true, Ordering::Relaxed);
     }
 
     /// Blocks until no thread is left in this process. Gives what interrupted that: then they have been cancelled.
@@ -252,10 +253,6 @@ impl<'scope, 'env> Scope<'scope, 'env> {
 pub(super) struct Admitted(Option<Arc<ScopeData>>);
 
 impl Admitted {
-    pub(super) fn scope(&self) -> Option<Arc<ScopeData>> {
-        self.0.clone()
-    }
-
     /// The thread is about to exist: from now on its end counts it off.
     pub(super) fn hand_over(mut self) -> Option<Arc<ScopeData>> {
         self.0.take()

@@ -1,11 +1,12 @@
 //! The life of a green thread, from the closure to the result.
 
+use std::any::Any;
 use std::io;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
 
-use super::handle::Packet;
+use super::handle::drop_untaken;
 use super::scope::Admitted;
 use super::{JoinHandle, Scope, ScopedJoinHandle, Thread};
 use crate::protocol::process::Process;
@@ -17,7 +18,8 @@ use crate::run::registry::Closed;
 use crate::run::shared::Shared;
 use crate::run::wake;
 use crate::runtime;
-use crate::stack::coroutine::{Body, Suspender};
+use crate::stack::coroutine::Suspender;
+use crate::stack::errand::{Errand, Packed};
 use crate::stack::{Class, Promise};
 use crate::wait;
 use crate::wait::ambient::Inheritance;
@@ -132,8 +134,9 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        let site = Location::caller();
         let (name, stack_size) = self.into_parts();
-        spawn_in(runtime::current()?, name, stack_size, f)
+        runtime::with_current(|runtime| spawn_in(runtime, site, name, stack_size, f))
     }
 
     /// Spawns a thread that does not outlive a [`scope`](super::scope()), and may borrow from
@@ -156,12 +159,14 @@ impl Builder {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
+        let site = Location::caller();
         let (name, stack_size) = self.into_parts();
-        let runtime = runtime::current()?;
-        scope.check_process()?;
-        let belonging = scope.admit();
-        // SAFETY: the scope has counted the thread, and ends after it; `'scope` is what it borrows.
-        let spawned = unsafe { spawn_unchecked(runtime, name, stack_size, belonging, f) };
+        let spawned = runtime::with_current(|runtime| {
+            scope.check_process()?;
+            let belonging = scope.admit();
+            // SAFETY: the scope has counted the thread, and ends after it; `'scope` is what it borrows.
+            unsafe { spawn_unchecked(runtime, site, name, stack_size, belonging, f) }
+        });
         spawned.map(ScopedJoinHandle::new)
     }
 
@@ -173,9 +178,9 @@ impl Builder {
     }
 }
 
-#[track_caller]
 pub(crate) fn spawn_in<F, T>(
-    runtime: Arc<Shared>,
+    runtime: &Arc<Shared>,
+    site: &'static Location<'static>,
     name: Option<Box<str>>,
     stack_size: Option<usize>,
     f: F,
@@ -186,7 +191,7 @@ where
 {
     let belonging = Belonging::of_nothing_lent();
     // SAFETY: nothing is borrowed.
-    unsafe { spawn_unchecked(runtime, name, stack_size, belonging, f) }
+    unsafe { spawn_unchecked(runtime, site, name, stack_size, belonging, f) }
 }
 
 /// Spawns a thread, but has its handle kept before that may run. `keep` does not unwind.
@@ -201,13 +206,19 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    let site = Location::caller();
     let (name, stack_size) = builder.into_parts();
     let belonging = Belonging::of_nothing_lent();
-    // SAFETY: nothing is borrowed, and it is scheduled below.
-    let (runnable, handle) = unsafe { make(runtime::current()?, name, stack_size, belonging, f) }?;
-    keep(handle);
-    wake::schedule(runnable);
-    Ok(())
+    runtime::with_current(|runtime| {
+        // SAFETY: nothing is borrowed.
+        let errand = unsafe { errand(f) };
+        let waiter = make(runtime, site, name, stack_size, belonging, errand)?;
+        let runnable = Runnable(waiter.clone());
+        // SAFETY: of its errand, and there is no other handle.
+        keep(unsafe { JoinHandle::new(Thread::new(waiter)) });
+        wake::schedule(runnable);
+        Ok(())
+    })
 }
 
 /// What ties a thread to the one that spawns it.
@@ -257,9 +268,9 @@ impl Drop for Counted<'_> {
 /// # Safety
 ///
 /// What `f` and `T` borrow must stay borrowed until the thread has ended.
-#[track_caller]
 unsafe fn spawn_unchecked<F, T>(
-    runtime: Arc<Shared>,
+    runtime: &Arc<Shared>,
+    site: &'static Location<'static>,
     name: Option<Box<str>>,
     stack_size: Option<usize>,
     belonging: Belonging,
@@ -270,40 +281,50 @@ where
     T: Send,
 {
     // SAFETY: the caller's promise.
-    let (runnable, handle) = unsafe { make(runtime, name, stack_size, belonging, f) }?;
-    wake::schedule(runnable);
-    Ok(handle)
+    let errand = unsafe { errand(f) };
+    let waiter = make(runtime, site, name, stack_size, belonging, errand)?;
+    wake::schedule(Runnable(waiter.clone()));
+    // SAFETY: of its errand, and there is no other handle.
+    Ok(unsafe { JoinHandle::new(Thread::new(waiter)) })
 }
 
-/// Makes a thread, which runs when it is scheduled.
+/// The errand of a thread that calls `f`.
 ///
 /// # Safety
 ///
-/// That of [`spawn_unchecked`]. It is scheduled before its runtime ends.
-#[track_caller]
-unsafe fn make<F, T>(
-    runtime: Arc<Shared>,
-    name: Option<Box<str>>,
-    stack_size: Option<usize>,
-    Belonging { inheritance, scope }: Belonging,
-    f: F,
-) -> io::Result<(Runnable, JoinHandle<T>)>
+/// That of [`spawn_unchecked`].
+#[inline]
+unsafe fn errand<F, T>(f: F) -> Errand
 where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    let site = Location::caller();
+    // SAFETY: it is run or dropped, and its result dropped or handed over, before the thread has ended; until then our
+    // caller keeps borrowed what it borrows.
+    unsafe { Errand::new(move |suspender| live(suspender, f)) }
+}
+
+/// Makes a thread, which runs when it is scheduled. That is to be done before its runtime ends.
+#[inline(never)]
+fn make(
+    runtime: &Arc<Shared>,
+    site: &'static Location<'static>,
+    name: Option<Box<str>>,
+    stack_size: Option<usize>,
+    Belonging { inheritance, scope }: Belonging,
+    errand: Errand,
+) -> io::Result<Arc<Waiter>> {
     runtime.process.check("the runtime")?;
     let class = match stack_size {
         Some(bytes) => runtime.stack_class.resized(bytes)?,
         None => runtime.stack_class,
     };
     let stack = promise_stack(class)?;
-    let Ok(counted) = Counted::new(&runtime) else {
+    let Ok(counted) = Counted::new(runtime) else {
         // A green thread that spawns while its own runtime ends need not be told so by an error, also
         // if whoever ends it has not come to this one yet.
         context::with_current(|current| {
-            let is_of_it = |green: &Green| Arc::ptr_eq(&green.runtime, &runtime);
+            let is_of_it = |green: &Green| green.runtime.is_to(Arc::as_ptr(runtime));
             if current.green().is_some_and(is_of_it) && cfg!(panic = "unwind") {
                 current.cancel_running();
             }
@@ -313,26 +334,18 @@ where
             "the runtime of this green thread has been shut down",
         ));
     };
-    let packet: Arc<Packet<T>> = Arc::new(Packet::new(scope.as_ref().and_then(Admitted::scope)));
-    let result = packet.clone();
-    let body: Box<dyn FnOnce(Suspender) + Send + '_> =
-        Box::new(move |suspender| live(suspender, f, result));
-    // SAFETY: only the lifetime changes. The body is called or dropped, and its result dropped or
-    // handed over, before the thread has ended; until then our caller keeps borrowed what it borrows.
-    let body = unsafe { mem::transmute::<Box<dyn FnOnce(Suspender) + Send + '_>, Body>(body) };
     // Nothing unwinds from here until the thread is queued: of user code, only what listens to us runs.
     counted.hand_over();
     let scope = scope.and_then(Admitted::hand_over);
-    let own_stack = OwnStack::new(body, stack, site);
-    let green = Green::new(runtime, own_stack, scope.map(|scope| scope as _));
-    let waiter = Arc::new(Waiter::new(name, Kind::Green(green)));
+    let waiter = Waiter::new_in_place(|| {
+        let own_stack = OwnStack::new(errand, stack, site);
+        let green = Green::new(runtime, own_stack, scope.map(|scope| scope as _));
+        Waiter::new(name, Kind::Green(green))
+    });
     inheritance.give_to(&waiter);
-    if let Some(green) = waiter.green() {
-        green.runtime.note(|| Event::Spawned(&waiter));
-    }
+    runtime.note(|| Event::Spawned(&waiter));
     event::tell(|| Told::Spawned(&waiter));
-    let runnable = Runnable(waiter.clone());
-    Ok((runnable, JoinHandle::new(Thread::new(waiter), packet)))
+    Ok(waiter)
 }
 
 fn promise_stack(class: Class) -> io::Result<Promise> {
@@ -342,8 +355,9 @@ fn promise_stack(class: Class) -> io::Result<Promise> {
     })
 }
 
-/// What a green thread does in its life. It runs on its own stack.
-fn live<F, T>(suspender: Suspender, f: F, packet: Arc<Packet<T>>)
+/// What a green thread does in its life. It runs on its own stack, of which this takes a part for as long.
+#[inline(always)]
+fn live<F, T>(suspender: Suspender, f: F)
 where
     F: FnOnce() -> T,
 {
@@ -357,11 +371,14 @@ where
         f()
     }));
     home.end_child();
-    if let Err(payload) = &result
-        && wait::interrupts_current(&**payload)
-    {
-        packet.note_interrupt();
-    }
+    end(result);
+}
+
+/// What a green thread does when its closure has ended.
+#[inline(never)]
+fn end<T>(result: super::Result<T>) {
+    let is_interrupt = |payload: &Box<dyn Any + Send>| wait::interrupts_current(&**payload);
+    let was_interrupted = result.as_ref().is_err_and(is_interrupt);
     event::tell(|| {
         Told::Ends(match &result {
             Ok(_) => End::Returns,
@@ -375,10 +392,23 @@ where
     } else {
         result
     };
-    // SAFETY: the thread has not ended, and this is it.
-    unsafe { packet.put(result) };
-    // If nobody will join, the result is dropped here, where its destructor may block.
-    drop(packet);
+    let result = Packed::new(result);
+    let untaken = context::with_running(|waiter| {
+        let green = waiter.green().expect("a green thread is one");
+        let errand = &green.own_stack.errand;
+        // SAFETY: the thread has not ended, and this is it.
+        unsafe { errand.leave(result) };
+        if green.completion.leave(was_interrupted) {
+            return None;
+        }
+        // SAFETY: it has just been left, and nobody else will take it.
+        let result = unsafe { errand.take::<super::Result<T>>() };
+        Some((result, green.scope.clone()))
+    });
+    if let Some((result, scope)) = untaken.expect("a green thread runs this") {
+        // Its destructor may block.
+        drop_untaken(result, scope.as_deref(), was_interrupted);
+    }
 }
 
 /// The first thing that a green thread does. `true` if it has been cancelled.
@@ -386,7 +416,9 @@ fn begin(suspender: Suspender) -> bool {
     let is_cancelled = context::with_running(|waiter| {
         let green = waiter.green().expect("a green thread is one");
         green.own_stack.set_suspender(suspender);
-        if green.runtime.registry.is_closed() && cfg!(panic = "unwind") {
+        // SAFETY: it is the current thread.
+        let runtime = unsafe { green.runtime.of_living() };
+        if runtime.registry.is_closed() && cfg!(panic = "unwind") {
             waiter.cancel_running();
         }
         waiter.word.cancel_requested() && cfg!(panic = "unwind")
@@ -419,7 +451,7 @@ fn leave_frames<T>(mut result: super::Result<T>) -> super::Result<T> {
                 Err(first) => (Err(first), Err(payload)),
             };
             result = first;
-            drop(Packet::of(other));
+            drop_untaken(other, None, false);
         }
     }
     result
@@ -432,13 +464,14 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
+    let site = Location::caller();
     let belonging = Belonging {
         inheritance: Inheritance::everything(),
         scope: None,
     };
     // SAFETY: the join below returns after the thread has ended, also when its caller is interrupted,
     // and nothing between can panic.
-    let spawned = unsafe { spawn_unchecked(runtime.clone(), None, None, belonging, f) };
+    let spawned = unsafe { spawn_unchecked(runtime, site, None, None, belonging, f) };
     let (result, interrupted) = match spawned {
         Ok(handle) => handle.join_lent(),
         Err(error) => panic!("failed to run a green thread: {error}"),

@@ -96,8 +96,11 @@ impl Inheritance {
 
     /// Gives it to a thread that has not started.
     pub(crate) fn give_to(self, waiter: &Arc<Waiter>) {
-        for (id, kind) in self.0 {
-            push(waiter, Frame::new(id, kind, 0));
+        // Nearly always there is nothing, which is seen in one step.
+        if !self.0.is_empty() {
+            for (id, kind) in self.0 {
+                push(waiter, Frame::new(id, kind, 0));
+            }
         }
     }
 }

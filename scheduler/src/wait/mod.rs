@@ -90,6 +90,7 @@ pub(crate) use crate::run::reason::Lasting;
 use crate::run::reason::Reason;
 pub use crate::run::reason::Why;
 pub(crate) use crate::run::reason::{Holder, Needs, Whom};
+use crate::run::shared::Shared;
 use crate::run::silence::{self, Enduring};
 pub use crate::run::ticket::Ticket;
 use crate::run::worker::Worker;
@@ -382,9 +383,8 @@ impl<'a> Wait<'a> {
 
     #[cold]
     #[inline(never)]
-    fn note(&self, green: &Green, reason: &Reason<'_>) {
-        let note = || Event::Waits(&self.waiter, reason.why.in_short(), reason.place);
-        green.runtime.note(note);
+    fn note(&self, runtime: &Shared, reason: &Reason<'_>) {
+        runtime.note(|| Event::Waits(&self.waiter, reason.why.in_short(), reason.place));
     }
 
     fn ended_by(&self) -> By {
@@ -417,8 +417,8 @@ impl<'a> Wait<'a> {
             return;
         }
         event::tell(|| Told::Waits(reason));
-        if green.runtime.is_recorded() {
-            self.note(green, reason);
+        if let Some(runtime) = green.runtime.recorded() {
+            self.note(runtime, reason);
         }
         if self.needs_threads {
             context::with_busy_worker(Worker::parks_needy);

@@ -11,7 +11,6 @@
 //! What is judged was parked before the look began, so that all who have parked before it have been seen. Who is held by
 //! somebody at that moment, as by the look of another runtime, cannot be: then nobody is judged, and there is another look.
 
-use std::ptr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -96,9 +95,7 @@ impl Search {
                 self.take_in(waiter, suspect);
             } else if waiter.word.open().is_some() && waiter.reason.needs_threads() {
                 self.is_incomplete = true;
-                self.has_new |= waiter
-                    .green()
-                    .is_some_and(|green| self.is_own(&green.runtime));
+                self.has_new |= waiter.green().is_some_and(|green| self.is_own(green));
             }
         }
         match next {
@@ -115,7 +112,7 @@ impl Search {
     fn take_in(&mut self, waiter: &Arc<Waiter>, suspect: Suspect) {
         let green = waiter.green().expect("only green threads are registered");
         let judged = green.judged.load(Ordering::Relaxed) & !Green::TOLD;
-        if judged != suspect.epoch.to_token() && self.is_own(&green.runtime) {
+        if judged != suspect.epoch.to_token() && self.is_own(green) {
             let is_old = self.is_old(waiter.since.load(Ordering::Relaxed));
             self.has_old |= is_old;
             self.has_new |= !is_old;
@@ -123,8 +120,9 @@ impl Search {
         self.suspects.push(suspect);
     }
 
-    fn is_own(&self, runtime: &Arc<Shared>) -> bool {
-        ptr::eq(self.own.as_ptr(), Arc::as_ptr(runtime))
+    /// Whether it is of the runtime that looks, which is there.
+    fn is_own(&self, green: &Green) -> bool {
+        green.runtime.is_to(self.own.as_ptr())
     }
 
     /// Whether one who waits since then had done so for long when the look began, as far as that is known.
@@ -139,7 +137,7 @@ impl Search {
         let found = find(&self.suspects);
         let is_new = |deadlock: &&Deadlock| {
             let last = &deadlock.members[0];
-            self.is_own(&last.green().runtime) && !deadlock.is_told()
+            self.is_own(last.green()) && !deadlock.is_told()
         };
         let new: Vec<_> = found.deadlocks.iter().filter(is_new).collect();
         let breaks =
@@ -150,9 +148,8 @@ impl Search {
         let breaks = new.iter().any(|deadlock| breaks(deadlock));
         let is_incomplete = self.is_incomplete || found.is_incomplete;
         if !breaks && !is_incomplete {
-            let is_to_judge = |member: &&Member| {
-                self.is_own(&member.green().runtime) && self.is_old(member.since)
-            };
+            let is_to_judge =
+                |member: &&Member| self.is_own(member.green()) && self.is_old(member.since);
             let others = found.others.iter().filter(is_to_judge);
             others.for_each(|member| member.set_judged(false));
         }
@@ -177,11 +174,18 @@ impl Search {
             .deadlocks
             .iter()
             .flat_map(|deadlock| &deadlock.members);
+        // Some may have ended, and their runtimes with them.
+        let runtimes = dump::runtimes();
         for member in in_deadlocks.chain(&found.others) {
-            let runtime = &member.green().runtime;
-            if !self.is_own(runtime) && !member.is_told() {
+            let green = member.green();
+            if !self.is_own(green) && !member.is_told() {
                 member.set_unjudged();
-                runtime.lookout.somebody_waits();
+                let runtime = runtimes
+                    .iter()
+                    .find(|runtime| green.runtime.is_to(Arc::as_ptr(runtime)));
+                runtime
+                    .into_iter()
+                    .for_each(|runtime| runtime.lookout.somebody_waits());
             }
         }
     }

@@ -108,8 +108,9 @@ const WAITS: [(&str, &str); 4] = [
     ("src/sync/parking.rs", "roving_scheduler::sync::parking::"),
 ];
 
-const BEGINS: [(&str, &str); 6] = [
+const BEGINS: [(&str, &str); 7] = [
     ("src/thread/spawn.rs", "roving_scheduler::thread::spawn::"),
+    ("src/stack/errand.rs", "roving_scheduler::stack::errand::"),
     ("library/core/src/ops/function.rs", "core::ops::function::"),
     ("library/core/src/panic/unwind_safe.rs", "core::panic::"),
     ("library/std/src/pani", "std::panic"),

@@ -156,7 +156,7 @@ impl Member {
 
     fn leak(&self, held: &Held<'_>) -> Leak {
         Leak {
-            runtime: self.green().runtime.id,
+            runtime: held.runtime().id,
             id: self.waiter.id(),
             name: self.waiter.name().map(str::to_owned),
             spawned_at: self.green().own_stack.site,
