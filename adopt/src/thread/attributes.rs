@@ -154,7 +154,7 @@ pub(crate) unsafe fn complete_attributes(id: libc::pthread_t, attributes: *mut p
             cpus: *const u8,
         ) -> c_int;
     }
-    let state = |known: &Known| (known.asked, known.lock().is_detached);
+    let state = |known: &Known| (known.asked, known.is_detached());
     // Most ask for their own, and need not look for it.
     let is_current = current::id() == Some(id);
     let of_current = is_current.then(|| current::with_known(state)).flatten();

@@ -4,6 +4,7 @@
 //! does not wait for the end.
 
 use std::ffi::{c_int, c_void};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use libc::{clockid_t, pthread_t, timespec};
@@ -37,14 +38,14 @@ unsafe fn join(
         return libc::EDEADLK;
     }
     let mut record = thread.lock();
-    if record.is_detached {
+    if thread.is_detached() {
         return libc::EINVAL;
     }
     let Some(mut handle) = record.handle.take() else {
         // In a forked child nobody joins its only thread, and nobody ever will.
         return libc::EINVAL;
     };
-    record.joiner = Some(me);
+    thread.joiner.store(me, Ordering::Relaxed);
     drop(record);
     let until = match *patience {
         Patience::Until(clock, time) if !handle.is_finished() => deadline(clock, time),
@@ -53,7 +54,7 @@ unsafe fn join(
     if let Err(error) = until.and_then(|until| await_end(&mut handle, until)) {
         let mut record = thread.lock();
         record.handle = Some(handle);
-        record.joiner = None;
+        thread.joiner.store(0, Ordering::Relaxed);
         return error;
     }
     let left = adopt::join(handle);
@@ -96,7 +97,7 @@ fn deadline(clock: clockid_t, time: timespec) -> Result<Option<Instant>, c_int> 
 
 /// Whether the current thread, `me`, is waited for by the thread `id`, which can then not end before it.
 fn is_joined_by(me: pthread_t, id: pthread_t) -> bool {
-    match current::with_known(|known| known.lock().joiner == Some(id)) {
+    match current::with_known(|known| known.joiner() == Some(id)) {
         Some(is_joined) => is_joined,
         // An OS thread, which the C library knows nobody to join.
         None => match whose(id) {

@@ -70,6 +70,9 @@ struct Known {
     /// The OS thread that it has to itself; 0 if it has none. It changes while the record is locked.
     os_thread: AtomicI32,
     is_cancelled: AtomicBool,
+    /// Who joins it; 0 if nobody does. This and the next change while the record is locked.
+    joiner: AtomicU64,
+    is_detached: AtomicBool,
     /// The signals that it has not [blocked](Self::blocked).
     let_through: AtomicU64,
     name: Given,
@@ -89,6 +92,14 @@ impl Known {
 
     fn lock(&self) -> MutexGuard<'_, Record> {
         self.record.lock()
+    }
+
+    fn joiner(&self) -> Option<pthread_t> {
+        Some(self.joiner.load(Ordering::Relaxed)).filter(|&id| id != 0)
+    }
+
+    fn is_detached(&self) -> bool {
+        self.is_detached.load(Ordering::Relaxed)
     }
 
     /// The current thread is this one, and has these signals blocked.
@@ -116,11 +127,8 @@ impl Known {
 struct Record {
     /// For whoever joins it.
     handle: Option<JoinHandle<Left>>,
-    /// Who joins it.
-    joiner: Option<pthread_t>,
     /// Which OS thread it joins.
     joins: Option<pthread_t>,
-    is_detached: bool,
     is_at_end: bool,
     /// By which it is nudged.
     thread: Option<Thread>,
@@ -244,11 +252,11 @@ unsafe extern "C" fn pthread_create(
 /// The id may be written to `thread`.
 unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument: Left) -> c_int {
     later::begin();
-    let record = Record {
-        is_detached: wanted.is_detached,
-        ..Record::default()
-    };
-    let record = Arc::new(Known::new(current::name(), *wanted, record));
+    let record = Known::new(current::name(), *wanted, Record::default());
+    let record = Arc::new(Known {
+        is_detached: AtomicBool::new(wanted.is_detached),
+        ..record
+    });
     let id = id_of(&record);
     let blocked = wanted.blocked.or_else(mask::inherited);
     let keep = |handle: JoinHandle<Left>| {
@@ -310,11 +318,11 @@ pub(crate) fn end_current() {
 }
 
 /// A thread has come to its end, and calls nothing of the program's any more.
-fn end(id: pthread_t, record: &Shared) {
+fn end(id: pthread_t, known: &Shared) {
     let is_detached = {
-        let mut record = record.lock();
+        let mut record = known.lock();
         record.is_at_end = true;
-        record.is_detached
+        known.is_detached()
     };
     if is_detached {
         forget(id);
@@ -378,23 +386,23 @@ extern "C" fn pthread_self() -> pthread_t {
 /// That of the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_detach(id: pthread_t) -> c_int {
-    let record = match whose(id) {
-        Whose::Green(record) => record,
+    let known = match whose(id) {
+        Whose::Green(known) => known,
         Whose::Nobody => return libc::ESRCH,
         // SAFETY: the caller's promise.
         Whose::Real => unsafe {
             return next!(pthread_detach: unsafe extern "C" fn(pthread_t) -> c_int)(id);
         },
     };
-    let mut record = record.lock();
-    if record.is_detached {
+    let mut record = known.lock();
+    if known.is_detached() {
         return libc::EINVAL;
     }
-    if record.joiner.is_some() {
+    if known.joiner().is_some() {
         // It ends with that.
         return 0;
     }
-    record.is_detached = true;
+    known.is_detached.store(true, Ordering::Relaxed);
     let handle = record.handle.take();
     let is_at_end = record.is_at_end;
     drop(record);
