@@ -77,7 +77,7 @@ fn of_python(module: &str) -> Program {
 /// What cargo says that it has built, or had.
 fn artifacts(command: &mut Command) -> Result<Vec<Value>> {
     let told = command
-        .arg("--message-format=json")
+        .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())
         .output()?;
     ensure!(told.status.success(), "it cannot be built");

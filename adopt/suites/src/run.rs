@@ -76,8 +76,39 @@ impl How {
         mode: Mode,
     ) -> Result<Ran> {
         fs::create_dir_all(&self.logs)?;
+        if !suite.apart {
+            return self.run_process(suite, program, source, mode, None);
+        }
+        let mut all = Ran {
+            tests: BTreeMap::new(),
+            end: End::Exited(0),
+            green: 0,
+            took: Duration::ZERO,
+        };
+        for test in names(program, source)? {
+            let ran = self.run_process(suite, program, source, mode, Some(&test))?;
+            all.tests.extend(ran.tests);
+            all.green += ran.green;
+            all.took += ran.took;
+            if matches!(all.end, End::Exited(0)) {
+                all.end = ran.end;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Runs one process, with all of its tests, or with one.
+    fn run_process(
+        &self,
+        suite: &Suite,
+        program: &Program,
+        source: &Path,
+        mode: Mode,
+        only: Option<&str>,
+    ) -> Result<Ran> {
+        let one = only.map_or(String::new(), |test| format!("{test}-"));
         let log = |what: &str| {
-            let name = format!("{}-{}-{mode}.{what}", suite.name, program.name);
+            let name = format!("{}-{}-{one}{mode}.{what}", suite.name, program.name);
             self.logs.join(name.replace(' ', "-"))
         };
         let report = log("report");
@@ -97,9 +128,10 @@ impl How {
         };
         command.args(&program.arguments);
         let is_python = matches!(suite.source, Source::Python(_));
-        if !suite.left_out.is_empty() && !is_python {
+        if (!suite.left_out.is_empty() || only.is_some()) && !is_python {
             command.arg("--exact");
         }
+        command.args(only);
         for (test, _) in suite.left_out {
             command.args([if is_python { "--ignore" } else { "--skip" }, test]);
         }
@@ -124,7 +156,12 @@ impl How {
         };
         let took = began.elapsed();
         let printed = fs::read(log("out"))?;
-        let report = fs::read_to_string(&report).unwrap_or_default();
+        let told = fs::read_to_string(&report).unwrap_or_default();
+        if only.is_some() && matches!(end, End::Exited(0)) {
+            for log in [log("out"), log("err"), report] {
+                let _ = fs::remove_file(log);
+            }
+        }
         Ok(Ran {
             tests: if is_python {
                 tests_of_python(&String::from_utf8_lossy(&printed), &program.name)
@@ -132,10 +169,21 @@ impl How {
                 tests(&String::from_utf8_lossy(&printed), &program.name, &end)
             },
             end,
-            green: green(&report),
+            green: green(&told),
             took,
         })
     }
+}
+
+/// The tests that a program has.
+fn names(program: &Program, source: &Path) -> Result<Vec<String>> {
+    let told = Command::new(&program.path)
+        .args(["--list", "--format=terse"])
+        .current_dir(source)
+        .output()?;
+    let told = String::from_utf8(told.stdout)?;
+    let tests = told.lines().filter_map(|line| line.strip_suffix(": test"));
+    Ok(tests.map(str::to_owned).collect())
 }
 
 /// Waits for a child, and ends it with all that it has begun. `None` if it has not ended in time.

@@ -13,6 +13,8 @@ pub(crate) struct Suite {
     pub(crate) variables: &'static [(&'static str, &'static str)],
     /// Programs that it starts, and which package of Debian has each.
     pub(crate) starts: &'static [(&'static str, &'static str)],
+    /// Whether each test wants a process of its own.
+    pub(crate) apart: bool,
     /// Whether it asks a server of PostgreSQL.
     pub(crate) asks_postgres: bool,
     /// Tests that are not run at all, and why.
@@ -82,6 +84,7 @@ const fn package(name: &'static str, version: &'static str) -> Suite {
         cargo: &[],
         variables: &[],
         starts: &[],
+        apart: false,
         asks_postgres: false,
         left_out: &[],
         differs: &[],
@@ -238,6 +241,7 @@ pub(crate) const SUITES: &[Suite] = &[
             ("redis-server", "redis-server"),
             ("redis-cli", "redis-tools"),
         ],
+        apart: true,
         ..package("redis", "")
     },
     Suite {
