@@ -4,7 +4,7 @@
 //!
 //! No flag keeps one `connect` from blocking, so the socket is in non-blocking mode for as long as the call takes, which does not wait
 //! then; whoever uses the same open file description at that time may find it so. Once the attempt has come to an end, the
-//! call is made again: it has nothing left to wait for, and tells how the attempt ended, as a call that blocks does. A socket of
+//! call is made again, in the same way: it tells how the attempt ended, as a call that blocks does. A socket of
 //! Unix is not told when there is room in the queue of its listener: that is waited for in the call, with the worker's place
 //! handed over.
 //!
@@ -69,18 +69,29 @@ fn begin_and_wait(fd: c_int, connect: impl Fn() -> c_int) -> c_int {
     let Some(mut waiting) = Waiting::begin(fd, Write, Some(SO_SNDTIMEO)) else {
         return whole();
     };
-    if !set_blocking(fd, false) {
-        return whole();
-    }
-    let begun = connect();
-    let error = errno::get();
-    set_blocking(fd, true);
-    errno::set(error);
-    match error {
+    let try_it = || {
+        if !set_blocking(fd, false) {
+            return errno::fail(libc::EAGAIN);
+        }
+        let result = connect();
+        let error = errno::get();
+        set_blocking(fd, true);
+        errno::set(error);
+        result
+    };
+    let begun = try_it();
+    match errno::get() {
         _ if begun == 0 => 0,
         libc::EAGAIN => whole(),
         libc::EINPROGRESS | libc::EALREADY => match waiting.until_ready(libc::POLLOUT) {
-            Ok(()) => whole(),
+            Ok(()) => match try_it() {
+                0 => 0,
+                // It may still wait.
+                _ if [libc::EAGAIN, libc::EINPROGRESS, libc::EALREADY].contains(&errno::get()) => {
+                    whole()
+                }
+                failed => failed,
+            },
             // It goes on, but the time is up.
             Err(libc::EAGAIN) => errno::fail(libc::EINPROGRESS),
             Err(error) => errno::fail(error),
@@ -167,6 +178,9 @@ fn listener(fd: c_int) -> libc::ino_t {
 
 #[inline(never)]
 fn wait_and_accept(fd: c_int, accept: impl Fn() -> c_int) -> c_int {
+    if !blocks(fd) {
+        return accept();
+    }
     let Some(mut waiting) = Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) else {
         return hand_over(accept);
     };
@@ -185,7 +199,7 @@ fn wait_and_accept(fd: c_int, accept: impl Fn() -> c_int) -> c_int {
                 }
                 hand_over(accept)
             }
-            // In non-blocking mode it says so itself.
+            // In non-blocking mode, if it is so by now, it says so itself.
             Err(libc::EAGAIN) if !waiting.is_time_up() => accept(),
             Err(error) => return errno::fail(error),
         };

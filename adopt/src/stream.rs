@@ -7,7 +7,7 @@
 //! - a socket: by a flag of `recv` and `send`;
 //! - a pipe, an event counter, a timer: by a flag of `preadv2` and `pwritev2`;
 //! - a terminal, or what refuses that flag: by a poll before it. If another reader is faster it blocks nevertheless, so
-//!   the worker's place is handed over;
+//!   the worker's place is handed over, but not in non-blocking mode;
 //! - a file: by that flag, while there is something of it in memory; else the worker's place is handed over. A write goes to
 //!   memory.
 
@@ -30,7 +30,7 @@ use crate::next::next;
 use crate::parks;
 use crate::slot::{self, Nature, Slot};
 use crate::thread::Point;
-use crate::waiting::{MayBlock, Waiting};
+use crate::waiting::{MayBlock, Waiting, blocks};
 
 /// What a terminal that is ready takes without waiting, at least.
 const TERMINAL_BUF: usize = 1024;
@@ -544,7 +544,7 @@ unsafe fn read_from(fd: c_int, buffers: &[iovec], read: impl Fn() -> isize) -> i
         None => read(),
         // SAFETY: the caller's promise.
         Some(Nature::File) => unsafe { read_file(fd, buffers, read) },
-        Some(_) if !would_move(probe) => read(),
+        Some(_) if !blocks(fd) || !would_move(probe) => read(),
         Some(_) => waiting.poll_and_call(libc::POLLIN, read),
     }
 }
@@ -614,6 +614,8 @@ unsafe fn write_to(fd: c_int, buffers: &[iovec], write: impl Fn() -> isize) -> i
     // As much as is written at once without waiting for a reader.
     let most = match nature {
         None | Some(Nature::File) => return write(),
+        // An event counter, which knows no flag for writes, is mostly so: it wakes who polls.
+        Some(_) if !blocks(fd) => return write(),
         Some(Nature::Terminal) => TERMINAL_BUF,
         Some(Nature::Device) => usize::MAX,
         Some(_) => libc::PIPE_BUF,

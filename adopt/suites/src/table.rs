@@ -213,11 +213,9 @@ pub(crate) const SUITES: &[Suite] = &[
             tag: "v0.12.28",
             folder: ".",
         },
-        // Without what asks servers in the Internet.
         cargo: &[
-            "--no-default-features",
             "--features",
-            "blocking,charset,http2,cookies,gzip,brotli,zstd,deflate,json,multipart,stream,socks",
+            "blocking,cookies,gzip,brotli,zstd,deflate,json,multipart,stream,socks",
         ],
         ..package("reqwest", "")
     },
