@@ -8,10 +8,11 @@ use std::mem;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Command;
 use std::ptr;
+use std::sync::mpsc;
 use std::thread;
 
 use common::library::load;
-use common::{in_programs, is_the_same, on_a_green_thread};
+use common::{in_programs, is_the_same, on_a_green_thread, until};
 
 /// Those that `masks.c` tells to be blocked, as bits.
 const USR1: c_int = 1;
@@ -231,5 +232,70 @@ fn a_thread_alone_lets_the_end_of_the_process_come() {
             }
             return;
         }
+    });
+}
+
+/// How many OS threads of this process have `SIGUSR1` not blocked.
+fn let_it_come() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let lets = tasks.filter(|task| {
+        let path = task.as_ref().unwrap().path().join("status");
+        // It may have ended.
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        // That one waits for it, and runs no handler.
+        if status.starts_with("Name:\troving-signals\n") {
+            return false;
+        }
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        let set = blocked.map(|set| u64::from_str_radix(set.trim(), 16).unwrap());
+        set.is_some_and(|set| set & 1 << (libc::SIGUSR1 - 1) == 0)
+    });
+    lets.count()
+}
+
+/// Those that take its worker's place while it waits in the system, it starts itself.
+#[test]
+fn no_os_thread_keeps_a_mask_of_a_green_thread() {
+    let name = "no_os_thread_keeps_a_mask_of_a_green_thread";
+    in_programs(name, || {
+        if let Some(status) = with_all_blocked(name, "keeps") {
+            assert!(status.success());
+            return;
+        }
+        roving_adopt::adopt().unwrap();
+        let (begin, begins) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            // SAFETY: the sets are there, the signals are valid, and the time is one.
+            unsafe {
+                let mut set: libc::sigset_t = mem::zeroed();
+                libc::sigaddset(&raw mut set, libc::SIGUSR1);
+                libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut());
+                let mut other: libc::sigset_t = mem::zeroed();
+                libc::sigaddset(&raw mut other, libc::SIGUSR2);
+                let wait = move || {
+                    let time = libc::timespec {
+                        tv_sec: 0,
+                        tv_nsec: 10_000_000,
+                    };
+                    libc::sigtimedwait(&raw const other, ptr::null_mut(), &raw const time)
+                };
+                let others: Vec<_> = (0..20).map(|_| thread::spawn(wait)).collect();
+                wait();
+                others
+                    .into_iter()
+                    .for_each(|thread| assert_eq!(thread.join().unwrap(), -1));
+                tell.send(let_it_come() > 0).unwrap();
+                begins.recv().unwrap();
+                tell.send(let_it_come() > 0).unwrap();
+            }
+        });
+        assert!(told.recv().unwrap());
+        // It waits, and then it has ended.
+        until(|| let_it_come() == 0);
+        begin.send(()).unwrap();
+        assert!(told.recv().unwrap());
+        thread.join().unwrap();
+        until(|| let_it_come() == 0);
     });
 }

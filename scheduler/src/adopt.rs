@@ -137,8 +137,7 @@ pub fn keep_signals() -> bool {
 /// Whether the current thread takes its signals along, as far as there may be any that differ from its worker's.
 #[cfg(target_os = "linux")]
 pub fn keeps_signals() -> bool {
-    context::with_running(|waiter| waiter.own_stack().is_some_and(OwnStack::keeps_signals))
-        .unwrap_or(false)
+    context::keeps_signals()
 }
 
 /// A number that is the current thread's while it lives, if it is a green one with thread-locals of its own, and none of the

@@ -18,6 +18,7 @@ use crate::protocol::{primitive, process};
 use crate::run::green::{Kind, Waiter};
 use crate::run::guest::Guest;
 use crate::run::overflow;
+use crate::run::own_stack::OwnStack;
 use crate::run::panic_state;
 use crate::run::shared::{RuntimeId, Shared};
 use crate::run::signals;
@@ -363,6 +364,11 @@ pub(crate) fn suspend(why: Suspend) {
 #[inline(never)]
 pub(crate) fn set_marked(is_marked: bool) {
     with_running(|waiter| waiter.own_stack().map(|own| own.keep_signals(is_marked)));
+}
+
+/// Whether the current thread is [marked](signals).
+pub(crate) fn keeps_signals() -> bool {
+    with_running(|waiter| waiter.own_stack().is_some_and(OwnStack::keeps_signals)) == Some(true)
 }
 
 /// The signals that the worker of the current thread has blocked, if that is a green one. Safe in a signal handler.

@@ -3,6 +3,8 @@
 //! - One that lacks memory as it starts ends the process, so it is started only where there is [room].
 //! - It has the default [floating-point environment](Environment): who starts it may be a green thread with another one,
 //!   which an OS thread inherits.
+//! - It has all signals blocked at first if a green thread starts it that may have a [mask of its own](super::signals), which it would inherit. If it is a
+//!   worker, it has that of its runtime then.
 //! - A fork waits while one starts or ends, in a [`Passage`].
 
 use std::cell::Cell;
@@ -11,7 +13,9 @@ use std::thread::{Builder, JoinHandle};
 
 use crate::protocol::lock::Inside;
 use crate::protocol::passage::Passage;
+use crate::run::context;
 use crate::run::signal_stack::SignalStack;
+use crate::run::signals::HeldBack;
 use crate::stack::fp::Environment;
 use crate::stack::room;
 
@@ -52,7 +56,10 @@ pub fn start(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<J
         let _signal_stack = SignalStack::of_this_thread();
         body();
     };
-    let started = room::is_left().and_then(|()| Builder::new().name(name).spawn(body));
+    let started = room::is_left().and_then(|()| {
+        let _held_back = context::keeps_signals().then(HeldBack::begin);
+        Builder::new().name(name).spawn(body)
+    });
     started.map_err(|error| {
         let (threads, memory) = (room::limits_of_threads(), room::limits());
         io::Error::new(

@@ -65,6 +65,23 @@ pub(crate) fn begin_worker(signals: Signals) {
     block(signals);
 }
 
+/// While there is one, the current OS thread has all blocked that may be.
+pub(crate) struct HeldBack(Signals);
+
+impl HeldBack {
+    pub(crate) fn begin() -> Self {
+        let before = blocked();
+        block_all();
+        Self(before)
+    }
+}
+
+impl Drop for HeldBack {
+    fn drop(&mut self) {
+        block(self.0);
+    }
+}
+
 /// Whether any signal is pending for the current OS thread or its process, which one of the two has blocked.
 fn is_any_pending() -> bool {
     let mut pending: Signals = 0;

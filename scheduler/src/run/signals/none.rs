@@ -15,4 +15,12 @@ pub(crate) fn while_suspended(_: Signals, suspend: impl FnOnce()) -> bool {
     false
 }
 
+pub(crate) struct HeldBack;
+
+impl HeldBack {
+    pub(crate) fn begin() -> Self {
+        Self
+    }
+}
+
 pub(crate) fn end(_: Signals) {}
