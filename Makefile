@@ -34,7 +34,7 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards compact confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable wine package builds workflow loom examples adopted adopt adopt-uses adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-resp bench-check bench-scale peers clean
+.PHONY: help test tools check unit pinned guards compact confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable wine package floor builds workflow loom examples adopted adopt adopt-uses adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-resp bench-check bench-scale peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z-]*\): *[a-z -]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -123,6 +123,13 @@ package:              ## the packages of what is published, each built from what
 	RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS="--cfg docsrs -D warnings" $(CARGO) doc --locked --no-deps --all-features \
 		--target-dir target/packages $(addprefix -p ,$(LIBRARIES))
 	timeout 600 $(CARGO) test --locked -p roving-builds --test dependencies
+
+FLOOR := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' scheduler/Cargo.toml)
+floor:                ## whether the oldest compiler that is promised compiles what is published
+	@cargo +$(FLOOR) --version >/dev/null 2>&1 || rustup toolchain install $(FLOOR) --profile minimal
+	cargo +$(FLOOR) check --locked --target-dir target/floor $(addprefix -p ,$(LIBRARIES)) \
+		--features roving/console,roving/futures-io,roving/hyper,roving/tokio-io,roving/tracing
+	cargo +$(FLOOR) check --locked --target-dir target/floor $(addprefix -p ,$(filter-out roving-adopt,$(LIBRARIES)))
 
 workflow:             ## whether what a forge is to run is well-formed, by yamllint
 	@command -v yamllint >/dev/null || apt-get install -y --no-install-recommends yamllint >/dev/null || \

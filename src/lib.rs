@@ -30,6 +30,8 @@ pub use roving_scheduler::{OnWarmStack, on_warm_stack};
 pub mod adoption {}
 #[doc = include_str!("../docs/colours.md")]
 pub mod colours {}
+#[doc = include_str!("../docs/features.md")]
+pub mod features {}
 #[doc = include_str!("../docs/std.md")]
 pub mod parity {}
 #[doc = include_str!("../docs/performance.md")]

@@ -190,6 +190,7 @@ fn no_descriptors_for_the_driver() {
                     let message = refused.unwrap_err().to_string();
                     assert!(message.contains("driver"), "{message}");
                     assert!(message.contains("os error 24"), "{message}");
+                    assert!(message.contains("ulimit -n"), "{message}");
                 }
             }
             // A plain OS thread needs no driver.

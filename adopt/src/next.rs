@@ -114,7 +114,7 @@ impl Next {
             found = self.find();
         }
         if found.is_null() {
-            std::process::abort();
+            lacks(self.name);
         }
         self.calls.fetch_add(1, Ordering::Relaxed);
         if adopt::is_handed_over() {
@@ -132,6 +132,25 @@ impl Next {
         is_for.store(found, Ordering::Relaxed);
         found
     }
+}
+
+/// Says which function the C library lacks, past all that is defined here, and aborts.
+#[cold]
+fn lacks(name: &CStr) -> ! {
+    let name = name.to_string_lossy();
+    let text = format!(
+        "roving: this C library has no function {name}, which the program calls: it cannot be adopted here\n"
+    );
+    // SAFETY: the system call reads what is there.
+    unsafe {
+        libc::syscall(
+            libc::SYS_write,
+            libc::STDERR_FILENO,
+            text.as_ptr(),
+            text.len(),
+        )
+    };
+    std::process::abort();
 }
 
 /// The next definition of a function.

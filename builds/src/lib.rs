@@ -191,7 +191,7 @@ fn dumps() {
     let waits = go!(name = "waits for ever", move || receiver.recv().is_err());
     loop {
         let dump = roving::dump().to_string();
-        if dump.contains("waits for ever") && dump.contains("receive") {
+        if dump.contains("waits for ever") && dump.contains("on a channel with 1 sender") {
             break;
         }
         thread::yield_now();

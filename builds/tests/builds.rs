@@ -66,8 +66,15 @@ fn workspace() -> &'static Path {
     here.parent().expect("it is in the workspace")
 }
 
+/// A program that is ended if it hangs.
+fn limited(program: &Path) -> Command {
+    let mut command = Command::new("timeout");
+    command.arg("300").arg(program);
+    command
+}
+
 fn run(program: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(program);
+    let mut command = limited(program);
     command.args(arguments);
     run_command(command)
 }
@@ -189,7 +196,7 @@ fn as_a_dynamic_library() {
     let found = found.expect("rustc can be run").stdout;
     let of_rust = String::from_utf8(found).expect("a path is text");
     let paths = env::join_paths([&built, Path::new(of_rust.trim())]).expect("no colon in them");
-    let mut program = Command::new(built.join("shares_a_dylib"));
+    let mut program = limited(&built.join("shares_a_dylib"));
     program.env("LD_LIBRARY_PATH", paths);
     assert_works(&run_command(program), "panic = unwind");
 }

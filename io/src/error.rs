@@ -19,7 +19,7 @@ pub(crate) fn zero_timeout() -> io::Error {
     )
 }
 
-/// Says what was tried when `source` came up. Keeps its kind.
+/// Says what was tried when `source` came up, and how to raise the limit if it is one. Keeps its kind.
 pub(crate) fn while_trying(what: &'static str, source: io::Error) -> io::Error {
     io::Error::new(source.kind(), Failed { what, source })
 }
@@ -32,7 +32,24 @@ struct Failed {
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: {}", self.what, self.source)
+        write!(f, "cannot {}: {}", self.what, self.source)?;
+        f.write_str(how_to_raise(&self.source).unwrap_or_default())
+    }
+}
+
+/// How to raise the limit that an error of the IO driver tells of.
+fn how_to_raise(error: &io::Error) -> Option<&'static str> {
+    match Errno::from_io_error(error)? {
+        Errno::MFILE => {
+            Some("; ulimit -n raises the number of descriptors that a process may have")
+        }
+        Errno::NFILE if cfg!(target_os = "linux") => Some(
+            "; sysctl fs.file-max raises the number of files that may be open in all processes",
+        ),
+        Errno::NOSPC if cfg!(target_os = "linux") => Some(
+            "; sysctl fs.epoll.max_user_watches raises the number of descriptors that a user may have watched",
+        ),
+        _ => None,
     }
 }
 
@@ -45,6 +62,23 @@ impl Error for Failed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_that_is_a_limit_says_how_to_raise_it() {
+        let message = |errno: Errno| while_trying("do it", errno.into()).to_string();
+        assert!(
+            message(Errno::MFILE)
+                .ends_with("; ulimit -n raises the number of descriptors that a process may have")
+        );
+        assert!(!message(Errno::ACCESS).contains("raises"));
+        #[cfg(target_os = "linux")]
+        for (errno, setting) in [
+            (Errno::NFILE, "fs.file-max"),
+            (Errno::NOSPC, "fs.epoll.max_user_watches"),
+        ] {
+            assert!(message(errno).contains(&format!("sysctl {setting} raises")));
+        }
+    }
 
     #[test]
     fn the_cause_is_kept() {

@@ -66,7 +66,8 @@ impl Group {
     /// Panics if `limit` is 0.
     #[track_caller]
     pub fn limit(self, limit: usize) -> Self {
-        let limit = NonZeroUsize::new(limit).expect("a group of no member at once never ends");
+        let limit =
+            NonZeroUsize::new(limit).expect("a group of at most 0 members at once would never end");
         Self { limit: Some(limit) }
     }
 

@@ -77,7 +77,7 @@ pub fn interval(period: Duration) -> Interval {
 /// Panics if `period` is zero.
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
-    assert!(!period.is_zero(), "the period of an interval is not zero");
+    assert!(!period.is_zero(), "the period of an interval must not be 0");
     Interval {
         next: Some(start),
         period,
@@ -138,7 +138,7 @@ impl Interval {
             MissedTickBehavior::Delay => now.checked_add(self.period),
             MissedTickBehavior::Skip => {
                 let late = now.duration_since(due).as_nanos() % self.period.as_nanos();
-                let late = Duration::from_nanos_u128(late);
+                let late = less_than_a_duration(late);
                 now.checked_add(self.period - late)
             }
         };
@@ -164,6 +164,14 @@ impl Interval {
     pub fn set_missed_tick_behavior(&mut self, behavior: MissedTickBehavior) {
         self.missed = behavior;
     }
+}
+
+/// So many nanoseconds, which are fewer than some duration has.
+fn less_than_a_duration(nanoseconds: u128) -> Duration {
+    const SECOND: u128 = 1_000_000_000;
+    let seconds = u64::try_from(nanoseconds / SECOND).expect("durations have no more seconds");
+    let rest = u32::try_from(nanoseconds % SECOND).expect("it is less than a second");
+    Duration::new(seconds, rest)
 }
 
 impl fmt::Debug for Interval {

@@ -162,7 +162,7 @@ fn control_goes_to_none_that_cannot_go_on() {
             assert_eq!(said, "cannot transfer to a coroutine: it has returned");
             assert!(one.is_done());
             let said = panics(|| done.does(move |_, _| Next::Back(())));
-            assert_eq!(said, "what a peer does has been said before");
+            assert_eq!(said, "cannot say what a peer does: it has been said before");
         });
     });
 }

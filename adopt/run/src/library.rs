@@ -11,7 +11,8 @@ const NAME: &str = "libroving_preload.so";
 
 /// Beside this command, or where libraries are that belong to commands there.
 pub(crate) fn find() -> Result<PathBuf> {
-    let this = env::current_exe().context("it does not know where it is itself")?;
+    let this = env::current_exe()
+        .context("it cannot find out where it is itself, beside which the library is")?;
     let folder = this.parent().context("it is nowhere itself")?;
     let candidates = [folder.join(NAME), folder.join("../lib").join(NAME)];
     let found = candidates.into_iter().find(|candidate| candidate.is_file());

@@ -361,7 +361,11 @@ pub(crate) fn watch_forks() {
     }
     // SAFETY: the function stays, and does not unwind.
     let refused = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
-    assert!(refused == 0, "no memory to watch for forks");
+    assert!(
+        refused == 0,
+        "cannot watch for forks: {}",
+        std::io::Error::from_raw_os_error(refused)
+    );
 }
 
 /// By which id the C library knows a thread. `None` if it knows it by none: a green one that has not begun, or is there no more.

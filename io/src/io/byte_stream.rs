@@ -6,6 +6,7 @@
 use std::future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::slice;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -61,9 +62,9 @@ pub trait PollRead {
         buf: &mut [MaybeUninit<u8>],
     ) -> Poll<io::Result<usize>> {
         buf.fill(MaybeUninit::new(0));
-        // SAFETY: all of it has just been written.
-        let buf = unsafe { buf.assume_init_mut() };
         let room = buf.len();
+        // SAFETY: all of it has just been written, and nobody else has it.
+        let buf = unsafe { slice::from_raw_parts_mut(buf.as_mut_ptr().cast::<u8>(), room) };
         let read = ready!(self.poll_read(pending, context, buf))?;
         // It may be what somebody's `Read` says.
         assert!(

@@ -142,7 +142,7 @@ impl<'scope, T, R> Peer<'scope, T, R> {
         let core = &self.0.seat.core;
         assert!(
             core.get().is_none(),
-            "what a peer does has been said before"
+            "cannot say what a peer does: it has been said before"
         );
         let main = move |yielder: &Yielder<(), Yielded<'scope, R>>, ()| {
             let transfer = Transfer {

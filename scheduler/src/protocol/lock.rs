@@ -32,10 +32,10 @@ mod counted {
     use std::cell::Cell;
     use std::fmt;
     use std::marker::PhantomData;
+    use std::mem;
 
     use parking_lot::lock_api;
     use rustix_futex_sync::RawMutex as Futex;
-    use rustix_futex_sync::lock_api::RawMutex as _;
 
     /// A lock of the runtime.
     pub type Mutex<T> = lock_api::Mutex<Counted, T>;
@@ -107,23 +107,28 @@ mod counted {
     unsafe impl lock_api::RawMutex for Counted {
         const INIT: Self = Self(Futex::INIT);
 
-        type Guard = Inside;
+        // The owner unlocks it: it is that thread which is inside.
+        type GuardMarker = lock_api::GuardNoSend;
 
-        fn lock(&self) -> Inside {
-            let inside = Inside::enter();
+        fn lock(&self) {
+            mem::forget(Inside::enter());
             self.0.lock();
-            inside
         }
 
-        fn try_lock(&self) -> Option<Inside> {
+        fn try_lock(&self) -> bool {
             // As in `lock`: whoever interrupts the owner finds it inside.
             let inside = Inside::enter();
-            self.0.try_lock().then_some(inside)
+            let locked = self.0.try_lock();
+            if locked {
+                mem::forget(inside);
+            }
+            locked
         }
 
-        unsafe fn unlock(&self, _inside: Inside) {
+        unsafe fn unlock(&self) {
             // SAFETY: the caller's promise.
             unsafe { self.0.unlock() };
+            count(-1);
         }
 
         fn is_locked(&self) -> bool {

@@ -63,3 +63,4 @@ pub(crate) mod token;
 pub(crate) mod vigil;
 pub(crate) mod watchers;
 pub(crate) mod word;
+pub(crate) mod written;

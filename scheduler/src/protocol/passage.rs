@@ -89,7 +89,7 @@ pub(super) fn before_fork() {
 
 /// It has. Who is told so has been told before that it would, unless forks are watched since between.
 pub(super) fn in_parent() {
-    let _ = FORKS.try_update(Ordering::SeqCst, Ordering::SeqCst, |forks| {
+    let _ = FORKS.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |forks| {
         forks.checked_sub(1)
     });
 }

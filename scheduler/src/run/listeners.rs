@@ -16,6 +16,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Level, debug, trace};
 
 use crate::protocol::word::By;
+use crate::protocol::written::written;
 use crate::run::context;
 use crate::run::event::{End, Told};
 use crate::run::green::Waiter;
@@ -95,5 +96,5 @@ fn site(thread: &Waiter) -> &'static Location<'static> {
 }
 
 fn description(why: &dyn Why) -> impl fmt::Display {
-    fmt::from_fn(|f| why.describe(f))
+    written(|f| why.describe(f))
 }

@@ -267,7 +267,9 @@ fn current() -> u64 {
 
 /// As much of a name as is kept.
 fn beginning(name: &str) -> &str {
-    &name[..name.floor_char_boundary(NAME)]
+    let mut ends = (0..=name.len().min(NAME)).rev();
+    let end = ends.find(|&end| name.is_char_boundary(end));
+    &name[..end.unwrap_or(0)]
 }
 
 fn address(place: &'static Location<'static>) -> u64 {

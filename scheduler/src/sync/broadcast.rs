@@ -34,7 +34,10 @@ use super::{Condvar, Mutex};
 /// Panics if `capacity` is 0.
 #[track_caller]
 pub fn channel<T: Clone>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    assert!(capacity > 0, "a broadcast channel has room for a message");
+    assert!(
+        capacity > 0,
+        "the capacity of a broadcast channel must not be 0"
+    );
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
             messages: VecDeque::new(),

@@ -159,7 +159,7 @@ impl Semaphore {
     pub fn add_permits(&self, permits: usize) {
         assert!(
             self.put_back(permits),
-            "there are at most usize::MAX permits"
+            "cannot add permits: a semaphore has at most usize::MAX permits"
         );
     }
 

@@ -1,5 +1,6 @@
 //! What happens as this process forks.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{FORKS, HAS_FORKED};
@@ -18,7 +19,11 @@ pub(crate) fn watch_forks(in_child: extern "C" fn()) {
         libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(count_fork))
             | libc::pthread_atfork(None, None, Some(in_child))
     };
-    assert!(refused == 0, "no memory to watch for forks");
+    assert!(
+        refused == 0,
+        "cannot watch for forks: {}",
+        io::Error::from_raw_os_error(refused)
+    );
     WATCHED.store(true, Ordering::Release);
 }
 

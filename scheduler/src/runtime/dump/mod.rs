@@ -40,6 +40,7 @@ use frames::Frame;
 pub(super) use list::Threads;
 pub(super) use visit::{Visitor, write_stack};
 
+use crate::protocol::written::written;
 use crate::run::glimpse::Doing;
 use crate::run::green::Waiter;
 use crate::runtime::record::Record;
@@ -226,7 +227,7 @@ fn plural(count: usize) -> &'static str {
 
 /// Threads of which each waits for the next one, and the last for the first.
 pub(super) fn circle<T: fmt::Display>(members: &[T]) -> impl fmt::Display {
-    fmt::from_fn(move |f| {
+    written(move |f| {
         let [first, others @ ..] = members else {
             return Ok(());
         };
@@ -249,7 +250,7 @@ pub(super) fn circle<T: fmt::Display>(members: &[T]) -> impl fmt::Display {
 fn time(seconds: f64) -> impl fmt::Display {
     let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     let whole = time.as_secs();
-    fmt::from_fn(move |f| match whole {
+    written(move |f| match whole {
         0..60 => write!(f, "{time:.1?}"),
         60..3600 => write!(f, "{} min {} s", whole / 60, whole % 60),
         3600..86400 => write!(f, "{} h {} min", whole / 3600, whole / 60 % 60),
@@ -266,7 +267,7 @@ impl fmt::Display for Dump {
 impl Dump {
     /// The first of what it has, as people read it: for what nobody has asked for.
     pub(super) fn brief(&self) -> impl fmt::Display {
-        fmt::from_fn(|f| self.write(f, BRIEF_GROUPS))
+        written(|f| self.write(f, BRIEF_GROUPS))
     }
 
     /// Writes so many groups at most.

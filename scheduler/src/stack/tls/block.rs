@@ -31,6 +31,7 @@ use super::pattern::{Own, UNALLOCATED, half, node, set_half, word};
 use super::pointer;
 use super::tid;
 use crate::protocol::passage::Passage;
+use crate::stack::room;
 
 /// See the [module](self).
 #[derive(Debug, Clone, Copy)]
@@ -232,7 +233,8 @@ fn new_vector(own: &Own, thread_pointer: usize) -> usize {
     let memory = unsafe { libc::calloc(elements, 16) };
     assert!(
         !memory.is_null(),
-        "no memory for the thread-locals of a green thread"
+        "no memory for the thread-locals of a green thread (limits: {})",
+        room::limits()
     );
     let vector = memory.expose_provenance() + 16;
     word(vector, -16).store(length, Ordering::Relaxed);

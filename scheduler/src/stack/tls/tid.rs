@@ -54,7 +54,11 @@ impl Tids {
             return tid;
         }
         let tid = self.new;
-        assert!(tid < END, "there are more stacks than numbers for them");
+        assert!(
+            tid < END,
+            "no number for another green thread: there are {} with thread-locals of their own, and no more are possible",
+            END - BEYOND + PLACES
+        );
         self.new = match tid + 1 {
             // Those of the other rounds come after it.
             after if after == FIRST + PLACES => BEYOND,
