@@ -91,6 +91,9 @@ const fn package(name: &'static str, version: &'static str) -> Suite {
     }
 }
 
+const WITHIN_MILLISECONDS: &str =
+    "on OS threads it fails too, if the machine is busy: a wait is to end within 5 ms";
+
 const ALL_FEATURES: &[&str] = &["--all-features"];
 
 /// What of CPython has to do with threads, and with what they wait for.
@@ -157,7 +160,14 @@ pub(crate) const SUITES: &[Suite] = &[
     package("event-listener", "5.4.2"),
     package("concurrent-queue", "2.5.0"),
     package("futures-executor", "0.3.34"),
-    package("flume", "0.11.1"),
+    Suite {
+        differs: &[
+            ("basic::recv_timeout", WITHIN_MILLISECONDS),
+            ("basic::recv_deadline", WITHIN_MILLISECONDS),
+            ("basic::send_timeout", WITHIN_MILLISECONDS),
+        ],
+        ..package("flume", "0.11.1")
+    },
     package("kanal", "0.1.1"),
     package("bus", "2.4.1"),
     package("arc-swap", "1.9.5"),
