@@ -53,11 +53,12 @@ impl Waiter {
     /// Ends the wait `epoch`, if it has not ended.
     #[inline]
     pub(crate) fn fire(&self, epoch: Epoch, by: By) -> Fire {
-        match &self.kind {
-            Kind::Green(green) if let Some(runtime) = green.runtime.recorded() => {
-                self.fire_recorded(runtime, epoch, by)
-            }
-            _ => self.word.fire(epoch, by),
+        if let Kind::Green(green) = &self.kind
+            && let Some(runtime) = green.runtime.recorded()
+        {
+            self.fire_recorded(runtime, epoch, by)
+        } else {
+            self.word.fire(epoch, by)
         }
     }
 
