@@ -1274,12 +1274,14 @@ fn a_mutex_that_is_used_is_not_destroyed() {
         static CONDITION: Shared<pthread_cond_t> =
             Shared(UnsafeCell::new(PTHREAD_COND_INITIALIZER));
         static IS_SET: AtomicBool = AtomicBool::new(false);
+        static WAITING: AtomicUsize = AtomicUsize::new(0);
         struct Shared<T>(UnsafeCell<T>);
         unsafe impl<T> Sync for Shared<T> {}
         extern "C" fn waits(mutex: *mut c_void) -> *mut c_void {
             let mutex: *mut pthread_mutex_t = mutex.cast();
             unsafe {
                 assert_eq!(pthread_mutex_lock(mutex), 0);
+                WAITING.fetch_add(1, Ordering::SeqCst);
                 while !IS_SET.load(Ordering::SeqCst) {
                     let mut time = mem::zeroed();
                     clock_gettime(CLOCK_REALTIME, &raw mut time);
@@ -1295,6 +1297,7 @@ fn a_mutex_that_is_used_is_not_destroyed() {
         }
         let of_kind = |kind, protocol| unsafe {
             IS_SET.store(false, Ordering::SeqCst);
+            WAITING.store(0, Ordering::SeqCst);
             let mut attributes = mem::zeroed();
             pthread_mutexattr_init(&raw mut attributes);
             pthread_mutexattr_settype(&raw mut attributes, kind);
@@ -1309,7 +1312,15 @@ fn a_mutex_that_is_used_is_not_destroyed() {
             for thread in &mut threads {
                 pthread_create(thread, ptr::null(), waits, mutex.cast());
             }
-            thread::sleep(Duration::from_millis(50));
+            let all_wait = || {
+                pthread_mutex_lock(mutex);
+                let all = WAITING.load(Ordering::SeqCst) == threads.len();
+                pthread_mutex_unlock(mutex);
+                all
+            };
+            while !all_wait() {
+                thread::yield_now();
+            }
             let waited_with = pthread_mutex_destroy(mutex);
             pthread_mutex_lock(mutex);
             let both = pthread_mutex_destroy(mutex);
