@@ -434,6 +434,35 @@ fn a_future_that_waits_for_a_lock_goes_on_in_the_child_and_in_the_parent() {
 }
 
 #[test]
+fn a_destructor_of_what_a_thread_has_inherited_may_fork() {
+    struct Forks(mpsc::Sender<Forked>);
+
+    impl Drop for Forks {
+        fn drop(&mut self) {
+            if let Some(child) = fork() {
+                self.0.send(child).unwrap();
+            }
+        }
+    }
+
+    roving::local! {
+        static FORKS: Forks;
+    }
+
+    in_each_process(
+        "a_destructor_of_what_a_thread_has_inherited_may_fork",
+        || {
+            let (told, children) = mpsc::channel();
+            let (open, closed) = channel::bounded::<()>(0);
+            let has_it_last = FORKS.set(Forks(told), || go!(move || closed.recv()));
+            drop(open);
+            has_it_last.join().unwrap().unwrap_err();
+            children.recv().unwrap().must_end_well();
+        },
+    );
+}
+
+#[test]
 fn a_scope_is_left_behind() {
     in_each_process("a_scope_is_left_behind", || {
         let (_open, never) = channel::bounded::<()>(0);

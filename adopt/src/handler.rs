@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::mem::{self, ManuallyDrop};
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use libc::{sigaction as Action, sighandler_t, siginfo_t};
 use roving_scheduler::adopt::Inside;
@@ -25,6 +25,9 @@ const LAST: usize = 64;
 
 /// The handlers of the program by signal, for those of which the system has been given [ours](handle).
 static HANDLERS: [AtomicUsize; LAST + 1] = [const { AtomicUsize::new(libc::SIG_DFL) }; LAST + 1];
+
+/// By signal, whether the system was asked to give the handler a context. Where it was not, x86-64 gives one all the same.
+static HAVE_CONTEXT: [AtomicBool; LAST + 1] = [const { AtomicBool::new(false) }; LAST + 1];
 
 thread_local! {
     /// How many handlers run on the current thread, each in the one before.
@@ -55,21 +58,57 @@ extern "C-unwind" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c
     let inside = ManuallyDrop::new(Inside::enter());
     let before = running();
     set_running(before + 1);
-    // SAFETY: it is what the program has given as a handler. One that takes the signal alone ignores the rest, as when the
-    // system calls it, which gives all three to each.
+    // SAFETY: it is what the program has given as a handler. One that takes the signal alone ignores the rest, which is in registers
+    // that are its own.
     let handler: Handler = unsafe { mem::transmute(handler) };
-    // SAFETY: the system gives a context.
-    let mask = || unsafe { mask::of_context(context) };
+    let has_context = has_context(signal);
+    // SAFETY: then the system gives one.
+    let mask = || has_context.then(|| unsafe { mask::of_context(context) });
     let mask_before = mask();
     handler(signal, info, context);
     // If it has jumped within itself, it was left by that.
     if running() == before + 1 {
         set_running(before);
         drop(ManuallyDrop::into_inner(inside));
-        if mask() != mask_before {
-            mask::is_changed_by_handler(mask());
+        if let Some(mask) = mask().filter(|_| mask() != mask_before) {
+            mask::is_changed_by_handler(mask);
         }
     }
+}
+
+fn has_context(signal: c_int) -> bool {
+    let asked = HAVE_CONTEXT.get(usize::try_from(signal).unwrap_or_default());
+    cfg!(target_arch = "x86_64") || asked.is_some_and(|asked| asked.load(Ordering::SeqCst))
+}
+
+/// The system is given an action with these flags by `set`. One without a context is known before the system has it, and one
+/// with a context only when it does.
+fn with_flags<T>(signal: c_int, flags: c_int, set: impl FnOnce() -> T) -> T {
+    let place = HAVE_CONTEXT.get(usize::try_from(signal).unwrap_or_default());
+    let asks = flags & libc::SA_SIGINFO != 0;
+    let note = |asks| {
+        if let Some(place) = place {
+            place.store(asks, Ordering::SeqCst);
+        }
+    };
+    if !asks {
+        note(false);
+    }
+    let result = set();
+    if asks {
+        note(true);
+        // Somebody may have given it another one meanwhile.
+        // SAFETY: zeroes are an action, and there is room for the answer.
+        let now = unsafe {
+            let mut now: Action = mem::zeroed();
+            next_action(signal, ptr::null(), &raw mut now);
+            now
+        };
+        if now.sa_flags & libc::SA_SIGINFO == 0 {
+            note(false);
+        }
+    }
+    result
 }
 
 fn ours() -> sighandler_t {
@@ -167,7 +206,8 @@ unsafe extern "C" fn sigaction(signal: c_int, action: *const Action, before: *mu
         let program_had = exchange(signal, action.sa_sigaction, |handler| {
             let mut action = action;
             action.sa_sigaction = handler;
-            (next_action(signal, &raw const action, &raw mut had) == 0).then_some(had.sa_sigaction)
+            let set = || next_action(signal, &raw const action, &raw mut had);
+            (with_flags(signal, action.sa_flags, set) == 0).then_some(had.sa_sigaction)
         });
         let Some(program_had) = program_had else {
             return -1;
@@ -209,7 +249,7 @@ macro_rules! sets_handler {
                 return set(handler);
             }
             let had = exchange(signal, handler, |handler| {
-                let had = set(handler);
+                let had = with_flags(signal, 0, || set(handler));
                 Some(had).filter(|&had| had != libc::SIG_ERR)
             });
             had.unwrap_or(libc::SIG_ERR)

@@ -70,14 +70,33 @@ pub(crate) fn is_in(set: Signals, signal: c_int) -> bool {
     (1..=64).contains(&signal) && set & (1 << (signal - 1)) != 0
 }
 
-/// Sets the current thread's mask.
-pub(crate) fn set(mask: Signals) {
+/// As the C library has the set.
+fn to_library(mask: Signals) -> sigset_t {
     // SAFETY: zeroes are a set, which begins with that of the kernel.
     unsafe {
         let mut set: sigset_t = std::mem::zeroed();
         (&raw mut set).cast::<Signals>().write(mask);
-        pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+        set
     }
+}
+
+/// Sets the current thread's mask.
+fn set(mask: Signals) {
+    let set = to_library(mask);
+    // SAFETY: it is a set.
+    unsafe { pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
+}
+
+/// The current thread begins, with this mask. What was sent to it before is left for later: it was never without the mask.
+pub(crate) fn begin(mask: Signals) {
+    type Next = unsafe extern "C" fn(c_int, *const sigset_t, *mut sigset_t) -> c_int;
+    adopt::keep_signals();
+    let set = to_library(mask);
+    // SAFETY: it is a set.
+    unsafe {
+        next!(pthread_sigmask: Next)(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut())
+    };
+    thread::note_mask();
 }
 
 /// Defines functions that change a mask.

@@ -6,6 +6,7 @@ use std::env;
 use std::ffi::{CStr, c_int};
 use std::mem;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::thread::JoinHandleExt;
 use std::process::Command;
 use std::ptr;
 use std::sync::mpsc;
@@ -46,6 +47,39 @@ fn a_mask_is_inherited() {
         c"who_inherits_a_mask",
         &[USR1 | USR2, USR1, TERM, USR1 | HUP, 0],
     );
+}
+
+#[test]
+fn what_is_sent_to_a_thread_before_it_has_begun_is_pending_if_it_inherits_it_blocked() {
+    const NAME: &str =
+        "what_is_sent_to_a_thread_before_it_has_begun_is_pending_if_it_inherits_it_blocked";
+    is_the_same(NAME, || {
+        let maker = thread::spawn(|| {
+            // SAFETY: zeroes are a set.
+            let set = unsafe {
+                let mut set = mem::zeroed();
+                libc::sigaddset(&raw mut set, libc::SIGUSR1);
+                assert_eq!(
+                    libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()),
+                    0
+                );
+                set
+            };
+            (0..20).for_each(|_| {
+                let waits = thread::spawn(move || {
+                    let mut signal = 0;
+                    // SAFETY: it is a set, and there is room for the number.
+                    assert_eq!(unsafe { libc::sigwait(&raw const set, &raw mut signal) }, 0);
+                    signal
+                });
+                // SAFETY: it has not been joined.
+                let sent = unsafe { libc::pthread_kill(waits.as_pthread_t(), libc::SIGUSR1) };
+                assert_eq!((sent, waits.join().unwrap()), (0, libc::SIGUSR1));
+            });
+        });
+        maker.join().unwrap();
+        Some(())
+    });
 }
 
 #[test]

@@ -308,3 +308,28 @@ fn owners_wait_and_fork() {
         }
     });
 }
+
+#[test]
+fn who_tries_to_have_a_lock_has_it_as_who_waits_for_it() {
+    in_programs(
+        "who_tries_to_have_a_lock_has_it_as_who_waits_for_it",
+        || {
+            let common = Common::new();
+            on_a_green_thread(move || {
+                let lock = common.rwlock();
+                // SAFETY: it is there.
+                unsafe {
+                    for _ in 0..3 {
+                        assert_eq!(libc::pthread_rwlock_trywrlock(lock), 0);
+                        assert_eq!(libc::pthread_rwlock_trywrlock(lock), libc::EBUSY);
+                        assert_eq!(libc::pthread_rwlock_wrlock(lock), libc::EDEADLK);
+                        assert_eq!(libc::pthread_rwlock_unlock(lock), 0);
+                        assert_eq!(libc::pthread_rwlock_tryrdlock(lock), 0);
+                        assert_eq!(libc::pthread_rwlock_trywrlock(lock), libc::EBUSY);
+                        assert_eq!(libc::pthread_rwlock_unlock(lock), 0);
+                    }
+                }
+            });
+        },
+    );
+}

@@ -52,7 +52,7 @@ static NUMBERS: PerProcess<Mutex<Numbers>> = PerProcess::new();
 /// What the current thread has.
 #[derive(Clone, Copy)]
 struct Own {
-    /// 0 before it is asked for.
+    /// 0 before it is asked for; the one that is made up, if there was no other.
     number: u32,
     /// That by which it goes otherwise, while it goes by `number`; else 0.
     made_up: u32,
@@ -116,11 +116,8 @@ pub(super) fn among_processes(more: i32, call: impl FnOnce() -> c_int) -> c_int 
         return call();
     };
     let number = match known.number {
-        0 => match take() {
-            Some(number) => number,
-            // There is no OS thread for more, and it is as it would be without.
-            None => return call(),
-        },
+        // If there is no OS thread for more, the one that is made up: for good, since what is locked by one number is unlocked by it.
+        0 => take().unwrap_or(made_up),
         number => number,
     };
     set_own(Own {
@@ -199,7 +196,8 @@ pub(crate) fn end() {
     return_to_made_up();
     let own = own();
     set_own(NONE);
-    if own.number != 0 && own.locks <= 0 {
+    let is_of_others = own.number & MARK != 0;
+    if is_of_others && own.locks <= 0 {
         NUMBERS
             .get_or_make(Mutex::default)
             .lock()

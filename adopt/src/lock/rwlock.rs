@@ -92,7 +92,8 @@ impl Way {
         real: impl FnOnce() -> c_int,
     ) -> c_int {
         if !parks() {
-            let result = real();
+            // SAFETY: the caller's promise.
+            let result = unsafe { known_to_others(lock, 1, real) };
             if result == libc::ETIMEDOUT {
                 // It was preferred to readers while it waited. Those who are parked do not know that it has given up.
                 adopt::wake(lock.addr(), READS, ALL);
@@ -188,6 +189,28 @@ pub(super) unsafe extern "C" fn pthread_rwlock_wrlock(lock: *mut pthread_rwlock_
         real()
     }
 }
+
+/// Defines functions that try. They take no lock that is not free, but its owner is noted, as it is where it is waited for.
+macro_rules! tries {
+    ($($name:ident)*) => {$(
+        /// # Safety
+        ///
+        /// That of the C library's.
+        #[unsafe(no_mangle)]
+        pub(super) unsafe extern "C" fn $name(lock: *mut pthread_rwlock_t) -> c_int {
+            // SAFETY: the caller's promise.
+            let real = || unsafe { next!($name: OfLock)(lock) };
+            if is_adopted() {
+                // SAFETY: the caller's promise.
+                unsafe { known_to_others(lock, 1, real) }
+            } else {
+                real()
+            }
+        }
+    )*};
+}
+
+tries!(pthread_rwlock_tryrdlock pthread_rwlock_trywrlock);
 
 /// # Safety
 ///

@@ -303,7 +303,7 @@ fn begin(id: pthread_t, record: Shared, blocked: Option<Signals>) {
     record.begin(blocked.or(of_worker).unwrap_or_default());
     current::begin(id, record);
     if let Some(blocked) = differs {
-        mask::set(blocked);
+        mask::begin(blocked);
     }
 }
 

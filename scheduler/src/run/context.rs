@@ -349,7 +349,13 @@ pub(crate) fn suspend(why: Suspend) {
     let switch = || unsafe { suspender.suspend(why) };
     match keeps_signals.then(blocked_by_worker).flatten() {
         None => switch(),
-        Some(of_worker) => set_marked(signals::while_suspended(of_worker, switch)),
+        Some(of_worker) => {
+            // First: the handler of a signal may mark it anew from now on.
+            set_marked(false);
+            if signals::while_suspended(of_worker, switch) {
+                set_marked(true);
+            }
+        }
     }
     if let Some(panics) = panics {
         panic_state::put_back(panics);

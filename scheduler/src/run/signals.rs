@@ -29,11 +29,20 @@ pub fn blocked() -> Signals {
     blocked
 }
 
-/// From now on the current OS thread, which is one of the runtime's own, has all blocked that may be, but for that with which the C
-/// library has all threads change their credentials.
+/// From now on the current OS thread, which is one of the runtime's own, has all blocked that may be: not what it causes itself, and not
+/// that with which the C library has all threads change their credentials.
 pub fn block_all() {
-    const OF_C_LIBRARY: u32 = 33;
-    block(!(1 << (OF_C_LIBRARY - 1)));
+    const OF_C_LIBRARY: c_int = 33;
+    const OPEN: [c_int; 7] = [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGILL,
+        libc::SIGFPE,
+        libc::SIGTRAP,
+        libc::SIGSYS,
+        OF_C_LIBRARY,
+    ];
+    block(!OPEN.iter().fold(0, |set, signal| set | 1 << (signal - 1)));
 }
 
 /// Lets these come to the current OS thread.
@@ -147,7 +156,8 @@ impl Kept {
         // Before the mask is changed: they would be delivered.
         if is_any_pending() {
             loop {
-                let left = own_pending();
+                // One that is about to be delivered is told of, too.
+                let left = own_pending() & blocked();
                 let next = (left != 0).then(|| take(left.trailing_zeros() + 1));
                 match next.flatten() {
                     Some(info) => pending.push(info),

@@ -52,11 +52,12 @@ impl Runtime {
                 stop_in_background(shared, workers);
                 return alive;
             }
-        } else {
+        }
+        stop(shared, workers);
+        if shared.registry.len() > 0 {
             // Those that are parked [belong](crate::run::belongs) to it.
             mem::forget(shared.clone());
         }
-        stop(shared, workers);
         0
     }
 }

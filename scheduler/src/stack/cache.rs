@@ -9,6 +9,7 @@ use std::mem;
 
 use super::class::Class;
 use super::pool::{Promise, Stack, pool_of};
+use crate::protocol::lock::Inside;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -56,6 +57,8 @@ impl Cache {
     #[cold]
     #[inline(never)]
     fn consider(&mut self, class: Class) {
+        // The allocator may wait for a lock, for which nobody parks who has borrowed this. It is left when the old shelf is gone.
+        let _inside = Inside::enter();
         let is_free = self.other.is_none();
         if !is_free && self.passed_over < Self::PATIENCE {
             self.passed_over += 1;

@@ -371,12 +371,12 @@ where
         f()
     }));
     home.end_child();
-    end(result);
+    end(home, result);
 }
 
-/// What a green thread does when its closure has ended.
+/// What a green thread that has begun in the process `home` does when its closure has ended.
 #[inline(never)]
-fn end<T>(result: super::Result<T>) {
+fn end<T>(home: Process, result: super::Result<T>) {
     let is_interrupt = |payload: &Box<dyn Any + Send>| wait::interrupts_current(&**payload);
     let was_interrupted = result.as_ref().is_err_and(is_interrupt);
     event::tell(|| {
@@ -386,12 +386,15 @@ fn end<T>(result: super::Result<T>) {
             Err(_) => End::Panics,
         })
     });
+    // Whoever listens may have forked, and so may a destructor.
+    home.end_child();
     let has_frames = begin_to_end();
     let result = if has_frames {
         leave_frames(result)
     } else {
         result
     };
+    home.end_child();
     let result = Packed::new(result);
     let untaken = context::with_running(|waiter| {
         let green = waiter.green().expect("a green thread is one");
