@@ -17,7 +17,7 @@ fn it_measures_every_row_in_both_layouts() {
             figures.map(|figure| figure.parse().ok()).collect()
         })
         .collect();
-    assert_eq!(rows.len(), 5, "{table}");
+    assert_eq!(rows.len(), 6, "{table}");
     for row in rows {
         assert!(row.iter().all(|&figure| figure > 0), "{table}");
     }
