@@ -180,14 +180,14 @@ examples:             ## every example, run to its end
 
 adopted: tools        ## programs of std's threads on green threads
 	$(CARGO) clippy --locked $(addprefix -p ,$(ADOPT)) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked $(addprefix -p ,$(ADOPT)) --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked $(addprefix -p ,$(ADOPT)) --no-deps
 	timeout 900 $(CARGO) test --locked -p roving-adopt --lib --tests
 
 # Most of the tests begin programs with 1, 2 and 8 workers by themselves. What other programs it wants, it uses if they are there. The facade's part has the feature `adopt`, which nothing else is tested with.
 adopt: adopt-uses adopted ## programs of std's threads and finished ones on green threads, with 1, 2 and 8 workers
 	$(CARGO) clippy --locked -p roving --features adopt --all-targets -- -D warnings
 	$(CARGO) clippy --locked $(addprefix -p ,$(ADOPT_LARGE)) --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked $(addprefix -p ,$(ADOPT)) --no-deps --document-private-items
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked $(addprefix -p ,$(ADOPT)) --no-deps
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked -p roving --features adopt --no-deps
 	timeout 600 $(CARGO) test --locked -p roving-run
 	timeout 600 $(CARGO) test --locked -p roving-adopt-bench

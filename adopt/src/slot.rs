@@ -178,7 +178,7 @@ pub(crate) struct Slot {
     armed: AtomicU64,
     /// How many are taking the number from what has it.
     replacing: AtomicU32,
-    /// Whether somebody has waited who has [relied](relied) on its being armed, and nobody has looked since.
+    /// Whether somebody has waited who has [relied] on its being armed, and nobody has looked since.
     is_relied_on: AtomicBool,
     /// Made when it is first waited for.
     watch: AtomicPtr<Watch>,
