@@ -26,7 +26,10 @@ const LAST: usize = 64;
 /// The handlers of the program by signal, for those of which the system has been given [ours](handle).
 static HANDLERS: [AtomicUsize; LAST + 1] = [const { AtomicUsize::new(libc::SIG_DFL) }; LAST + 1];
 
-/// By signal, whether the system was asked to give the handler a context. Where it was not, x86-64 gives one all the same.
+/// Whether the system gives every handler a context, asked for or not.
+const ALL_HAVE_CONTEXT: bool = cfg!(target_arch = "x86_64");
+
+/// By signal, whether the system was asked to give the handler a context, where that matters.
 static HAVE_CONTEXT: [AtomicBool; LAST + 1] = [const { AtomicBool::new(false) }; LAST + 1];
 
 thread_local! {
@@ -78,12 +81,15 @@ extern "C-unwind" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c
 
 fn has_context(signal: c_int) -> bool {
     let asked = HAVE_CONTEXT.get(usize::try_from(signal).unwrap_or_default());
-    cfg!(target_arch = "x86_64") || asked.is_some_and(|asked| asked.load(Ordering::SeqCst))
+    ALL_HAVE_CONTEXT || asked.is_some_and(|asked| asked.load(Ordering::SeqCst))
 }
 
 /// The system is given an action with these flags by `set`. One without a context is known before the system has it, and one
 /// with a context only when it does.
 fn with_flags<T>(signal: c_int, flags: c_int, set: impl FnOnce() -> T) -> T {
+    if ALL_HAVE_CONTEXT {
+        return set();
+    }
     let place = HAVE_CONTEXT.get(usize::try_from(signal).unwrap_or_default());
     let asks = flags & libc::SA_SIGINFO != 0;
     let note = |asks| {

@@ -96,18 +96,17 @@ pub(crate) fn begin(mask: Signals) {
     unsafe {
         next!(pthread_sigmask: Next)(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut())
     };
-    thread::note_mask();
 }
 
-/// Defines functions that change a mask.
+/// Defines functions that change a mask. The handler of what they let come may end the thread.
 macro_rules! changes_mask {
     ($(fn $name:ident($($argument:ident: $type:ty),*) $(if $changes:expr)?;)*) => {$(
         /// # Safety
         ///
         /// That of the C library's.
         #[unsafe(no_mangle)]
-        unsafe extern "C" fn $name($($argument: $type),*) -> c_int {
-            type Next = unsafe extern "C" fn($($type),*) -> c_int;
+        unsafe extern "C-unwind" fn $name($($argument: $type),*) -> c_int {
+            type Next = unsafe extern "C-unwind" fn($($type),*) -> c_int;
             // SAFETY: the caller's promise.
             let next = || unsafe { next!($name: Next)($($argument),*) };
             if true $(&& $changes)? {
@@ -148,25 +147,25 @@ pub(crate) unsafe fn by_number(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sigpending(set: *mut sigset_t) -> c_int {
+unsafe extern "C-unwind" fn sigpending(set: *mut sigset_t) -> c_int {
     if is_adopted() && adopt::blocked_by_worker().is_some() && !Inside::is_current() {
         errno::kept(thread::take_in);
     }
     // SAFETY: the caller's promise.
-    unsafe { next!(sigpending: unsafe extern "C" fn(*mut sigset_t) -> c_int)(set) }
+    unsafe { next!(sigpending: unsafe extern "C-unwind" fn(*mut sigset_t) -> c_int)(set) }
 }
 
 /// # Safety
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn raise(signal: c_int) -> c_int {
+unsafe extern "C-unwind" fn raise(signal: c_int) -> c_int {
     if is_adopted() {
         // It may have blocked it.
         adopt::keep_signals();
     }
     // SAFETY: the caller's promise.
-    unsafe { next!(raise: unsafe extern "C" fn(c_int) -> c_int)(signal) }
+    unsafe { next!(raise: unsafe extern "C-unwind" fn(c_int) -> c_int)(signal) }
 }
 
 /// Sets the handler of a signal, or holds it back, which is a change of the mask.

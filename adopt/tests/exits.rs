@@ -35,6 +35,21 @@ fn cleanup_handlers_run_in_c() {
 }
 
 #[test]
+fn a_thread_exits_in_a_handler_that_runs_as_it_lets_a_signal_come() {
+    const NAME: &str = "a_thread_exits_in_a_handler_that_runs_as_it_lets_a_signal_come";
+    is_the_same(NAME, || {
+        let library = load("exits.c", "cc")?;
+        let told = [
+            notes(library, c"who_raises"),
+            notes(library, c"who_lets_come"),
+        ];
+        let left = c_long::from(libc::SIGUSR2);
+        assert_eq!(told, [(left, "a".to_owned()), (left, "ba".to_owned())]);
+        Some(told)
+    });
+}
+
+#[test]
 fn who_is_cancelled_ends_at_no_other_point() {
     is_the_same("who_is_cancelled_ends_at_no_other_point", || {
         let library = load("exits.c", "cc")?;

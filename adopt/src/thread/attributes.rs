@@ -1,8 +1,9 @@
 //! What a thread is to be, and whether a green one can be that.
 //!
-//! An OS thread is what asks for something of the kernel's: a stack of the caller's, a scheduling policy or an affinity. So is what begins in one of the files that `ROVING_ADOPT` excludes: `ROVING_ADOPT=-libcuda,-libjack.so.0` has the
-//! threads of these libraries stay OS threads. A file is meant by its name, also without what follows `.so`. The name of a thread is
-//! no criterion, since threads are named when they run.
+//! An OS thread is what asks for something of the kernel's: a stack of the caller's, a scheduling policy or an affinity. So is what
+//! begins in one of the files that `ROVING_ADOPT` excludes: `ROVING_ADOPT=-libcuda,-libjack.so.0` has the threads of these libraries stay
+//! OS threads. A file is meant by its name, also without what follows `.so`. The name of a thread is no criterion, since threads are named
+//! when they run.
 
 use std::env;
 use std::ffi::{CStr, c_int, c_void};

@@ -77,8 +77,8 @@ fn send_to_other(signal: c_int, send: impl FnOnce() -> c_int) -> c_int {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_kill(id: pthread_t, signal: c_int) -> c_int {
-    type Next = unsafe extern "C" fn(pthread_t, c_int) -> c_int;
+unsafe extern "C-unwind" fn pthread_kill(id: pthread_t, signal: c_int) -> c_int {
+    type Next = unsafe extern "C-unwind" fn(pthread_t, c_int) -> c_int;
     if is_other_from_inside(id) {
         return send_to_other(signal, || later::ask(id, Asked::Signal(signal, None)));
     }
@@ -100,8 +100,12 @@ unsafe extern "C" fn pthread_kill(id: pthread_t, signal: c_int) -> c_int {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_sigqueue(id: pthread_t, signal: c_int, value: *mut c_void) -> c_int {
-    type Next = unsafe extern "C" fn(pthread_t, c_int, *mut c_void) -> c_int;
+unsafe extern "C-unwind" fn pthread_sigqueue(
+    id: pthread_t,
+    signal: c_int,
+    value: *mut c_void,
+) -> c_int {
+    type Next = unsafe extern "C-unwind" fn(pthread_t, c_int, *mut c_void) -> c_int;
     if is_other_from_inside(id) {
         return send_to_other(signal, || {
             later::ask(id, Asked::Signal(signal, Some(value)))
@@ -407,8 +411,8 @@ pub(crate) fn known_to_kernel(number: pid_t) -> pid_t {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn tgkill(process: pid_t, thread: pid_t, signal: c_int) -> c_int {
-    type Next = unsafe extern "C" fn(pid_t, pid_t, c_int) -> c_int;
+unsafe extern "C-unwind" fn tgkill(process: pid_t, thread: pid_t, signal: c_int) -> c_int {
+    type Next = unsafe extern "C-unwind" fn(pid_t, pid_t, c_int) -> c_int;
     adopt::keep_signals();
     // SAFETY: the caller's promise.
     unsafe { next!(tgkill: Next)(process, known_to_kernel(thread), signal) }

@@ -304,6 +304,7 @@ fn begin(id: pthread_t, record: Shared, blocked: Option<Signals>) {
     current::begin(id, record);
     if let Some(blocked) = differs {
         mask::begin(blocked);
+        open::note(blocked);
     }
 }
 

@@ -158,7 +158,7 @@ struct Queued {
 
 /// Gives a signal to an OS thread, and gives an error or 0.
 fn give(os_thread: pid_t, sent: Sent) -> c_int {
-    type TgKill = unsafe extern "C" fn(pid_t, pid_t, c_int) -> c_int;
+    type TgKill = unsafe extern "C-unwind" fn(pid_t, pid_t, c_int) -> c_int;
     // SAFETY: it sends a signal, to this process. Zeroes are valid for what is queued, and it is as large as the kernel wants it.
     let failed = unsafe {
         let process = libc::getpid();

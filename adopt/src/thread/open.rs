@@ -26,7 +26,10 @@ type Open = Vec<(pthread_t, Signals)>;
 
 static OPEN: PerProcess<Mutex<Open>> = PerProcess::new();
 
-/// The OS thread that takes them, once it is there.
+/// Whether an OS thread has been started that takes them.
+static HAS_BEGUN: PerProcess<Mutex<bool>> = PerProcess::new();
+
+/// Its number, once it is there, and else 0.
 static TAKER: PerProcess<AtomicI32> = PerProcess::new();
 
 thread_local! {
@@ -77,26 +80,25 @@ fn set(signals: Signals) {
     look_again();
 }
 
-/// Has the taker look at what is listed. Where the system refuses an OS thread, signals come when their threads run.
+fn taker() -> &'static AtomicI32 {
+    TAKER.get_or_make(AtomicI32::default)
+}
+
+/// Has the taker look at what is listed. While the system refuses an OS thread, signals come when their threads run.
 fn look_again() {
-    static BEGINS: PerProcess<Mutex<()>> = PerProcess::new();
-    let _one_at_a_time = BEGINS.get_or_make(Mutex::default).lock();
-    match TAKER.get() {
-        None => {
-            let taker = TAKER.get_or_make(|| AtomicI32::new(0));
-            let begun = roving_scheduler::start_os_thread("roving-signals".to_owned(), take_all);
-            // It looks first.
-            drop((taker, begun));
-        }
-        Some(taker) => {
-            let taker = taker.load(Ordering::SeqCst);
-            if taker != 0 {
-                system(
-                    libc::SYS_tgkill,
-                    [process(), taker as usize, LOOK as usize, 0],
-                );
-            }
-        }
+    let mut has_begun = HAS_BEGUN.get_or_make(Mutex::default).lock();
+    if !*has_begun {
+        // It looks first.
+        let begun = roving_scheduler::start_os_thread("roving-signals".to_owned(), take_all);
+        *has_begun = begun.is_ok();
+        return;
+    }
+    let taker = taker().load(Ordering::SeqCst);
+    if taker != 0 {
+        system(
+            libc::SYS_tgkill,
+            [process(), taker as usize, LOOK as usize, 0],
+        );
     }
 }
 
@@ -122,9 +124,7 @@ fn system(number: c_long, [a, b, c, d]: [usize; 4]) -> c_long {
 /// What the taker does.
 fn take_all() {
     adopt::block_all();
-    TAKER
-        .get_or_make(|| AtomicI32::new(0))
-        .store(kernel::os_thread(), Ordering::SeqCst);
+    taker().store(kernel::os_thread(), Ordering::SeqCst);
     loop {
         // After it can be told to look again.
         let listed = open().lock().iter().fold(0, |all, (_, some)| all | some);

@@ -91,6 +91,48 @@ long who_exits(char *letters)
 	return run(exits, letters);
 }
 
+static void exit_of(int signal)
+{
+	pthread_exit((void *)(long)signal);
+}
+
+/* In the handler of a signal that comes as it raises it, or lets it come. */
+static void *raises(void *argument)
+{
+	pthread_cleanup_push(note_a, argument);
+	signal(SIGUSR2, exit_of);
+	raise(SIGUSR2);
+	note(argument, '!');
+	pthread_cleanup_pop(1);
+	return 0;
+}
+
+static void *lets_come(void *argument)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	pthread_cleanup_push(note_a, argument);
+	signal(SIGUSR2, exit_of);
+	pthread_sigmask(SIG_BLOCK, &set, 0);
+	pthread_kill(pthread_self(), SIGUSR2);
+	note(argument, 'b');
+	pthread_sigmask(SIG_UNBLOCK, &set, 0);
+	note(argument, '!');
+	pthread_cleanup_pop(1);
+	return 0;
+}
+
+long who_raises(char *letters)
+{
+	return run(raises, letters);
+}
+
+long who_lets_come(char *letters)
+{
+	return run(lets_come, letters);
+}
+
 long who_is_cancelled(char *letters)
 {
 	return run(cancels, letters);
