@@ -32,7 +32,7 @@ pub(crate) const SIGNALS: usize = 128;
 static SOLE: [AtomicUsize; SIGNALS] = [const { AtomicUsize::new(0) }; SIGNALS];
 
 /// What a thread causes itself, and ends it if it is blocked.
-const FAULTS: [c_int; 6] = [
+pub(crate) const FAULTS: [c_int; 6] = [
     libc::SIGSEGV,
     libc::SIGBUS,
     libc::SIGILL,

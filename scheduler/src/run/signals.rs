@@ -18,6 +18,7 @@ use libc::{c_int, siginfo_t, timespec};
 
 use crate::protocol::lock::Inside;
 use crate::run::processor;
+use crate::run::signal_handler::FAULTS;
 
 /// A set of signals as the kernel has it: that with the number `n` is bit `n - 1`.
 pub type Signals = u64;
@@ -33,16 +34,8 @@ pub fn blocked() -> Signals {
 /// that with which the C library has all threads change their credentials.
 pub fn block_all() {
     const OF_C_LIBRARY: c_int = 33;
-    const OPEN: [c_int; 7] = [
-        libc::SIGSEGV,
-        libc::SIGBUS,
-        libc::SIGILL,
-        libc::SIGFPE,
-        libc::SIGTRAP,
-        libc::SIGSYS,
-        OF_C_LIBRARY,
-    ];
-    block(!OPEN.iter().fold(0, |set, signal| set | 1 << (signal - 1)));
+    let open = FAULTS.iter().chain(&[OF_C_LIBRARY]);
+    block(!open.fold(0, |set, signal| set | 1 << (signal - 1)));
 }
 
 /// Lets these come to the current OS thread.

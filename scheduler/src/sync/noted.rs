@@ -25,6 +25,7 @@ use rustix::thread::futex::{self, Flags, Timespec};
 use super::address;
 use crate::protocol::lock::{Inside, Mutex};
 use crate::protocol::process::PerProcess;
+use crate::run::signal_handler::FAULTS;
 use crate::run::{context, os_thread};
 
 /// The addresses, where there are any.
@@ -196,20 +197,12 @@ fn do_chores(list: &AtomicPtr<Chore>) {
 
 /// No handler of the program's runs here: one that notes more than there is room for, or that does not return, would wait for itself.
 fn block_signals() {
-    let faults = [
-        libc::SIGSEGV,
-        libc::SIGBUS,
-        libc::SIGILL,
-        libc::SIGFPE,
-        libc::SIGTRAP,
-        libc::SIGSYS,
-    ];
     let mut blocked = MaybeUninit::<libc::sigset_t>::uninit();
     let set = blocked.as_mut_ptr();
     // SAFETY: the set is filled before anything else is done with it, and it is this thread's own mask.
     unsafe {
         libc::sigfillset(set);
-        for fault in faults {
+        for fault in FAULTS {
             libc::sigdelset(set, fault);
         }
         libc::pthread_sigmask(libc::SIG_BLOCK, set, ptr::null_mut());
