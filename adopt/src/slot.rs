@@ -41,10 +41,10 @@ static EPOCH: AtomicU64 = AtomicU64::new(1);
 /// With whose driver all numbers are registered.
 static RUNTIME: OnceLock<Handle> = OnceLock::new();
 
-/// Somebody is arming it.
-const ARMING: u64 = u64::MAX;
-/// It was armed by several at once.
-const UNSURE: u64 = u64::MAX - 1;
+/// It was armed by several at once, or while somebody was taking the number.
+const UNSURE: u64 = u64::MAX;
+/// One that has begun to arm it, in the count of those.
+const BEGUN: u64 = 1 << 32;
 
 /// Whether this is a process that was forked by one that was adopted.
 static IS_FORKED: AtomicBool = AtomicBool::new(false);
@@ -74,6 +74,7 @@ extern "C" fn in_child() {
         for slot in unsafe { std::slice::from_raw_parts(chunk, CHUNK) } {
             slot.watch.store(ptr::null_mut(), Ordering::Relaxed);
             slot.armed.store(0, Ordering::Relaxed);
+            slot.arming.store(0, Ordering::Relaxed);
             slot.replacing.store(0, Ordering::Relaxed);
             slot.is_relied_on.store(false, Ordering::Relaxed);
         }
@@ -174,8 +175,11 @@ pub(crate) struct Slot {
     nature: AtomicU64,
     /// In which generation and epoch it was last plain.
     plain: AtomicU64,
-    /// In which generation, and one more, it was armed last, while nobody was taking the number; or [`ARMING`], or [`UNSURE`].
+    /// In which generation, and one more, it was armed last, by one alone and while nobody was taking the number; or [`UNSURE`]. While somebody
+    /// arms it, it is not known.
     armed: AtomicU64,
+    /// How many are arming it, and above that, in units of [`BEGUN`], how many have begun to.
+    arming: AtomicU64,
     /// How many are taking the number from what has it.
     replacing: AtomicU32,
     /// Whether somebody has waited who has [relied] on its being armed, and nobody has looked since.
@@ -287,18 +291,11 @@ impl Slot {
     /// Those of `epoll_ctl`: `EBADF` if it is closed, others if it cannot be waited for. `EEXIST` if its edges go to a socket of the runtime's
     /// own.
     pub(crate) fn arm(&self, fd: c_int, watch: &Watch) -> Result<bool, c_int> {
+        let begun = self.arming.fetch_add(BEGUN + 1, Ordering::SeqCst);
+        let others = !begun.is_multiple_of(BEGUN);
         let now = self.generation().0 + 1;
         // Which of several is the first, nobody knows.
-        let meanwhile = |before| match before {
-            ARMING | UNSURE => UNSURE,
-            _ => ARMING,
-        };
-        let (acquires, relaxed) = (Ordering::AcqRel, Ordering::Relaxed);
-        let before = self
-            .armed
-            .fetch_update(acquires, relaxed, |before| Some(meanwhile(before)))
-            .unwrap_or(UNSURE);
-        let was_armed = [now, ARMING, UNSURE].contains(&before);
+        let was_armed = others || [now, UNSURE].contains(&self.armed.load(Ordering::SeqCst));
         // If not, it may be registered still as what it was, until it is dismissed.
         let is_settled = self.is_settled();
         let is_new = watch.arm(fd).map_err(|error| number_of(&error));
@@ -310,10 +307,14 @@ impl Slot {
             true => UNSURE,
             false => 0,
         };
-        let is_alone = self
-            .armed
-            .compare_exchange(meanwhile(before), after, acquires, relaxed)
-            .is_ok();
+        self.armed.store(after, Ordering::SeqCst);
+        // Who begins from here on finds this one arming, and is not alone either.
+        let begun_since = self.arming.load(Ordering::SeqCst).wrapping_sub(begun) / BEGUN;
+        let is_alone = !others && begun_since == 1;
+        if !is_alone {
+            self.armed.store(UNSURE, Ordering::SeqCst);
+        }
+        self.arming.fetch_sub(1, Ordering::SeqCst);
         match (was_armed, is_new?) {
             // It has been replaced unseen.
             (true, true) => self.forget(),
