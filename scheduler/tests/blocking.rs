@@ -7,7 +7,8 @@
 //! - more calls than spares all get their turn, and hundreds are under way at once
 //! - at the bound one line says so; where the system has no OS thread for another one, too
 //! - a cancellation, a deadline and a shutdown wait for such a call
-//! - a spare that has nothing to do ends, but not before a process that is to die with its parent
+//! - a spare that has nothing to do ends, but not before a process that is to die with its parent; who has
+//!   run on it goes on at the next one
 
 mod common;
 
@@ -21,6 +22,7 @@ use common::{
     WORKER_COUNTS, child, is_child, on_each_mode, on_each_worker_count, run, runtime,
     stacks_returned, uses_global_runtime, watchdog,
 };
+use roving_scheduler::thread::State;
 use roving_scheduler::wait::Cancelled;
 use roving_scheduler::{
     Builder, Runtime, ThreadLocals, block_on, blocking, deadline, greenly, is_green, thread,
@@ -464,6 +466,54 @@ fn spares_end_when_they_are_idle_but_for_one() {
         wait_until_there_are(2);
         std::thread::sleep(Duration::from_millis(20));
         assert_eq!(os_threads("kept"), 2);
+    }
+}
+
+/// It is another OS thread that sits where one has sat: with a cache of the allocator of its own, for one.
+#[cfg(target_os = "linux")]
+#[test]
+fn who_has_run_on_a_spare_goes_on_at_another_when_it_has_ended() {
+    const NAME: &str = "who_has_run_on_a_spare_goes_on_at_another_when_it_has_ended";
+    const SPARES: usize = 30;
+    let _watchdog = watchdog("");
+    if !is_child(NAME) {
+        run(child(NAME));
+        return;
+    }
+    let builder = Builder::new().workers(1).thread_name("kept");
+    let runtime = builder.build().unwrap();
+    wait_until_there_are(2);
+    let some = |_| {
+        let all = Arc::new(Barrier::new(SPARES));
+        let calls = || {
+            let all = all.clone();
+            runtime.spawn(move || {
+                let me = std::thread::current().id();
+                for _ in 0..2 {
+                    blocking::run(|| all.wait());
+                    thread::park();
+                    let text: Vec<_> = (0_u8..50).map(|n| vec![n; usize::from(n)]).collect();
+                    assert_eq!(black_box(text).concat().len(), 49 * 25);
+                }
+                assert_eq!(std::thread::current().id(), me);
+            })
+        };
+        let calls: Vec<_> = (0..SPARES).map(|_| calls()).collect();
+        let is_parked =
+            |call: &thread::JoinHandle<()>| matches!(call.thread().state(), State::Parked(_));
+        while !calls.iter().all(is_parked) {
+            std::thread::yield_now();
+        }
+        calls
+    };
+    let have_run: Vec<_> = (0..10).map(some).collect();
+    wait_until_so_many_are_left(1);
+    for calls in have_run {
+        while !calls.iter().all(thread::JoinHandle::is_finished) {
+            calls.iter().for_each(|call| call.thread().unpark());
+            std::thread::yield_now();
+        }
+        calls.into_iter().for_each(|call| call.join().unwrap());
     }
 }
 

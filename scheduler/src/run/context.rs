@@ -183,6 +183,7 @@ pub(crate) unsafe fn with_thread_locals<R>(
         set_worker(worker);
         set_running(running);
     }
+    debug_assert!(ptr::eq(self::worker(), worker), "it knows who runs it");
     let result = run();
     // SAFETY: this OS thread's own pointer.
     unsafe { tls::load_thread_pointer(own) };

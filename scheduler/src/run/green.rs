@@ -20,7 +20,7 @@
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
 use crate::protocol::completion::Completion;
@@ -213,7 +213,25 @@ pub(crate) struct Green {
     pub(crate) scanned: AtomicU64,
     /// The wait of which it is known whether it is part of a deadlock.
     pub(crate) judged: AtomicU64,
-    home: AtomicU32,
+    home: AtomicU64,
+}
+
+/// A worker, as the threads that have run on it know it: for one OS thread at most, since a seat is taken by one spare after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Home(u64);
+
+impl Home {
+    const NOWHERE: Self = Self(u64::MAX);
+
+    /// The worker `index`, the `term`th one that is called so.
+    pub(crate) fn new(index: usize, term: u32) -> Self {
+        let index = u32::try_from(index).expect("workers are not so many");
+        Self(u64::from(term) << u32::BITS | u64::from(index))
+    }
+
+    fn index(self) -> usize {
+        self.0 as u32 as usize
+    }
 }
 
 impl Green {
@@ -221,7 +239,6 @@ impl Green {
     /// Where it is in its kind, whose tag is in front of it.
     pub(crate) const IN_KIND: Field = Field::new("Kind.green", align_of::<Kind>());
 
-    const NOWHERE: u32 = u32::MAX;
     /// The bit of `scanned` that says that the wait was long, and all has been given back.
     pub(crate) const RECLAIMED: u64 = 1;
     /// The bit of `judged` that says that it is, and all have been told.
@@ -242,7 +259,7 @@ impl Green {
             scope,
             scanned: AtomicU64::new(0),
             judged: AtomicU64::new(0),
-            home: AtomicU32::new(Self::NOWHERE),
+            home: AtomicU64::new(Home::NOWHERE.0),
         }
     }
 
@@ -257,15 +274,19 @@ impl Green {
         self.key.store(key.to_number(), Ordering::Release);
     }
 
-    /// The worker on which it has run last; `None` before the first.
+    /// The index of the worker on which it has run last; `None` before the first.
     pub(crate) fn home(&self) -> Option<usize> {
-        let home = self.home.load(Ordering::Relaxed);
-        (home != Self::NOWHERE).then_some(home as usize)
+        let home = Home(self.home.load(Ordering::Relaxed));
+        (home != Home::NOWHERE).then(|| home.index())
     }
 
-    pub(crate) fn set_home(&self, worker: usize) {
-        let worker = u32::try_from(worker).expect("workers are not so many");
-        self.home.store(worker, Ordering::Relaxed);
+    /// Whether it has run last on this worker, and so on its OS thread.
+    pub(crate) fn is_at(&self, worker: Home) -> bool {
+        self.home.load(Ordering::Relaxed) == worker.0
+    }
+
+    pub(crate) fn set_home(&self, worker: Home) {
+        self.home.store(worker.0, Ordering::Relaxed);
     }
 
     /// The only worker that may run it next, if not every one of its `runtime` may.

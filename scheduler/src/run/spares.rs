@@ -64,6 +64,8 @@ impl State {
 struct Seat {
     /// Its queues, while nobody sits there.
     local: Option<Local>,
+    /// How many have sat there.
+    terms: u32,
     /// `None` if nobody does, or will in a moment.
     thread: Option<JoinHandle<()>>,
 }
@@ -118,7 +120,7 @@ impl Spares {
     }
 
     /// Takes the first seat that is free.
-    fn take_seat(&self, state: &mut State) -> Option<(usize, Local)> {
+    fn take_seat(&self, state: &mut State) -> Option<(usize, u32, Local)> {
         let free = state.seats.iter().position(|seat| seat.local.is_some());
         let spare = free.unwrap_or(state.seats.len());
         let remote = self.remotes.get(spare)?;
@@ -127,12 +129,15 @@ impl Spares {
             remote.get_or_init(|| Arc::new(Remote::new(local.stealable())));
             state.seats.push(Seat {
                 local: Some(local),
+                terms: 0,
                 thread: None,
             });
         }
         self.taken.fetch_max(spare + 1, Ordering::Release);
-        let local = state.seats[spare].local.take()?;
-        Some((spare, local))
+        let seat = &mut state.seats[spare];
+        let local = seat.local.take()?;
+        seat.terms += 1;
+        Some((spare, seat.terms, local))
     }
 
     fn leave_seat(&self, state: &mut State, spare: usize, local: Local) {
@@ -195,7 +200,7 @@ fn start_one(shared: &Arc<Shared>) {
     if state.is_starting || state.closed {
         return;
     }
-    let Some((spare, local)) = spares.take_seat(&mut state) else {
+    let Some((spare, term, local)) = spares.take_seat(&mut state) else {
         let raise = "to have more spares, raise Builder::max_spares or ROVING_MAX_SPARES";
         return spares.tell(&mut state, raise);
     };
@@ -206,7 +211,7 @@ fn start_one(shared: &Arc<Shared>) {
     let (its_queues, its_shared) = (queues.clone(), shared.clone());
     let body = move || {
         let local = its_queues.lock().take().expect("it is taken once");
-        work(&its_shared, spare, local);
+        work(&its_shared, (spare, term), local);
     };
     let started = os_thread::start(format!("{}-spare-{spare}", spares.name), body);
     let mut state = spares.state.lock();
@@ -225,9 +230,9 @@ fn start_one(shared: &Arc<Shared>) {
 }
 
 /// What the OS thread of a spare does.
-fn work(shared: &Arc<Shared>, spare: usize, local: Local) {
+fn work(shared: &Arc<Shared>, (spare, term): (usize, u32), local: Local) {
     let spares = &shared.spares;
-    let worker = Worker::new(shared.clone(), shared.workers.len() + spare, local);
+    let worker = Worker::new(shared.clone(), shared.workers.len() + spare, term, local);
     let takes_part = shared.roster.join(&shared.idle, worker.index());
     spares.state.lock().is_starting = false;
     if takes_part {

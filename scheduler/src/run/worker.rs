@@ -31,7 +31,7 @@ use crate::protocol::word::{By, Commit};
 use crate::run::context;
 use crate::run::counts::{Countdown, Counts};
 use crate::run::event::{Event, Ran};
-use crate::run::green::{Green, Runnable, Waiter};
+use crate::run::green::{Green, Home, Runnable, Waiter};
 use crate::run::processor;
 use crate::run::queue::Local;
 use crate::run::shared::{Remote, Shared};
@@ -56,6 +56,7 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
     remote: Arc<Remote>,
     index: usize,
+    home: Home,
     is_spare: bool,
     /// Whether its runtime has a recorder.
     is_recorded: bool,
@@ -103,8 +104,8 @@ struct Spare {
 }
 
 impl Worker {
-    /// Makes the current OS thread's worker.
-    pub(crate) fn new(shared: Arc<Shared>, index: usize, local: Local) -> Self {
+    /// Makes the current OS thread's worker, the `term`th of this index.
+    pub(crate) fn new(shared: Arc<Shared>, index: usize, term: u32, local: Local) -> Self {
         let class = shared.stack_class;
         let workers = shared.workers.len();
         let remote = shared.remote(index).clone();
@@ -118,6 +119,7 @@ impl Worker {
             shared,
             remote,
             index,
+            home: Home::new(index, term),
             is_spare: index >= workers,
             is_recorded,
             shard: index % workers,
@@ -372,7 +374,7 @@ impl Worker {
 
     /// Runs a green thread until it gives the worker back, and does what it asked for.
     fn execute(&self, runnable: Runnable) {
-        let arrives = runnable.green().home() != Some(self.index);
+        let arrives = !runnable.green().is_at(self.home);
         if arrives {
             self.welcome(&runnable);
         }
@@ -481,7 +483,7 @@ impl Worker {
             own_stack.start(|promise| self.stacks.borrow_mut().redeem(promise));
             own_stack.started().thread_pointer
         };
-        green.set_home(self.index);
+        green.set_home(self.home);
         if self.is_spare && green.bound_to(&self.shared) == Some(self.index) {
             self.spare.bound.update(|bound| bound + 1);
         }

@@ -487,7 +487,7 @@ fn start(plan: Plan, workers: usize) -> io::Result<Runtime> {
     for (index, local) in locals.into_iter().enumerate() {
         let shared = shared.clone();
         let body = move || {
-            let worker = Worker::new(shared, index, local);
+            let worker = Worker::new(shared, index, 0, local);
             worker.shared().has_watcher();
             worker.run();
         };
