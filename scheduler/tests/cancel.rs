@@ -5,12 +5,15 @@ mod common;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use common::{each_worker_count, on_each_worker_count};
 use roving_scheduler::sync::Notify;
 use roving_scheduler::wait::Cancelled;
-use roving_scheduler::{CancelToken, DeadlineElapsed, Runtime, deadline, local, shield, thread};
+use roving_scheduler::{
+    CancelToken, DeadlineElapsed, Runtime, deadline, greenly, local, shield, thread,
+};
 
 const EVER: Duration = Duration::MAX;
 const SHORT: Duration = Duration::from_millis(1);
@@ -421,4 +424,30 @@ fn one_who_is_cancelled_gets_what_it_has_run_in_another_runtime() {
             });
         });
     });
+}
+
+/// Whoever is woken by a cancellation may ask what cancelled it, at once.
+#[test]
+fn a_waker_that_asks_the_token() {
+    struct Asks(CancelToken, AtomicBool);
+
+    impl Wake for Asks {
+        fn wake(self: Arc<Self>) {
+            self.1.store(self.0.is_cancelled(), Ordering::Release);
+        }
+    }
+
+    let token = CancelToken::new();
+    let child = token.child();
+    let asks = Arc::new(Asks(child.clone(), AtomicBool::new(false)));
+    let mut sleeps = Box::pin(greenly(move || child.run(|| thread::sleep(EVER))));
+    let waker = Waker::from(asks.clone());
+    let mut context = Context::from_waker(&waker);
+    assert!(sleeps.as_mut().poll(&mut context).is_pending());
+    token.cancel();
+    assert!(asks.1.load(Ordering::Acquire));
+    assert!(matches!(
+        sleeps.as_mut().poll(&mut context),
+        Poll::Ready(Err(Cancelled { .. }))
+    ));
 }

@@ -78,15 +78,18 @@ impl Waiter {
     /// `must_unwind`, else by an error where there is one to give.
     pub(crate) fn cancel(self: &Arc<Self>, must_unwind: bool) {
         if self.ambient.cancel_thread(&self.word, must_unwind) == Fire::Parked {
-            self.is_cancelled();
+            self.note_cancelled();
+            self.run_again();
         }
     }
 
-    /// Cancels what runs in the frame `id`, which is there.
-    pub(crate) fn cancel_frame(self: &Arc<Self>, id: FrameId) {
-        if self.ambient.cancel_frame(&self.word, id) == Fire::Parked {
-            self.is_cancelled();
+    /// Cancels what runs in the frame `id`, which is there. The thread runs again when what this gives is dropped.
+    pub(crate) fn cancel_frame(self: &Arc<Self>, id: FrameId) -> Fired {
+        let fire = self.ambient.cancel_frame(&self.word, id);
+        if fire == Fire::Parked {
+            self.note_cancelled();
         }
+        Fired::new(self.clone(), fire)
     }
 
     /// Makes the thread look up from a wait that may be [nudged](crate::protocol::nudge).
@@ -100,13 +103,12 @@ impl Waiter {
     }
 
     /// The wait in which this was parked has been ended by a cancellation.
-    fn is_cancelled(self: &Arc<Self>) {
+    fn note_cancelled(&self) {
         if let Kind::Green(green) = &self.kind
             && let Some(runtime) = green.runtime.recorded()
         {
             runtime.note(|| Event::Woken(self, self.word.current(), By::Cancel));
         }
-        self.run_again();
     }
 
     /// Ends the wait that this has begun, on behalf of whoever has the right to run it.

@@ -43,9 +43,9 @@ impl Canceller for Token {
     fn enter(&self, waiter: &Arc<Waiter>, id: FrameId) {
         let mut state = self.state.lock();
         state.members.insert((address(waiter), id), waiter.clone());
-        if state.cancelled {
-            waiter.cancel_frame(id);
-        }
+        let fired = state.cancelled.then(|| waiter.cancel_frame(id));
+        drop(state);
+        drop(fired);
     }
 
     fn leave(&self, waiter: &Arc<Waiter>, id: FrameId) {
@@ -78,11 +78,15 @@ impl Token {
             return Vec::new();
         }
         state.cancelled = true;
-        for ((_, id), waiter) in &state.members {
-            waiter.cancel_frame(*id);
-        }
+        // A thread that runs again at once may ask this token.
+        let members = state.members.iter();
+        let fired: Vec<_> = members
+            .map(|((_, id), waiter)| waiter.cancel_frame(*id))
+            .filter(|fired| fired.is_first())
+            .collect();
         let children = std::mem::take(&mut state.children);
         drop(state);
+        drop(fired);
         self.watchers.fire();
         children
     }
