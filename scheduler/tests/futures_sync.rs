@@ -538,3 +538,54 @@ fn the_guard_of_a_task_may_be_dropped_by_another_thread() {
         });
     });
 }
+
+/// The thread is parked.
+fn until_parked(thread: &thread::Thread) {
+    while !matches!(thread.state(), thread::State::Parked(_)) {
+        thread::yield_now();
+    }
+}
+
+/// Leaves a future that waits for what is in `place` behind for ever, and puts another one there, at the same address.
+macro_rules! forget_and_renew {
+    ($place:ident, $new:expr, |$value:ident| $waits:expr) => {
+        let $value = &*$place.insert($new);
+        let mut forgotten = Box::pin($waits);
+        assert!(poll(forgotten.as_mut()).is_pending());
+        std::mem::forget(forgotten);
+        let $value = &*$place.insert($new);
+    };
+}
+
+#[test]
+fn who_is_forgotten_is_not_woken_in_place_of_those_who_wait_for_what_lies_there_next() {
+    on_each_mode(|| {
+        let mut place = None;
+        forget_and_renew!(place, Mutex::new(false), |mutex| {
+            std::mem::forget(mutex.lock());
+            mutex.lock_async()
+        });
+        let mut place = None;
+        forget_and_renew!(place, Condvar::new(), |condvar| async {
+            let alone = Mutex::new(());
+            drop(condvar.wait_async(alone.lock_async().await.unwrap()).await);
+        });
+        thread::scope(|scope| {
+            let guard = mutex.lock().unwrap();
+            let waits = scope.spawn(|| {
+                let is_told = mutex.lock().unwrap();
+                drop(condvar.wait_while(is_told, |is_told| !*is_told));
+            });
+            until_parked(waits.thread());
+            drop(guard);
+            loop {
+                *mutex.lock().unwrap() = true;
+                condvar.notify_one();
+                if waits.is_finished() {
+                    break;
+                }
+                thread::yield_now();
+            }
+        });
+    });
+}

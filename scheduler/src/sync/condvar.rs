@@ -324,6 +324,13 @@ impl Condvar {
     }
 }
 
+impl Drop for Condvar {
+    #[inline]
+    fn drop(&mut self) {
+        parking::abandon(self.key());
+    }
+}
+
 impl Why for Condvar {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {:#x}", self.in_short(), self.key())

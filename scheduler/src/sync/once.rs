@@ -304,6 +304,13 @@ impl Once {
     }
 }
 
+impl Drop for Once {
+    #[inline]
+    fn drop(&mut self) {
+        parking::abandon(self.key());
+    }
+}
+
 /// The word of a run that goes on, when somebody is parked.
 fn queued(running: usize) -> usize {
     running & !FLAGS | QUEUED

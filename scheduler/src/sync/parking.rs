@@ -12,7 +12,8 @@
 //!
 //! A future parks as a thread does, but keeps its place between its polls and may be dropped at any
 //! time. If it has been woken then and does not know it yet, what it was [granted](Left::Woken) goes on
-//! to another.
+//! to another. One that is forgotten stays in its list until the primitive at its address is
+//! [gone](abandon).
 //!
 //! Lists of different addresses may share a bucket. There are many buckets, so with a hundred
 //! thousand threads parked at addresses of their own each has a handful.
@@ -271,6 +272,7 @@ impl ParkedTask {
         if !validate() {
             return false;
         }
+        table::has_task();
         // SAFETY: the node is new, and stays in its box, which this keeps until whoever woke the future
         // has taken it out, or `leave` has.
         unsafe {
@@ -340,6 +342,22 @@ pub(super) fn with_parked<R>(key: usize, f: impl FnOnce(&mut Queue<'_>) -> R) ->
     result
 }
 
+/// The primitive at `key` is about to be gone. Whoever is parked there is a future that was forgotten, and would be woken in place of one
+/// who waits for what lies there next.
+#[inline]
+pub(super) fn abandon(key: usize) {
+    if table::may_have_tasks() {
+        abandon_tasks(key);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn abandon_tasks(key: usize) {
+    let mut list = table::bucket(key).lock();
+    while list.take_first(|parked| parked.key == key).is_some() {}
+}
+
 /// Those who are parked at one address.
 pub(super) struct Queue<'a> {
     key: usize,
@@ -390,6 +408,8 @@ impl Queue<'_> {
 
 #[cfg(not(roving_loom))]
 mod table {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::{BUCKETS_LOG, List, Mutex, Parked, Process};
     use crate::protocol::process::PerProcess;
 
@@ -398,6 +418,21 @@ mod table {
     static BUCKETS: [Bucket; 1 << BUCKETS_LOG] =
         [const { Mutex::new(List::new()) }; 1 << BUCKETS_LOG];
     static IN_CHILD: PerProcess<Box<[Bucket]>> = PerProcess::new();
+    /// Whether a future has ever been parked.
+    static MAY_HAVE_TASKS: AtomicBool = AtomicBool::new(false);
+
+    /// A future is about to be parked.
+    pub(super) fn has_task() {
+        if !may_have_tasks() {
+            MAY_HAVE_TASKS.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a future may be parked: one that was, before the caller came to own what it was parked at, is seen.
+    #[inline]
+    pub(super) fn may_have_tasks() -> bool {
+        MAY_HAVE_TASKS.load(Ordering::Relaxed)
+    }
 
     /// Where those are who are parked at `key`. A forked child has a table of its own: who is parked in
     /// that of its parent does not exist there.
@@ -424,6 +459,12 @@ mod table {
 
     pub(super) fn bucket(_: usize) -> &'static Mutex<List<Parked>> {
         &BUCKET
+    }
+
+    pub(super) fn has_task() {}
+
+    pub(super) fn may_have_tasks() -> bool {
+        true
     }
 }
 

@@ -256,6 +256,13 @@ impl RawMutex {
     }
 }
 
+impl Drop for RawMutex {
+    #[inline]
+    fn drop(&mut self) {
+        parking::abandon(self.key());
+    }
+}
+
 /// Why one waits who is parked. Debuggers read it.
 #[repr(C)]
 struct LockOf<'a> {

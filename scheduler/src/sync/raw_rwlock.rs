@@ -398,6 +398,13 @@ impl RawRwLock {
     }
 }
 
+impl Drop for RawRwLock {
+    #[inline]
+    fn drop(&mut self) {
+        parking::abandon(self.key());
+    }
+}
+
 /// One who waits, and settles the lock when it gives up, also when it unwinds.
 struct GivesUp<'a>(&'a RawRwLock);
 
