@@ -10,7 +10,7 @@ mod common;
 
 use std::panic;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{child, is_child, message, on_each_mode, run};
@@ -37,6 +37,32 @@ fn one_that_sleeps_keeps_nobody_from_changing_it() {
             });
             assert_eq!(message(&*panics.join().unwrap_err()), "first");
             changes.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn one_that_yields_keeps_nobody_from_changing_it() {
+    in_a_child("one_that_yields_keeps_nobody_from_changing_it", || {
+        on_each_mode(|| {
+            static HAS_CHANGED: AtomicBool = AtomicBool::new(false);
+            HAS_CHANGED.store(false, Ordering::Release);
+            panic::set_hook(Box::new(|_| (0..100).for_each(|_| thread::yield_now())));
+            let panics = thread::spawn(|| panic::panic_any("first"));
+            let changes = thread::spawn(|| drop(panic::take_hook()));
+            assert_eq!(message(&*panics.join().unwrap_err()), "first");
+            changes.join().unwrap();
+            // One that yields until a neighbour has run gets there, too.
+            panic::set_hook(Box::new(|_| {
+                while !HAS_CHANGED.load(Ordering::Acquire) {
+                    thread::yield_now();
+                }
+            }));
+            let panics = thread::spawn(|| panic::panic_any("second"));
+            let changes = thread::spawn(|| HAS_CHANGED.store(true, Ordering::Release));
+            assert_eq!(message(&*panics.join().unwrap_err()), "second");
+            changes.join().unwrap();
+            drop(panic::take_hook());
         });
     });
 }

@@ -88,6 +88,8 @@ pub(crate) struct Worker {
     spare: Spare,
     /// When a green thread has last kept this worker in a panic hook in vain.
     pub(crate) gave_up_in_hook: Cell<Option<Instant>>,
+    /// Since when the green thread that [runs since](Self::runs_since) has yielded in a panic hook.
+    pub(crate) yields_in_hook: Cell<Option<(u64, Instant)>>,
 }
 
 /// What only a spare needs to know of itself.
@@ -140,6 +142,7 @@ impl Worker {
             has_led: Cell::new(false),
             spare: Spare::default(),
             gave_up_in_hook: Cell::new(None),
+            yields_in_hook: Cell::new(None),
         }
     }
 
@@ -212,6 +215,11 @@ impl Worker {
     pub(crate) fn polled_in_vain(&self) -> bool {
         self.polls.set(self.polls.get() + 1);
         self.running().is_some() && self.polls.get().is_multiple_of(SPINNING)
+    }
+
+    /// When the green thread that runs was switched to, in [ticks].
+    pub(crate) fn runs_since(&self) -> u64 {
+        self.remote.running.since.load(Ordering::Relaxed)
     }
 
     pub(crate) fn timers(&self) -> &Shard<Ticket> {

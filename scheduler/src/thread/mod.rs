@@ -96,7 +96,9 @@ pub fn yield_now() {
 /// The same, but nothing unwinds from it.
 pub(crate) fn let_others_run() {
     if context::is_green() {
-        context::suspend(Suspend::Yielded);
+        if !wait::yields_in_hook() {
+            context::suspend(Suspend::Yielded);
+        }
     } else {
         std::thread::yield_now();
     }

@@ -7,7 +7,7 @@
 //! goes on to look for events and timers. That is for reports that are sent off, locks that are
 //! soon free, short sleeps. What takes longer than [`PATIENCE`] may be for this very worker to do: then
 //! the thread suspends after all, and for a [`WHILE`] so do the next ones at once, so that many
-//! panics do not stop a worker for long.
+//! panics do not stop a worker for long. To yield is to wait for a moment.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::Wait;
 use crate::protocol::word::{By, Fire};
 use crate::run::context;
+use crate::run::panicking;
 use crate::run::worker::Worker;
 
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -26,8 +27,7 @@ impl Wait<'_> {
     #[cold]
     pub(super) fn block_in_hook(&self, deadline: Option<Instant>) -> bool {
         let start = Instant::now();
-        let gave_up = with_worker(|worker| worker.gave_up_in_hook.get()).flatten();
-        if gave_up.is_some_and(|gave_up| start - gave_up < WHILE) {
+        if with_worker(|worker| has_given_up(worker, start)).unwrap_or(false) {
             return false;
         }
         let word = &self.waiter.word;
@@ -47,6 +47,38 @@ impl Wait<'_> {
         }
         true
     }
+}
+
+/// Yields, if a hook runs that may keep the worker. `false` if the thread is to suspend.
+#[inline]
+pub(crate) fn yields_in_hook() -> bool {
+    panicking::is_in_hook() && with_worker(yields_on).unwrap_or(false)
+}
+
+#[cold]
+fn yields_on(worker: &Worker) -> bool {
+    let now = Instant::now();
+    if has_given_up(worker, now) {
+        return false;
+    }
+    let runs_since = worker.runs_since();
+    let earlier = worker.yields_in_hook.get();
+    let (_, since) = earlier
+        .filter(|(of, _)| *of == runs_since)
+        .unwrap_or((runs_since, now));
+    worker.yields_in_hook.set(Some((runs_since, since)));
+    if now - since >= PATIENCE {
+        worker.gave_up_in_hook.set(Some(now));
+        return false;
+    }
+    worker.serve();
+    thread::yield_now();
+    true
+}
+
+fn has_given_up(worker: &Worker, now: Instant) -> bool {
+    let gave_up = worker.gave_up_in_hook.get();
+    gave_up.is_some_and(|gave_up| now - gave_up < WHILE)
 }
 
 fn with_worker<R>(f: impl FnOnce(&Worker) -> R) -> Option<R> {

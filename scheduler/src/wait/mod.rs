@@ -74,6 +74,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub(crate) use self::hook::yields_in_hook;
 pub use self::interrupt::{Cancelled, Interrupt};
 pub(crate) use self::interrupt::{DeadlineElapsed, interrupts_current, is_interrupt};
 pub use self::polled::Polled;
