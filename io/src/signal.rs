@@ -177,6 +177,9 @@ impl Signals {
     /// Takes a signal if one has come.
     pub fn try_recv(&self) -> Option<i32> {
         let taken = self.hearings.iter().find(|hearing| hearing.take());
+        if taken.is_none() {
+            self.source.operations().take_turn();
+        }
         taken.map(Hearing::signal)
     }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use common::{each_worker_count, on_each_worker_count};
 use roving_scheduler::channel::RecvTimeoutError;
-use roving_scheduler::sync::{broadcast, oneshot, watch};
+use roving_scheduler::sync::{Semaphore, broadcast, oneshot, watch};
 use roving_scheduler::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
-use roving_scheduler::{deadline, select, thread};
+use roving_scheduler::{Builder, deadline, select, thread};
 
 const SHORT: Duration = Duration::from_millis(1);
 
@@ -219,5 +219,24 @@ fn an_interval_may_be_longer_than_the_clock() {
             never_again.set_missed_tick_behavior(behavior);
             never_again.tick();
         }
+    });
+}
+
+/// Without a wait, and with nobody to take the place of the only worker.
+#[test]
+fn who_asks_in_vain_lets_others_run() {
+    let builder = Builder::new().workers(1).stuck_after(Duration::ZERO);
+    let runtime = builder.build().unwrap();
+    runtime.run(|| {
+        let (sender, receiver) = broadcast::channel(1);
+        thread::spawn(move || sender.send(1));
+        while receiver.try_recv().is_err() {}
+        let (sender, receiver) = watch::channel(1);
+        thread::spawn(move || sender.send(2));
+        while receiver.has_changed() == Ok(false) {}
+        let semaphore = Arc::new(Semaphore::new(0));
+        let adds = semaphore.clone();
+        thread::spawn(move || adds.add_permits(1));
+        while semaphore.try_acquire().is_none() {}
     });
 }

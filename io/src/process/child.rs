@@ -16,6 +16,7 @@ use super::ended::Ended;
 use super::pipes::{ChildStderr, ChildStdin, ChildStdout};
 use crate::readiness::Direction;
 use crate::source::{Attempt, Patience, waits_alone};
+use crate::yielding::Operations;
 
 /// A child that has been started. Mirrors [`std::process::Child`].
 ///
@@ -49,6 +50,8 @@ pub struct Child {
     ended: Ended,
     /// It has been waited for to its end.
     is_known: bool,
+    /// Those that do not wait.
+    operations: Operations,
     /// Where to write what the child reads, if that was [piped](process::Stdio::piped).
     pub stdin: Option<ChildStdin>,
     /// Where to read what the child writes, if that was [piped](process::Stdio::piped).
@@ -140,7 +143,9 @@ impl Child {
     /// Those of `waitpid`.
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         let status = self.std.try_wait()?;
-        if status.is_some() && !self.is_known {
+        if status.is_none() {
+            self.operations.take_turn();
+        } else if !self.is_known {
             self.has_ended();
         }
         Ok(status)
@@ -241,6 +246,7 @@ impl Child {
             std,
             ended: Ended::default(),
             is_known,
+            operations: Operations::new(),
         }
     }
 

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use super::condvar::Of;
 use super::lock_future::sure;
 use super::{Condvar, Mutex};
+use crate::thread;
 
 /// Makes a channel that keeps the last `capacity` messages for receivers that are slow.
 ///
@@ -226,6 +227,9 @@ impl<T: Clone> Receiver<T> {
     /// There is none, or messages were missed.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         let taken = self.take(&self.shared.state.lock_sure());
+        if matches!(taken, Err(TryRecvError::Empty)) {
+            thread::polled_in_vain();
+        }
         taken.map(Taken::copy)
     }
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crate::protocol::list::{List, Node};
 use crate::protocol::primitive::Mutex;
 use crate::run::wake::Woken;
+use crate::thread;
 use crate::wait::polled::Polled;
 use crate::wait::{self, Outcome, Ticket, Wait, Why};
 
@@ -134,7 +135,11 @@ impl Semaphore {
 
     /// Takes a number of permits, if there are so many and nobody waits.
     pub fn try_acquire_many(&self, permits: usize) -> Option<SemaphorePermit<'_>> {
-        self.try_take(permits).then(|| self.permit(permits))
+        let taken = self.try_take(permits);
+        if !taken {
+            thread::polled_in_vain();
+        }
+        taken.then(|| self.permit(permits))
     }
 
     /// Takes a permit, waiting for no longer than `timeout`.

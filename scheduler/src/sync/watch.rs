@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use super::condvar::Of;
 use super::lock_future::sure;
 use super::{Condvar, Mutex};
+use crate::thread;
 
 /// Makes a value that can be watched.
 pub fn channel<T>(init: T) -> (Sender<T>, Receiver<T>) {
@@ -219,9 +220,15 @@ impl<T> Receiver<T> {
     /// There is none, and the senders are gone.
     pub fn has_changed(&self) -> Result<bool, RecvError> {
         let state = self.shared.state.lock_sure();
-        match state.version != self.seen {
-            false if state.senders == 0 => Err(RecvError),
-            changed => Ok(changed),
+        let (has_changed, senders) = (state.version != self.seen, state.senders);
+        drop(state);
+        match has_changed {
+            true => Ok(true),
+            false if senders == 0 => Err(RecvError),
+            false => {
+                thread::polled_in_vain();
+                Ok(false)
+            }
         }
     }
 
