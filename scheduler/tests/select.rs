@@ -520,3 +520,33 @@ fn a_clone_does_what_was_selected() {
     assert!(common::message(&*wrong.unwrap_err()).contains("wasn't selected"));
     assert_eq!(receiver.recv(), Ok(2), "it was given back");
 }
+
+/// What is sent and received by others does not wait for one who was selected and takes its time.
+#[test]
+fn others_meet_while_the_only_room_is_promised() {
+    on_each_worker_count(|| {
+        let (sender, receiver) = bounded(1);
+        let mut select = Select::new();
+        select.send(&sender);
+        let operation = select.select();
+        let sends = {
+            let sender = sender.clone();
+            thread::spawn(move || sender.send(1))
+        };
+        while !matches!(sends.thread().state(), thread::State::Parked(_)) {
+            thread::yield_now();
+        }
+        assert_eq!(receiver.recv(), Ok(1));
+        assert_eq!(sends.join().unwrap(), Ok(()));
+        let sends = {
+            let sender = sender.clone();
+            thread::spawn(move || sender.send(2))
+        };
+        let mut by_select = Select::new();
+        by_select.recv(&receiver);
+        assert_eq!(by_select.select().recv(&receiver), Ok(2));
+        assert_eq!(sends.join().unwrap(), Ok(()));
+        assert_eq!(operation.send(&sender, 3), Ok(()));
+        assert_eq!(receiver.recv(), Ok(3));
+    });
+}

@@ -126,6 +126,12 @@ impl<T> State<T> {
         })
     }
 
+    /// Whether somebody waits with a message. If there are none in the queue, all room is promised.
+    fn has_plain_sender(&self) -> bool {
+        let mut senders = self.senders.iter();
+        senders.any(|node| node.value.role == Role::Plain)
+    }
+
     /// Whether an operation would go on at once. A select, whose ticket is `me`, does not meet itself.
     pub(super) fn is_possible(&self, side: Side, me: Option<&Ticket>) -> bool {
         if side == Side::Send {
@@ -135,6 +141,7 @@ impl<T> State<T> {
         } else {
             !self.queue.is_empty()
                 || self.senders_gone
+                || self.has_plain_sender()
                 || (self.is_rendezvous() && Self::others(&self.senders, me))
         }
     }
@@ -212,8 +219,12 @@ impl<T> Locked<'_, T> {
     /// Takes the message of the first sender who waits, or gives room or a meeting to it if it is a
     /// select. `None` says that nobody waits.
     fn take_from_sender(&mut self) -> Option<Taken<T>> {
+        self.take_from_sender_who(|_| true)
+    }
+
+    fn take_from_sender_who(&mut self, is_wanted: impl Fn(&Waiter<T>) -> bool) -> Option<Taken<T>> {
         loop {
-            let node: *const Waiting<T> = self.state.senders.take_first(|_| true)?;
+            let node: *const Waiting<T> = self.state.senders.take_first(&is_wanted)?;
             // SAFETY: as in `hand_over`.
             let waiter = unsafe { &(*node).value };
             let ticket = waiter.take_ticket();
@@ -280,13 +291,17 @@ impl<T> Locked<'_, T> {
     }
 
     fn receive_from_sender(&mut self) -> Received<T> {
-        if self.state.is_rendezvous() {
-            match self.take_from_sender() {
-                Some(Taken::Message(message)) => return Received::Message(message),
-                Some(Taken::Meeting(key)) => return Received::Meeting(key),
-                Some(Taken::Room) => unreachable!("there is no room without capacity"),
-                None => {}
-            }
+        let taken = if self.state.is_rendezvous() {
+            self.take_from_sender()
+        } else {
+            // Those who wait, though nothing is queued, wait for selects to use the room that they have been promised.
+            self.take_from_sender_who(|waiter| waiter.role == Role::Plain)
+        };
+        match taken {
+            Some(Taken::Message(message)) => return Received::Message(message),
+            Some(Taken::Meeting(key)) => return Received::Meeting(key),
+            Some(Taken::Room) => unreachable!("only a select is given room"),
+            None => {}
         }
         if self.state.senders_gone {
             Received::Disconnected
