@@ -413,3 +413,20 @@ fn who_does_not_want_to_wait_does_not() {
         }
     });
 }
+
+/// The first interrupt is told by an error, the next one unwinds.
+#[test]
+fn what_the_caller_has_stays_when_a_read_unwinds() {
+    everywhere(|| {
+        of_each_pipe(|mut reader, _writer| {
+            let mut text = "kept".to_owned();
+            let ended = deadline(Duration::from_millis(1), || {
+                let first = reader.read_to_string(&mut text);
+                assert_eq!(first.unwrap_err().kind(), io::ErrorKind::TimedOut);
+                reader.read_to_string(&mut text)
+            });
+            assert!(ended.is_err());
+            assert_eq!(text, "kept");
+        });
+    });
+}

@@ -500,23 +500,25 @@ impl Read for &File {
 
     #[track_caller]
     fn read_to_string(&mut self, buf: &mut String) -> io::Result<usize> {
-        let start = buf.len();
-        let mut bytes = mem::take(buf).into_bytes();
+        // What the caller has stays with it, should this unwind.
+        let mut bytes = Vec::new();
+        if buf.is_empty() {
+            bytes = mem::take(buf).into_bytes();
+        }
         let result = self.read_to_end(&mut bytes);
-        match (result, String::from_utf8(bytes)) {
-            (result, Ok(text)) => {
+        match String::from_utf8(bytes) {
+            Ok(text) if buf.is_empty() => {
                 *buf = text;
                 result
             }
-            (result, Err(error)) => {
-                let mut bytes = error.into_bytes();
-                bytes.truncate(start);
-                *buf = String::from_utf8(bytes).expect("so far it was text");
-                result.and(Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "stream did not contain valid UTF-8",
-                )))
+            Ok(text) => {
+                buf.push_str(&text);
+                result
             }
+            Err(_) => result.and(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "stream did not contain valid UTF-8",
+            ))),
         }
     }
 }
