@@ -10,7 +10,7 @@ pub(super) struct Goal {
     pub(super) goal: String,
     /// What the goal is about, of Roving.
     pub(super) measured: String,
-    /// That beside which it is, and whose.
+    /// What it is compared with, and whose that is.
     pub(super) beside: String,
     /// The one by the other; none where the goal is a plain number.
     pub(super) ratio: Option<f64>,
@@ -102,7 +102,7 @@ impl Figures<'_> {
         } else {
             ""
         };
-        let goal = format!("{row}{mode}, {}, beside {whose}", unit(key));
+        let goal = format!("{row}{mode}, {}, against {whose}", unit(key));
         self.ratio(goal, value, least, limit, true);
     }
 
@@ -136,10 +136,10 @@ impl Figures<'_> {
 fn unit(key: &str) -> &str {
     match key {
         "ns" => "ns",
-        "cpu_us" => "CPU us a request",
+        "cpu_us" => "CPU us per request",
         "p50_us" => "p50",
         "p99_us" => "p99",
-        "per_second" => "a second",
+        "per_second" => "per second",
         key => key,
     }
 }
@@ -191,7 +191,7 @@ fn scheduling(f: &mut Figures<'_>) {
         let may = f.of("may", row, "ns").map(|may| (may, "may".to_owned()));
         let ours = f.of("roving-shared", row, "ns");
         f.ratio(
-            format!("{row} (shared), ns, beside may"),
+            format!("{row} (shared), ns, against may"),
             ours,
             may,
             1.0,
@@ -208,7 +208,7 @@ fn scheduling(f: &mut Figures<'_>) {
         let ours = f.of("roving", row, "ns");
         let tokio = f.of("tokio", row, "ns");
         let tokio = tokio.map(|tokio| (tokio, "tokio".to_owned()));
-        f.ratio(format!("{row}, ns, beside tokio"), ours, tokio, 0.8, true);
+        f.ratio(format!("{row}, ns, against tokio"), ours, tokio, 0.8, true);
     }
     for row in [
         "skynet, 100,000 leaves, 1 worker",
@@ -230,7 +230,7 @@ fn waking(f: &mut Figures<'_>) {
             let other = f.of(peer, &row, "p50_us");
             let other = other.map(|other| (other, peer.to_owned()));
             f.ratio(
-                format!("{row}, p50, beside {peer}"),
+                format!("{row}, p50, against {peer}"),
                 value,
                 other,
                 1.0,
@@ -278,17 +278,17 @@ fn connections(f: &mut Figures<'_>) {
     for row in &ECHOES[1..4] {
         let rate = f.of("roving", row, "per_second");
         let floor = f.of("floor", row, "per_second");
-        let floor = floor.map(|value| (value, "the floor".to_owned()));
+        let floor = floor.map(|value| (value, "the bare loop".to_owned()));
         let best = f.most(row, "per_second");
         f.ratio(
-            format!("{row}, a second, beside the floor"),
+            format!("{row}, requests/s, against the bare loop"),
             rate,
             floor,
             0.93,
             false,
         );
         f.ratio(
-            format!("{row}, a second, beside every peer"),
+            format!("{row}, requests/s, against every peer"),
             rate,
             best,
             1.05,
@@ -299,7 +299,7 @@ fn connections(f: &mut Figures<'_>) {
         f.at_most("roving", row, "p99_us", 1.0, "every peer", Class::is_peer);
         let share = f.of("roving", row, "slowest_share");
         f.plain(
-            format!("{row}: the slowest, of the mean"),
+            format!("{row}: slowest connection, relative to the mean"),
             share,
             ">= 0.5",
             |share| share >= 0.5,
@@ -307,7 +307,7 @@ fn connections(f: &mut Figures<'_>) {
     }
     for row in ECHOES {
         f.at_most("roving", row, "cpu_us", 1.0, "every peer", Class::is_peer);
-        f.at_most("roving", row, "cpu_us", 1.08, "the floor", is_floor);
+        f.at_most("roving", row, "cpu_us", 1.08, "the bare loop", is_floor);
     }
     for row in FRAMEWORKS {
         f.at_most("roving", row, "cpu_us", 1.0, "tokio", is_stackless);
@@ -316,7 +316,7 @@ fn connections(f: &mut Figures<'_>) {
     let rate = f.of("roving", "short connections", "per_second");
     let best = f.most("short connections", "per_second");
     f.ratio(
-        "short connections, a second, beside every peer".into(),
+        "short connections, per second, against every peer".into(),
         rate,
         best,
         1.0,
@@ -329,7 +329,7 @@ fn shape(f: &mut Figures<'_>) {
     let one = f.of("roving", "tree of 16,384 leaves of 3 us, 1 worker", "ns");
     let two = f.of("roving", "tree of 16,384 leaves of 3 us, 2 workers", "ns");
     let two = two.map(|two| (two, "two workers".to_owned()));
-    f.ratio("tree: one worker beside two".into(), one, two, 1.9, false);
+    f.ratio("tree: one worker against two".into(), one, two, 1.9, false);
     for work in ["spawn then join all", "sleep", "timers"] {
         let key = if work == "sleep" { "bytes" } else { "ns" };
         let costs: Vec<f64> = [1_000, 10_000, 100_000, 1_000_000]
@@ -352,7 +352,7 @@ fn shape(f: &mut Figures<'_>) {
         let (two, eight) = (on(2), on(8));
         let eight = eight.map(|eight| (eight, "eight".to_owned()));
         f.ratio(
-            format!("{work}: two workers beside eight"),
+            format!("{work}: two workers against eight"),
             two,
             eight,
             0.9,

@@ -22,7 +22,7 @@ const PANELS: [Panel; 18] = [
     (
         "skynet, 100,000 leaves, 1 worker",
         "ns",
-        "Skynet, ns a leaf",
+        "Skynet, ns per leaf",
     ),
     ("yield, 2 threads", "ns", "Yield among 2, ns"),
     ("yield, 1,000 threads", "ns", "Yield among 1,000, ns"),
@@ -41,39 +41,39 @@ const PANELS: [Panel; 18] = [
     (
         "wake-up from idle: timer",
         "p50_us",
-        "A timer's lateness, p50, µs",
+        "Lateness of a timer, p50, µs",
     ),
     (
         "slow neighbour",
         "p99_us",
-        "Beside a slow neighbour, p99, µs",
+        "Lateness beside a computing thread, p99, µs",
     ),
-    ("100,000 sleep", "bytes", "Asleep, bytes each"),
+    ("100,000 sleep", "bytes", "Sleeping threads, bytes each"),
     (
         "echo, 1,000 connections",
         "cpu_us",
-        "Echo, 1,000: CPU µs a request",
+        "Echo, 1,000: CPU µs per request",
     ),
     ("echo, 9,000 connections", "p99_us", "Echo, 9,000: p99, µs"),
     (
         "echo, 10,000 connections, 1 % active",
         "bytes",
-        "An idle connection, bytes",
+        "Idle connection, bytes",
     ),
     (
         "short connections",
         "per_second",
-        "Short connections a second",
+        "Short connections per second",
     ),
     (
         "HTTP/1.1, 64 connections",
         "per_second",
-        "Bare HTTP requests a second",
+        "Bare HTTP, requests/s",
     ),
     (
         "framework (axum), 1,000 connections",
         "cpu_us",
-        "axum, 1,000: CPU µs a request",
+        "axum, 1,000: CPU µs per request",
     ),
 ];
 const COLUMNS: usize = 3;
@@ -113,10 +113,10 @@ fn draw_on(results: &Results, panels: &[(&Panel, &RowResults)], backend: SVGBack
     let root = backend.into_drawing_area();
     root.fill(&WHITE)?;
     let (head, body) = root.split_vertically(HEAD);
-    head.draw_text("Roving beside its peers", &text(22, INK), (16, 14))?;
+    head.draw_text("Roving and its peers", &text(22, INK), (16, 14))?;
     let machine = &results.machine;
     let about = format!(
-        "{} cores of {}, Linux {}; medians of {} rounds. A bar with a gap is cut. * less of the work, or in another form: the table says what.",
+        "{} cores of {}, Linux {}; medians of {} rounds. A bar with a gap is cut off. * part of the work, or in another form: see the table.",
         machine.cores, machine.cpu, machine.kernel, results.rounds
     );
     head.draw_text(&about, &text(13, QUIET), (16, 48))?;

@@ -53,7 +53,7 @@ fn write_markdown(results: &Results, out: &mut String) -> std::fmt::Result {
     let machine = &results.machine;
     writeln!(
         out,
-        "# Roving beside its peers\n\n{}, {} cores, {}; {} UTC; medians of {} rounds, {} minutes. {}.\n",
+        "# Roving and its peers\n\n{}, {} cores, {}; {} UTC; medians of {} rounds, {} minutes. {}.\n",
         machine.cpu,
         machine.cores,
         machine.rustc,
@@ -99,14 +99,14 @@ fn write_markdown(results: &Results, out: &mut String) -> std::fmt::Result {
         }
     }
     if !notes.is_empty() {
-        writeln!(out, "\nMeasured otherwise, or not:\n")?;
+        writeln!(out, "\nMeasured in another form, or not at all:\n")?;
         for (index, note) in notes.iter().enumerate() {
             writeln!(out, "{}. {note}", index + 1)?;
         }
     }
     writeln!(
         out,
-        "\n## Goals\n\n| | Roving | beside | ratio | goal | |\n|---|--:|--:|--:|--:|---|"
+        "\n## Goals\n\n| | Roving | against | ratio | goal | |\n|---|--:|--:|--:|--:|---|"
     )?;
     for goal in &results.goals {
         let ratio = goal
