@@ -1,4 +1,4 @@
-//! Adopting a program from within, and what there is to say where that is refused.
+//! Adopting a program from within, and the message if that is refused.
 
 use std::fmt::Display;
 use std::io;
@@ -9,16 +9,16 @@ use std::thread;
 /// What the main thread of a process has for its stack, unless somebody has asked for another one.
 const MAIN_STACK_SIZE: usize = 8 << 20;
 
-/// Adopts the program: from now on its threads are green ones, be they made by `std::thread::spawn` or by a library in C. The
-/// chapter [`adoption`](crate::adoption) says what that means. To adopt it again does nothing.
+/// Adopts the program: threads created from now on are green, whether by `std::thread::spawn` or by a C library. The
+/// chapter [`adoption`](crate::adoption) says what that means. Adopting it again does nothing.
 ///
-/// The macro [`adopt!`](crate::adopt!) does the same and ends the program where it is refused. With this one a program may go on
+/// The macro [`adopt!`](crate::adopt!) does the same and exits the program if it is refused. With this function a program may continue
 /// with OS threads.
 ///
 /// # Errors
 ///
-/// The system is none on which it can be done, green threads have no [thread-locals of their own](crate::ThreadLocals::Own), or
-/// the global runtime cannot start. The error says which it is, and then nothing has changed.
+/// Returns an error if the platform does not support adoption, green threads have no [thread-locals of their own](crate::ThreadLocals::Own), or
+/// the global runtime cannot start. The error says which, and nothing has changed then.
 ///
 /// # Examples
 ///
@@ -42,7 +42,7 @@ pub fn adopt() -> io::Result<()> {
     )))]
     return Err(io::Error::new(
         io::ErrorKind::Unsupported,
-        "cannot adopt the program: that takes Linux with glibc, on x86-64 or aarch64",
+        "cannot adopt the program: that requires Linux with glibc, on x86-64 or aarch64",
     ));
 }
 
@@ -54,14 +54,14 @@ pub fn adopt_or_exit() {
     }
 }
 
-/// Whether it is asked for the first time.
+/// Whether this is the first call.
 #[doc(hidden)]
 pub fn main_begins() -> bool {
     static HAS_BEGUN: AtomicBool = AtomicBool::new(false);
     !HAS_BEGUN.swap(true, Ordering::Relaxed)
 }
 
-/// Adopts the program, calls `main` on a thread of it, and exits with what that gives.
+/// Adopts the program, calls `main` on a thread of it, and exits with its result.
 #[doc(hidden)]
 pub fn run_main<T: Termination + 'static>(main: fn() -> T) -> T {
     adopt_or_exit();
@@ -85,15 +85,15 @@ fn refuse(why: &dyn Display) -> ! {
     process::exit(1);
 }
 
-/// Adopts the program, as its first statement: from now on its threads are green ones, be they made by `std::thread::spawn` or by
-/// a library in C. The chapter [`adoption`](crate::adoption) says what that means.
+/// Adopts the program: threads created from now on are green, whether by `std::thread::spawn` or by
+/// a C library. The chapter [`adoption`](crate::adoption) says what that means.
 ///
-/// With `adopt!(main)`, in `main` as its first statement, `main` itself goes on as a green thread too, so that what it waits for
-/// takes no OS thread, and the first OS thread waits for it. It is called once more for that, on a green
-/// thread with a stack of 8 MiB, and the process exits with what it returns.
+/// With `adopt!(main)`, `main` itself is a green thread too, so that its waits block no OS thread: `main` is called a second time, on a
+/// green thread with a stack of 8 MiB; the first call waits for it, and the process exits with its result. So `adopt!(main)` must be the
+/// first statement of `main`: whatever precedes it runs twice.
 ///
-/// Where adoption is refused, the program exits: with a line on standard error that says why, and with status 1. The function
-/// [`adopt`](crate::adopt()) gives an error instead.
+/// If adoption is refused, a line on standard error says why, and the program exits with status 1. The function
+/// [`adopt`](crate::adopt()) returns an error instead.
 ///
 /// # Examples
 ///

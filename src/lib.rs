@@ -32,7 +32,7 @@ pub mod adoption {}
 pub mod colours {}
 #[doc = include_str!("../docs/features.md")]
 pub mod features {}
-#[doc = include_str!("../docs/std.md")]
+#[doc = include_str!("../docs/parity.md")]
 pub mod parity {}
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
@@ -47,19 +47,19 @@ pub mod watching {}
 
 /// Spawns a green thread: `go!(|| ...)`.
 ///
-/// Gives a [`JoinHandle`](thread::JoinHandle); dropping it detaches the green thread. May be used
-/// anywhere: on a green thread, on any OS thread, in `main`. What the closure takes along must be
-/// `Send + 'static`, as with [`std::thread::spawn`], so it is mostly a `move` closure.
+/// Returns a [`JoinHandle`](thread::JoinHandle); dropping it detaches the green thread. May be used
+/// anywhere: on a green thread, on any OS thread, in `main`. The closure and what it captures must be
+/// `Send + 'static`, as with [`std::thread::spawn`], so it is usually a `move` closure.
 ///
-/// Options come first, each of them optional, in any order:
+/// Options precede the closure, each of them optional, in any order:
 ///
 /// - `name = ...`: anything that is `Into<String>`;
 /// - `stack_size = ...`: bytes of address space, as [`thread::Builder::stack_size`].
 ///
 /// # Panics
 ///
-/// Panics where [`spawn`] does: if the system refuses a stack, or the global runtime cannot be started. So it does for a stack that
-/// is too large and a name with a null byte in it. [`thread::Builder::spawn`] gives errors instead, but for the name.
+/// Panics if the system refuses a stack, or the global runtime cannot be started, as [`spawn`] does. It also panics if the stack is
+/// too large or the name contains a null byte. [`thread::Builder::spawn`] returns errors instead, except for the name, for which it panics.
 ///
 /// # Examples
 ///
@@ -184,10 +184,10 @@ macro_rules! eprintln {
     };
 }
 
-/// Prints what an expression is and gives it back, to see it where it is used: with its place in the source, to the
-/// [standard error](io::Stderr), which may block the green thread but not its worker. Mirrors [`std::dbg!`].
+/// Prints the value of an expression with its source location to the [standard error](io::Stderr), and returns it. This may
+/// block the green thread but not its worker. Mirrors [`std::dbg!`].
 ///
-/// Of several expressions it prints each and gives a tuple; of none, only the place.
+/// Given several expressions it prints each and returns a tuple; given none, it prints only the location.
 ///
 /// # Panics
 ///

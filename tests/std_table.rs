@@ -18,7 +18,7 @@ struct Module {
     ours: &'static [&'static str],
 }
 
-const MODULES: [Module; 11] = [
+const MODULES: [Module; 13] = [
     Module {
         name: "std",
         theirs: &["macros.rs"],
@@ -43,6 +43,16 @@ const MODULES: [Module; 11] = [
             "os/unix/net/stream.rs",
         ],
         ours: &["io/src/os/unix/net"],
+    },
+    Module {
+        name: "std::os::linux::net",
+        theirs: &["os/net/linux_ext/addr.rs", "os/net/linux_ext/tcp.rs"],
+        ours: &["io/src/os/linux/net.rs"],
+    },
+    Module {
+        name: "std::os::unix::thread",
+        theirs: &["os/unix/thread.rs"],
+        ours: &["scheduler/src/thread"],
     },
     Module {
         name: "std::fs",
@@ -104,7 +114,7 @@ const MODULES: [Module; 11] = [
     },
 ];
 
-const CHAPTER: &str = "docs/std.md";
+const CHAPTER: &str = "docs/parity.md";
 
 /// A public item: a type, a function, a macro, such as `print!`, or one that belongs to a type, such as `TcpStream::connect`.
 struct Item {
