@@ -152,14 +152,14 @@ pub fn adopt() -> io::Result<()> {
     };
     if let Some((function, file)) = reach::calls_elsewhere() {
         return Err(refused(&format_args!(
-            "its calls of {function} go to {file}: what adopts is the program itself, or a library that is loaded before it \
-             (LD_PRELOAD), and none that is loaded later"
+            "its calls of {function} go to {file}: only the program itself, or a library that is preloaded (LD_PRELOAD), can \
+             adopt"
         )));
     }
     if let Some(file) = stack::executed_by() {
         return Err(refused(&format_args!(
-            "{file} asks for stacks that are executed (functions within functions of GNU C, or objects without a note on \
-             their stack), and those of green threads are not"
+            "{file} needs an executable stack (PT_GNU_STACK; GCC's nested functions, or objects without a note on their \
+             stack), which green threads do not have"
         )));
     }
     next::find_all();

@@ -12,13 +12,15 @@ const NAME: &str = "libroving_preload.so";
 /// Beside this command, or where libraries are that belong to commands there.
 pub(crate) fn find() -> Result<PathBuf> {
     let this = env::current_exe()
-        .context("it cannot find out where it is itself, beside which the library is")?;
-    let folder = this.parent().context("it is nowhere itself")?;
+        .context("cannot find the path of this command, next to which the library is")?;
+    let folder = this
+        .parent()
+        .context("the path of this command has no parent directory")?;
     let candidates = [folder.join(NAME), folder.join("../lib").join(NAME)];
     let found = candidates.into_iter().find(|candidate| candidate.is_file());
     found.with_context(|| {
         let folder = folder.display();
-        format!("there is no {NAME} in {folder} or {folder}/../lib, where the package roving-preload is to be installed")
+        format!("there is no {NAME} in {folder} or {folder}/../lib, where the library of the package roving-preload must be")
     })
 }
 
@@ -32,7 +34,7 @@ pub(crate) fn before_others(library: &Path) -> Result<OsString> {
     let mut all = library.as_os_str().to_owned();
     ensure!(
         !all.as_bytes().iter().any(|byte| b" :".contains(byte)),
-        "the loader takes no library whose path has a space or a colon: {}",
+        "the dynamic linker preloads no library whose path has a space or a colon: {}",
         library.display()
     );
     if let Some(others) = env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {

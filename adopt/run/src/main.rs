@@ -1,6 +1,6 @@
-//! `roving-run PROGRAM ARGUMENTS`: a finished program whose threads are green ones.
+//! `roving-run PROGRAM ARGUMENTS`: runs a finished program with green threads.
 //!
-//! It [looks](program) whether that can be, has the loader load a [library] before the program, and becomes the program.
+//! It [checks](program) whether that is possible, has the dynamic linker preload a [library], and replaces itself with the program.
 
 mod library;
 mod program;
@@ -16,27 +16,28 @@ use clap::Parser;
 /// The command itself fails.
 const FAILED: u8 = 125;
 
-/// Runs a finished program with its threads as green ones
+/// Runs a finished program with green threads
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "It becomes the program, with its number and its exit status. Where it cannot: 127, there is no such program; 126, \
-    it cannot be run so; 125, this command fails. The variables of Roving, such as ROVING_WORKERS, count for the program."
+    after_help = "It replaces itself with the program, keeping the process ID; the exit status is the program's. Otherwise: 127, there is no \
+    such program; 126, it cannot be adopted; 125, this command fails. Roving's variables, such as ROVING_WORKERS, apply to the \
+    program."
 )]
 struct Options {
-    /// Report what became of the program's threads when it exits, on standard error or in a file that is added to
+    /// Report how the program's threads ran when it exits, to standard error, or append it to a file
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     report: Option<PathBuf>,
-    /// The programs that it starts are run so too, which is the default
+    /// Adopt child programs too (the default)
     #[arg(long, overrides_with = "no_inherit")]
     inherit: bool,
-    /// The programs that it starts are run as ever, but for what it executes itself
+    /// Do not adopt child programs, except one that replaces the program (exec)
     #[arg(long)]
     no_inherit: bool,
-    /// The library; else libroving_preload.so beside this command or in ../lib
+    /// The library [default: libroving_preload.so next to this command or in ../lib]
     #[arg(long, value_name = "FILE")]
     library: Option<PathBuf>,
-    /// The program, and what it is given
+    /// The program and its arguments
     #[arg(value_name = "PROGRAM", required = true, num_args = 1.., trailing_var_arg = true)]
     command: Vec<OsString>,
 }
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
-/// Returns if it does not become the program.
+/// Returns only if it cannot execute the program.
 fn run(options: &Options) -> Result<program::Unfit> {
     let library = match &options.library {
         Some(library) => std::path::absolute(library)?,

@@ -62,13 +62,13 @@ impl Display for Unfit {
         write!(f, "{}: ", self.program.display())?;
         match &self.why {
             Why::NotFound => f.write_str("there is no such program"),
-            Why::Unreadable(error) => write!(f, "it cannot be looked at: {error}"),
+            Why::Unreadable(error) => write!(f, "it cannot be read: {error}"),
             Why::NoProgram => f.write_str("it is neither a program nor a script that names its interpreter"),
             Why::OtherMachine(machine) => write!(f, "it is a program for {machine}, and this command is for {THIS_MACHINE}"),
-            Why::Static => f.write_str("it is linked statically, and no library can be loaded before it"),
-            Why::Musl => f.write_str("it is linked with musl, and its threads need glibc to be green"),
-            Why::OtherLoader(loader) => write!(f, "it is loaded by {loader}, and its threads need glibc to be green"),
-            Why::Rights => f.write_str("it has rights that you have not (setuid, setgid or capabilities), and the system lets no library be loaded before it"),
+            Why::Static => f.write_str("it is linked statically, and no library can be preloaded"),
+            Why::Musl => f.write_str("it is linked against musl, and adoption requires glibc"),
+            Why::OtherLoader(loader) => write!(f, "its dynamic linker is {loader}, and adoption requires glibc"),
+            Why::Rights => f.write_str("it has privileges that you do not have (setuid, setgid or capabilities), and the dynamic linker preloads no library then"),
             Why::NotExecuted(error) => write!(f, "it cannot be executed: {error}"),
         }
     }

@@ -55,7 +55,7 @@ fn what_cannot_be_adopted_is_refused() {
     refused(
         file("lost", b"#!/no/such/interpreter\n"),
         126,
-        "cannot be looked at",
+        "cannot be read",
     );
     let this = fs::read(env!("CARGO_BIN_EXE_roving-run")).unwrap();
     let mut other_machine = this.clone();
@@ -88,9 +88,9 @@ fn rights_of_others_are_refused() {
         return not_tested("whoever tests is not root");
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).unwrap();
-    refused(&path, 126, "rights that you have not");
+    refused(&path, 126, "privileges that you do not have");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o2755)).unwrap();
-    refused(&path, 126, "rights that you have not");
+    refused(&path, 126, "privileges that you do not have");
 }
 
 #[test]

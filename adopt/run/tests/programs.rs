@@ -171,7 +171,7 @@ fn a_program_that_executes_its_stacks_is_not_adopted() {
     if let Some(program) = compile("sleepers.c", &["-Wl,-z,execstack"]) {
         let output = green(2, &[], program.path(), &[]);
         let says = String::from_utf8_lossy(&output.stderr);
-        let line = "cannot adopt the program: the program asks for stacks that are executed";
+        let line = "cannot adopt the program: the program needs an executable stack";
         assert!(says.contains(line) && os_threads(&says) > MANY, "{says}");
     }
 }
