@@ -1,5 +1,9 @@
 //! Ten thousand threads of `std` that whisper a word to one another, on as many OS threads as there are workers and few more.
 //!
+//! ```text
+//! cargo run --release --features adopt --example adopted
+//! ```
+//!
 //! But for `roving::adopt!()` it is a program like any other: it would run without.
 
 use std::collections::BTreeMap;

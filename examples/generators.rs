@@ -1,6 +1,10 @@
 //! Three things that are loops and recursions when they may stop in the middle: a walk through
 //! directories as an iterator, the comparison of two trees leaf by leaf, and a protocol that would be a
 //! state machine of callbacks.
+//!
+//! ```text
+//! cargo run --release --example generators
+//! ```
 
 use std::fs;
 use std::io;

@@ -1,5 +1,9 @@
 //! A parallel grep: `grep [text] [folder]` prints the lines that have a text in them, of all files below a folder.
 //!
+//! ```text
+//! cargo run --release --example grep
+//! ```
+//!
 //! Each file and each folder has a green thread, which reads it with plain blocking calls. A semaphore bounds how many are
 //! open. What they find is put together in the order of the names, whoever comes first.
 //!

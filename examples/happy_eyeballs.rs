@@ -1,6 +1,10 @@
 //! Happy eyeballs (after RFC 8305): connect to several addresses of one host, each a little after
 //! the last, and keep the connection that stands first.
 //!
+//! ```text
+//! cargo run --release --example happy_eyeballs
+//! ```
+//!
 //! One address never answers, one refuses, and one works. The attempts are green threads; a
 //! `select!` waits for their answers and for the time of the next attempt, and whoever has lost is
 //! cancelled.

@@ -1,4 +1,8 @@
 //! A job pool: so many jobs at once, each with a deadline, the results in order.
+//!
+//! ```text
+//! cargo run --release --example jobs
+//! ```
 
 use roving::{Group, deadline, thread};
 use std::time::Duration;

@@ -1,5 +1,9 @@
 //! A name server, and clients that ask it: small messages of DNS (RFC 1035), over UDP.
 //!
+//! ```text
+//! cargo run --release --example names
+//! ```
+//!
 //! Datagrams get lost; here the server loses every third itself. So a client waits for an answer only so long and asks
 //! again, and it ignores what is no answer to its question. All its calls block, and a look-up is a green thread.
 

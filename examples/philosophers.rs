@@ -1,5 +1,9 @@
 //! Dining philosophers: each needs two forks, which it shares with its neighbours.
 //!
+//! ```text
+//! cargo run --release --example philosophers
+//! ```
+//!
 //! A fork is a `Mutex` that is held while a philosopher eats, which blocks: that costs no OS
 //! thread. All take the fork with the lower number first, so there is no circle in which each waits
 //! for the next.

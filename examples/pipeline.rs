@@ -1,6 +1,10 @@
 //! A pipeline: stages that are connected by bounded channels, so that a fast one waits for a slow
 //! one.
 //!
+//! ```text
+//! cargo run --release --example pipeline
+//! ```
+//!
 //! The stages are members of a group. When the last one has seen enough it returns; the channels
 //! behind it are then disconnected, and one stage after the other ends. A stage that fails would
 //! cancel all others.

@@ -1,5 +1,9 @@
 //! A relay: what comes on one connection goes on by another, in both directions, without a way through this process.
 //!
+//! ```text
+//! cargo run --release --example relay
+//! ```
+//!
 //! `relay LISTEN TARGET`, for example `relay 127.0.0.1:8080 example.org:80`, relays until it is killed. Without arguments it
 //! shows its numbers: some clients that fetch megabytes by it, with `splice` and with a loop that reads and writes.
 

@@ -1,6 +1,10 @@
 //! Chat rooms at a Unix socket, without a lock: each room is a green thread that alone knows who is there, and each
 //! person is two, one that reads and one that writes.
 //!
+//! ```text
+//! cargo run --release --example rooms
+//! ```
+//!
 //! The first line that a client sends is `ROOM NAME`; all others go to everybody in the room. Nobody waits for a slow
 //! client: one that does not take its lines is put out.
 //!

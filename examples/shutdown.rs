@@ -1,6 +1,10 @@
 //! A server that ends gracefully: on SIGTERM or Ctrl-C it takes no more connections, and serves those to the end that it
 //! has.
 //!
+//! ```text
+//! cargo run --release --example shutdown
+//! ```
+//!
 //! Some clients are served slowly, and one of them has the process asked to end meanwhile.
 
 use std::io::{self, Read, Write};

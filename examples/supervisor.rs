@@ -1,5 +1,9 @@
 //! A supervisor: it starts workers as processes, starts those again that fail, and ends all when it is asked to.
 //!
+//! ```text
+//! cargo run --release --example supervisor
+//! ```
+//!
 //! One of them works until it is asked to end, one fails again and again, and one does not do what it is asked. The
 //! process asks itself to end after a while.
 

@@ -1,5 +1,9 @@
 //! `tail -f`: prints what is added to files, as it comes.
 //!
+//! ```text
+//! cargo run --release --example tail
+//! ```
+//!
 //! `tail FILE...` goes on until it is killed, or until it is told to end by a line of input. Without arguments it watches files that
 //! it writes itself, and ends.
 //!

@@ -1,6 +1,10 @@
 //! A tokenizer and a parser that are equals: each runs until it has something for the other, or wants
 //! something of it, and transfers control. Neither is the other's function.
 //!
+//! ```text
+//! cargo run --release --example transfer
+//! ```
+//!
 //! It computes expressions such as `2 * (3 + 4)`.
 
 use roving::coroutine::{self, Next, Peer, Transfer};
