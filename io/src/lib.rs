@@ -1,38 +1,38 @@
-//! The IO driver of Roving, and the blocking-style network types on it.
+//! The IO driver of Roving, and the blocking types on it: sockets, files, pipes, processes.
 //!
-//! [`net`] mirrors `std::net`, and [`os`] what there is of `std::os`. A call that would block parks the green thread that made it, and the
-//! others of its worker go on; on a plain OS thread the same call blocks that OS thread. The facade
+//! [`net`] mirrors `std::net`, and [`os`] parts of `std::os`. A call that would block parks the green thread that made it, and the
+//! others of its worker run; on a plain OS thread the same call blocks that OS thread. The facade
 //! crate `roving` re-exports what users need; there is no reason to depend on this crate directly.
 //!
 //! From the top down; a file imports from those below it:
 //!
-//! - `adopt`: descriptors of others, by their numbers, for programs that are adopted.
-//! - `io::splice`: what the system copies from one descriptor to another.
-//! - `fs`: files. A read of what is in memory does not block; what may wait for a disk, waits in the system.
+//! - `adopt`: foreign descriptors, by number, for adopted programs.
+//! - `io::splice`: copies inside the kernel from one descriptor to another.
+//! - `fs`: files. A read of cached data does not block; a call that may wait for a disk waits in the system.
 //! - `net`, `os`: what users see. An operation is a system call that does not block, with what to do when
 //!   it would have.
 //! - `process`: children, and the pipes to them.
 //! - `signal`: signals that the program listens to.
 //! - `settings`: how long an operation may wait, shared by the clones of a socket.
-//! - `hyper`: what hyper asks of a runtime.
-//! - `io`: pipes, standard streams, any descriptor that tells when it is ready, and descriptors in futures.
+//! - `hyper`: what hyper requires of a runtime.
+//! - `io`: pipes, standard streams, any descriptor that can be polled, and descriptors in futures.
 //! - `end`: one end of a pipe, whose open file description other processes may have too.
-//! - `looking`: writes that look now and then whether there is still somebody to write to.
+//! - `looking`: writes that periodically check whether a reader is left.
 //! - `ready`: the readiness of a descriptor, for a select.
-//! - `unannounced`: what the system tells nobody of who polls.
+//! - `unannounced`: conditions that the kernel reports to no poller.
 //! - `polled`: the loop of `source` for futures.
 //! - `source`: one descriptor, and the loop that every operation goes through: try, wait for an
 //!   edge, try again.
-//! - `yielding`: whoever never waits lets others run.
+//! - `yielding`: operations that never wait yield now and then.
 //! - `close`: closing, which may block.
 //! - `driver`: one poller for each runtime, which turns events into the tickets of those who waited
 //!   for them.
-//! - `why`: what an operation waits for, for those who ask.
+//! - `why`: what an operation waits for, for dumps.
 //! - `readiness`: what is known of a descriptor from the edges seen so far, and who waits for the
 //!   next one.
 //! - `nowait`: system calls that do not block, whatever the mode of the descriptor.
-//! - `event`: what the system tells of a descriptor.
-//! - `buffers`, `by_reference`, `conversions`, `error`, `unix_addr`: what many of these have alike.
+//! - `event`: what the kernel reports of a descriptor.
+//! - `buffers`, `by_reference`, `conversions`, `error`, `unix_addr`: what many of these have in common.
 //!
 //! What the rest relies on:
 //!
@@ -41,7 +41,7 @@
 //! - A waiter looks at the edge counter before it tries, and only waits if the counter still stands
 //!   there, so no edge is lost.
 //! - A descriptor leaves the driver before it is closed, and an event that comes late is recognised
-//!   by its generation. The system is told of it too, unless nobody can share the descriptor: then the close tells.
+//!   by its generation. It is also removed from the poller, unless nobody can share the descriptor: then the close does that.
 //! - No system call on a green thread blocks its worker: every one is made non-blocking by a flag
 //!   of its own, or, where there is no such flag, on a descriptor that is non-blocking; and what cannot
 //!   be, such as the look-up of a name, a close that lingers, what asks a disk, the start of a child, and a try at a descriptor

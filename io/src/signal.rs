@@ -209,7 +209,7 @@ impl Signals {
         self.source.operate_async(Direction::Read, attempt).await
     }
 
-    /// The signals as they come. It never ends.
+    /// Returns the signals as they come. It never ends.
     pub fn iter(&self) -> Iter<'_> {
         Iter(self)
     }

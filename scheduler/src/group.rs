@@ -380,7 +380,7 @@ where
         self.shared.wait_until_async(State::next).await
     }
 
-    /// How many members run.
+    /// Returns how many members run.
     pub fn running(&self) -> usize {
         self.shared.state.lock().running
     }

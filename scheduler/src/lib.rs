@@ -1,9 +1,9 @@
 //! The scheduler of Roving: stackful green threads, which workers, one OS thread for each core, run and steal from one another.
 //!
 //! Programs use the `roving` crate, which has all of this under shorter names. This crate is for
-//! those who build on the scheduler: another IO driver, another primitive that blocks.
+//! building on the scheduler: another IO driver, another blocking primitive.
 //!
-//! # The way through the house
+//! # Overview
 //!
 //! ```text
 //!     thread::spawn ---> promise of a stack ---> queue ---> worker ---> stack, coroutine ---> your code
@@ -15,21 +15,21 @@
 //!                                                        idle, parker: who sleeps, who is woken
 //! ```
 //!
-//! # The floors
+//! # Layers
 //!
-//! A folder is a floor. A file imports from its own floor and from those below it, never from above
+//! A folder is a layer, called a floor. A file imports from its own floor and from those below it, never from above
 //! (`tests/floors.rs`). From the top down:
 //!
-//! | floor       | what it is                                                                    |
+//! | Floor       | What it is                                                                    |
 //! |-------------|-------------------------------------------------------------------------------|
 //! | `thread/`, `sync/`, `channel/`, `coroutine/`, `future/`, `time`, `group`, `blocking`, `testing` | what users call: the mirrors of `std::thread` and `std::sync`, channels and select, coroutines without a scheduler, futures, intervals, threads that succeed or fail together, calls that block in the system |
 //! | `runtime/`  | runtimes from outside: configured, started, ended, and the global one         |
-//! | `wait/`     | the one door through which everything blocks, and what may end a wait from outside: deadlines, cancellation |
+//! | `wait/`     | the one path through which everything blocks, and what may end a wait from outside: deadlines, cancellation |
 //! | `run/`      | who runs what: control blocks, tickets, queues, workers                       |
 //! | `stack/`    | what a thread stands on: guarded stacks and their pool, thread-locals of its own, the coroutine |
 //! | `protocol/` | what is argued and model-checked, and knows no runtime: the wait word, who sleeps and who is woken, timers |
 //!
-//! Where a lower floor must tell a higher one, the higher one has handed something down: a ticket, a
+//! If a lower floor must report something to a higher one, the higher one has handed something down: a ticket, a
 //! trait, a function.
 //!
 //! # Invariants
@@ -39,7 +39,7 @@
 //! - Nothing is locked, borrowed or kept from a thread-local across a suspension (`run/context`).
 //! - A started green thread moves only with its own thread-locals, unless its runtime's builder
 //!   took an unsafe promise (`stack/mode`, `stack/tls`).
-//! - Nobody sleeps while there is work that nobody is on the way to (`protocol/idle`).
+//! - No worker sleeps while there is work that no other worker is on the way to (`protocol/idle`).
 //! - The worker loop never runs on a green stack, and user code never on a worker's (`run/worker`).
 
 // What forks, signals and faults in guards take is not asked for there.

@@ -47,7 +47,7 @@ pub struct Interval {
     missed: MissedTickBehavior,
 }
 
-/// Makes ticks that come once a `period`, the first of them at once.
+/// Creates ticks that come once a `period`, the first of them at once.
 ///
 /// # Panics
 ///
@@ -70,7 +70,7 @@ pub fn interval(period: Duration) -> Interval {
     interval_at(Instant::now(), period)
 }
 
-/// Makes ticks that come once a `period`, the first of them at `start`.
+/// Creates ticks that come once a `period`, the first of them at `start`.
 ///
 /// # Panics
 ///
@@ -150,12 +150,12 @@ impl Interval {
         self.next = Instant::now().checked_add(self.period);
     }
 
-    /// The period.
+    /// Returns the period.
     pub fn period(&self) -> Duration {
         self.period
     }
 
-    /// What is done when a tick was missed.
+    /// Returns what is done when a tick was missed.
     pub fn missed_tick_behavior(&self) -> MissedTickBehavior {
         self.missed
     }

@@ -63,14 +63,14 @@ impl fmt::Debug for ReadDir {
 pub struct DirEntry(std::fs::DirEntry);
 
 impl DirEntry {
-    /// The path of the entry: that of the directory, as it was given to [`read_dir`](crate::fs::read_dir), and the
+    /// Returns the path of the entry: that of the directory, as it was given to [`read_dir`](crate::fs::read_dir), and the
     /// entry's name.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.0.path()
     }
 
-    /// What is known about the entry. A symbolic link is not followed.
+    /// Returns what is known about the entry. A symbolic link is not followed.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl DirEntry {
         self.0.file_type()
     }
 
-    /// The name of the entry, without that of the directory.
+    /// Returns the name of the entry, without that of the directory.
     #[must_use]
     pub fn file_name(&self) -> OsString {
         self.0.file_name()
@@ -132,7 +132,7 @@ impl DirBuilder {
         Self(std::fs::DirBuilder::new())
     }
 
-    /// Whether those above it are made too, and it is no error if it exists.
+    /// Sets whether those above it are made too, and it is no error if it exists.
     pub fn recursive(&mut self, recursive: bool) -> &mut Self {
         self.0.recursive(recursive);
         self

@@ -230,7 +230,7 @@ impl File {
         self.hand_over(|file| file.set_len(size))
     }
 
-    /// What is known about the file.
+    /// Returns what is known about the file.
     ///
     /// # Errors
     ///

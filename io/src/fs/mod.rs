@@ -103,7 +103,7 @@ pub fn write<P: AsRef<Path>, C: AsRef<[u8]>>(path: P, contents: C) -> io::Result
     File::create(path)?.write_all(contents.as_ref())
 }
 
-/// What is in a directory.
+/// Returns what is in a directory.
 ///
 /// # Errors
 ///
@@ -133,7 +133,7 @@ pub fn remove_file<P: AsRef<Path>>(path: P) -> io::Result<()> {
     hand_over(|| std::fs::remove_file(path))
 }
 
-/// What is known about the file, or whatever is at that path. Symbolic links are followed.
+/// Returns what is known about the file, or whatever is at that path. Symbolic links are followed.
 ///
 /// # Errors
 ///
@@ -142,7 +142,7 @@ pub fn metadata<P: AsRef<Path>>(path: P) -> io::Result<Metadata> {
     hand_over(|| std::fs::metadata(path))
 }
 
-/// What is known about whatever is at that path. A symbolic link is not followed.
+/// Returns what is known about whatever is at that path. A symbolic link is not followed.
 ///
 /// # Errors
 ///
@@ -151,7 +151,7 @@ pub fn symlink_metadata<P: AsRef<Path>>(path: P) -> io::Result<Metadata> {
     hand_over(|| std::fs::symlink_metadata(path))
 }
 
-/// Gives a file another name, in the same file system. What had that name is replaced, in one step.
+/// Renames a file, within a file system. A file of that name is replaced atomically.
 ///
 /// # Errors
 ///
@@ -169,7 +169,7 @@ pub fn copy<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<u64> {
     hand_over(|| std::fs::copy(from, to))
 }
 
-/// Gives a file one more name, in the same file system.
+/// Creates a hard link: another name for a file, in the same file system.
 ///
 /// # Errors
 ///
@@ -178,7 +178,7 @@ pub fn hard_link<P: AsRef<Path>, Q: AsRef<Path>>(original: P, link: Q) -> io::Re
     hand_over(|| std::fs::hard_link(original, link))
 }
 
-/// Makes a symbolic link.
+/// Creates a symbolic link.
 ///
 /// # Errors
 ///
@@ -188,7 +188,7 @@ pub fn soft_link<P: AsRef<Path>, Q: AsRef<Path>>(original: P, link: Q) -> io::Re
     hand_over(|| std::os::unix::fs::symlink(original, link))
 }
 
-/// Where a symbolic link leads to.
+/// Returns where a symbolic link leads to.
 ///
 /// # Errors
 ///
@@ -197,7 +197,7 @@ pub fn read_link<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
     hand_over(|| std::fs::read_link(path))
 }
 
-/// The absolute path, without symbolic links, `.` and `..`.
+/// Returns the absolute path, without symbolic links, `.` and `..`.
 ///
 /// # Errors
 ///
@@ -206,7 +206,7 @@ pub fn canonicalize<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
     hand_over(|| std::fs::canonicalize(path))
 }
 
-/// Makes a directory.
+/// Creates a directory.
 ///
 /// # Errors
 ///
@@ -215,7 +215,7 @@ pub fn create_dir<P: AsRef<Path>>(path: P) -> io::Result<()> {
     hand_over(|| std::fs::create_dir(path))
 }
 
-/// Makes a directory, and those above it that are missing. That there is such a directory is no error.
+/// Creates a directory, and those above it that are missing. That there is such a directory is no error.
 ///
 /// # Errors
 ///
@@ -233,7 +233,7 @@ pub fn remove_dir<P: AsRef<Path>>(path: P) -> io::Result<()> {
     hand_over(|| std::fs::remove_dir(path))
 }
 
-/// Whether there is anything at that path. Symbolic links are followed.
+/// Returns whether there is anything at that path. Symbolic links are followed.
 ///
 /// # Errors
 ///

@@ -39,39 +39,39 @@ impl OpenOptions {
         Self(std::fs::OpenOptions::new())
     }
 
-    /// Whether it may be read.
+    /// Sets whether it may be read.
     pub fn read(&mut self, read: bool) -> &mut Self {
         self.0.read(read);
         self
     }
 
-    /// Whether it may be written to. What there is stays and is written over, unless it is
+    /// Sets whether it may be written to. What there is stays and is written over, unless it is
     /// [truncated](Self::truncate).
     pub fn write(&mut self, write: bool) -> &mut Self {
         self.0.write(write);
         self
     }
 
-    /// Whether each write goes to the end of the file, whoever else writes.
+    /// Sets whether each write goes to the end of the file, whoever else writes.
     pub fn append(&mut self, append: bool) -> &mut Self {
         self.0.append(append);
         self
     }
 
-    /// Whether it is made empty. That needs [`write`](Self::write).
+    /// Sets whether it is made empty. That needs [`write`](Self::write).
     pub fn truncate(&mut self, truncate: bool) -> &mut Self {
         self.0.truncate(truncate);
         self
     }
 
-    /// Whether it is created if it does not exist. That needs [`write`](Self::write) or
+    /// Sets whether it is created if it does not exist. That needs [`write`](Self::write) or
     /// [`append`](Self::append).
     pub fn create(&mut self, create: bool) -> &mut Self {
         self.0.create(create);
         self
     }
 
-    /// Whether it is created, and must not exist: one step for the system. [`create`](Self::create) and
+    /// Sets whether it is created, and must not exist: one step for the system. [`create`](Self::create) and
     /// [`truncate`](Self::truncate) then do not count.
     pub fn create_new(&mut self, create_new: bool) -> &mut Self {
         self.0.create_new(create_new);

@@ -14,7 +14,7 @@ use crate::readiness::Direction;
 use crate::ready::Ready;
 use crate::source::{Patience, Source};
 
-/// Makes a pipe: what is written to one end comes out of the other. Mirrors [`std::io::pipe`].
+/// Creates a pipe: what is written to one end comes out of the other. Mirrors [`std::io::pipe`].
 ///
 /// Within one process channels are better and faster; a pipe is for what is written or read by another process, or by code
 /// that wants a descriptor. Both ends are closed in other programs that this one starts, unless they are given to them.
@@ -76,7 +76,7 @@ impl PipeReader {
         self.0.try_clone().map(Self)
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for until a read would not block: there is data, or the end.
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for until a read would not block: there is data, or the end.
     ///
     /// # Examples
     ///
@@ -124,7 +124,7 @@ impl PipeWriter {
         self.0.try_clone().map(Self)
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for until a write of up to `PIPE_BUF` bytes would not block: there is
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for until a write of up to `PIPE_BUF` bytes would not block: there is
     /// room, or nobody reads any more.
     pub fn writable(&self) -> Ready<'_> {
         self.0.ready(Direction::Write)

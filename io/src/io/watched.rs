@@ -90,17 +90,17 @@ impl<T: AsFd> Watched<T> {
 }
 
 impl<T> Watched<T> {
-    /// What is watched.
+    /// Returns what is watched.
     pub fn get_ref(&self) -> &T {
         &self.inner
     }
 
-    /// What is watched. If its descriptor is exchanged for another, that is not watched.
+    /// Returns what is watched. If its descriptor is exchanged for another, that is not watched.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.inner
     }
 
-    /// Gives back what was watched.
+    /// Returns what was watched.
     pub fn into_inner(self) -> T {
         self.inner
     }
@@ -125,12 +125,12 @@ impl<T> Watched<T> {
         Ready::new(&self.source, Direction::Read)
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for until something can be written, or there is an error.
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for until something can be written, or there is an error.
     pub fn writable(&self) -> Ready<'_> {
         Ready::new(&self.source, Direction::Write)
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for, in an arm `ready(watched.priority())`, until there is something
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for, in an arm `ready(watched.priority())`, until there is something
     /// of priority: urgent data of a TCP connection, a change on the other side of a terminal, of a file in `/sys` or of
     /// `/proc/mounts`.
     #[cfg(target_os = "linux")]

@@ -78,20 +78,20 @@ impl SocketOptions {
         Self::default()
     }
 
-    /// The address from which to [connect](Self::connect). Of the peer's addresses, those of the other family fail.
+    /// Sets the address from which to [connect](Self::connect). Of the peer's addresses, those of the other family fail.
     pub fn local_addr(&mut self, addr: SocketAddr) -> &mut Self {
         self.local_addr = Some(addr);
         self
     }
 
-    /// Whether the address may be one that was in use until lately (`SO_REUSEADDR`). For listeners it may, unless this
+    /// Sets whether the address may be one that was in use until lately (`SO_REUSEADDR`). For listeners it may, unless this
     /// says otherwise. For UDP sockets, on Linux, it may even be in use by others who say so too.
     pub fn reuse_address(&mut self, reuse_address: bool) -> &mut Self {
         self.reuse_address = Some(reuse_address);
         self
     }
 
-    /// Whether several sockets, of this user, may be bound to one address (`SO_REUSEPORT`). Linux then gives each
+    /// Sets whether several sockets, of this user, may be bound to one address (`SO_REUSEPORT`). Linux then gives each
     /// connection, and the datagrams of each sender, to one of them.
     #[cfg(not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin")))]
     pub fn reuse_port(&mut self, reuse_port: bool) -> &mut Self {
@@ -99,34 +99,34 @@ impl SocketOptions {
         self
     }
 
-    /// Whether a socket that is bound to an IPv6 address takes no IPv4 (`IPV6_V6ONLY`). Those of IPv4 are not affected.
+    /// Sets whether a socket that is bound to an IPv6 address takes no IPv4 (`IPV6_V6ONLY`). Those of IPv4 are not affected.
     pub fn only_v6(&mut self, only_v6: bool) -> &mut Self {
         self.only_v6 = Some(only_v6);
         self
     }
 
-    /// How many bytes that came may wait to be received (`SO_RCVBUF`). Linux takes twice as many, for what it spends
+    /// Sets how many bytes that came may wait to be received (`SO_RCVBUF`). Linux takes twice as many, for what it spends
     /// beside them, and no more than `net.core.rmem_max` allows.
     pub fn recv_buffer_size(&mut self, bytes: usize) -> &mut Self {
         self.recv_buffer_size = Some(bytes);
         self
     }
 
-    /// How many bytes may wait to be sent (`SO_SNDBUF`). Linux takes twice as many, for what it spends beside them, and
+    /// Sets how many bytes may wait to be sent (`SO_SNDBUF`). Linux takes twice as many, for what it spends beside them, and
     /// no more than `net.core.wmem_max` allows.
     pub fn send_buffer_size(&mut self, bytes: usize) -> &mut Self {
         self.send_buffer_size = Some(bytes);
         self
     }
 
-    /// How many connections may wait to be accepted: 4096 unless this says otherwise. The system lowers it to its own
+    /// Sets how many connections may wait to be accepted: 4096 unless this says otherwise. The system lowers it to its own
     /// limit (on Linux `net.core.somaxconn`).
     pub fn backlog(&mut self, connections: u32) -> &mut Self {
         self.backlog = Some(i32::try_from(connections).unwrap_or(i32::MAX));
         self
     }
 
-    /// Whether small pieces of data are sent at once, rather than gathered (`TCP_NODELAY`).
+    /// Sets whether small pieces of data are sent at once, rather than gathered (`TCP_NODELAY`).
     pub fn nodelay(&mut self, nodelay: bool) -> &mut Self {
         self.nodelay = Some(nodelay);
         self
@@ -142,21 +142,21 @@ impl SocketOptions {
         self
     }
 
-    /// How long to wait before a peer that does not answer is asked again (`TCP_KEEPINTVL`).
+    /// Sets how long to wait before a peer that does not answer is asked again (`TCP_KEEPINTVL`).
     #[cfg(not(any(target_os = "openbsd", target_os = "haiku")))]
     pub fn keepalive_interval(&mut self, interval: Duration) -> &mut Self {
         self.keepalive_interval = Some(interval);
         self
     }
 
-    /// How often a peer is asked that does not answer (`TCP_KEEPCNT`).
+    /// Sets how often a peer is asked that does not answer (`TCP_KEEPCNT`).
     #[cfg(not(any(target_os = "openbsd", target_os = "haiku")))]
     pub fn keepalive_retries(&mut self, retries: u32) -> &mut Self {
         self.keepalive_retries = Some(retries);
         self
     }
 
-    /// Makes a listener, as [`TcpListener::bind`].
+    /// Creates a listener, as [`TcpListener::bind`].
     ///
     /// # Errors
     ///
@@ -207,7 +207,7 @@ impl SocketOptions {
         TcpStream::connect_with_async(self.to_connect(addr)?, addr).await
     }
 
-    /// Makes a UDP socket, as [`UdpSocket::bind`]. What is said of TCP does not affect it.
+    /// Creates a UDP socket, as [`UdpSocket::bind`]. What is said of TCP does not affect it.
     ///
     /// # Errors
     ///

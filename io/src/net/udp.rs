@@ -78,7 +78,7 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// Makes a socket that is bound to an address.
+    /// Creates a socket that is bound to an address.
     ///
     /// Port 0 lets the system choose a port; [`local_addr`](Self::local_addr) tells which. Of several
     /// addresses the first that can be bound is taken.
@@ -186,7 +186,7 @@ impl UdpSocket {
         self.send_with(|| try_send_to(fd, buf, &address))
     }
 
-    /// The address that this is connected to.
+    /// Returns the address that this is connected to.
     ///
     /// # Errors
     ///
@@ -195,7 +195,7 @@ impl UdpSocket {
         socket::peer_addr(self.source.fd())
     }
 
-    /// The address that this is bound to.
+    /// Returns the address that this is bound to.
     ///
     /// # Errors
     ///
@@ -244,7 +244,7 @@ impl UdpSocket {
             .set_timeout(self.source.fd(), Direction::Write, dur)
     }
 
-    /// How long receiving waits. The system may have rounded it.
+    /// Returns how long receiving waits. The system may have rounded it.
     ///
     /// # Errors
     ///
@@ -253,7 +253,7 @@ impl UdpSocket {
         self.settings.timeout(self.source.fd(), Direction::Read)
     }
 
-    /// How long sending waits. The system may have rounded it.
+    /// Returns how long sending waits. The system may have rounded it.
     ///
     /// # Errors
     ///
@@ -271,7 +271,7 @@ impl UdpSocket {
         Ok(sockopt::set_socket_broadcast(self.source.fd(), broadcast)?)
     }
 
-    /// Tells whether datagrams may be sent to broadcast addresses.
+    /// Returns whether datagrams may be sent to broadcast addresses.
     ///
     /// # Errors
     ///
@@ -292,7 +292,7 @@ impl UdpSocket {
         )?)
     }
 
-    /// Tells whether what is sent to IPv4 groups comes back to this machine.
+    /// Returns whether what is sent to IPv4 groups comes back to this machine.
     ///
     /// # Errors
     ///
@@ -314,7 +314,7 @@ impl UdpSocket {
         )?)
     }
 
-    /// The time to live of what is sent to IPv4 groups.
+    /// Returns the time to live of what is sent to IPv4 groups.
     ///
     /// # Errors
     ///
@@ -335,7 +335,7 @@ impl UdpSocket {
         )?)
     }
 
-    /// Tells whether what is sent to IPv6 groups comes back to this machine.
+    /// Returns whether what is sent to IPv6 groups comes back to this machine.
     ///
     /// # Errors
     ///
@@ -353,7 +353,7 @@ impl UdpSocket {
         Ok(sockopt::set_ip_ttl(self.source.fd(), ttl)?)
     }
 
-    /// The time to live of the packets sent.
+    /// Returns the time to live of the packets sent.
     ///
     /// # Errors
     ///
@@ -564,7 +564,7 @@ impl UdpSocket {
         self.settings.set_nonblocking(self.source.fd(), nonblocking)
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for until receiving would not block: there is a
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for until receiving would not block: there is a
     /// datagram, or an error.
     ///
     /// # Examples
@@ -590,7 +590,7 @@ impl UdpSocket {
         Ready::new(&self.source, Direction::Read)
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for until sending would not block: there is room,
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for until sending would not block: there is room,
     /// or an error.
     pub fn writable(&self) -> Ready<'_> {
         Ready::new(&self.source, Direction::Write)

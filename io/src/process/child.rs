@@ -70,7 +70,7 @@ impl Child {
         self.std.kill()
     }
 
-    /// The number of the process.
+    /// Returns the number of the process.
     pub fn id(&self) -> u32 {
         self.std.id()
     }
@@ -136,7 +136,7 @@ impl Child {
         Ok(status)
     }
 
-    /// Tells how the child has ended, if it has. Does not close its standard input.
+    /// Returns how the child has ended, if it has. Does not close its standard input.
     ///
     /// # Errors
     ///

@@ -263,22 +263,22 @@ impl Command {
         child
     }
 
-    /// The program.
+    /// Returns the program.
     pub fn get_program(&self) -> &OsStr {
         self.std.get_program()
     }
 
-    /// The arguments, without the program.
+    /// Returns the arguments, without the program.
     pub fn get_args(&self) -> CommandArgs<'_> {
         self.std.get_args()
     }
 
-    /// The variables that are set, with their values, and those that are taken out, with `None`.
+    /// Returns the variables that are set, with their values, and those that are taken out, with `None`.
     pub fn get_envs(&self) -> CommandEnvs<'_> {
         self.std.get_envs()
     }
 
-    /// The working directory, if it has been set.
+    /// Returns the working directory, if it has been set.
     pub fn get_current_dir(&self) -> Option<&Path> {
         self.std.get_current_dir()
     }

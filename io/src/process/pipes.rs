@@ -30,7 +30,7 @@ pub struct ChildStdout(PipeReader);
 pub struct ChildStderr(PipeReader);
 
 impl ChildStdin {
-    /// What a [`select!`](roving_scheduler::select!) waits for until there is room, or the child has closed its end.
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for until there is room, or the child has closed its end.
     pub fn writable(&self) -> Ready<'_> {
         self.0.writable()
     }
@@ -67,7 +67,7 @@ write_by_reference!(ChildStdin);
 macro_rules! output {
     ($Output:ident) => {
         impl $Output {
-            /// What a [`select!`](roving_scheduler::select!) waits for until there is something to read, or the end.
+            /// Returns what a [`select!`](roving_scheduler::select!) waits for until there is something to read, or the end.
             pub fn readable(&self) -> Ready<'_> {
                 self.0.readable()
             }

@@ -67,69 +67,69 @@ const NO_RECEIVER: &str = "sending on a disconnected channel";
 const NO_SENDER: &str = "receiving on an empty and disconnected channel";
 
 impl<T> SendError<T> {
-    /// Gives the message.
+    /// Returns the message.
     pub fn into_inner(self) -> T {
         self.0
     }
 }
 
 impl<T> TrySendError<T> {
-    /// Gives the message.
+    /// Returns the message.
     pub fn into_inner(self) -> T {
         match self {
             Self::Full(message) | Self::Disconnected(message) => message,
         }
     }
 
-    /// Whether there was no room.
+    /// Returns whether there was no room.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }
 
-    /// Whether the receivers are gone.
+    /// Returns whether the receivers are gone.
     pub fn is_disconnected(&self) -> bool {
         matches!(self, Self::Disconnected(_))
     }
 }
 
 impl<T> SendTimeoutError<T> {
-    /// Gives the message.
+    /// Returns the message.
     pub fn into_inner(self) -> T {
         match self {
             Self::Timeout(message) | Self::Disconnected(message) => message,
         }
     }
 
-    /// Whether the time was over.
+    /// Returns whether the time was over.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout(_))
     }
 
-    /// Whether the receivers are gone.
+    /// Returns whether the receivers are gone.
     pub fn is_disconnected(&self) -> bool {
         matches!(self, Self::Disconnected(_))
     }
 }
 
 impl TryRecvError {
-    /// Whether there was no message.
+    /// Returns whether there was no message.
     pub fn is_empty(&self) -> bool {
         *self == Self::Empty
     }
 
-    /// Whether the senders are gone.
+    /// Returns whether the senders are gone.
     pub fn is_disconnected(&self) -> bool {
         *self == Self::Disconnected
     }
 }
 
 impl RecvTimeoutError {
-    /// Whether the time was over.
+    /// Returns whether the time was over.
     pub fn is_timeout(&self) -> bool {
         *self == Self::Timeout
     }
 
-    /// Whether the senders are gone.
+    /// Returns whether the senders are gone.
     pub fn is_disconnected(&self) -> bool {
         *self == Self::Disconnected
     }

@@ -57,7 +57,7 @@ pub use select::{Select, SelectedOperation};
 pub use sender::Sender;
 pub use timer::{after, at, never, tick};
 
-/// Makes a channel that holds any number of messages: sending never blocks.
+/// Creates a channel that holds any number of messages: sending never blocks.
 ///
 /// # Examples
 ///
@@ -74,7 +74,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     channel(None)
 }
 
-/// Makes a channel that holds `capacity` messages. With 0 each is handed from the one who sends to
+/// Creates a channel that holds `capacity` messages. With 0 each is handed from the one who sends to
 /// the one who receives, who wait for each other.
 ///
 /// # Examples

@@ -110,12 +110,12 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Whether no message is in the channel. One without capacity is always empty.
+    /// Returns whether no message is in the channel. One without capacity is always empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether there is no room in the channel. One without capacity is always full.
+    /// Returns whether there is no room in the channel. One without capacity is always full.
     pub fn is_full(&self) -> bool {
         match &self.source {
             Source::Chan(chan) => chan.is_full(),
@@ -124,7 +124,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// How many messages are in the channel.
+    /// Returns how many messages are in the channel.
     pub fn len(&self) -> usize {
         match &self.source {
             Source::Chan(chan) => chan.len(),
@@ -135,7 +135,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// The capacity; `None` if it is unbounded.
+    /// Returns the capacity; `None` if it is unbounded.
     pub fn capacity(&self) -> Option<usize> {
         match &self.source {
             Source::Chan(chan) => chan.capacity(),
@@ -144,7 +144,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Whether both receive from one channel.
+    /// Returns whether both receive from one channel.
     pub fn same_channel(&self, other: &Self) -> bool {
         match (&self.source, &other.source) {
             (Source::Chan(one), Source::Chan(two)) => Arc::ptr_eq(one, two),

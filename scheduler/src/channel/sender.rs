@@ -82,22 +82,22 @@ impl<T> Sender<T> {
             })
     }
 
-    /// Whether no message is in the channel. One without capacity is always empty.
+    /// Returns whether no message is in the channel. One without capacity is always empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether there is no room in the channel. One without capacity is always full.
+    /// Returns whether there is no room in the channel. One without capacity is always full.
     pub fn is_full(&self) -> bool {
         self.chan.is_full()
     }
 
-    /// How many messages are in the channel.
+    /// Returns how many messages are in the channel.
     pub fn len(&self) -> usize {
         self.chan.len()
     }
 
-    /// The capacity; `None` if it is unbounded.
+    /// Returns the capacity; `None` if it is unbounded.
     pub fn capacity(&self) -> Option<usize> {
         self.chan.capacity()
     }
@@ -107,7 +107,7 @@ impl<T> Sender<T> {
         self.chan.receivers_are_gone()
     }
 
-    /// Whether both send to one channel.
+    /// Returns whether both send to one channel.
     pub fn same_channel(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.chan, &other.chan)
     }

@@ -66,7 +66,7 @@ impl Clock<Instant> for Tick {
     }
 }
 
-/// Makes a receiver that gets one message after `duration`: the instant for which it was due.
+/// Creates a receiver that gets one message after `duration`: the instant for which it was due.
 ///
 /// # Examples
 ///
@@ -85,7 +85,7 @@ pub fn after(duration: Duration) -> Receiver<Instant> {
     }
 }
 
-/// Makes a receiver that gets one message at `when`.
+/// Creates a receiver that gets one message at `when`.
 ///
 /// # Examples
 ///
@@ -103,7 +103,7 @@ pub fn at(when: Instant) -> Receiver<Instant> {
     }))
 }
 
-/// Makes a receiver that gets a message each `duration`. One that is not received in time delays
+/// Creates a receiver that gets a message each `duration`. One that is not received in time delays
 /// the next: they do not pile up.
 ///
 /// # Examples
@@ -126,7 +126,7 @@ pub fn tick(duration: Duration) -> Receiver<Instant> {
     }))
 }
 
-/// Makes a receiver that never gets a message: for an arm of a select that is switched off.
+/// Creates a receiver that never gets a message: for an arm of a select that is switched off.
 ///
 /// # Examples
 ///

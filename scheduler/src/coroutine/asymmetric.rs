@@ -60,7 +60,7 @@ pub struct Coroutine<'scope, Input, Yield, Return> {
 }
 
 impl<Input, Yield, Return> Coroutine<'static, Input, Yield, Return> {
-    /// Makes a coroutine. It runs when it is first resumed.
+    /// Creates a coroutine. It runs when it is first resumed.
     ///
     /// # Panics
     ///
@@ -98,12 +98,12 @@ impl<'scope, Input, Yield, Return> Coroutine<'scope, Input, Yield, Return> {
         self.core.resume(input)
     }
 
-    /// Whether the coroutine has returned or panicked, and cannot be resumed any more.
+    /// Returns whether the coroutine has returned or panicked, and cannot be resumed any more.
     pub fn is_done(&self) -> bool {
         self.core.is_done()
     }
 
-    /// How much of its stack the coroutine has used so far; `None` if it is [done](Self::is_done).
+    /// Returns how much of its stack the coroutine has used so far; `None` if it is [done](Self::is_done).
     /// Another coroutine may have had the stack before, and used more of it.
     pub fn stack_usage(&self) -> Option<StackUsage> {
         self.core.stack_usage()

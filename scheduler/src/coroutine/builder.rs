@@ -41,7 +41,7 @@ impl Builder {
         self
     }
 
-    /// Makes a coroutine, as [`Coroutine::new`].
+    /// Creates a coroutine, as [`Coroutine::new`].
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl Builder {
         Ok(Coroutine::of(core, None))
     }
 
-    /// Makes a generator, as [`Generator::new`].
+    /// Creates a generator, as [`Generator::new`].
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl Builder {
         Ok(Generator::of(self.coroutine(body)?))
     }
 
-    /// Makes a coroutine in a scope, as [`Scope::coroutine`].
+    /// Creates a coroutine in a scope, as [`Scope::coroutine`].
     ///
     /// # Errors
     ///
@@ -101,7 +101,7 @@ impl Builder {
         Ok(Coroutine::of(core, Some(membership)))
     }
 
-    /// Makes a generator in a scope, as [`Scope::generator`].
+    /// Creates a generator in a scope, as [`Scope::generator`].
     ///
     /// # Errors
     ///

@@ -56,7 +56,7 @@ impl<'scope, T> Generator<'scope, T> {
         Self { coroutine }
     }
 
-    /// Whether there is no further value. One that has not found out yet says `false`.
+    /// Returns whether there is no further value. One that has not found out yet says `false`.
     pub fn is_done(&self) -> bool {
         self.coroutine.is_done()
     }

@@ -1,16 +1,16 @@
-//! Coroutines without a scheduler: functions that stop in the middle and are gone on with.
+//! Coroutines without a scheduler: functions that can be suspended and resumed.
 //!
-//! They are no threads. A coroutine runs when somebody resumes it, as part of that thread and with its
+//! They are not threads. A coroutine runs when it is resumed, as part of the resuming thread and with its
 //! thread-locals, and a switch costs a few nanoseconds.
 //!
-//! | what | who runs next |
+//! | Type | What runs after a yield |
 //! |------|---------------|
-//! | [`Generator`]: an iterator, from a closure that yields | whoever asked for the value |
-//! | [`Coroutine`]: values both ways, and a result | whoever resumed it |
-//! | [`Peer`]: coroutines that are equals | the one that it names |
+//! | [`Generator`]: an iterator, from a closure that yields | the code that asked for the value |
+//! | [`Coroutine`]: values both ways, and a result | the code that resumed it |
+//! | [`Peer`]: symmetric coroutines | the one that it names |
 //!
 //! Each has a stack of its own, so code may yield from any depth of calls: from a recursion, from a callback.
-//! What they borrow must be `'static`, or they are made in a [`scope()`].
+//! What they borrow must be `'static`, unless they are created in a [`scope()`].
 //!
 //! ```
 //! use roving::coroutine::{self, Yielder};
@@ -37,26 +37,27 @@
 //!
 //! # On green threads and on plain OS threads
 //!
-//! All of this works on either. What blocks in a coroutine blocks the thread that has resumed it: a green
-//! thread is suspended with all its coroutines, and goes on wherever a worker takes it up. Deadlines and
-//! cancellations of that thread end a blocking call in a coroutine as anywhere; if that unwinds, it is the
-//! end of the coroutine.
+//! All of this works on either. A blocking call in a coroutine blocks the thread that resumed it: a green
+//! thread is suspended with all its coroutines, and resumes on whichever worker takes it. Deadlines and
+//! cancellations of that thread end a blocking call in a coroutine as anywhere; if that unwinds, the
+//! coroutine ends.
 //!
 //! The floating-point environment is the thread's, too: what a coroutine sets stays set when it yields.
 //!
 //! # Stacks
 //!
 //! Stacks are guarded, and come from the pool that green threads have theirs from: 256 KiB of address
-//! space, 1 MiB in debug builds, or what [`Builder::stack_size`] says. An overflow ends the process with a
-//! message that tells where the coroutine was made, on every thread that has an alternate signal stack: green
-//! threads, and where `main` is Rust's also that, and those that std starts. A coroutine that has come to its end has no stack any more.
+//! space, 1 MiB in debug builds, or what [`Builder::stack_size`] sets. An overflow ends the process with a
+//! message that says where the coroutine was created, on every thread that has an alternate signal stack: green
+//! threads, the main thread of a Rust program, and threads started by std. A coroutine that has ended has no stack any more.
 //!
-//! # What libraries may take for granted
+//! # Scopes in thread-locals
 //!
-//! A library that keeps in a thread-local what is entered at the moment (`scoped_tls`, `tracing`) takes for
-//! granted that what is entered last is left first. A coroutine that yields inside of such a call leaves it
-//! to whoever resumed it; two of them may leave in any order. Do not, where that is built on with `unsafe`
-//! code. Roving's own deadlines, shields and locals [see to it](Yielder::yield_) themselves.
+//! Some libraries keep the current scope in a thread-local (`scoped_tls`, `tracing`) and assume that the
+//! scope entered last is left first. A coroutine that yields inside such a scope leaves it entered for the code
+//! that resumed it, and two coroutines may leave their scopes in any order. **Do not yield inside a scope of a library whose `unsafe`
+//! code relies on the order**, such as `scoped_tls`: this is undefined behaviour that safe code can cause, and neither the
+//! compiler nor Roving detects it. Roving's own deadlines, shields and locals [check it](Yielder::yield_) themselves.
 //!
 //! # The files
 //!

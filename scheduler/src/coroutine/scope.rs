@@ -96,7 +96,7 @@ pub struct Scope<'scope, 'env: 'scope> {
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Makes a coroutine that may borrow from outside of the scope.
+    /// Creates a coroutine that may borrow from outside of the scope.
     ///
     /// # Panics
     ///
@@ -115,7 +115,7 @@ impl<'scope> Scope<'scope, '_> {
         or_panic(Builder::new().coroutine_in(self, body))
     }
 
-    /// Makes a generator that may borrow from outside of the scope.
+    /// Creates a generator that may borrow from outside of the scope.
     ///
     /// # Panics
     ///

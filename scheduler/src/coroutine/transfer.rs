@@ -183,7 +183,7 @@ impl<'scope, T, R> Peer<'scope, T, R> {
         }
     }
 
-    /// What a peer returns that ends, and transfers to this one.
+    /// Returns what a peer returns that ends, and transfers to this one.
     pub fn next(self, value: T) -> Next<'scope, R> {
         Next::To(Delivery {
             to: &self.0.seat,
@@ -191,7 +191,7 @@ impl<'scope, T, R> Peer<'scope, T, R> {
         })
     }
 
-    /// Whether it has returned or panicked.
+    /// Returns whether it has returned or panicked.
     pub fn is_done(self) -> bool {
         self.0.seat.core.get().is_some_and(|core| core.is_done())
     }
@@ -254,7 +254,7 @@ impl<'scope, T, R> Transfer<'_, 'scope, T, R> {
         self.peer.take()
     }
 
-    /// The one that this belongs to.
+    /// Returns the one that this belongs to.
     pub fn peer(&self) -> Peer<'scope, T, R> {
         self.peer
     }

@@ -32,7 +32,7 @@ use crate::stack::{Class, Promise};
 use crate::thread::{self, Builder};
 use crate::wait::{self, cancel::shield};
 
-/// Makes a future of code that blocks.
+/// Creates a future of code that blocks.
 ///
 /// The closure runs on a stack of its own when the future is polled, in whichever executor that is.
 /// Where it blocks, in an operation of Roving or in [`await_`], the future is pending, and its task is
@@ -91,7 +91,7 @@ where
 }
 
 impl Builder {
-    /// Makes a future of code that blocks, as [`greenly`] does.
+    /// Creates a future of code that blocks, as [`greenly`] does.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use crate::run::lent_stack;
 
-/// Makes a future that is polled on a stack which the worker lends.
+/// Creates a future that is polled on a stack which the worker lends.
 ///
 /// [`block_on`](crate::block_on()) polls on the stack of the green thread that wants the value. With thousands of
 /// green threads, a future that goes deep in each poll, such as those of hyper, finds a stack there that has left the

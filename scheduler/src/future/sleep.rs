@@ -59,7 +59,7 @@ impl Sleep {
         }
     }
 
-    /// The time; `None` if it will never come.
+    /// Returns the time; `None` if it will never come.
     pub fn deadline(&self) -> Option<Instant> {
         self.until
     }

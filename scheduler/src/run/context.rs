@@ -266,7 +266,7 @@ pub(crate) fn own_thread_pointer() -> Option<usize> {
         .or_else(|| with_worker(|worker| worker.and_then(Worker::thread_pointer_here)))
 }
 
-/// Whether the caller is a green thread, or what a [`greenly`](crate::greenly) runs: what blocks then
+/// Returns whether the caller is a green thread, or what a [`greenly`](crate::greenly) runs: what blocks then
 /// blocks no OS thread.
 pub fn is_green() -> bool {
     !who_blocks().is_null()
@@ -305,7 +305,7 @@ pub(crate) fn with_runtime<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R> {
 }
 
 impl RuntimeId {
-    /// The runtime of the current green thread; `None` on a plain OS thread.
+    /// Returns the runtime of the current green thread; `None` on a plain OS thread.
     pub fn current() -> Option<Self> {
         with_runtime(|runtime| runtime.id)
     }

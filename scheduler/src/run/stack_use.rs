@@ -19,7 +19,7 @@ use crate::run::shared::Shared;
 use crate::stack::usage::StackUsage;
 use crate::stack::{MIN_SIZE, Stack};
 
-/// How much of its stack the current green thread has used so far; `None` on a plain OS thread.
+/// Returns how much of its stack the current green thread has used so far; `None` on a plain OS thread.
 ///
 /// # Examples
 ///

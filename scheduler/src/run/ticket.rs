@@ -21,7 +21,7 @@ impl Ticket {
         Self { waiter, epoch }
     }
 
-    /// Whether the wait has ended, so that firing would do nothing.
+    /// Returns whether the wait has ended, so that firing would do nothing.
     pub fn is_stale(&self) -> bool {
         self.waiter.word.is_stale(self.epoch)
     }

@@ -47,35 +47,35 @@ const LONGEST_STUCK: Duration = Duration::from_secs(3600);
 
 /// Configures a [`Runtime`].
 ///
-/// What is not set comes from the environment, and else from the machine. A variable that cannot be read is told of on standard
-/// error, once, and is as if it were not set.
+/// Settings that are not set come from the environment, or otherwise from the machine. A variable that cannot be parsed is reported on standard
+/// error, once, and ignored.
 ///
-/// | setting | variable | default |
+/// | Setting | Variable | Default |
 /// |---------|----------|---------|
 /// | [`workers`](Self::workers) | `ROVING_WORKERS` | the CPUs that this process may use |
 /// | [`stack_size`](Self::stack_size) | `ROVING_STACK_SIZE` | 256 KiB of address space; 1 MiB in debug builds |
-/// | [`compact_stacks`](Self::compact_stacks) | `ROVING_COMPACT_STACKS` = 1 | no |
+/// | [`compact_stacks`](Self::compact_stacks) | `ROVING_COMPACT_STACKS` = 1 | off |
 /// | [`thread_name`](Self::thread_name) |  | `roving` |
-/// | [`own_thread_locals`](Self::own_thread_locals), [`pinned_thread_locals`](Self::pinned_thread_locals) | `ROVING_THREAD_LOCALS` = `own` or `pinned` | own where the platform allows it, else pinned |
+/// | [`own_thread_locals`](Self::own_thread_locals), [`pinned_thread_locals`](Self::pinned_thread_locals) | `ROVING_THREAD_LOCALS` = `own` or `pinned` | own where the platform supports it, otherwise pinned |
 /// | [`stuck_after`](Self::stuck_after) | `ROVING_STUCK_AFTER` = `20ms`, `1s` or `0` | 10 ms |
 /// | [`max_spares`](Self::max_spares) | `ROVING_MAX_SPARES` | 512 |
-/// | [`warn_stuck`](Self::warn_stuck) | `ROVING_WARN_STUCK` = `100ms`, `1s`, `0` or `off` | 1 s in debug builds, else off |
-/// | [`dump_on_signal`](Self::dump_on_signal) | `ROVING_DUMP` = `quit` or a file | no |
-/// | [`record`](Self::record) | `ROVING_RECORD` | no |
-/// | `console`, with the feature `console` | `ROVING_CONSOLE` = a path | no |
+/// | [`warn_stuck`](Self::warn_stuck) | `ROVING_WARN_STUCK` = `100ms`, `1s`, `0` or `off` | 1 s in debug builds, otherwise off |
+/// | [`dump_on_signal`](Self::dump_on_signal) | `ROVING_DUMP` = `quit` or a file | off |
+/// | [`record`](Self::record) | `ROVING_RECORD` | off |
+/// | `console`, with the feature `console` | `ROVING_CONSOLE` = a path | off |
 /// | [`all_asleep`](Self::all_asleep) | `ROVING_ALL_ASLEEP` = `off`, `report` or `abort` | report |
 /// | [`deadlocks`](Self::deadlocks) | `ROVING_DEADLOCKS` = `off`, `report`, `panic` or `abort` | report |
-/// | [`migrate_always`](Self::migrate_always) | `ROVING_MIGRATE_ALWAYS` = 1 | no                          |
+/// | [`migrate_always`](Self::migrate_always) | `ROVING_MIGRATE_ALWAYS` = 1 | off |
 ///
-/// Three more variables hold for the whole process, two of them for those who look into a program:
+/// Three more variables apply to the whole process:
 ///
-/// - `ROVING_STACK_GUARDS` is the kind of [guards](crate::Guards) below stacks to begin with: `madvise`,
+/// - `ROVING_STACK_GUARDS` is the first method of [guards](crate::Guards) to try: `madvise`,
 ///   `poison`, `write-protect`, `memfd` or `mprotect`. Those before it are not tried; if the system refuses
-///   it, those after it are. [`stacks`](crate::stacks) tells which is in use.
-/// - `ROVING_STACK_REPORT=1` prints a table of what green threads have used of their stacks, by the
-///   place where they were spawned, when the process exits.
-/// - `ROVING_RECLAIM_SECONDS` is how long a green thread must be parked before the pages that it
-///   does not use of its stack are given back to the system: 5 by default, 0 for never.
+///   it, those after it are. [`stacks`](crate::stacks) reports which one is in use.
+/// - `ROVING_STACK_REPORT=1` prints a table of how much green threads have used of their stacks, by
+///   place of spawn, when the process exits.
+/// - `ROVING_RECLAIM_SECONDS` is how long a green thread must be parked before the unused pages of its
+///   stack are given back to the system: 5 by default, 0 for never.
 ///
 /// # Examples
 ///
@@ -112,9 +112,9 @@ impl Builder {
 
     /// Sets the number of worker OS threads, from 1 to 1024.
     ///
-    /// By default there are as many as CPUs that the process may use as it starts its first runtime: those of the affinity
+    /// The default is the number of CPUs that the process may use when it starts its first runtime: those of the affinity
     /// mask (`taskset`, a cpuset), or the CPU quota of its cgroup or of one above it, rounded up, if that is less. A
-    /// runtime keeps its number. If the quota changes, the kernel keeps to the new one, and the workers share it.
+    /// runtime keeps its number of workers. If the quota changes, the kernel enforces the new one, and the workers share it.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
@@ -123,40 +123,40 @@ impl Builder {
     /// Sets the stack size of green threads that ask for none, in bytes.
     ///
     /// It is rounded up to a power of two, from 16 KiB to 1 GiB. This is address space: only the
-    /// pages that a green thread touches cost memory.
+    /// pages that a green thread touches use memory.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
     }
 
-    /// Makes stacks *compact*: a green thread with thread-locals of its own that is parked takes one page of memory, and else two.
-    /// It is for who has very many of them, and its price is this:
+    /// Makes stacks *compact*: a parked green thread with thread-locals of its own takes one page of memory instead of two.
+    /// This is for programs with very many of them, and has a price:
     ///
-    /// **From then on no library can be loaded that needs static thread-locals.** `dlopen` gives the C library's error for it:
-    /// "cannot allocate memory in static TLS block". Hardly a library needs some; those that do are OpenMP's (libgomp), allocators
+    /// **From then on no library can be loaded that needs static thread-locals.** `dlopen` fails with the C library's error:
+    /// "cannot allocate memory in static TLS block". Few libraries need them: OpenMP's (libgomp), allocators
     /// (libjemalloc), drivers of Mesa, sanitizers, and the C library when `dlmopen` loads it once more. `readelf -d` shows
-    /// the flag `STATIC_TLS` for them. They can be loaded before: linked to the program, preloaded, or by `dlopen` before
+    /// the flag `STATIC_TLS` for them. They can be loaded earlier: linked to the program, preloaded, or by `dlopen` before
     /// the first runtime starts.
     ///
-    /// **As the first runtime starts, no other thread may change the credentials of the process** (`setuid`, `setgroups` and their
-    /// kin) while a third one starts threads: a library is loaded then that has static thread-locals, and the C library may hang if the
-    /// three come together, with any such library and without Roving.
+    /// **While the first runtime starts, no other thread may change the credentials of the process** (`setuid`, `setgroups` and related
+    /// functions) while a third one starts threads: Roving then loads a library with static thread-locals, and the C library may hang if the
+    /// three coincide, with any such library, also without Roving.
     ///
-    /// It holds for the whole process and its forked children, and the first runtime with
-    /// [own thread-locals](ThreadLocals::Own) decides. Where it cannot be had, stacks are as usual, and
-    /// [`stacks`](crate::stacks()) says why. It takes a descriptor, for as long as the process lives.
+    /// It applies to the whole process and its forked children, and the first runtime with
+    /// [own thread-locals](ThreadLocals::Own) decides. If it is not available, stacks are as usual, and
+    /// [`stacks`](crate::stacks()) says why. It uses a file descriptor, for as long as the process lives.
     pub fn compact_stacks(mut self, compact: bool) -> Self {
         self.compact_stacks = Some(compact);
         self
     }
 
-    /// Sets the name of the worker OS threads, which a number is added to.
+    /// Sets the name of the worker OS threads, to which a number is appended.
     pub fn thread_name(mut self, prefix: impl Into<String>) -> Self {
         self.thread_name = Some(prefix.into());
         self
     }
 
-    /// Demands that each green thread has thread-locals of its own: where that cannot be had,
+    /// Requires that each green thread has thread-locals of its own: if that is not available,
     /// [`build`](Self::build) fails. See [`ThreadLocals::Own`].
     pub fn own_thread_locals(mut self) -> Self {
         self.thread_locals = Some(ThreadLocals::Own);
@@ -188,8 +188,8 @@ impl Builder {
         self
     }
 
-    /// Makes every green thread that may move go on on another worker after each suspension: a tool
-    /// for tests, which shows at once what depends on where it runs. It waits for that worker, even
+    /// Makes every green thread that may move resume on another worker after each suspension: a tool
+    /// for tests, which reveals code that depends on where it runs. The thread waits for that worker, even
     /// if another one is idle, unless that worker is [stuck](Self::stuck_after).
     pub fn migrate_always(mut self, always: bool) -> Self {
         self.migrate_always = Some(always);
@@ -197,46 +197,46 @@ impl Builder {
     }
 
     /// Sets how long a green thread may keep its worker from the others, from a millisecond to an hour. If it does
-    /// so for longer, be it that it computes or that it waits in the system, in foreign code or for a lock of
-    /// `std`, a *spare* OS thread takes the place of that worker, and the others go on. Zero turns
-    /// that off: then a place is handed over by [`blocking`](crate::blocking::run) only.
+    /// so for longer, whether it computes or waits in the system, in foreign code or for a lock of
+    /// `std`, a *spare* OS thread takes over that worker and runs the others, after up to twice this time. Zero turns
+    /// that off: then only [`blocking`](crate::blocking::run) hands a worker over.
     ///
-    /// A runtime has one OS thread more than it has workers, a spare that sleeps, so that somebody is
-    /// there to find that. Without this it has none.
+    /// A runtime has one more OS thread than workers, a spare that sleeps, so that
+    /// this is noticed. With zero it has none.
     pub fn stuck_after(mut self, time: Duration) -> Self {
         self.stuck_after = Some(time);
         self
     }
 
-    /// Sets after which time a green thread that keeps its worker is told of on standard error, from a millisecond to an
-    /// hour: which thread it is, where it was spawned, for how long, and what it does, with its stack. Zero turns that off.
-    /// By default it is a second in debug builds, and off in others.
+    /// Sets after which time a green thread that keeps its worker is reported on standard error, from a millisecond to an
+    /// hour: which thread it is, where it was spawned, for how long it has run, and what it does, with its stack. Zero turns that off.
+    /// The default is a second in debug builds, and off in others.
     ///
-    /// It is told once for each place that spawns such threads, and no more than one in a second. What is called within
-    /// [`blocking`](crate::blocking::run) is not told of, and neither is what waits for a processor only.
+    /// It is reported once per place of spawn, and at most one per second. Calls within
+    /// [`blocking`](crate::blocking::run) are not reported, nor are threads that only wait for a processor.
     ///
-    /// Those who find it are those who hand places over, or other workers that sleep: where there is but one
-    /// worker, and [`stuck_after`](Self::stuck_after) or [`max_spares`](Self::max_spares) is 0, there is nobody.
+    /// It is noticed by the spare that hands workers over, or by other workers that sleep: with a single
+    /// worker, and [`stuck_after`](Self::stuck_after) or [`max_spares`](Self::max_spares) set to 0, it is not noticed.
     pub fn warn_stuck(mut self, time: Duration) -> Self {
         self.warn_stuck = Some(time);
         self
     }
 
-    /// Sets how many spare OS threads there may be at most, up to 65,536: so many green threads may block in
-    /// the system or compute for long, beside as many others as there are workers. At the bound what waits may
-    /// have to wait for them, and a line on standard error says so. With 0 no place is ever handed over.
+    /// Sets the maximum number of spare OS threads, up to 65,536: that many green threads may block in
+    /// the system or compute for long, while as many others run as there are workers. At the limit runnable green threads may
+    /// have to wait for them, and a line on standard error says so. With 0 no worker is ever handed over.
     pub fn max_spares(mut self, spares: usize) -> Self {
         self.max_spares = Some(spares);
         self
     }
 
-    /// Prints a [`dump`](crate::dump) whenever the process gets the signal SIGQUIT, as Ctrl-\ and
-    /// `kill -QUIT` send it, and goes on: to a file, to the end of which it is added, or with `None` to
+    /// Prints a [`dump`](crate::dump) on each signal SIGQUIT, as sent by Ctrl-\ and
+    /// `kill -QUIT`, and continues: appended to a file, or with `None` to
     /// standard error. Without this the signal ends the process.
     ///
-    /// It holds for the whole process, and the first runtime that asks for it decides. It takes an OS thread,
-    /// which sleeps. A handler of the signal that was there before is called too. If the file cannot be written
-    /// to, that is said on standard error, where the dump goes then.
+    /// It applies to the whole process, and the first runtime that sets it decides. It uses an OS thread,
+    /// which sleeps. An earlier handler of the signal is called too. If the file cannot be written,
+    /// a message on standard error says so, and the dump goes there.
     pub fn dump_on_signal(mut self, file: Option<PathBuf>) -> Self {
         self.dump_to = Some(match file {
             Some(file) => signal::Target::File(file),
@@ -245,11 +245,11 @@ impl Builder {
         self
     }
 
-    /// Keeps the last `events` events of each worker, 1,048,576 at most: what it has run and for how long, why that
-    /// has ended, who has woken whom, what was stolen and handed over. [`record`](crate::record()) gives them, and a
-    /// [`dump`](crate::dump()) has them too. One that is taken on [a signal](Self::dump_on_signal) comes with a trace that
-    /// Perfetto opens: with the file of dumps, `.trace.json` added to its name, or else `roving-PID.trace.json` in
-    /// the current directory. 0, which is the default, is for no events.
+    /// Keeps the last `events` events of each worker, 1,048,576 at most: what it ran and for how long, why that
+    /// ended, who woke whom, what was stolen and handed over. [`record`](crate::record()) returns them, and a
+    /// [`dump`](crate::dump()) has them too. A dump on [a signal](Self::dump_on_signal) also writes a trace that
+    /// Perfetto opens: next to the file of dumps, with `.trace.json` added to its name, or otherwise `roving-PID.trace.json` in
+    /// the current directory. 0, the default, keeps no events.
     ///
     /// An event takes 64 bytes and some ten nanoseconds. The number is rounded up to a power of two.
     pub fn record(mut self, events: usize) -> Self {
@@ -259,37 +259,37 @@ impl Builder {
 
     /// Sets what happens when all threads wait and nothing is left that could wake one: no timer, no socket,
     /// child or signal that is waited for, no [`blocking`](crate::blocking::run) call, no OS thread but those that wait in the
-    /// runtime, and no handler of a signal but the runtime's own. Within a second or two it is told on standard error,
-    /// with a [dump](crate::dump), where nothing else is set.
+    /// runtime, and no handler of a signal but the runtime's own. By default it is reported on standard error within a second or two,
+    /// with a [dump](crate::dump).
     ///
-    /// It holds for the whole process, and the first runtime that asks for anything decides. A program in which an OS
-    /// thread does something else is never told so, whatever that thread does; nor is one that is not on Linux.
+    /// It applies to the whole process, and the first runtime that sets it decides. It is never reported while an OS
+    /// thread does something else, whatever that is, nor on systems other than Linux.
     pub fn all_asleep(mut self, what: AllAsleep) -> Self {
         self.all_asleep = Some(what);
         self
     }
 
-    /// Opens a *console*, a Unix socket at that path, at which programs of the same user can ask what this one does, while it
-    /// runs: `roving-top` does. With the feature `console`. The chapter `watching` says what can be asked.
+    /// Opens a *console*, a Unix socket at that path, at which programs of the same user, such as `roving-top`, can query what this
+    /// one does. Requires the feature `console`. The chapter `watching` lists the queries.
     ///
-    /// It holds for the whole process, and the first runtime that asks for it decides. It takes an OS thread,
-    /// which sleeps until it is asked. At its exit the process removes the file. If it cannot be made, be it that there is
-    /// one at which somebody listens or that there is no such folder, that is said on standard error, and there is no console.
+    /// It applies to the whole process, and the first runtime that sets it decides. It uses an OS thread,
+    /// which sleeps until it is queried. The process removes the file at its exit. If the socket cannot be created, because
+    /// another process listens there or the directory does not exist, a message on standard error says so, and there is no console.
     #[cfg(feature = "console")]
     pub fn console(mut self, path: impl Into<PathBuf>) -> Self {
         self.console = Some(path.into());
         self
     }
 
-    /// Sets what happens when green threads wait for one another in a circle: each for a
+    /// Sets what happens when green threads wait for one another in a cycle: each for a
     /// [`Mutex`](crate::sync::Mutex), for writers of an [`RwLock`](crate::sync::RwLock) or for the closure of a
     /// [`Once`](crate::sync::Once) (also within `OnceLock` and `LazyLock`), which the next one has or runs, or
-    /// by `join` for the end of the next one, or at its end for a scope to which that belongs. Where nothing else is
-    /// set, it is told on standard error within some seconds, with names, places and stacks.
+    /// by `join` for the end of the next one, or at its end for a scope to which that belongs. By default
+    /// it is reported on standard error within some seconds, with names, places and stacks.
     ///
-    /// There is no false alarm. A wait with a deadline ends by itself and is part of no deadlock; one that may be
-    /// cancelled is, since somebody from outside would have to do so. What is not found: a circle in which somebody
-    /// is no green thread, or waits for those who read, for permits, for a message or in a `select`.
+    /// There are no false alarms. A wait with a deadline ends by itself and is not part of a deadlock; one that may be
+    /// cancelled is, since that would take action from outside. Not detected are cycles with anything other than
+    /// green threads, or over readers of a lock, permits, messages or a `select`.
     ///
     /// If the threads are of several runtimes, the one whose thread was the last to wait decides.
     pub fn deadlocks(mut self, what: Deadlocks) -> Self {
@@ -297,7 +297,7 @@ impl Builder {
         self
     }
 
-    /// Starts a runtime of its own.
+    /// Starts a separate runtime.
     ///
     /// # Errors
     ///

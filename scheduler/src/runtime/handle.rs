@@ -16,7 +16,7 @@ use crate::stack::mode::{NoOwnThreadLocals, ThreadLocals};
 pub struct Handle(pub(crate) Arc<Shared>);
 
 impl Handle {
-    /// The runtime of the current green thread; on a plain OS thread the global runtime, which this
+    /// Returns the runtime of the current green thread; on a plain OS thread the global runtime, which this
     /// starts if need be.
     ///
     /// # Errors
@@ -26,17 +26,17 @@ impl Handle {
         super::current().map(Self)
     }
 
-    /// The runtime of the current green thread, if it is one.
+    /// Returns the runtime of the current green thread, if it is one.
     pub fn try_current() -> Option<Self> {
         context::with_runtime(Arc::clone).map(Self)
     }
 
-    /// Which runtime this is.
+    /// Returns which runtime this is.
     pub fn id(&self) -> RuntimeId {
         self.0.id
     }
 
-    /// How many workers it has.
+    /// Returns how many workers it has.
     ///
     /// # Examples
     ///
@@ -58,7 +58,7 @@ impl Handle {
         self.0.workers.len()
     }
 
-    /// How many of its green threads are alive.
+    /// Returns how many of its green threads are alive.
     ///
     /// # Examples
     ///
@@ -75,28 +75,28 @@ impl Handle {
         self.0.registry.len()
     }
 
-    /// Its numbers: see [`Runtime::metrics`](crate::Runtime::metrics).
+    /// Returns its numbers: see [`Runtime::metrics`](crate::Runtime::metrics).
     pub fn metrics(&self) -> Metrics {
         Metrics::of(&self.0)
     }
 
-    /// Its green threads that wait for what can never come: see [`Runtime::leaks`](crate::Runtime::leaks).
+    /// Returns its green threads that wait for what can never come: see [`Runtime::leaks`](crate::Runtime::leaks).
     pub fn leaks(&self) -> Vec<Leak> {
         leaks::of(&self.0)
     }
 
-    /// Whose thread-locals its green threads use.
+    /// Returns whose thread-locals its green threads use.
     pub fn thread_locals(&self) -> ThreadLocals {
         self.0.mode.thread_locals
     }
 
-    /// Why its green threads do not have their own thread-locals, if that is only because they
+    /// Returns why its green threads do not have their own thread-locals, if that is only because they
     /// cannot be had here; `None` if they have them, or if another mode was asked for.
     pub fn no_own_thread_locals(&self) -> Option<&NoOwnThreadLocals> {
         self.0.mode.refused.as_ref()
     }
 
-    /// The runtime's IO driver, made by `make` if it has none yet.
+    /// Returns the runtime's IO driver, made by `make` if it has none yet.
     ///
     /// # Errors
     ///

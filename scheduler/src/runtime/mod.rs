@@ -96,17 +96,17 @@ impl Runtime {
         Handle(self.shared.clone())
     }
 
-    /// How many workers it has.
+    /// Returns how many workers it has.
     pub fn workers(&self) -> usize {
         self.shared.workers.len()
     }
 
-    /// How many of its green threads are alive.
+    /// Returns how many of its green threads are alive.
     pub fn green_threads(&self) -> usize {
         self.shared.registry.len()
     }
 
-    /// Its numbers: what has been counted since it started, and what there is now. See [`Metrics`].
+    /// Returns its numbers: what has been counted since it started, and what there is now. See [`Metrics`].
     ///
     /// # Examples
     ///
@@ -124,7 +124,7 @@ impl Runtime {
         Metrics::of(&self.shared)
     }
 
-    /// Its green threads that wait for what can never come: nobody is left who could wake them, but the end of the
+    /// Returns its green threads that wait for what can never come: nobody is left who could wake them, but the end of the
     /// runtime.
     ///
     /// It is certain of each of them, and finds those of which it can be certain by counting who has a
@@ -160,12 +160,12 @@ impl Runtime {
         leaks::of(&self.shared)
     }
 
-    /// Whose thread-locals its green threads use.
+    /// Returns whose thread-locals its green threads use.
     pub fn thread_locals(&self) -> ThreadLocals {
         self.shared.mode.thread_locals
     }
 
-    /// Why its green threads do not have their own thread-locals, if that is only because they
+    /// Returns why its green threads do not have their own thread-locals, if that is only because they
     /// cannot be had here; `None` if they have them, or if another mode was asked for.
     pub fn no_own_thread_locals(&self) -> Option<&NoOwnThreadLocals> {
         self.shared.mode.refused.as_ref()

@@ -85,7 +85,7 @@ pub struct ShutdownTimedOut {
 }
 
 impl ShutdownTimedOut {
-    /// How many were alive when the time was up.
+    /// Returns how many were alive when the time was up.
     pub fn green_threads(&self) -> usize {
         self.alive
     }

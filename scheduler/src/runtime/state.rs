@@ -38,28 +38,28 @@ pub struct Parked {
 }
 
 impl Parked {
-    /// What it waits for, for people: `recv on a channel with 3 senders`.
+    /// Returns what it waits for, for people: `recv on a channel with 3 senders`.
     pub fn why(&self) -> &str {
         &self.why
     }
 
-    /// Where it has begun to wait: the call in the source, of the program if what it calls is Roving's own.
+    /// Returns where it has begun to wait: the call in the source, of the program if what it calls is Roving's own.
     /// `None` if that is not known.
     pub fn place(&self) -> Option<&'static Location<'static>> {
         self.place
     }
 
-    /// For about how long it has waited; `None` if that is not known.
+    /// Returns for about how long it has waited; `None` if that is not known.
     pub fn elapsed(&self) -> Option<Duration> {
         self.elapsed
     }
 
-    /// How long it is until its wait ends by itself, if it does.
+    /// Returns how long it is until its wait ends by itself, if it does.
     pub fn left(&self) -> Option<Duration> {
         self.left
     }
 
-    /// Where the lock was taken that it waits for, if it is one and that is known.
+    /// Returns where the lock was taken that it waits for, if it is one and that is known.
     pub fn taken_at(&self) -> Option<&'static Location<'static>> {
         self.holder.map(|holder| holder.place)
     }

@@ -27,7 +27,7 @@ pub struct Stacks {
     pub not_compact: Option<NoCompactStacks>,
 }
 
-/// The numbers of the stacks of this process.
+/// Returns the numbers of the stacks of this process.
 ///
 /// # Examples
 ///

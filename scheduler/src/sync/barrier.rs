@@ -39,7 +39,7 @@ struct State {
 pub struct BarrierWaitResult(bool);
 
 impl BarrierWaitResult {
-    /// Whether this thread came last. One of each generation is.
+    /// Returns whether this thread came last. One of each generation is.
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.0

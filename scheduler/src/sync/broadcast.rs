@@ -28,7 +28,7 @@ use super::lock_future::sure;
 use super::{Condvar, Mutex};
 use crate::thread;
 
-/// Makes a channel that keeps the last `capacity` messages for receivers that are slow.
+/// Creates a channel that keeps the last `capacity` messages for receivers that are slow.
 ///
 /// # Panics
 ///
@@ -162,12 +162,12 @@ impl<T: Clone> Sender<T> {
         Ok(receivers)
     }
 
-    /// Makes a receiver for what is sent from now on.
+    /// Creates a receiver for what is sent from now on.
     pub fn subscribe(&self) -> Receiver<T> {
         self.shared.subscribe()
     }
 
-    /// How many receivers there are.
+    /// Returns how many receivers there are.
     pub fn receiver_count(&self) -> usize {
         self.shared.state.lock_sure().receivers
     }
@@ -220,7 +220,7 @@ impl<T: Clone> Receiver<T> {
         }
     }
 
-    /// Gives a message if there is one.
+    /// Returns a message if there is one.
     ///
     /// # Errors
     ///
@@ -291,14 +291,14 @@ impl<T: Clone> Receiver<T> {
         }
     }
 
-    /// How many messages are there for this receiver, those that it has missed among them.
+    /// Returns how many messages are there for this receiver, those that it has missed among them.
     pub fn len(&self) -> usize {
         // Under the lock nobody else receives.
         let state = self.shared.state.lock_sure();
         (state.end() - self.next.load(Ordering::Relaxed)) as usize
     }
 
-    /// Whether no message is there for this receiver.
+    /// Returns whether no message is there for this receiver.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -63,7 +63,7 @@ impl RefUnwindSafe for Condvar {}
 pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
-    /// Whether the wait ended by its timeout.
+    /// Returns whether the wait ended by its timeout.
     pub fn timed_out(&self) -> bool {
         self.0
     }

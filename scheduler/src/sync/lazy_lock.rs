@@ -72,7 +72,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
         }
     }
 
-    /// The value, which is made if it has not been.
+    /// Returns the value, which is made if it has not been.
     ///
     /// # Panics
     ///
@@ -87,7 +87,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
         unsafe { &(*this.data.get()).value }
     }
 
-    /// The value, which is made if it has not been.
+    /// Returns the value, which is made if it has not been.
     ///
     /// # Panics
     ///
@@ -136,7 +136,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
 }
 
 impl<T, F> LazyLock<T, F> {
-    /// The value, if it has been made. Never blocks.
+    /// Returns the value, if it has been made. Never blocks.
     pub fn get(this: &Self) -> Option<&T> {
         if this.once.is_completed() {
             // SAFETY: completed means that the value is there.
@@ -146,7 +146,7 @@ impl<T, F> LazyLock<T, F> {
         }
     }
 
-    /// The value, if it has been made.
+    /// Returns the value, if it has been made.
     pub fn get_mut(this: &mut Self) -> Option<&mut T> {
         if this.once.is_completed() {
             // SAFETY: completed means that the value is there.

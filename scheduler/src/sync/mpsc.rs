@@ -23,13 +23,13 @@ use crate::channel;
 
 pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 
-/// Makes a channel that holds any number of messages: sending never blocks.
+/// Creates a channel that holds any number of messages: sending never blocks.
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = channel::unbounded();
     (Sender(sender), Receiver::new(receiver))
 }
 
-/// Makes a channel that holds `bound` messages. With 0 each is handed from the one who sends to the
+/// Creates a channel that holds `bound` messages. With 0 each is handed from the one who sends to the
 /// one who receives, who wait for each other.
 pub fn sync_channel<T>(bound: usize) -> (SyncSender<T>, Receiver<T>) {
     let (sender, receiver) = channel::bounded(bound);

@@ -86,7 +86,7 @@ impl<T> Mutex<T> {
         }
     }
 
-    /// Gives the data.
+    /// Returns the data.
     ///
     /// # Errors
     ///
@@ -198,7 +198,7 @@ impl<T: ?Sized> Mutex<T> {
         })
     }
 
-    /// Whether the mutex is poisoned.
+    /// Returns whether the mutex is poisoned.
     pub fn is_poisoned(&self) -> bool {
         self.poison.is_set()
     }
@@ -208,7 +208,7 @@ impl<T: ?Sized> Mutex<T> {
         self.poison.clear();
     }
 
-    /// The data, without a lock: nobody else can have one.
+    /// Returns the data, without a lock: nobody else can have one.
     ///
     /// # Errors
     ///

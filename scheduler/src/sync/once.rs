@@ -62,7 +62,7 @@ pub struct OnceState {
 }
 
 impl OnceState {
-    /// Whether an earlier closure panicked.
+    /// Returns whether an earlier closure panicked.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned
     }
@@ -132,7 +132,7 @@ impl Once {
         }
     }
 
-    /// Whether a closure has run to its end.
+    /// Returns whether a closure has run to its end.
     #[inline]
     pub fn is_completed(&self) -> bool {
         self.state.load(Ordering::Acquire) == COMPLETE

@@ -51,7 +51,7 @@ impl<T> OnceLock<T> {
         }
     }
 
-    /// The value, if it has been set. Never blocks.
+    /// Returns the value, if it has been set. Never blocks.
     #[inline]
     pub fn get(&self) -> Option<&T> {
         if self.once.is_completed() {
@@ -63,12 +63,12 @@ impl<T> OnceLock<T> {
         }
     }
 
-    /// The value, if it has been set.
+    /// Returns the value, if it has been set.
     pub fn get_mut(&mut self) -> Option<&mut T> {
         self.value.get_mut().as_mut()
     }
 
-    /// The value; blocks until it has been set.
+    /// Returns the value; blocks until it has been set.
     #[track_caller]
     pub fn wait(&self) -> &T {
         self.once.wait_force();
@@ -90,7 +90,7 @@ impl<T> OnceLock<T> {
         }
     }
 
-    /// The value, which `f` gives if it has not been set. Of several who come at the same time one
+    /// Returns the value, which `f` gives if it has not been set. Of several who come at the same time one
     /// calls its closure, and the others wait for it.
     ///
     /// # Panics
@@ -110,7 +110,7 @@ impl<T> OnceLock<T> {
         self.get().expect("it has been set")
     }
 
-    /// The value, which the future of `f` gives if it has not been set: [`get_or_init`](Self::get_or_init)
+    /// Returns the value, which the future of `f` gives if it has not been set: [`get_or_init`](Self::get_or_init)
     /// in a future, in any executor.
     ///
     /// Of several who come at the same time, be they futures or threads, one calls its closure, and the others
@@ -153,7 +153,7 @@ impl<T> OnceLock<T> {
         self.get().expect("it has been set")
     }
 
-    /// The value, when it has been set: [`wait`](Self::wait) in a future, in any executor. Dropping that leaves
+    /// Returns the value, when it has been set: [`wait`](Self::wait) in a future, in any executor. Dropping that leaves
     /// nothing behind.
     pub async fn wait_async(&self) -> &T {
         self.once.wait_force_async().await;
@@ -166,7 +166,7 @@ impl<T> OnceLock<T> {
         self.value.get_mut().take()
     }
 
-    /// Gives the value.
+    /// Returns the value.
     pub fn into_inner(self) -> Option<T> {
         self.value.into_inner()
     }

@@ -21,7 +21,7 @@ use crate::channel::{self, RecvFuture};
 
 pub use crate::channel::{RecvError, RecvTimeoutError, TryRecvError};
 
-/// Makes a channel for one message.
+/// Creates a channel for one message.
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = channel::bounded(1);
     (Sender(sender), Receiver(receiver))
@@ -43,7 +43,7 @@ impl<T> Sender<T> {
         self.0.send(message).map_err(|error| error.into_inner())
     }
 
-    /// Whether the receiver is gone, so that nobody wants the message any more.
+    /// Returns whether the receiver is gone, so that nobody wants the message any more.
     pub fn is_closed(&self) -> bool {
         self.0.is_disconnected()
     }
@@ -87,7 +87,7 @@ impl<T> Receiver<T> {
         self.0.recv_async()
     }
 
-    /// Gives the message if it has come.
+    /// Returns the message if it has come.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl<T> Receiver<T> {
         self.0.recv_timeout(timeout)
     }
 
-    /// The receiver as a select takes it.
+    /// Returns the receiver as a select takes it.
     pub fn as_channel(&self) -> &channel::Receiver<T> {
         &self.0
     }

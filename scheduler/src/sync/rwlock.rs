@@ -71,7 +71,7 @@ impl<T> RwLock<T> {
         }
     }
 
-    /// Gives the data.
+    /// Returns the data.
     ///
     /// # Errors
     ///
@@ -204,7 +204,7 @@ impl<T: ?Sized> RwLock<T> {
         })
     }
 
-    /// Whether the lock is poisoned.
+    /// Returns whether the lock is poisoned.
     pub fn is_poisoned(&self) -> bool {
         self.poison.is_set()
     }
@@ -214,7 +214,7 @@ impl<T: ?Sized> RwLock<T> {
         self.poison.clear();
     }
 
-    /// The data, without a lock: nobody else can have one.
+    /// Returns the data, without a lock: nobody else can have one.
     ///
     /// # Errors
     ///

@@ -150,7 +150,7 @@ impl Semaphore {
         taken.then(|| self.permit(1))
     }
 
-    /// How many permits are there to be taken.
+    /// Returns how many permits are there to be taken.
     pub fn available_permits(&self) -> usize {
         self.state.lock().permits
     }
@@ -374,7 +374,7 @@ pub struct SemaphorePermit<'a> {
 }
 
 impl SemaphorePermit<'_> {
-    /// How many permits this is.
+    /// Returns how many permits this is.
     pub fn permits(&self) -> usize {
         self.permits
     }

@@ -28,7 +28,7 @@ use super::lock_future::sure;
 use super::{Condvar, Mutex};
 use crate::thread;
 
-/// Makes a value that can be watched.
+/// Creates a value that can be watched.
 pub fn channel<T>(init: T) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
@@ -172,12 +172,12 @@ impl<T> Sender<T> {
         modified
     }
 
-    /// The value.
+    /// Returns the value.
     pub fn borrow(&self) -> Ref<T> {
         Ref(self.shared.state.lock_sure().value.clone())
     }
 
-    /// Makes a receiver that has seen the value that is there.
+    /// Creates a receiver that has seen the value that is there.
     pub fn subscribe(&self) -> Receiver<T> {
         let mut state = self.shared.state.lock_sure();
         state.receivers += 1;
@@ -189,31 +189,31 @@ impl<T> Sender<T> {
         }
     }
 
-    /// How many receivers there are.
+    /// Returns how many receivers there are.
     pub fn receiver_count(&self) -> usize {
         self.shared.state.lock_sure().receivers
     }
 
-    /// Whether there is no receiver.
+    /// Returns whether there is no receiver.
     pub fn is_closed(&self) -> bool {
         self.receiver_count() == 0
     }
 }
 
 impl<T> Receiver<T> {
-    /// The value. It does not count as seen.
+    /// Returns the value. It does not count as seen.
     pub fn borrow(&self) -> Ref<T> {
         Ref(self.shared.state.lock_sure().value.clone())
     }
 
-    /// The value, which counts as seen.
+    /// Returns the value, which counts as seen.
     pub fn borrow_and_update(&mut self) -> Ref<T> {
         let state = self.shared.state.lock_sure();
         self.seen = state.version;
         Ref(state.value.clone())
     }
 
-    /// Whether there is a value that has not been seen.
+    /// Returns whether there is a value that has not been seen.
     ///
     /// # Errors
     ///

@@ -78,7 +78,7 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// The thread.
+    /// Returns the thread.
     pub fn thread(&self) -> &Thread {
         &self.thread
     }
@@ -230,7 +230,7 @@ impl<T> JoinHandle<T> {
         self.thread.waiter().cancel(false);
     }
 
-    /// Whether the thread has ended, so that [`join`](Self::join) returns at once.
+    /// Returns whether the thread has ended, so that [`join`](Self::join) returns at once.
     pub fn is_finished(&self) -> bool {
         let finished = self.has_ended();
         if !finished {

@@ -36,12 +36,12 @@ impl Thread {
         self.0.unpark();
     }
 
-    /// The number of this thread, which no other thread of this process has or will have.
+    /// Returns the number of this thread, which no other thread of this process has or will have.
     pub fn id(&self) -> ThreadId {
         ThreadId(NonZeroU64::new(self.0.id()).expect("numbers start at 1"))
     }
 
-    /// What this thread does at this moment: whether it runs, waits to be run, or waits, and then for what.
+    /// Returns what this thread does at this moment: whether it runs, waits to be run, or waits, and then for what.
     ///
     /// It is told of a green thread. Of a plain OS thread, and of what a [`greenly`](crate::greenly) runs, it
     /// is known only whether it waits.
@@ -66,7 +66,7 @@ impl Thread {
         State::of(&self.0)
     }
 
-    /// The name of this thread, if it has one.
+    /// Returns the name of this thread, if it has one.
     pub fn name(&self) -> Option<&str> {
         self.0.name()
     }
@@ -91,7 +91,7 @@ impl fmt::Debug for ThreadId {
     }
 }
 
-/// Gives a handle to the current thread, green or not.
+/// Returns a handle to the current thread, green or not.
 ///
 /// # Examples
 ///

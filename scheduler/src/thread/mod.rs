@@ -163,13 +163,13 @@ pub fn sleep_until(deadline: Instant) {
     }
 }
 
-/// Whether the current thread is unwinding: the same as [`std::thread::panicking`], which on a green
+/// Returns whether the current thread is unwinding: the same as [`std::thread::panicking`], which on a green
 /// thread is about that green thread alone.
 pub fn panicking() -> bool {
     std::thread::panicking()
 }
 
-/// How many workers green threads of the current runtime run on; on a plain OS thread, how many the
+/// Returns how many workers green threads of the current runtime run on; on a plain OS thread, how many the
 /// machine suggests.
 ///
 /// # Errors

@@ -301,7 +301,7 @@ impl<T> ScopedJoinHandle<'_, T> {
         self.handle
     }
 
-    /// The thread.
+    /// Returns the thread.
     pub fn thread(&self) -> &Thread {
         self.handle.thread()
     }
@@ -317,7 +317,7 @@ impl<T> ScopedJoinHandle<'_, T> {
         self.handle.join()
     }
 
-    /// Whether the thread has ended, so that [`join`](Self::join) returns at once.
+    /// Returns whether the thread has ended, so that [`join`](Self::join) returns at once.
     pub fn is_finished(&self) -> bool {
         self.handle.is_finished()
     }

@@ -168,7 +168,7 @@ impl CancelToken {
         self.0.cancel();
     }
 
-    /// Whether [`cancel`](Self::cancel) has been called, on this token or one above it.
+    /// Returns whether [`cancel`](Self::cancel) has been called, on this token or one above it.
     pub fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
     }

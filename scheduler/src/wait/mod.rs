@@ -172,7 +172,7 @@ pub(crate) fn unwind_cancelled() -> ! {
     Interrupt::Cancelled(Cancelled { frame }).unwind()
 }
 
-/// Whether anything may interrupt the waits of the current thread: a cancellation, as every green thread's unless it unwinds
+/// Returns whether anything may interrupt the waits of the current thread: a cancellation, as every green thread's unless it unwinds
 /// or ends, or else a deadline or a token.
 pub fn may_be_interrupted() -> bool {
     context::with_current(|waiter| {
@@ -259,7 +259,7 @@ impl<'a> Wait<'a> {
         true
     }
 
-    /// Makes a ticket that ends this wait. There may be many.
+    /// Creates a ticket that ends this wait. There may be many.
     pub fn ticket(&self) -> Ticket {
         Ticket::new(self.waiter.clone(), self.epoch)
     }

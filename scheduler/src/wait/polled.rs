@@ -53,7 +53,7 @@ impl Polled {
         Ticket::new(waiter.clone(), epoch)
     }
 
-    /// Whether the wait has ended; else the task of `context`, and no other that has polled before,
+    /// Returns whether the wait has ended; else the task of `context`, and no other that has polled before,
     /// is woken when it does.
     ///
     /// # Panics

@@ -115,12 +115,12 @@ impl<T: ByteStream> Async<T> {
 }
 
 impl<T> Async<T> {
-    /// The stream, for its options and for blocking calls.
+    /// Returns the stream, for its options and for blocking calls.
     pub fn get_ref(&self) -> &T {
         &self.stream
     }
 
-    /// Gives the stream back.
+    /// Returns the stream.
     pub fn into_inner(self) -> T {
         self.stream
     }

@@ -49,7 +49,7 @@ pub struct StdinLock<'a> {
     buffer: MutexGuard<'a, BufReader<RawStdin>>,
 }
 
-/// Gives a handle to the [standard input](Stdin). Mirrors [`std::io::stdin`].
+/// Returns a handle to the [standard input](Stdin). Mirrors [`std::io::stdin`].
 #[must_use]
 pub fn stdin() -> Stdin {
     static BUFFER: OnceLock<Mutex<BufReader<RawStdin>>> = OnceLock::new();
@@ -77,14 +77,14 @@ impl Stdin {
         self.lock().read_line(buf)
     }
 
-    /// Gives the lines of the input, which it locks.
+    /// Returns the lines of the input, which it locks.
     #[must_use = "`self` will be dropped if the result is not used"]
     #[track_caller]
     pub fn lines(self) -> Lines<StdinLock<'static>> {
         self.lock().lines()
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for until there is input, or its end.
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for until there is input, or its end.
     ///
     /// It tells of the descriptor and not of the buffer, in which lines may be left: a [lock](Self::lock) is asked for its
     /// [`fill_buf`](BufRead::fill_buf) once the descriptor is ready, and gives lines until there is none.
@@ -116,7 +116,7 @@ pub struct StdoutLock<'a> {
 
 static STDOUT: OnceLock<ReentrantLock<RefCell<LineWriter<RawOutput>>>> = OnceLock::new();
 
-/// Gives a handle to the [standard output](Stdout). Mirrors [`std::io::stdout`].
+/// Returns a handle to the [standard output](Stdout). Mirrors [`std::io::stdout`].
 ///
 /// # Examples
 ///
@@ -186,7 +186,7 @@ pub struct StderrLock<'a> {
 static STDERR: LazyLock<ReentrantLock<RefCell<RawOutput>>> =
     LazyLock::new(|| ReentrantLock::new(RefCell::new(RawOutput::new(Stream::Stderr))));
 
-/// Gives a handle to the [standard error](Stderr). Mirrors [`std::io::stderr`].
+/// Returns a handle to the [standard error](Stderr). Mirrors [`std::io::stderr`].
 #[must_use]
 pub fn stderr() -> Stderr {
     Stderr(())

@@ -60,7 +60,7 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Makes a listener that is bound to an address.
+    /// Creates a listener that is bound to an address.
     ///
     /// Port 0 lets the system choose a port; [`local_addr`](Self::local_addr) tells which. Of
     /// several addresses the first that can be bound is taken.
@@ -100,7 +100,7 @@ impl TcpListener {
         }
     }
 
-    /// The address that this listens on.
+    /// Returns the address that this listens on.
     ///
     /// # Errors
     ///
@@ -224,7 +224,7 @@ impl TcpListener {
         Ok(sockopt::set_ip_ttl(self.source.fd(), ttl)?)
     }
 
-    /// The time to live of the packets sent.
+    /// Returns the time to live of the packets sent.
     ///
     /// # Errors
     ///
@@ -243,7 +243,7 @@ impl TcpListener {
         Ok(sockopt::set_ipv6_v6only(self.source.fd(), only_v6)?)
     }
 
-    /// Tells whether the socket is limited to IPv6.
+    /// Returns whether the socket is limited to IPv6.
     ///
     /// # Errors
     ///
@@ -288,7 +288,7 @@ impl TcpListener {
             .set_listener_nonblocking(self.source.fd(), nonblocking)
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for until [`accept`](Self::accept) would
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for until [`accept`](Self::accept) would
     /// not block.
     pub fn readable(&self) -> Ready<'_> {
         Ready::new(&self.source, Direction::Read)

@@ -222,7 +222,7 @@ impl TcpStream {
         }
     }
 
-    /// The address of the other end.
+    /// Returns the address of the other end.
     ///
     /// # Errors
     ///
@@ -231,7 +231,7 @@ impl TcpStream {
         socket::peer_addr(self.source.fd())
     }
 
-    /// The address of this end.
+    /// Returns the address of this end.
     ///
     /// # Errors
     ///
@@ -307,7 +307,7 @@ impl TcpStream {
             .set_timeout(self.source.fd(), Direction::Write, timeout)
     }
 
-    /// How long a read waits, as the system has rounded it.
+    /// Returns how long a read waits, as the system has rounded it.
     ///
     /// # Errors
     ///
@@ -316,7 +316,7 @@ impl TcpStream {
         self.settings.timeout(self.source.fd(), Direction::Read)
     }
 
-    /// How long a write waits, as the system has rounded it.
+    /// Returns how long a write waits, as the system has rounded it.
     ///
     /// # Errors
     ///
@@ -417,7 +417,7 @@ impl TcpStream {
         Ok(sockopt::set_tcp_nodelay(self.source.fd(), nodelay)?)
     }
 
-    /// Tells whether small pieces of data are sent at once.
+    /// Returns whether small pieces of data are sent at once.
     ///
     /// # Errors
     ///
@@ -435,7 +435,7 @@ impl TcpStream {
         Ok(sockopt::set_ip_ttl(self.source.fd(), ttl)?)
     }
 
-    /// The time to live of the packets sent.
+    /// Returns the time to live of the packets sent.
     ///
     /// # Errors
     ///
@@ -462,7 +462,7 @@ impl TcpStream {
         self.settings.set_nonblocking(self.source.fd(), nonblocking)
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for until a read would not block: there
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for until a read would not block: there
     /// is data, or the end.
     ///
     /// It tells of the socket, and knows nothing of what a [`BufReader`](io::BufReader) around it has
@@ -533,7 +533,7 @@ impl TcpStream {
         Ready::new(&self.source, Direction::Read)
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for until a write would not block: there
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for until a write would not block: there
     /// is room, or an error.
     pub fn writable(&self) -> Ready<'_> {
         Ready::new(&self.source, Direction::Write)

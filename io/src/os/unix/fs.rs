@@ -13,7 +13,7 @@ pub use std::os::unix::fs::{
     DirBuilderExt, DirEntryExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt,
 };
 
-/// Makes a symbolic link at `link`, which leads to `original`.
+/// Creates a symbolic link at `link`, which leads to `original`.
 ///
 /// # Errors
 ///

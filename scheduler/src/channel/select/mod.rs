@@ -166,7 +166,7 @@ impl<'a> Select<'a> {
             .ok_or(SelectTimeoutError)
     }
 
-    /// The index of an operation that is possible at once, which is not done.
+    /// Returns the index of an operation that is possible at once, which is not done.
     ///
     /// # Errors
     ///

@@ -27,7 +27,7 @@ pub struct SelectedOperation<'a> {
 }
 
 impl SelectedOperation<'_> {
-    /// The index that the operation has.
+    /// Returns the index that the operation has.
     pub fn index(&self) -> usize {
         self.arm.index
     }

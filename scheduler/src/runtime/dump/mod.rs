@@ -184,32 +184,32 @@ pub fn dump() -> Dump {
 }
 
 impl Dump {
-    /// How many green threads are alive.
+    /// Returns how many green threads are alive.
     pub fn green_threads(&self) -> usize {
         self.alive
     }
 
-    /// How many of them run, wait to be run, and wait for something.
+    /// Returns how many of them run, wait to be run, and wait for something.
     pub fn running(&self) -> usize {
         self.running
     }
 
-    /// How many of them wait to be run, those included that have not begun.
+    /// Returns how many of them wait to be run, those included that have not begun.
     pub fn runnable(&self) -> usize {
         self.runnable
     }
 
-    /// How many of them wait for something.
+    /// Returns how many of them wait for something.
     pub fn parked(&self) -> usize {
         self.parked
     }
 
-    /// How many of these wait for what can never come: see [`Runtime::leaks`](crate::Runtime::leaks).
+    /// Returns how many of these wait for what can never come: see [`Runtime::leaks`](crate::Runtime::leaks).
     pub fn leaked(&self) -> usize {
         self.leaked
     }
 
-    /// The last events of each worker, up to when the dump was taken, where they are
+    /// Returns the last events of each worker, up to when the dump was taken, where they are
     /// [recorded](crate::Builder::record).
     pub fn record(&self) -> &Record {
         &self.record

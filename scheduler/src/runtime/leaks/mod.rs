@@ -61,17 +61,17 @@ pub struct Leak {
 }
 
 impl Leak {
-    /// The name of the thread, if it has one.
+    /// Returns the name of the thread, if it has one.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// Where it was spawned.
+    /// Returns where it was spawned.
     pub fn spawned_at(&self) -> &'static Location<'static> {
         self.spawned_at
     }
 
-    /// What it waits for, where, and since when.
+    /// Returns what it waits for, where, and since when.
     pub fn parked(&self) -> &Parked {
         &self.parked
     }

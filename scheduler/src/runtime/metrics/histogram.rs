@@ -75,17 +75,17 @@ impl Histogram {
         }
     }
 
-    /// How many times it has.
+    /// Returns how many times it has.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|bucket| bucket.count).sum()
     }
 
-    /// All its times together.
+    /// Returns all its times together.
     pub fn sum(&self) -> Duration {
         self.sum
     }
 
-    /// The buckets, from the shortest on: what times in it are shorter than, and how many there are. The last one has
+    /// Returns the buckets, from the shortest on: what times in it are shorter than, and how many there are. The last one has
     /// all that are longer, below [`Duration::MAX`].
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
         self.buckets
@@ -93,7 +93,7 @@ impl Histogram {
             .map(|bucket| (bucket.below, bucket.count))
     }
 
-    /// What such a share of the times, from 0 to 1, are shorter than, as exactly as the buckets tell; `None` if it has
+    /// Returns what such a share of the times, from 0 to 1, are shorter than, as exactly as the buckets tell; `None` if it has
     /// none.
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let wanted = (self.count() as f64 * share.clamp(0.0, 1.0)).max(1.0);

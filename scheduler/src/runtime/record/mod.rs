@@ -128,7 +128,7 @@ impl serde::Serialize for Place {
     }
 }
 
-/// Gives the last events of each worker of this process, of those runtimes that [keep](crate::Builder::record) them:
+/// Returns the last events of each worker of this process, of those runtimes that [keep](crate::Builder::record) them:
 /// which green thread ran when, why it gave its worker back, who has woken it, what was stolen and handed over.
 ///
 /// It can be printed, and with the feature `serde` be serialized; [`write_trace`](Record::write_trace) makes a
@@ -164,12 +164,12 @@ pub fn record() -> Record {
 }
 
 impl Record {
-    /// How many events it has.
+    /// Returns how many events it has.
     pub fn events(&self) -> usize {
         self.tracks.iter().map(|track| track.events.len()).sum()
     }
 
-    /// Whether it has none: nothing is recorded, or nothing has happened.
+    /// Returns whether it has none: nothing is recorded, or nothing has happened.
     pub fn is_empty(&self) -> bool {
         self.tracks.is_empty()
     }

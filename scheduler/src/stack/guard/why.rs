@@ -74,12 +74,12 @@ impl NoGuards {
         self.why == Why::NO_MAPPINGS
     }
 
-    /// Which kind that is.
+    /// Returns which kind that is.
     pub fn guards(&self) -> Guards {
         self.guards
     }
 
-    /// The number of the error with which the system has refused it; `None` if there is another reason.
+    /// Returns the number of the error with which the system has refused it; `None` if there is another reason.
     pub fn raw_os_error(&self) -> Option<i32> {
         (self.why.0 > 0).then_some(self.why.0)
     }

@@ -243,33 +243,33 @@ impl<'a> RecvDatagram<'a> {
         }
     }
 
-    /// What has been received.
+    /// Returns what has been received.
     pub fn data(&self) -> &[u8] {
         &self.buffer[..self.len]
     }
 
-    /// What has been received, to be changed in place.
+    /// Returns what has been received, to be changed in place.
     pub fn data_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[..self.len]
     }
 
-    /// Where it comes from. `None` if nothing has been received, or if the socket is none of the internet's.
+    /// Returns where it comes from. `None` if nothing has been received, or if the socket is none of the internet's.
     pub fn sender(&self) -> Option<SocketAddr> {
         self.sender
     }
 
-    /// Whether there was not enough room, and the rest is lost.
+    /// Returns whether there was not enough room, and the rest is lost.
     pub fn is_truncated(&self) -> bool {
         self.is_truncated
     }
 
-    /// The size of each of the datagrams that the system has [put together](UdpSocketExt::set_gro), but for the
+    /// Returns the size of each of the datagrams that the system has [put together](UdpSocketExt::set_gro), but for the
     /// last one, which may be shorter. `None` if it has not.
     pub fn segment_size(&self) -> Option<usize> {
         self.segment_size
     }
 
-    /// The datagrams that the system has [put together](UdpSocketExt::set_gro); the only one if it has not.
+    /// Returns the datagrams that the system has [put together](UdpSocketExt::set_gro); the only one if it has not.
     pub fn segments(&self) -> impl Iterator<Item = &[u8]> {
         let data = self.data();
         let size = self.segment_size.unwrap_or(data.len());

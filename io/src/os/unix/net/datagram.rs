@@ -59,7 +59,7 @@ pub struct UnixDatagram {
 }
 
 impl UnixDatagram {
-    /// Makes a socket that is bound to a path, which must not be there yet.
+    /// Creates a socket that is bound to a path, which must not be there yet.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl UnixDatagram {
         Self::bind_addr(&SocketAddr::from_pathname(path)?)
     }
 
-    /// Makes a socket that is bound to an address, which may be an abstract name.
+    /// Creates a socket that is bound to an address, which may be an abstract name.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl UnixDatagram {
         Ok(socket)
     }
 
-    /// Makes a socket that has no name.
+    /// Creates a socket that has no name.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl UnixDatagram {
         })
     }
 
-    /// The address of this socket.
+    /// Returns the address of this socket.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl UnixDatagram {
         unix_addr::local_addr(self.source.fd())
     }
 
-    /// The address of the socket that this one is connected to.
+    /// Returns the address of the socket that this one is connected to.
     ///
     /// # Errors
     ///
@@ -331,7 +331,7 @@ impl UnixDatagram {
             .set_timeout(self.source.fd(), Direction::Write, timeout)
     }
 
-    /// How long a receive waits, as the system has rounded it.
+    /// Returns how long a receive waits, as the system has rounded it.
     ///
     /// # Errors
     ///
@@ -340,7 +340,7 @@ impl UnixDatagram {
         self.settings.timeout(self.source.fd(), Direction::Read)
     }
 
-    /// How long a send waits, as the system has rounded it.
+    /// Returns how long a send waits, as the system has rounded it.
     ///
     /// # Errors
     ///
@@ -381,12 +381,12 @@ impl UnixDatagram {
         Ok(())
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for until a receive would not block.
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for until a receive would not block.
     pub fn readable(&self) -> Ready<'_> {
         Ready::new(&self.source, Direction::Read)
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for until a [`send`](Self::send) would not block.
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for until a [`send`](Self::send) would not block.
     pub fn writable(&self) -> Ready<'_> {
         Ready::new(&self.source, Direction::Write)
     }

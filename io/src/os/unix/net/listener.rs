@@ -58,7 +58,7 @@ pub struct UnixListener {
 }
 
 impl UnixListener {
-    /// Makes a listener that is bound to a path, which must not be there yet.
+    /// Creates a listener that is bound to a path, which must not be there yet.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl UnixListener {
         })
     }
 
-    /// The address that this listens on.
+    /// Returns the address that this listens on.
     ///
     /// # Errors
     ///
@@ -178,7 +178,7 @@ impl UnixListener {
         Incoming { listener: self }
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for until [`accept`](Self::accept) would
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for until [`accept`](Self::accept) would
     /// not block.
     pub fn readable(&self) -> Ready<'_> {
         Ready::new(&self.source, Direction::Read)

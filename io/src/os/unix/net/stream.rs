@@ -176,7 +176,7 @@ impl UnixStream {
         })
     }
 
-    /// The address of this end.
+    /// Returns the address of this end.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ impl UnixStream {
         unix_addr::local_addr(self.source.fd())
     }
 
-    /// The address of the other end.
+    /// Returns the address of the other end.
     ///
     /// # Errors
     ///
@@ -218,7 +218,7 @@ impl UnixStream {
             .set_timeout(self.source.fd(), Direction::Write, timeout)
     }
 
-    /// How long a read waits, as the system has rounded it.
+    /// Returns how long a read waits, as the system has rounded it.
     ///
     /// # Errors
     ///
@@ -227,7 +227,7 @@ impl UnixStream {
         self.settings.timeout(self.source.fd(), Direction::Read)
     }
 
-    /// How long a write waits, as the system has rounded it.
+    /// Returns how long a write waits, as the system has rounded it.
     ///
     /// # Errors
     ///
@@ -296,7 +296,7 @@ impl UnixStream {
         Ok(())
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for until a read would not block: there
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for until a read would not block: there
     /// is data, or the end.
     ///
     /// It tells of the socket, and knows nothing of what a [`BufReader`](io::BufReader) around it has
@@ -305,7 +305,7 @@ impl UnixStream {
         Ready::new(&self.source, Direction::Read)
     }
 
-    /// What a [`select!`](roving_scheduler::select!) waits for until a write would not block: there
+    /// Returns what a [`select!`](roving_scheduler::select!) waits for until a write would not block: there
     /// is room, or an error.
     pub fn writable(&self) -> Ready<'_> {
         Ready::new(&self.source, Direction::Write)
