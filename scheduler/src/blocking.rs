@@ -1,7 +1,7 @@
-//! Calls that block in the system, with the place of their worker handed over.
+//! Calls that block in the system, with their worker handed over.
 //!
-//! A worker that sits in `getaddrinfo` runs no green thread. If that takes long, it is found, and a
-//! spare OS thread takes its place; whoever knows before says so.
+//! A worker that is in `getaddrinfo` runs no green thread. If that takes long, it is noticed, and a
+//! spare OS thread takes over; code that knows beforehand says so.
 
 use std::io;
 
@@ -13,29 +13,29 @@ use crate::run::worker::Worker;
 /// Calls `f`, which may block in the system, and lets another OS thread run the other green threads
 /// meanwhile. On a plain OS thread it just calls `f`.
 ///
-/// `f` runs where it is, on the caller's stack and with its thread-locals, and may borrow. It may do all that
-/// a green thread may, and block in Roving too: then its OS thread is free for others as ever, and the one on which it
-/// goes on is handed over in turn.
+/// `f` runs in place, on the caller's stack and with its thread-locals, and may borrow. It may do everything that
+/// a green thread may, and block in Roving too: then its OS thread is free for others as usual, and the one on which it
+/// resumes is handed over in turn.
 ///
-/// Nothing depends on this: what blocks for longer than [some
-/// milliseconds](crate::Builder::stuck_after) is found to do so. This is for calls that are known to block: the
-/// others go on at once. It takes a fraction of a microsecond where nothing waits for the worker, else as
-/// long as it takes to wake an OS thread.
+/// Calling this is optional: a call that blocks for longer than [some
+/// milliseconds](crate::Builder::stuck_after) is noticed. Use it for calls that are known to block: the
+/// other green threads then run at once. It takes a fraction of a microsecond if nothing waits for the worker, otherwise as
+/// long as waking an OS thread.
 ///
-/// With [pinned](crate::ThreadLocals::Pinned) thread-locals, green threads that have begun on the same worker wait until `f`
-/// returns: so it must not wait for what one of them does.
+/// With [pinned](crate::ThreadLocals::Pinned) thread-locals, green threads that have started on the same worker wait until `f`
+/// returns, so it must not wait for any of them.
 ///
-/// Nothing ends `f` from outside: neither a cancellation nor a deadline nor the shutdown of the runtime, which
+/// `f` cannot be interrupted, neither by a cancellation nor by a deadline nor by the shutdown of the runtime, which
 /// waits for it. They take effect at the next wait in Roving.
 ///
-/// As many such calls may be under way as [`Builder::max_spares`](crate::Builder::max_spares) says, 512 if it
-/// says nothing, and as there are workers beside. Beyond that `f` is called all the same, but what waits may
-/// have to wait for it; the first time, a line on standard error says so. So it is where the system refuses
+/// [`Builder::max_spares`](crate::Builder::max_spares) (512 by default) limits how many such calls may run at a time, in addition
+/// to as many as there are workers. Beyond that `f` is called nevertheless, but runnable green threads may
+/// have to wait for it; the first time, a line on standard error says so. The same happens if the system refuses
 /// another OS thread.
 ///
 /// # Panics
 ///
-/// A panic of `f` goes on in the caller.
+/// A panic of `f` propagates to the caller.
 ///
 /// # Examples
 ///

@@ -19,20 +19,20 @@ use crate::run::green::Waiter;
 use crate::thread;
 use crate::wait::{self, Why};
 
-/// Blocks the current thread, green or not, until `future` is ready, and gives its value.
+/// Blocks the current thread, green or not, until `future` is ready, and returns its value.
 ///
 /// The future is polled here, on the current thread, and need not be `Send` or `'static`. While it is
 /// pending a green thread is parked and its worker runs others; the future may be woken from any
-/// thread. One that wakes itself while it is polled lets others run before it is polled again.
+/// thread. If a future wakes itself while it is polled, others run before it is polled again.
 ///
-/// The future may block as any code may: that blocks this thread and nobody else. It may call
+/// The future may block as any code may: that blocks only this thread. It may call
 /// `block_on` again.
 ///
-/// Futures that need the runtime of another library, such as the sockets of tokio, need it here too.
+/// Futures that need the runtime of another library, such as tokio's sockets, need it here too.
 ///
 /// # Panics
 ///
-/// A panic of the future goes on in the caller. If the thread is cancelled, or a
+/// A panic of the future propagates to the caller. If the thread is cancelled, or a
 /// [deadline](crate::deadline()) that it is subject to comes, it unwinds, and drops the future, whose
 /// destructor may block.
 ///

@@ -32,17 +32,17 @@ use crate::stack::{Class, Promise};
 use crate::thread::{self, Builder};
 use crate::wait::{self, cancel::shield};
 
-/// Creates a future of code that blocks.
+/// Creates a future that runs blocking code.
 ///
-/// The closure runs on a stack of its own when the future is polled, in whichever executor that is.
-/// Where it blocks, in an operation of Roving or in [`await_`], the future is pending, and its task is
-/// woken when it can go on. So blocking code can be called from `async` code without blocking an
+/// The closure runs on a stack of its own when the future is polled, in any executor.
+/// While it blocks, in an operation of Roving or in [`await_`], the future is pending, and its task is
+/// woken when it can continue. So blocking code can be called from `async` code without blocking an
 /// OS thread, and call `async` code in turn.
 ///
-/// To the closure it is a thread: [`thread::current`] is its own, and where green
-/// threads have [thread-locals of their own](crate::ThreadLocals::Own), so has it, and the future moves
-/// between OS threads with them. Otherwise it shares those of the OS thread that polls it, and must be
-/// polled on the one where it was first. In a process that was forked from the one in which it was made it cannot be
+/// To the closure it is a thread of its own: it has its own [`thread::current`], and where green
+/// threads have [thread-locals of their own](crate::ThreadLocals::Own), it has them too, and the future moves
+/// between OS threads with them. Otherwise it shares those of the OS thread that polls it, and must always be
+/// polled on the OS thread that polled it first. In a process that was forked from the one in which it was made it cannot be
 /// polled, and dropping it does nothing. No runtime of Roving need be running; the timers of the global
 /// one are used, which starts by itself at the first wait with a limit.
 ///

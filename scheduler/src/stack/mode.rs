@@ -4,25 +4,26 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-/// Whose thread-locals green threads use, and so whether one that has started may move to another
+/// Which thread-locals green threads use, and therefore whether one that has started may move to another
 /// worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ThreadLocals {
-    /// Each green thread has its own, as an OS thread does. It moves between workers at will, and
-    /// its thread-locals with it. The default where the platform allows it.
+    /// Each green thread has its own, as an OS thread does. It moves between workers, and
+    /// its thread-locals with it. The default where the platform supports it.
     Own,
-    /// Those of the worker on which a green thread started, and on which it stays. Only fresh ones
-    /// are stolen. The default where green threads cannot have their own.
+    /// Those of the worker on which a green thread started, and on which it stays. Only green threads that have not
+    /// started are stolen. The default where green threads cannot have their own.
     ///
-    /// Safe: what a green thread keeps of a thread-local, be it a borrow or an address that the
+    /// Safe: whatever a green thread keeps of a thread-local, a borrow or an address that the
     /// compiler kept, stays on its OS thread. Green threads of one worker share the worker's
-    /// thread-locals: one that blocks while it has a `RefCell` in a thread-local borrowed makes
-    /// a neighbour that borrows it too panic.
+    /// thread-locals: if one blocks while it has a `RefCell` in a thread-local borrowed,
+    /// a neighbour that borrows it too panics. The one exception are scopes of libraries such as `scoped_tls`, which must
+    /// not be held across a blocking call: see the chapter `soundness`.
     Pinned,
-    /// Those of the worker that happens to run it: green threads move at will.
+    /// Those of the worker that happens to run it: green threads move freely.
     ///
-    /// To be had only with [`Builder::shared_thread_locals`](crate::Builder::shared_thread_locals),
+    /// Available only with [`Builder::shared_thread_locals`](crate::Builder::shared_thread_locals),
     /// which is `unsafe`.
     Shared,
 }

@@ -6,17 +6,17 @@ use super::compact::{self, NoCompactStacks};
 use super::guard::{self, Guards, NoGuards};
 use super::pool;
 
-/// The stacks of this process, those of all its runtimes: how many there are, how they are guarded, and
-/// what that limits. [`stacks`] gives it.
+/// The stacks of this process, of all its runtimes: how many there are, how they are guarded, and
+/// what that limits. Returned by [`stacks`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stacks {
     /// How many are out of the pool: those of the green threads that have started and are alive, and those
     /// that workers keep at hand. A runtime that has shut down keeps none.
     pub in_use: usize,
-    /// What guards the newest ones; `None` before the first one is made.
+    /// What guards the newest ones; `None` before the first one is created.
     pub guards: Option<Guards>,
-    /// How many there can be with guards of that kind; `None` if memory alone limits them.
+    /// How many there can be with guards of that kind; `None` if only memory limits them.
     pub limit: Option<usize>,
     /// Kinds of guards that the system has refused, and why. Those before the one that `ROVING_STACK_GUARDS`
     /// names were not asked for, and are not here.

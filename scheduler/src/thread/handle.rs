@@ -52,9 +52,9 @@ enum Ends {
     ByNudge,
 }
 
-/// The right to join a green thread, as [`std::thread::JoinHandle`] is. Dropping it detaches the
-/// thread, which goes on; its result is dropped then, and as in std a panic of the result's destructor
-/// ends the process.
+/// An owned permission to join a green thread, like [`std::thread::JoinHandle`]. Dropping it detaches the
+/// thread, which continues to run; its result is dropped then, and as in std a panic of the result's destructor
+/// aborts the process.
 pub struct JoinHandle<T> {
     thread: Thread,
     /// Its result, which lies in its control block: an [errand](crate::stack::errand)'s.
@@ -83,9 +83,9 @@ impl<T> JoinHandle<T> {
         &self.thread
     }
 
-    /// Waits for the thread to end and gives its result.
+    /// Waits for the thread to end and returns its result.
     ///
-    /// When this returns, the thread is gone: its stack is free and it is not counted any more. All
+    /// When this returns, the thread is gone: its stack is free and it is no longer counted. Everything
     /// that it did happens before the return.
     ///
     /// # Errors
@@ -95,8 +95,8 @@ impl<T> JoinHandle<T> {
     ///
     /// # Panics
     ///
-    /// Panics if a green thread joins itself, or if the thread has not ended and is one of the process
-    /// that this one was forked from.
+    /// Panics if a green thread joins itself, or if this is a forked child and the thread, its parent's, had not
+    /// ended.
     #[track_caller]
     pub fn join(self) -> Result<T> {
         if let Err(interrupt) = self.wait_for_end(false) {
@@ -205,16 +205,16 @@ impl<T> JoinHandle<T> {
         result
     }
 
-    /// Cancels the thread: the blocking call that it is in, or else its next one, ends.
+    /// Cancels the thread: the blocking call of this crate that it is in, or otherwise its next one, ends.
     ///
-    /// If that call gives an [`io::Result`], it is an error of kind
-    /// [`Other`](std::io::ErrorKind::Other) with [`Cancelled`](crate::wait::Cancelled) in it; else,
-    /// and once such an error has been given, the thread unwinds, without calling the panic
-    /// hook, and [`join`](Self::join) gives a `Cancelled`. Destructors run and may block. A
-    /// thread that catches the unwinding and goes on is unwound again at its next blocking
+    /// If that call returns an [`io::Result`], it returns an error of kind
+    /// [`Other`](std::io::ErrorKind::Other) with [`Cancelled`](crate::wait::Cancelled) in it; otherwise,
+    /// and after such an error has been returned once, the thread unwinds, without calling the panic
+    /// hook, and [`join`](Self::join) returns a `Cancelled`. Destructors run and may block. A
+    /// thread that catches the unwinding and continues is unwound again at its next blocking
     /// call, and one that has not started drops its closure.
     ///
-    /// This does not wait for the thread to end. What has ended is not cancelled any more.
+    /// This does not wait for the thread to end. Cancelling a thread that has ended has no effect.
     ///
     /// # Examples
     ///

@@ -2,8 +2,8 @@
 //!
 //! What std's module does for OS threads, this one does for green threads: [`spawn()`],
 //! [`Builder`], [`JoinHandle`], [`current`], [`park()`], [`sleep`], [`yield_now`] and the rest have
-//! std's names, signatures and meaning. All of it may be called on plain OS threads too, and then
-//! blocks just the OS thread.
+//! std's names, signatures and meaning. All of it may be called on plain OS threads too, where it
+//! blocks only the OS thread.
 //!
 //! # Examples
 //!
@@ -17,18 +17,18 @@
 //!
 //! # Panics
 //!
-//! A panic unwinds the green thread and no other; the payload comes out of [`JoinHandle::join`]. As in
-//! std, a panic in the destructor of a result that nobody takes, or of a thread-local, ends the
+//! A panic unwinds the green thread and no other; [`JoinHandle::join`] returns the payload. As in
+//! std, a panic in the destructor of a result that nobody takes, or of a thread-local, aborts the
 //! process.
-//! The panic message comes from std, which knows the name of an OS thread only: it calls a green
-//! thread with its own thread-locals `<unnamed>`, and one without by the name of its worker. A line before
-//! it tells the green thread's name and where it was spawned.
+//! The panic message comes from std, which knows only names of OS threads: it prints `<unnamed>` for a green
+//! thread with its own thread-locals, and otherwise the name of its worker. Roving prints a line before
+//! it with the green thread's name and where it was spawned.
 //!
 //! # Names and stacks
 //!
 //! [`Builder`] gives a green thread a name and a stack size. A stack that overflows ends the
-//! process with a message that tells the name, where the thread was spawned, and how to get a
-//! larger stack. [`stack_usage`] tells how much of it a green thread has used so far.
+//! process with a message with the name, where the thread was spawned, and how to get a
+//! larger stack. [`stack_usage`] returns how much of it a green thread has used so far.
 
 // The floor of what users call. It may use all floors below: `runtime`, `wait`, `run`, `stack`, `protocol`;
 // of its neighbours this folder uses none. What it relies on and keeps: a thread is counted by whoever
@@ -67,11 +67,11 @@ pub(crate) use spawn::spawn_kept;
 pub use spawn::spawn_with;
 pub use spawn::{Builder, spawn};
 
-/// What [`JoinHandle::join`] gives: the thread's result, or the payload of the panic that
+/// What [`JoinHandle::join`] returns: the thread's result, or the payload of the panic that
 /// ended it.
 pub use std::thread::Result;
 
-/// Lets the others run. The current green thread goes on when those that are runnable on its worker
+/// Lets other threads run. The current green thread continues when those that are runnable on its worker
 /// have had their turn.
 ///
 /// On a plain OS thread this is [`std::thread::yield_now`].

@@ -133,8 +133,8 @@ impl Why for EndOf<'_> {
     }
 }
 
-/// Calls `f` with a scope in which threads can be spawned that borrow from outside of it, as
-/// [`std::thread::scope`] does. When this returns they have all ended.
+/// Calls `f` with a scope in which threads can be spawned that borrow from outside it, like
+/// [`std::thread::scope`]. When this returns they have all ended.
 ///
 /// They are green threads, as many as you like, of the runtime of the green thread that spawns
 /// them; on a plain OS thread, of the global one. They are subject to the deadlines and
@@ -143,7 +143,7 @@ impl Why for EndOf<'_> {
 ///
 /// # Panics
 ///
-/// A panic of `f` goes on after all threads have ended. Panics if one of the threads panicked and
+/// A panic of `f` propagates after all threads have ended. Panics if one of the threads panicked and
 /// was not joined.
 ///
 /// # Examples
@@ -197,7 +197,7 @@ where
     }
 }
 
-/// Where threads can be spawned that borrow: see [`scope()`].
+/// A scope in which threads that borrow can be spawned: see [`scope()`].
 pub struct Scope<'scope, 'env: 'scope> {
     data: Arc<ScopeData>,
     /// Invariant, as in std: `'scope` neither grows nor shrinks.
@@ -210,7 +210,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     ///
     /// # Panics
     ///
-    /// Panics if the system refuses a stack. [`Builder::spawn_scoped`] gives an error instead.
+    /// Panics if the system refuses a stack. [`Builder::spawn_scoped`] returns an error instead.
     #[track_caller]
     pub fn spawn<F, T>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
     where
@@ -282,7 +282,7 @@ impl fmt::Debug for Scope<'_, '_> {
     }
 }
 
-/// The right to join a thread of a [`scope()`]. Dropping it leaves that to the end of the scope.
+/// An owned permission to join a thread of a [`scope()`]. Dropping it leaves joining to the end of the scope.
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<T>,
     scope: PhantomData<&'scope mut &'scope ()>,
@@ -306,7 +306,7 @@ impl<T> ScopedJoinHandle<'_, T> {
         self.handle.thread()
     }
 
-    /// Waits for the thread to end and gives its result. In a future, `.await` on the handle does so.
+    /// Waits for the thread to end and returns its result. In a future, `.await` the handle instead.
     ///
     /// # Errors
     ///

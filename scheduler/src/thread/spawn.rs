@@ -27,14 +27,14 @@ use crate::wait::ambient::Inheritance;
 /// Spawns a green thread.
 ///
 /// It belongs to the runtime of the green thread that spawns it; on a plain OS thread, to the
-/// global runtime, which starts by itself. It runs when a worker gets to it, and is stolen by an
-/// idle one before that. Dropping the handle detaches it. When `main` returns, green threads that
+/// global runtime, which starts by itself. It runs when a worker gets to it; an idle worker steals
+/// it before that. Dropping the handle detaches it. When `main` returns, green threads that
 /// are alive end with the process, as OS threads do.
 ///
 /// # Panics
 ///
 /// Panics if the system refuses a stack, or the global runtime cannot be started.
-/// [`Builder::spawn`] gives an error instead.
+/// [`Builder::spawn`] returns an error instead.
 ///
 /// # Examples
 ///
@@ -102,7 +102,7 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// [`spawn`](Self::spawn) panics if the name has a null byte in it, as std's does.
+    /// [`spawn`](Self::spawn) panics if the name contains a null byte, as std's does.
     pub fn name(mut self, name: String) -> Self {
         self.name = Some(name);
         self
@@ -123,7 +123,7 @@ impl Builder {
     ///   message names the limit.
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the stack is too large.
     /// - [`Other`](io::ErrorKind::Other): the runtime has been shut down.
-    /// - What the system says if it refuses the global runtime's OS threads.
+    /// - The system's error if it refuses the global runtime's OS threads.
     ///
     /// # Panics
     ///

@@ -121,13 +121,13 @@ fn address(waiter: &Arc<Waiter>) -> usize {
     Arc::as_ptr(waiter).addr()
 }
 
-/// Ends, from outside, what other threads wait for.
+/// Ends the waits of other threads.
 ///
-/// What runs in [`run`](Self::run), and the children that it spawns in a
-/// [`scope`](crate::thread::scope()) or a [`Group`](crate::Group), is cancelled with the token: the
-/// blocking call that a thread is in, or else the next one, ends. If it gives an [`io::Result`], it
-/// is an error of kind [`Other`](std::io::ErrorKind::Other) with [`Cancelled`] in it; else, and
-/// once such an error has been given, the thread unwinds up to `run`, without calling the panic
+/// Cancelling the token cancels the closures called by [`run`](Self::run), and the children that they spawn in a
+/// [`scope`](crate::thread::scope()) or a [`Group`](crate::Group): the
+/// blocking call that a thread is in, or otherwise the next one, ends. If it returns an [`io::Result`], it
+/// returns an error of kind [`Other`](std::io::ErrorKind::Other) with [`Cancelled`] in it; otherwise, and
+/// after such an error has been returned once, the thread unwinds up to `run`, without calling the panic
 /// hook. Destructors run and may block; what they run in a token of their own can be cancelled.
 ///
 /// Clones are one token; a [`child`](Self::child) is cancelled with its parent, and alone.
@@ -150,20 +150,19 @@ fn address(waiter: &Arc<Waiter>) -> usize {
 pub struct CancelToken(Arc<Token>);
 
 impl CancelToken {
-    /// Makes a token that has not been cancelled.
+    /// Creates a token that has not been cancelled.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Makes a token that is cancelled when this one is.
+    /// Creates a token that is cancelled when this one is.
     pub fn child(&self) -> Self {
         let child = Self::new();
         self.0.adopt(&child.0);
         child
     }
 
-    /// Cancels all that is subject to this token, now and later. Never blocks for long: it does not
-    /// wait until the others have ended.
+    /// Cancels everything that is subject to this token, now and later. Does not wait for the threads to end.
     pub fn cancel(&self) {
         self.0.cancel();
     }
@@ -212,13 +211,13 @@ impl CancelToken {
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if `f` was unwound because of that. If `f` has returned, its result is given,
+    /// [`Cancelled`] if `f` was unwound because of that. If `f` returned, its result is returned,
     /// cancelled or not.
     ///
     /// # Panics
     ///
-    /// A panic of `f` goes on in the caller. With `panic = "abort"` nothing can unwind: calls that
-    /// have no error to give are not cancelled.
+    /// A panic of `f` propagates to the caller. With `panic = "abort"` nothing can unwind: calls that
+    /// cannot return an error are not cancelled.
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> Result<T, Cancelled> {
         run_in(&self.0, f)
     }
@@ -261,10 +260,10 @@ fn run_in<T>(token: &Arc<Token>, f: impl FnOnce() -> T) -> Result<T, Cancelled> 
     }
 }
 
-/// Calls `f` and lets nothing from outside end its blocking calls: no cancellation, no deadline.
+/// Calls `f` and protects its blocking calls from cancellations and deadlines from outside.
 ///
-/// What came meanwhile takes effect at the first blocking call after it. A token's `run` and a
-/// [`deadline`](crate::deadline()) within `f` have their effect.
+/// Those that come meanwhile take effect at the first blocking call afterwards. A token's `run` and a
+/// [`deadline`](crate::deadline()) within `f` work as usual.
 ///
 /// # Examples
 ///

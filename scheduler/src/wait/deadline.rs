@@ -7,28 +7,29 @@ use crate::run::ambient::Kind;
 use crate::wait::ambient;
 use crate::wait::interrupt::DeadlineElapsed;
 
-/// Calls `f`, whose blocking calls end when `limit` is over: reads, locks, joins, sleeps, channel
-/// operations, all of them, also in the children that it spawns in a
+/// Calls `f`, whose waits in this crate end when `limit` is over: reads, locks, joins, sleeps, channel
+/// operations, also in the children that it spawns in a
 /// [`scope`](crate::thread::scope()) or a [`Group`](crate::Group).
 ///
-/// An operation that has an error for a timeout gives it: a read is
+/// An operation with an error for a timeout returns it: a read fails with
 /// [`TimedOut`](std::io::ErrorKind::TimedOut), a `recv_timeout` times out early. All others unwind
 /// up to here, without calling the panic hook; and so does the first that would block after such an
-/// error was given, so that a loop which ignores errors ends too. Destructors run and may block; one
-/// that should not block for long sets up a deadline of its own, which is kept although the thread
-/// unwinds or ends. What does not block is not ended, however long it takes.
+/// error was returned, so that a loop which ignores errors ends too. Destructors run and may block; a destructor
+/// that must not block for long should set a deadline of its own, which applies although the thread
+/// unwinds or ends. Code that does not wait in this crate, such as a computation or a call in
+/// [`blocking`](crate::blocking::run), is not interrupted.
 ///
 /// Deadlines nest: the nearest counts. [`deadline_at`] takes an instant.
 ///
 /// # Errors
 ///
-/// [`DeadlineElapsed`] if `f` was unwound because of this deadline. If `f` has returned, its result
-/// is given, whenever that was.
+/// [`DeadlineElapsed`] if `f` was unwound because of this deadline. If `f` returned, its result
+/// is returned, however late.
 ///
 /// # Panics
 ///
-/// A panic of `f` goes on in the caller. With `panic = "abort"` nothing can unwind: calls that have
-/// no error to give are not ended.
+/// A panic of `f` propagates to the caller. With `panic = "abort"` nothing can unwind: calls that
+/// cannot return an error are not interrupted.
 ///
 /// # Examples
 ///

@@ -85,7 +85,7 @@ impl Interrupt {
     }
 }
 
-/// A thread was cancelled: what it unwinds with, and what joining it gives as the error.
+/// A thread was cancelled: the payload with which it unwinds, and the error that joining it returns.
 ///
 /// [`JoinHandle::cancel`](crate::thread::JoinHandle::cancel), a
 /// [`CancelToken`](crate::CancelToken), a [`Group`](crate::Group) and the shutdown of a runtime

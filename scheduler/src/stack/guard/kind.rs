@@ -7,26 +7,26 @@ use super::{Slots, protect};
 #[cfg(target_os = "linux")]
 use super::{advice, memfd, poison, write_protect};
 
-/// What makes the range below a stack fault, so that an overflow is told and harms nobody. The first of
-/// these that the system allows is used.
+/// How the range below a stack is made to fault, so that an overflow is reported and does no harm. The first of
+/// these methods that the system supports is used.
 ///
-/// `ROVING_STACK_GUARDS` in the environment has the name of that to begin with, which is what
-/// [`Display`](fmt::Display) gives.
+/// `ROVING_STACK_GUARDS` in the environment names the first one to try, by the name that
+/// [`Display`](fmt::Display) writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Guards {
-    /// `madvise`: `MADV_GUARD_INSTALL` (Linux 6.13). The number of stacks has no limit but memory. Refused
+    /// `madvise`: `MADV_GUARD_INSTALL` (Linux 6.13). Only memory limits the number of stacks. Refused
     /// for memory that is locked (`mlockall`).
     Madvise,
-    /// `poison`: pages that userfaultfd has poisoned (Linux 6.6). The number of stacks has no limit but
-    /// memory. On some versions (6.12 is one) the kernel writes a line about "hardware memory corruption" to its
-    /// log when a green thread overflows: it means this guard, and no fault of the machine.
+    /// `poison`: pages that userfaultfd has poisoned (Linux 6.6). Only memory limits the number of
+    /// stacks. Some kernels (6.12 is one) write a line about "hardware memory corruption" to their
+    /// log when a green thread overflows: it means this guard, not a fault of the machine.
     Poison,
-    /// `write-protect`: pages that userfaultfd write-protects (Linux 5.11). The number of stacks has no limit
-    /// but memory. A read of the guard gives zeroes, so an overflow is told at its first write. One
-    /// descriptor stays open. A program that closes descriptors which are not its own, as some do to become
-    /// a daemon, takes the guards away until the runtime notices: at the next new stacks, or when idle
-    /// memory is given back. It makes them anew then, and says so on standard error.
+    /// `write-protect`: pages that userfaultfd write-protects (Linux 5.11). Only memory limits the number of
+    /// stacks. Reading the guard returns zeroes, so an overflow is detected at its first write. One
+    /// file descriptor stays open. A program that closes descriptors which are not its own, as some do to become
+    /// a daemon, disables the guards until the runtime notices: at the next new stacks, or when idle
+    /// memory is given back. It restores them then, and says so on standard error.
     WriteProtect,
     /// `memfd`: the pages beyond the end of a file in memory. A stack takes a memory mapping, and
     /// `vm.max_map_count` of these are allowed: by default, some 62,000 stacks.
