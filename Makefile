@@ -74,7 +74,7 @@ pinned:               ## the tests with green threads that stay on their worker
 	ROVING_THREAD_LOCALS=pinned $(RUNNER)=$(OF_SCHEDULER_AND_FACADE) timeout 1200 $(CARGO) test $(TESTED) --tests
 
 # The tests that begin with each kind by themselves are in `unit`.
-guards:               ## the tests of stacks, with each kind of guards below them
+guards:               ## the tests of stacks, with each method of guards
 	@for kind in madvise poison write-protect memfd mprotect; do echo "== $$kind"; \
 		ROVING_STACK_GUARDS=$$kind $(RUNNER)=$(OF_SCHEDULER_AND_FACADE) \
 			timeout 600 $(CARGO) test $(TESTED) --lib --test stack_use --test own \
@@ -94,26 +94,26 @@ soundness:            ## what safe code may rely on, with every suspension resum
 	timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --tests
 	ROVING_COMPACT_STACKS=1 timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --tests
 
-kernels:              ## stacks, limits and 100,000 connections on Debian's kernels 6.1 and 6.12, in virtual machines; with qemu
+kernels:              ## stacks, limits and 100,000 connections on Debian's kernels 6.1 and 6.12, in virtual machines; needs qemu
 	machines/kernels
 
-glibc:                ## own thread-locals, stacks and overflows under the C libraries of four Debians; for root, with debootstrap
+glibc:                ## own thread-locals, stacks and overflows under the C libraries of four Debians; needs root and debootstrap
 	machines/glibc
 
-aarch64:              ## own thread-locals, the driver and adoption on aarch64, by emulation; with qemu-user and a cross compiler
+aarch64:              ## own thread-locals, the driver and adoption on aarch64, under emulation; needs qemu-user and a cross compiler
 	machines/aarch64
 
 musl:                 ## the scheduler and the driver with musl, linked statically
 	machines/musl
 
-wine:                 ## the scheduler on Windows, by Wine; with mingw-w64
+wine:                 ## the scheduler on Windows, under Wine; needs mingw-w64
 	machines/wine
 
 portable:             ## whether it compiles for macOS and FreeBSD, and the scheduler for Windows
 	machines/portable
 
 # The documentation is made as it is where packages are shown.
-package:              ## the packages of what is published, each built from what is in them alone, and their documentation
+package:              ## the published packages, each built from its own contents alone, and their documentation
 	$(CARGO) package --locked --allow-dirty --target-dir target/packages $(addprefix -p ,$(PUBLISHED))
 	@for package in target/packages/package/*.crate; do \
 		for file in LICENSE-APACHE LICENSE-MIT README.md; do \
@@ -125,25 +125,25 @@ package:              ## the packages of what is published, each built from what
 	timeout 600 $(CARGO) test --locked -p roving-builds --test dependencies
 
 FLOOR := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' scheduler/Cargo.toml)
-floor:                ## whether the oldest compiler that is promised compiles what is published
+floor:                ## whether the minimum supported Rust version compiles the published crates
 	@cargo +$(FLOOR) --version >/dev/null 2>&1 || rustup toolchain install $(FLOOR) --profile minimal
 	cargo +$(FLOOR) check --locked --target-dir target/floor $(addprefix -p ,$(LIBRARIES)) \
 		--features roving/console,roving/futures-io,roving/hyper,roving/tokio-io,roving/tracing
 	cargo +$(FLOOR) check --locked --target-dir target/floor $(addprefix -p ,$(filter-out roving-adopt,$(LIBRARIES)))
 
-workflow:             ## whether what a forge is to run is well-formed, by yamllint
+workflow:             ## whether the workflows of the forge are well-formed; needs yamllint
 	@command -v yamllint >/dev/null || apt-get install -y --no-install-recommends yamllint >/dev/null || \
 		{ echo "make workflow: it needs yamllint, which Debian's package of that name has"; exit 1; }
 	yamllint --strict -d '{extends: default, rules: {line-length: {max: 160}}}' .github/workflows
 
-builds:               ## without unwinding, optimised as a whole and for size, in a dynamic library, in plugins: built and run
+builds:               ## builds without unwinding, with LTO, for size, in a dynamic library, in plugins, and runs them
 	$(CARGO) clippy --locked $(addprefix -p ,$(BUILDS)) --all-targets -- -D warnings
 	timeout 1800 $(CARGO) test --locked -p roving-builds --test builds -- --nocapture --test-threads=1
 
 stress:               ## the stress tests, in release
 	timeout 1200 $(CARGO) test --release --locked -p roving-scheduler -p roving --test 'stress*' --test 'many*'
 
-debugger:             ## the script for gdb, in release, where there is no more debug information than lines
+debugger:             ## the gdb script, in release, with line numbers as the only debug information
 	timeout 600 $(CARGO) test --release --locked -p roving --test gdb
 	ROVING_COMPACT_STACKS=1 timeout 600 $(CARGO) test --release --locked -p roving --test gdb
 
@@ -220,11 +220,11 @@ adopt-uses:
 
 # What it wants of Debian, such as redis-server, postgresql and libpython3.*-testsuite, it says if it is not there, and goes on. For example
 # `make adopt-suites ARGS="parking_lot rayon"`.
-adopt-suites:         ## the tests of others, adopted with 1, 2 and 8 workers, beside the same on OS threads; takes hours, and fetches them
+adopt-suites:         ## the test suites of other projects, adopted with 1, 2 and 8 workers and on OS threads; takes hours, needs the network
 	$(CARGO) run --locked -p roving-adopt-suites -- $(ARGS)
 
 # An example exits with 77 if the machine lacks what it needs, after it has said what that is.
-ecosystem:            ## what has many dependencies: clients made for tokio, roving-top, and the examples that have a crate of their own
+ecosystem:            ## programs with many dependencies: clients for tokio, roving-top, and the examples that have a crate of their own
 	$(CARGO) clippy --all-targets --locked $(addprefix -p ,$(LARGE)) -- -D warnings
 	timeout 1200 $(CARGO) test --locked -p roving-ecosystem -p roving-top
 	$(CARGO) build --release --locked $(addprefix -p ,$(LARGE_EXAMPLES))
@@ -261,7 +261,7 @@ rust-src:
 	@test -d "$$(rustc --print sysroot)/lib/rustlib/src/rust/library" || rustup component add rust-src || \
 		{ echo "make sanitize: the standard library is built too, and this toolchain lacks its source, the component rust-src"; exit 1; }
 
-bench:                ## the main job: 100,000 connections, green threads against OS threads, and these adopted; and the memory of threads that wait
+bench:                ## the main benchmark: 100,000 connections on green threads, on OS threads, and adopted; and the memory of waiting threads
 	$(CARGO) run --release --locked -p roving-bench -- connections $(ARGS)
 	$(CARGO) run --release --locked -p roving-bench -- memory
 
@@ -271,28 +271,28 @@ bench-quick:          ## the same with 10,000 connections, in well under a minut
 bench-http:           ## the same of an HTTP server with a database and a client that blocks
 	$(CARGO) run --release --locked -p roving-bench -- connections --exchange http $(ARGS)
 
-bench-finished:       ## finished servers in C and Python, as they are and by roving-run; with cc and Debian's python3
+bench-finished:       ## finished servers in C and Python, on OS threads and by roving-run; needs cc and Debian's python3
 	$(CARGO) run --release --locked -p roving-bench -- finished $(ARGS)
 
 bench-switch:         ## what a switch costs: futures, coroutines, green threads, OS threads, processes
 	$(CARGO) run --release --locked -p roving-bench -- switch $(ARGS)
 
-bench-sync:           ## locks, channels, select, spawning, timers, beside std, crossbeam, tokio and may
+bench-sync:           ## locks, channels, select, spawning, timers, compared with std, crossbeam, tokio and may
 	$(CARGO) run --release --locked -p roving-bench -- sync $(ARGS)
 
-bench-files:          ## reads, writes and commits, beside std on OS threads and tokio
+bench-files:          ## reads, writes and commits of files, compared with std on OS threads and tokio
 	$(CARGO) run --release --locked -p roving-bench -- files $(ARGS)
 
-bench-adopt:          ## what adoption costs: beside green threads by their own API, and OS threads
+bench-adopt:          ## what adoption costs, compared with green threads by their own API, and OS threads
 	$(CARGO) run --release --locked -p roving-bench -- adopt $(ARGS)
 
-bench-resp:           ## a server of Redis's protocol, beside OS threads and redis-server; with redis-server and redis-tools
+bench-resp:           ## a server of Redis's protocol, compared with OS threads and redis-server; needs redis-server and redis-tools
 	$(CARGO) run --release --locked -p roving-bench -- resp $(ARGS)
 
 bench-check:          ## instructions of the hot paths, by callgrind, against the stored baseline; needs valgrind
 	$(CARGO) run --release --locked -p roving-bench -- check $(ARGS)
 
-bench-scale:          ## what more cores would bring, simulated with costs measured here; with a comparison on this machine
+bench-scale:          ## what more cores would bring, simulated with costs measured here; and a comparison with this machine
 	$(CARGO) run --release --locked -p roving-bench-scale -- $(ARGS)
 
 # `make peers ARGS=--publish` also puts its table and its picture into README.md and docs/peers.svg.
