@@ -37,7 +37,7 @@ export ROVING_EXPECT_GDB
 .PHONY: help test tools check unit pinned guards compact confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable wine package floor builds workflow loom examples adopted adopt adopt-uses adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-resp bench-check bench-scale peers clean
 
 help:                 ## lists the commands
-	@sed -n 's/^\([a-z-]*\): *[a-z -]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
+	@sed -n 's/^\([a-z0-9-]*\): *[a-z -]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 FIRST := unit pinned guards compact confined-some
 SECOND := shared stress debugger soundness

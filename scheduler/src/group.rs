@@ -25,9 +25,9 @@ use crate::wait::selectable::Watchers;
 
 /// Green threads that succeed or fail together.
 ///
-/// Each member gives a [`Result`]. When all have ended, [`run`](Self::run) gives their values in
+/// Each member returns a [`Result`]. When all have ended, [`run`](Self::run) returns their values in
 /// the order in which they were spawned. The first error or panic cancels all others, is waited for
-/// until they have ended, and goes on in the caller: nothing is left running. Members may borrow,
+/// until they have ended, and propagates to the caller: nothing is left running. Members may borrow,
 /// and are subject to the deadlines and cancellations of the caller.
 ///
 /// # Examples
@@ -79,7 +79,7 @@ impl Group {
     ///
     /// # Panics
     ///
-    /// The first panic of a member goes on in the caller, as does one of `f`.
+    /// The first panic of a member propagates to the caller, as does one of `f`.
     #[track_caller]
     pub fn run<'env, T, E, F>(self, f: F) -> Result<Vec<T>, E>
     where
@@ -128,7 +128,7 @@ impl Group {
         }
     }
 
-    /// Calls `f` for each item on a member of its own, and gives the values in the order of the
+    /// Calls `f` for each item on a member of its own, and returns the values in the order of the
     /// items.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Group {
     ///
     /// # Panics
     ///
-    /// The first panic of `f` goes on in the caller.
+    /// The first panic of `f` propagates to the caller.
     #[track_caller]
     pub fn map<I, T, E, F>(self, items: I, f: F) -> Result<Vec<T>, E>
     where
@@ -353,7 +353,7 @@ where
 
     /// Waits for the next value: [`next`](Self::next) in a future, in any executor.
     ///
-    /// It is cancel-safe: dropped before it has given a value, it has taken none.
+    /// It is cancel-safe: if it is dropped before it completes, no value is lost.
     ///
     /// # Examples
     ///

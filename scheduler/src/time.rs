@@ -28,7 +28,7 @@ pub fn timeout<T>(duration: Duration, f: impl FnOnce() -> T) -> Result<T, Deadli
     deadline(duration, f)
 }
 
-/// What an [`Interval`] does when a tick was missed, since nobody waited for it.
+/// What an [`Interval`] does when ticks were missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum MissedTickBehavior {
     /// Catches up: ticks that were missed come at once.
@@ -86,7 +86,7 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
 }
 
 impl Interval {
-    /// Blocks until the next tick, and gives the instant for which it was due.
+    /// Blocks until the next tick, and returns the instant for which it was due.
     pub fn tick(&mut self) -> Instant {
         let Some(due) = self.next else {
             // The clock cannot tell the time of the next tick.

@@ -102,7 +102,7 @@ impl Place {
 impl File {
     /// Opens a file for reading.
     ///
-    /// Opening a FIFO waits for somebody who writes to it, and nothing else ends that.
+    /// Opening a FIFO waits for a writer, and the wait cannot be interrupted.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl File {
 
     /// Creates a file, and opens it for reading and writing.
     ///
-    /// That it does not exist and that it is created is one step, so nobody else can come in between.
+    /// The check that it does not exist and its creation are one atomic step.
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ impl File {
 
     /// Waits until the file and what is known about it are on the disk.
     ///
-    /// What fails to be written when a file is closed is told to nobody. Whoever wants to know calls this first.
+    /// Errors in writing that are detected when the file is closed are lost. Call this first to see them.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl File {
         self.hand_over(|file| file.sync_data())
     }
 
-    /// Locks the file, so that nobody else has a lock of it. Waits until that can be done.
+    /// Acquires an exclusive lock on the file. Waits until that is possible.
     ///
     /// The lock is between processes, and is that of the open file: a [clone](Self::try_clone) has it too, and a
     /// second lock by the same file replaces the first. It is let go by [`unlock`](Self::unlock) or when the last clone is
@@ -184,7 +184,7 @@ impl File {
         self.hand_over(|file| file.lock())
     }
 
-    /// Locks the file together with others who do the same, so that nobody has a lock of it alone. Waits until that can
+    /// Acquires a shared lock on the file, which excludes exclusive locks. Waits until that can
     /// be done, as [`lock`](Self::lock) does.
     ///
     /// # Errors
@@ -194,20 +194,20 @@ impl File {
         self.hand_over(|file| file.lock_shared())
     }
 
-    /// [Locks](Self::lock) the file if nobody else has a lock of it.
+    /// [Locks](Self::lock) the file if no other handle holds a lock on it.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if somebody has one; otherwise those of `flock`.
+    /// `WouldBlock` if another handle holds one; otherwise those of `flock`.
     pub fn try_lock(&self) -> Result<(), TryLockError> {
         self.hand_over(|file| file.try_lock())
     }
 
-    /// [Locks](Self::lock_shared) the file together with others if nobody has a lock of it alone.
+    /// [Locks](Self::lock_shared) the file shared if no other handle holds an exclusive lock.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if somebody has one; otherwise those of `flock`.
+    /// `WouldBlock` if another handle holds one; otherwise those of `flock`.
     pub fn try_lock_shared(&self) -> Result<(), TryLockError> {
         self.hand_over(|file| file.try_lock_shared())
     }

@@ -93,7 +93,7 @@ pub fn read_to_string<P: AsRef<Path>>(path: P) -> io::Result<String> {
     Ok(text)
 }
 
-/// Writes a whole file: creates it, or writes it anew.
+/// Writes a whole file: creates it, or replaces its contents.
 ///
 /// # Errors
 ///
@@ -124,7 +124,7 @@ pub fn remove_dir_all<P: AsRef<Path>>(path: P) -> io::Result<()> {
     blocking::run_as_deep_as_std(|| std::fs::remove_dir_all(path))?
 }
 
-/// Removes a file: its name, and the file itself once nobody has it open under any name.
+/// Removes a file: its name, and the file itself once it is open under no name any more.
 ///
 /// # Errors
 ///
@@ -237,7 +237,7 @@ pub fn remove_dir<P: AsRef<Path>>(path: P) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Those of `stat`, but for `NotFound`.
+/// Those of `stat`, except `NotFound`.
 pub fn exists<P: AsRef<Path>>(path: P) -> io::Result<bool> {
     hand_over(|| std::fs::exists(path))
 }

@@ -80,7 +80,7 @@ impl OpenOptions {
 
     /// Opens the file at `path`.
     ///
-    /// A FIFO is open once somebody has opened its other end. That wait is in the system, and neither a deadline nor a
+    /// A FIFO is open once its other end has been opened. That wait is in the system, and neither a deadline nor a
     /// cancellation ends it. With [pinned](roving_scheduler::ThreadLocals::Pinned) thread-locals, green threads that have
     /// begun on the same worker wait too, and if one of them is to open the other end, for ever.
     ///

@@ -54,7 +54,7 @@ pub trait PollRead {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>>;
 
-    /// Reads into the beginning of `buf`, and gives how many bytes of it are initialised by that: never more than there are.
+    /// Reads into the beginning of `buf`, and returns how many bytes of it are initialised by that: never more than there are.
     fn poll_read_uninit(
         &self,
         pending: &mut Pending,

@@ -19,7 +19,7 @@ use crate::source::{Patience, Source};
 /// Within one process channels are better and faster; a pipe is for what is written or read by another process, or by code
 /// that wants a descriptor. Both ends are closed in other programs that this one starts, unless they are given to them.
 ///
-/// The system keeps some bytes (64 KiB on Linux); a write to a full pipe waits until somebody reads. Pieces of up to
+/// The system keeps some bytes (64 KiB on Linux); a write to a full pipe waits until there is a read. Pieces of up to
 /// `PIPE_BUF` bytes (4096 on Linux) are written as a whole.
 ///
 /// # Errors
@@ -53,7 +53,7 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 /// A read waits until there is something. When all writers are closed, here and in other processes, it gives what is left
 /// and then 0.
 ///
-/// Its open file description stays as it is, so that it can be shared with other processes; if somebody makes it non-blocking,
+/// Its open file description stays as it is, so that it can be shared with other processes; if another program makes it non-blocking,
 /// reads that would wait fail with [`WouldBlock`](io::ErrorKind::WouldBlock).
 pub struct PipeReader(End);
 
@@ -62,7 +62,7 @@ pub struct PipeReader(End);
 /// A write waits until all is written. When all readers are closed, here and in other processes, it fails with
 /// [`BrokenPipe`](io::ErrorKind::BrokenPipe), unless it has written a part.
 ///
-/// Its open file description stays as it is, so that it can be shared with other processes; if somebody makes it non-blocking,
+/// Its open file description stays as it is, so that it can be shared with other processes; if another program makes it non-blocking,
 /// writes that would wait fail with [`WouldBlock`](io::ErrorKind::WouldBlock).
 pub struct PipeWriter(End);
 

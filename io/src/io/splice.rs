@@ -23,7 +23,7 @@ use crate::os::unix::net::UnixStream;
 use crate::readiness::Direction;
 use crate::source::{Patience, Source};
 
-/// Moves all bytes from one descriptor to another until the end, and gives their number.
+/// Moves all bytes from one descriptor to another until the end, and returns their number.
 ///
 /// On Linux they do not go through this process: that takes fewer system calls than [`copy`](io::copy), and no copying. Elsewhere,
 /// and between descriptors for which the system does not do that, it is the same as `copy`. It reads and writes as the types
@@ -67,7 +67,7 @@ where
     splice_up_to(from, to, u64::MAX)
 }
 
-/// Moves bytes from one descriptor to another until the end or until there have been `limit`, and gives their number: see
+/// Moves bytes from one descriptor to another until the end or until there have been `limit`, and returns their number: see
 /// [`splice`].
 ///
 /// # Errors

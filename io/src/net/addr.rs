@@ -153,7 +153,7 @@ impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
     }
 }
 
-/// Calls `f` with each address until it succeeds, and gives its last error otherwise.
+/// Calls `f` with each address until it succeeds, and returns its last error otherwise.
 pub(crate) fn first_of<T>(
     addresses: impl ToSocketAddrs,
     mut f: impl FnMut(SocketAddr) -> io::Result<T>,

@@ -80,7 +80,7 @@ pub struct UdpSocket {
 impl UdpSocket {
     /// Creates a socket that is bound to an address.
     ///
-    /// Port 0 lets the system choose a port; [`local_addr`](Self::local_addr) tells which. Of several
+    /// Port 0 lets the system choose a port; [`local_addr`](Self::local_addr) returns it. Of several
     /// addresses the first that can be bound is taken.
     ///
     /// # Errors

@@ -75,7 +75,7 @@ impl Child {
         self.std.id()
     }
 
-    /// Waits until the child has ended, and tells how. Once it has, it tells the same whenever it is asked.
+    /// Waits until the child has ended, and returns its exit status. Later calls return the same status.
     ///
     /// The child's standard input is closed first, if it is still in [`stdin`](Self::stdin), so that neither waits for the
     /// other.

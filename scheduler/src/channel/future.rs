@@ -40,7 +40,7 @@ enum Receiving<'a, T> {
 impl<T> Receiver<T> {
     /// Receives a message: [`recv`](Self::recv) as a future, in any executor.
     ///
-    /// It is cancel-safe: if it is dropped before it has given a message, none is lost.
+    /// It is cancel-safe: if it is dropped before it completes, no message is lost.
     ///
     /// # Errors
     ///

@@ -74,8 +74,8 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     channel(None)
 }
 
-/// Creates a channel that holds `capacity` messages. With 0 each is handed from the one who sends to
-/// the one who receives, who wait for each other.
+/// Creates a channel that holds `capacity` messages. With 0 each message is handed from sender to receiver, which
+/// wait for each other.
 ///
 /// # Examples
 ///

@@ -65,7 +65,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// There is none; the error tells whether there may be one later.
+    /// There is none; the error says whether there may be one later.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         self.receive(Patience::None).map_err(|why| match why {
             NotReceived::Disconnected => TryRecvError::Disconnected,

@@ -23,7 +23,7 @@ impl<T> RefUnwindSafe for Sender<T> {}
 
 impl<T> Sender<T> {
     /// Sends a message, blocking the current thread until there is room for it; without capacity,
-    /// until somebody receives it.
+    /// until it is received.
     ///
     /// # Errors
     ///

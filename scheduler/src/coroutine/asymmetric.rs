@@ -10,7 +10,7 @@ use super::scope::Membership;
 use crate::stack::fiber::State;
 use crate::thread::StackUsage;
 
-/// A function that can stop in the middle, give a value, and be gone on with.
+/// A function that can be suspended with a value, and resumed.
 ///
 /// It is a closure with a stack of its own, so it may stop in any function that it calls. Each
 /// [`resume`](Self::resume) gives it an input and runs it until it [yields](Yielder::yield_) or returns. The
@@ -21,7 +21,7 @@ use crate::thread::StackUsage;
 ///
 /// # Its end
 ///
-/// - **It returns**: `resume` gives [`State::Complete`].
+/// - **It returns**: `resume` returns [`State::Complete`].
 /// - **It panics**: so does `resume`.
 /// - **It is dropped**: if it has been resumed, the call of `yield_` that it is in unwinds, so that destructors
 ///   run, as when a panic unwinds a thread, but without the panic hook. They may block, and must not yield.
@@ -64,7 +64,7 @@ impl<Input, Yield, Return> Coroutine<'static, Input, Yield, Return> {
     ///
     /// # Panics
     ///
-    /// Panics if the system refuses a stack. [`Builder::coroutine`] gives an error instead.
+    /// Panics if the system refuses a stack. [`Builder::coroutine`] returns an error instead.
     #[track_caller]
     pub fn new<F>(body: F) -> Self
     where

@@ -41,7 +41,7 @@ impl<T: 'static> Generator<'static, T> {
     ///
     /// # Panics
     ///
-    /// Panics if the system refuses a stack. [`Builder::generator`] gives an error instead.
+    /// Panics if the system refuses a stack. [`Builder::generator`] returns an error instead.
     #[track_caller]
     pub fn new<F>(body: F) -> Self
     where

@@ -100,7 +100,7 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Panics
     ///
-    /// Panics if the system refuses a stack. [`Builder::coroutine_in`] gives an error instead.
+    /// Panics if the system refuses a stack. [`Builder::coroutine_in`] returns an error instead.
     #[track_caller]
     pub fn coroutine<F, Input, Yield, Return>(
         &'scope self,
@@ -119,7 +119,7 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Panics
     ///
-    /// Panics if the system refuses a stack. [`Builder::generator_in`] gives an error instead.
+    /// Panics if the system refuses a stack. [`Builder::generator_in`] returns an error instead.
     #[track_caller]
     pub fn generator<F, T>(&'scope self, body: F) -> Generator<'scope, T>
     where

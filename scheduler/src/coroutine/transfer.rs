@@ -119,7 +119,7 @@ impl<'scope, T, R> Peer<'scope, T, R> {
     ///
     /// # Panics
     ///
-    /// Panics if that has been said before, or if the system refuses a stack. [`Builder::peer`] gives an
+    /// Panics if that has been said before, or if the system refuses a stack. [`Builder::peer`] returns an
     /// error instead.
     #[track_caller]
     pub fn does<F>(self, body: F)

@@ -51,7 +51,7 @@ use crate::wait::{self, cancel::shield};
 ///
 /// # Panics
 ///
-/// Panics if the system refuses a stack; [`Builder::greenly`](crate::thread::Builder::greenly) gives an
+/// Panics if the system refuses a stack; [`Builder::greenly`](crate::thread::Builder::greenly) returns an
 /// error instead. A panic of the closure goes on in whoever polls. Polling panics if it is done on another OS
 /// thread than first and the thread-locals do not move, in a forked process, or after the future was ready.
 ///
@@ -273,7 +273,7 @@ impl<T> fmt::Debug for Greenly<T> {
 ///
 /// # Panics
 ///
-/// A panic of the future goes on in the caller. If the thread is cancelled, as when the future around it is
+/// A panic of the future propagates to the caller. If the thread is cancelled, as when the future around it is
 /// dropped, or a [deadline](crate::deadline()) that it is subject to comes, it unwinds, and drops the
 /// future.
 ///

@@ -20,7 +20,7 @@ pub struct Sleep {
 }
 
 /// Waits for at least `duration`, from now on: [`sleep`](crate::thread::sleep) as a future, in any
-/// executor. A duration beyond what the clock can tell waits for ever.
+/// executor. A duration beyond the range of the clock waits for ever.
 ///
 /// On a thread that is not green it uses the timers of the global runtime, which starts by itself.
 ///

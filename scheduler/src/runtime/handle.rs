@@ -91,7 +91,7 @@ impl Handle {
     }
 
     /// Returns why its green threads do not have their own thread-locals, if that is only because they
-    /// cannot be had here; `None` if they have them, or if another mode was asked for.
+    /// are not available here; `None` if they have them, or if another mode was asked for.
     pub fn no_own_thread_locals(&self) -> Option<&NoOwnThreadLocals> {
         self.0.mode.refused.as_ref()
     }

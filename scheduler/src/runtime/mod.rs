@@ -166,7 +166,7 @@ impl Runtime {
     }
 
     /// Returns why its green threads do not have their own thread-locals, if that is only because they
-    /// cannot be had here; `None` if they have them, or if another mode was asked for.
+    /// are not available here; `None` if they have them, or if another mode was asked for.
     pub fn no_own_thread_locals(&self) -> Option<&NoOwnThreadLocals> {
         self.shared.mode.refused.as_ref()
     }
@@ -186,7 +186,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// Some green threads were still alive then. They go on, and the workers end after the last of
+    /// Some green threads were still alive then. They continue, and the workers end after the last of
     /// them.
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Result<(), ShutdownTimedOut> {
         let deadline = Instant::now().checked_add(timeout);

@@ -34,7 +34,7 @@ pub(super) fn is_had() -> Option<Result<(), NoCompactStacks>> {
     }
 }
 
-/// Why stacks are not [compact](crate::Builder::compact_stacks) though somebody has asked for it.
+/// Why stacks are not [compact](crate::Builder::compact_stacks) though that was requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoCompactStacks(Cow<'static, str>);
 

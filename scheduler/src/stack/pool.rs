@@ -286,7 +286,7 @@ impl Pool {
         self.warm.drain(from..)
     }
 
-    /// Begins to count anew, and gives how many stacks nobody has needed since the last time.
+    /// Begins to count anew, and returns how many stacks nobody has needed since the last time.
     pub(super) fn unneeded(&mut self) -> usize {
         mem::replace(&mut self.fewest_warm, self.warm.len())
     }

@@ -36,7 +36,7 @@ impl Slab {
         }
     }
 
-    /// Carves a slot, from a new slab if need be, and gives its lowest address, where its guard begins.
+    /// Carves a slot, from a new slab if need be, and returns its lowest address, where its guard begins.
     /// `carved` is how many there are of this class.
     pub(super) fn carve(&mut self, class: Class, carved: usize) -> io::Result<usize> {
         if self.next == self.end {

@@ -47,7 +47,7 @@ impl BarrierWaitResult {
 }
 
 impl Barrier {
-    /// Makes a barrier for `n` threads. With 0 or 1 nobody waits.
+    /// Creates a barrier for `n` threads. With 0 or 1 no thread waits.
     #[must_use]
     #[cfg(not(roving_loom))]
     pub const fn new(n: usize) -> Self {
@@ -61,7 +61,7 @@ impl Barrier {
         }
     }
 
-    /// Makes a barrier for `n` threads. With 0 or 1 nobody waits.
+    /// Creates a barrier for `n` threads. With 0 or 1 no thread waits.
     #[must_use]
     #[cfg(roving_loom)]
     pub fn new(n: usize) -> Self {

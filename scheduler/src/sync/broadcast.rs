@@ -138,7 +138,7 @@ pub enum TryRecvError {
 }
 
 impl<T: Clone> Sender<T> {
-    /// Sends a message to all receivers, and gives how many there are. Never blocks.
+    /// Sends a message to all receivers, and returns how many there are. Never blocks.
     ///
     /// # Errors
     ///
@@ -193,7 +193,7 @@ impl<T: Clone> Receiver<T> {
 
     /// Waits until there is a message: [`recv`](Self::recv) in a future, in any executor.
     ///
-    /// It is cancel-safe: dropped before it has given a message, it has taken none.
+    /// It is cancel-safe: if it is dropped before it completes, no message is lost.
     ///
     /// # Errors
     ///

@@ -29,8 +29,8 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     (Sender(sender), Receiver::new(receiver))
 }
 
-/// Creates a channel that holds `bound` messages. With 0 each is handed from the one who sends to the
-/// one who receives, who wait for each other.
+/// Creates a channel that holds `bound` messages. With 0 each message is handed from sender to receiver, which
+/// wait for each other.
 pub fn sync_channel<T>(bound: usize) -> (SyncSender<T>, Receiver<T>) {
     let (sender, receiver) = channel::bounded(bound);
     (SyncSender(sender), Receiver::new(receiver))
@@ -138,7 +138,7 @@ impl<T> Receiver<T> {
 
     /// Receives a message: [`recv`](Self::recv) in a future, in any executor.
     ///
-    /// It is cancel-safe: dropped before it has given a message, it has taken none. It borrows the
+    /// It is cancel-safe: if it is dropped before it completes, no message is lost. It borrows the
     /// receiver mutably, since that is for one at a time.
     ///
     /// # Errors
@@ -164,7 +164,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// There is none; the error tells whether there may be one later.
+    /// There is none; the error says whether there may be one later.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         self.receiver.try_recv().map_err(|error| match error {
             channel::TryRecvError::Empty => TryRecvError::Empty,

@@ -208,7 +208,7 @@ impl<T: ?Sized> Mutex<T> {
         self.poison.clear();
     }
 
-    /// Returns the data, without a lock: nobody else can have one.
+    /// Returns the data, without a lock: the exclusive reference proves that there is none.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@ use crate::run::wake::Woken;
 use crate::wait::polled::Polled;
 use crate::wait::{self, Outcome, Ticket, Wait, Why};
 
-/// Lets a thread tell another that something has happened, without data.
+/// Notifies another thread of an event, without data.
 ///
 /// [`notify_one`](Self::notify_one) wakes one thread that waits; if none does, the next that
 /// [waits](Self::wait) goes on at once. [`notify_all`](Self::notify_all) wakes those that wait now.

@@ -54,7 +54,7 @@ pub struct Once {
 impl UnwindSafe for Once {}
 impl RefUnwindSafe for Once {}
 
-/// What the closure of [`Once::call_once_force`] is told.
+/// The argument of the closure of [`Once::call_once_force`].
 pub struct OnceState {
     poisoned: bool,
     /// What the word becomes when the closure has returned.

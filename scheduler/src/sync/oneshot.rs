@@ -43,7 +43,7 @@ impl<T> Sender<T> {
         self.0.send(message).map_err(|error| error.into_inner())
     }
 
-    /// Returns whether the receiver is gone, so that nobody wants the message any more.
+    /// Returns whether the receiver is gone, so that the message is no longer wanted.
     pub fn is_closed(&self) -> bool {
         self.0.is_disconnected()
     }
@@ -62,7 +62,7 @@ impl<T> Receiver<T> {
     /// Waits for the message: [`recv`](Self::recv) in a future, in any executor. `.await` on the receiver
     /// itself takes it along.
     ///
-    /// It is cancel-safe: dropped before it has given the message, it leaves that to the next.
+    /// It is cancel-safe: if it is dropped before it completes, the message is left for the next.
     ///
     /// # Errors
     ///

@@ -214,7 +214,7 @@ impl<T: ?Sized> RwLock<T> {
         self.poison.clear();
     }
 
-    /// Returns the data, without a lock: nobody else can have one.
+    /// Returns the data, without a lock: the exclusive reference proves that there is none.
     ///
     /// # Errors
     ///

@@ -128,12 +128,12 @@ impl Semaphore {
         }
     }
 
-    /// Takes a permit, if there is one and nobody waits.
+    /// Takes a permit, if there is one and no thread waits.
     pub fn try_acquire(&self) -> Option<SemaphorePermit<'_>> {
         self.try_acquire_many(1)
     }
 
-    /// Takes a number of permits, if there are so many and nobody waits.
+    /// Takes a number of permits, if there are that many and no thread waits.
     pub fn try_acquire_many(&self, permits: usize) -> Option<SemaphorePermit<'_>> {
         let taken = self.try_take(permits);
         if !taken {
@@ -365,7 +365,7 @@ impl fmt::Debug for Semaphore {
     }
 }
 
-/// Permits of a [`Semaphore`], given back when this is dropped.
+/// Permits of a [`Semaphore`], returned when this is dropped.
 #[must_use = "permits are given back when they are dropped"]
 #[derive(Debug)]
 pub struct SemaphorePermit<'a> {
@@ -379,7 +379,7 @@ impl SemaphorePermit<'_> {
         self.permits
     }
 
-    /// Does not give the permits back: the semaphore has fewer from now on.
+    /// Does not return the permits: the semaphore has fewer from now on.
     pub fn forget(self) {
         mem::forget(self);
     }

@@ -131,7 +131,7 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Changes the value, whether there is a receiver or not, and gives the last one, unless
+    /// Changes the value, whether there is a receiver or not, and returns the last one, unless
     /// somebody still looks at it.
     pub fn send_replace(&self, value: T) -> Option<T> {
         Arc::into_inner(self.put(Arc::new(value)))

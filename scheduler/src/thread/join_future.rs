@@ -10,7 +10,7 @@ use super::{JoinHandle, Result, ScopedJoinHandle};
 use crate::protocol::watchers::Key;
 use crate::wait::polled::Polled;
 
-/// Waits for a green thread to end, and gives its result: the future of a [`JoinHandle`], in any
+/// Waits for a green thread to end, and returns its result: the future of a [`JoinHandle`], in any
 /// executor.
 ///
 /// Dropping it detaches the thread, as dropping the handle does.
@@ -87,7 +87,7 @@ impl<T> fmt::Debug for JoinFuture<T> {
     }
 }
 
-/// Waits for a thread of a [`scope`](super::scope()) to end, and gives its result: the future of a
+/// Waits for a thread of a [`scope`](super::scope()) to end, and returns its result: the future of a
 /// [`ScopedJoinHandle`], in any executor.
 ///
 /// It stays in the scope, as the handle does. Dropping it leaves the thread to the end of the scope, and so

@@ -121,7 +121,7 @@ pub(crate) fn share_woken() {
 /// Blocks the current thread for at least `duration`.
 ///
 /// Timers are as exact as the system's clock and the load let them be; they are not rounded to
-/// ticks. A duration beyond what the clock can tell blocks for ever.
+/// ticks. A duration beyond the range of the clock blocks for ever.
 ///
 /// # Examples
 ///

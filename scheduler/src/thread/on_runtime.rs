@@ -14,7 +14,7 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// A panic of `f` goes on in the caller. Panics if the system refuses a stack.
+    /// A panic of `f` propagates to the caller. Panics if the system refuses a stack.
     #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
     where

@@ -45,7 +45,7 @@ impl Polled {
         Self { waiter: None }
     }
 
-    /// Begins the next wait, and gives its ticket. One that was open ends.
+    /// Begins the next wait, and returns its ticket. One that was open ends.
     pub fn begin(&mut self) -> Ticket {
         let new = || Arc::new(Waiter::new(None, Kind::Task(Task::new())));
         let waiter = self.waiter.get_or_insert_with(new);

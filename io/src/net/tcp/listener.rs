@@ -26,7 +26,7 @@ pub(in crate::net) const BACKLOG: i32 = 4096;
 ///
 /// The socket is closed when the value is dropped.
 ///
-/// A listener that goes back to std, or gives its descriptor away, is put back into the mode in
+/// A listener that is converted back to std's, or whose descriptor is taken out, is put back into the mode in
 /// which it was, unless there are still [clones](Self::try_clone) of it here: they share its open
 /// file description, and need it to be non-blocking.
 ///
@@ -62,7 +62,7 @@ pub struct TcpListener {
 impl TcpListener {
     /// Creates a listener that is bound to an address.
     ///
-    /// Port 0 lets the system choose a port; [`local_addr`](Self::local_addr) tells which. Of
+    /// Port 0 lets the system choose a port; [`local_addr`](Self::local_addr) returns it. Of
     /// several addresses the first that can be bound is taken.
     ///
     /// # Errors
@@ -210,7 +210,7 @@ impl TcpListener {
         Ok((TcpStream::accepted(source, settings, self.is_tcp), address))
     }
 
-    /// Iterates over the connections, as [`accept`](Self::accept) gives them. It never ends.
+    /// Iterates over the connections, as [`accept`](Self::accept) returns them. It never ends.
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { listener: self }
     }

@@ -465,7 +465,7 @@ impl TcpStream {
     /// Returns what a [`select!`](roving_scheduler::select!) waits for until a read would not block: there
     /// is data, or the end.
     ///
-    /// It tells of the socket, and knows nothing of what a [`BufReader`](io::BufReader) around it has
+    /// This is about the socket, and does not know what a [`BufReader`](io::BufReader) around it has
     /// read ahead: that must be asked for its buffer first, or its last lines wait for the next
     /// ones.
     ///

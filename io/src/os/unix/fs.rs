@@ -22,7 +22,7 @@ pub fn symlink<P: AsRef<Path>, Q: AsRef<Path>>(original: P, link: Q) -> io::Resu
     hand_over(|| std::os::unix::fs::symlink(original, link))
 }
 
-/// Changes who owns a file or a directory. Symbolic links are followed.
+/// Changes the owner of a file or a directory. Symbolic links are followed.
 ///
 /// # Errors
 ///
@@ -31,7 +31,7 @@ pub fn chown<P: AsRef<Path>>(dir: P, uid: Option<u32>, gid: Option<u32>) -> io::
     hand_over(|| std::os::unix::fs::chown(dir, uid, gid))
 }
 
-/// Changes who owns an open file.
+/// Changes the owner of an open file.
 ///
 /// # Errors
 ///
@@ -40,7 +40,7 @@ pub fn fchown<F: AsFd>(fd: F, uid: Option<u32>, gid: Option<u32>) -> io::Result<
     hand_over(|| std::os::unix::fs::fchown(fd, uid, gid))
 }
 
-/// Changes who owns what is at a path. A symbolic link is not followed.
+/// Changes the owner of the entry at a path. A symbolic link is not followed.
 ///
 /// # Errors
 ///

@@ -77,17 +77,17 @@ impl<'a> Select<'a> {
         }
     }
 
-    /// Adds an operation that sends, and gives its index.
+    /// Adds an operation that sends, and returns its index.
     pub fn send<T>(&mut self, sender: &'a Sender<T>) -> usize {
         self.add(Handle::Channel(sender))
     }
 
-    /// Adds an operation that receives, and gives its index.
+    /// Adds an operation that receives, and returns its index.
     pub fn recv<T>(&mut self, receiver: &'a Receiver<T>) -> usize {
         self.add(Handle::Channel(receiver))
     }
 
-    /// Adds something that gets ready, and gives its index.
+    /// Adds something that becomes ready, and returns its index.
     pub fn ready_of<S: Selectable + Sync>(&mut self, selectable: &'a S) -> usize {
         let readiness = Readiness(selectable);
         self.add(Handle::Readiness(readiness))
@@ -175,7 +175,7 @@ impl<'a> Select<'a> {
         self.observe(Limit::Now).ok_or(TryReadyError)
     }
 
-    /// Blocks until an operation is possible, which is not done, and gives its index. Others may
+    /// Blocks until an operation is possible, which is not done, and returns its index. Others may
     /// have done it before the caller does.
     ///
     /// # Panics

@@ -151,7 +151,7 @@ pub(super) struct HeldBy {
 /// Takes a look at all green threads of this process: what each does, why it waits and for how long, where it
 /// was spawned, and its stack.
 ///
-/// Threads that do the same are told of together, with a few of them as examples, so a dump of a million
+/// Threads that do the same are grouped, with a few of them as examples, so a dump of a million
 /// threads is not longer than one of a hundred. What it gives can be printed, and with the feature `serde`
 /// be serialized.
 ///

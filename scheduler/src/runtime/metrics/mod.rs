@@ -51,7 +51,7 @@ pub struct Metrics {
     pub runnable: usize,
     /// Gauge: of those, the ones that wait for something.
     pub parked: usize,
-    /// Count: how often a green thread has run until it gave its worker back, be it with a wait, a yield, or its end.
+    /// Count: how often a green thread has run until it gave its worker back, by a wait, a yield, or its end.
     pub runs: u64,
     /// Count: how many of these runs ended with a wait.
     pub parks: u64,
@@ -66,7 +66,7 @@ pub struct Metrics {
     pub steals: u64,
     /// Count: how often a worker has found nothing to do, and was about to sleep.
     pub sleeps: u64,
-    /// Count: how often a worker has asked the IO driver, be it in passing or to sleep until something comes.
+    /// Count: how often a worker has asked the IO driver, in passing or to sleep until something comes.
     pub driver_waits: u64,
     /// Count: the waits that the IO driver has ended.
     pub events: u64,
@@ -76,7 +76,7 @@ pub struct Metrics {
     pub armed_timers: u64,
     /// Count: timers whose time has come.
     pub expired_timers: u64,
-    /// Count: how often a worker was stuck, and lost its place, be it found out or said by
+    /// Count: how often a stuck worker was handed over, whether it was noticed or announced by
     /// [`blocking`](crate::blocking).
     pub hand_overs: u64,
     /// Gauge: workers and spares that are stuck.

@@ -75,7 +75,7 @@ impl Guards {
         }
     }
 
-    /// Guards some of `slots`, the first ones, and gives how many.
+    /// Guards some of `slots`, the first ones, and returns how many.
     pub(super) fn install(self, slots: Slots) -> Result<usize, Why> {
         match self {
             #[cfg(target_os = "linux")]

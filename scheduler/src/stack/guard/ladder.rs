@@ -37,7 +37,7 @@ pub(crate) fn begin_with(guards: Guards) {
     BEGIN.store(guards.rung(), Ordering::Relaxed);
 }
 
-/// Guards some of `slots`, the first ones, and gives how many.
+/// Guards some of `slots`, the first ones, and returns how many.
 ///
 /// # Errors
 ///

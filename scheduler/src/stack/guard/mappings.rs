@@ -46,7 +46,7 @@ pub(super) fn left() -> usize {
     most().saturating_sub(TAKEN.load(Ordering::Relaxed))
 }
 
-/// Takes up to `count`, and gives how many.
+/// Takes up to `count`, and returns how many.
 pub(super) fn take(count: usize) -> usize {
     let most = most();
     let mut taken = TAKEN.load(Ordering::Relaxed);

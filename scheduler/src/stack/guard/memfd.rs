@@ -29,7 +29,7 @@ const NAME: &std::ffi::CStr = c"roving-stacks";
 /// Linux's flag for a file that is never executed (6.3), which libc does not name everywhere yet.
 const MFD_NOEXEC_SEAL: libc::c_uint = 8;
 
-/// Guards as many of `slots` as the budget of mappings allows, and gives how many.
+/// Guards as many of `slots` as the budget of mappings allows, and returns how many.
 pub(super) fn install(slots: Slots) -> Result<usize, Why> {
     if slots.count < FEWEST {
         return Err(Why::FEW_STACKS);

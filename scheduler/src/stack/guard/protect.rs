@@ -8,7 +8,7 @@ use crate::stack::memory;
 
 const MAPPINGS: usize = 2;
 
-/// Guards as many of `slots` as the budget allows, and gives how many.
+/// Guards as many of `slots` as the budget allows, and returns how many.
 pub(super) fn install(slots: Slots) -> Result<usize, Why> {
     let taken = mappings::take(slots.count * MAPPINGS);
     let (mut count, mut refused) = (0, Why::NO_MAPPINGS);

@@ -472,7 +472,7 @@ impl Models {
         }
     }
 
-    /// Calls `write` with the second model as the current thread, and gives the words within `part`
+    /// Calls `write` with the second model as the current thread, and returns the words within `part`
     /// of its block that this has changed.
     #[inline(never)]
     fn written_by(&self, part: &Range<isize>, write: impl FnOnce()) -> Vec<isize> {

@@ -26,7 +26,7 @@ use crate::unix_addr;
 
 /// A Unix socket for datagrams. Mirrors [`std::os::unix::net::UnixDatagram`].
 ///
-/// The socket is closed when the value is dropped; its path, if it has one, stays until somebody removes it.
+/// The socket is closed when the value is dropped; its path, if it has one, stays until it is removed.
 ///
 /// Datagrams come whole, in order, and none is lost: a send to a socket whose queue is full waits.
 ///
@@ -159,7 +159,7 @@ impl UnixDatagram {
         unix_addr::peer_addr(self.source.fd())
     }
 
-    /// Waits for a datagram, and gives its length and the address of its sender. What does not fit into `buf` is lost.
+    /// Waits for a datagram, and returns its length and the address of its sender. What does not fit into `buf` is lost.
     ///
     /// # Errors
     ///
@@ -172,7 +172,7 @@ impl UnixDatagram {
         Ok((count, unix_addr::to_std(address)?))
     }
 
-    /// Waits for a datagram, and gives its length. What does not fit into `buf` is lost.
+    /// Waits for a datagram, and returns its length. What does not fit into `buf` is lost.
     ///
     /// # Errors
     ///

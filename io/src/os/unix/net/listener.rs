@@ -23,9 +23,9 @@ const BACKLOG: i32 = if cfg!(target_os = "linux") { -1 } else { 128 };
 
 /// A Unix socket that listens for connections. Mirrors [`std::os::unix::net::UnixListener`].
 ///
-/// The socket is closed when the value is dropped; its path stays until somebody removes it.
+/// The socket is closed when the value is dropped; its path stays until it is removed.
 ///
-/// A listener that goes back to std, or gives its descriptor away, is put back into the mode in
+/// A listener that is converted back to std's, or whose descriptor is taken out, is put back into the mode in
 /// which it was, unless there are still [clones](Self::try_clone) of it here: they share its open
 /// file description, and need it to be non-blocking.
 ///
@@ -173,7 +173,7 @@ impl UnixListener {
         socket::take_error(self.source.fd())
     }
 
-    /// Iterates over the connections, as [`accept`](Self::accept) gives them. It never ends.
+    /// Iterates over the connections, as [`accept`](Self::accept) returns them. It never ends.
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { listener: self }
     }

@@ -299,7 +299,7 @@ impl UnixStream {
     /// Returns what a [`select!`](roving_scheduler::select!) waits for until a read would not block: there
     /// is data, or the end.
     ///
-    /// It tells of the socket, and knows nothing of what a [`BufReader`](io::BufReader) around it has
+    /// This is about the socket, and does not know what a [`BufReader`](io::BufReader) around it has
     /// read ahead: see [`TcpStream::readable`](crate::net::TcpStream::readable).
     pub fn readable(&self) -> Ready<'_> {
         Ready::new(&self.source, Direction::Read)
