@@ -5,7 +5,8 @@
 //! - all wait for what only a thread that waits in a queue can do: by std's channel, lock, barrier
 //! - so do threads that print under std's lock, and a thousand calls that block at a time
 //! - one that sleeps for moments gets on beside hundreds that block
-//! - what waits at those that are kept is taken also by those that always have something to do themselves
+//! - what waits at those that are kept is taken also by those that always have something to do themselves, and by
+//!   those for whom there is always something in the queue for all
 //! - where green threads are pinned, so it is with whatever has not begun on a worker that is kept
 //! - at the bound what waits goes on later
 
@@ -123,36 +124,62 @@ fn all_wait_in_the_system() {
     });
 }
 
-/// Each that begins is kept, and most of the others wait where it is. (So would one that is pinned there, and always has work.)
+/// Threads that are kept as soon as they have begun, and most of which wait where another one is.
+fn most_wait_where_one_is_kept(runtime: &Runtime) {
+    let (send, receive) = mpsc::channel::<()>();
+    let receive = Arc::new(Mutex::new(receive));
+    let begun = Arc::new(AtomicUsize::new(0));
+    let begins = begun.clone();
+    let kept = runtime.run(move || {
+        let kept: Vec<_> = (0..20)
+            .map(|_| {
+                let (begun, receive) = (begins.clone(), receive.clone());
+                thread::spawn(move || {
+                    blocking::run(|| ());
+                    begun.fetch_add(1, Ordering::AcqRel);
+                    blocking::run(|| receive.lock().unwrap().recv().unwrap_err());
+                })
+            })
+            .collect();
+        while begins.load(Ordering::Acquire) < kept.len() {
+            thread::yield_now();
+        }
+        kept
+    });
+    assert_eq!(begun.load(Ordering::Acquire), kept.len());
+    drop(send);
+    kept.into_iter().for_each(|kept| kept.join().unwrap());
+}
+
+/// Where threads are pinned, one that is kept and always has work keeps those that have begun there.
 #[test]
 fn those_that_always_have_work_take_what_waits_elsewhere() {
-    on_each_runtime(|runtime| {
-        if runtime.thread_locals() == ThreadLocals::Pinned {
-            return;
-        }
-        let (send, receive) = mpsc::channel::<()>();
-        let receive = Arc::new(Mutex::new(receive));
-        let begun = Arc::new(AtomicUsize::new(0));
-        let begins = begun.clone();
-        let kept = runtime.run(move || {
-            let kept: Vec<_> = (0..20)
-                .map(|_| {
-                    let (begun, receive) = (begins.clone(), receive.clone());
-                    thread::spawn(move || {
-                        blocking::run(|| ());
-                        begun.fetch_add(1, Ordering::AcqRel);
-                        blocking::run(|| receive.lock().unwrap().recv().unwrap_err());
-                    })
-                })
-                .collect();
-            while begins.load(Ordering::Acquire) < kept.len() {
-                thread::yield_now();
-            }
-            kept
+    on_each_runtime_that_moves(most_wait_where_one_is_kept);
+}
+
+#[test]
+fn so_do_those_for_whom_more_is_spawned_from_outside_than_they_get_done() {
+    const MANY: usize = 5000;
+    on_each_runtime_that_moves(|runtime| {
+        let (stop, waiting) = (AtomicBool::new(false), Arc::new(AtomicUsize::new(0)));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Acquire) {
+                    if waiting.load(Ordering::Acquire) >= MANY {
+                        std::thread::yield_now();
+                        continue;
+                    }
+                    waiting.fetch_add(1, Ordering::AcqRel);
+                    let waiting = waiting.clone();
+                    runtime.spawn(move || {
+                        thread::yield_now();
+                        waiting.fetch_sub(1, Ordering::AcqRel)
+                    });
+                }
+            });
+            most_wait_where_one_is_kept(runtime);
+            stop.store(true, Ordering::Release);
         });
-        assert_eq!(begun.load(Ordering::Acquire), kept.len());
-        drop(send);
-        kept.into_iter().for_each(|kept| kept.join().unwrap());
     });
 }
 

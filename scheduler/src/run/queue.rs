@@ -249,6 +249,16 @@ impl Local {
         self.with_more_woken(|| persist(|| injector.steal_batch_and_pop(&self.woken)))
     }
 
+    /// The same for one that does not come here for its next green thread: it takes as many as a thief would at most. With a batch
+    /// at a time, those that are injected would fall behind those that wait here.
+    pub(crate) fn take_many_injected(&self, injector: &Injector<Runnable>) -> Option<Runnable> {
+        let first = self.take_injected(injector)?;
+        let most = self.woken.len() + STEAL_LIMIT;
+        let take = || persist(|| injector.steal_batch(&self.woken)).is_some();
+        self.with_more_woken(|| while self.woken.len() < most && take() {});
+        Some(first)
+    }
+
     /// Steals half of another worker's queues and pops one.
     pub(crate) fn steal_from(&self, victim: &Stealable) -> Option<Runnable> {
         let steal = |from: &Stealer<Runnable>, to| {
@@ -317,11 +327,11 @@ impl Stealable {
 }
 
 /// Repeats a steal that met another one, a little later each time.
-fn persist(mut steal: impl FnMut() -> Steal<Runnable>) -> Option<Runnable> {
+fn persist<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
     let backoff = Backoff::new();
     loop {
         match steal() {
-            Steal::Success(runnable) => return Some(runnable),
+            Steal::Success(stolen) => return Some(stolen),
             Steal::Empty => return None,
             Steal::Retry if backoff.is_completed() => return None,
             Steal::Retry => backoff.spin(),

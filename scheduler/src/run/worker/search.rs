@@ -107,7 +107,12 @@ impl Worker {
     }
 
     fn take_injected(&self) -> Option<Runnable> {
-        let injected = self.local.take_injected(&self.shared.injector)?;
+        self.took_injected(self.local.take_injected(&self.shared.injector))
+    }
+
+    /// What came with it is in the queue.
+    fn took_injected(&self, injected: Option<Runnable>) -> Option<Runnable> {
+        let injected = injected?;
         if self.local.has_stealable() {
             self.wake_others();
         }
@@ -122,7 +127,16 @@ impl Worker {
         self.remote.running.switches();
         self.tell_of_needy();
         self.shared.lookout.slice(&self.shared);
-        self.take_injected().or_else(|| self.relieve_the_stuck())
+        // There may always be something of each, so neither is left out.
+        let injected = self.local.take_many_injected(&self.shared.injector);
+        let relieved = self.relieve_the_stuck();
+        match self.took_injected(injected) {
+            None => relieved,
+            injected => {
+                relieved.into_iter().for_each(|later| self.push_back(later));
+                injected
+            }
+        }
     }
 
     /// Takes what waits at a worker that is stuck. It does not get to that, and the others would only when they have
