@@ -71,7 +71,10 @@ pub fn run_main<T: Termination + 'static>(main: fn() -> T) -> T {
         .spawn(move || main().report());
     match spawned {
         Ok(thread) => process::exit(thread.join().map_or(101, number)),
-        Err(error) => refuse(&error),
+        Err(error) => refuse(&format_args!(
+            "cannot go on with `main` on a green thread with a stack of {} MiB: {error}",
+            MAIN_STACK_SIZE >> 20
+        )),
     }
 }
 

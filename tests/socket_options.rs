@@ -236,6 +236,12 @@ fn linux_has_options_of_its_own() {
         for name in ["", "lo\0and more", "a name of 16 byt"] {
             let error = options.device(name).bind_udp("127.0.0.1:0").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name:?}");
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "cannot bind to the network interface {name:?}: its name must have 1 to 15 bytes, none of them zero"
+                )
+            );
         }
 
         let listener = SocketOptions::new()

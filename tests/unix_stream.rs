@@ -650,11 +650,19 @@ fn descriptors_go_along() {
         (&far).read_exact(&mut [0]).unwrap();
 
         let many = [near.as_fd(); 254];
-        for refused in [
-            near.send_with_fds(b"x", &many),
-            near.send_with_fds(b"", &many[..1]),
+        for (refused, why) in [
+            (
+                near.send_with_fds(b"x", &many),
+                "cannot send 254 descriptors with one message: it takes at most 253, so send more messages",
+            ),
+            (
+                near.send_with_fds(b"", &many[..1]),
+                "cannot send descriptors with no bytes: in a stream, they go along with a byte",
+            ),
         ] {
-            assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput);
+            let error = refused.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert_eq!(error.to_string(), why);
         }
         // More than there is room for goes on after the descriptors have gone.
         let data = pattern(3, 1 << 20);

@@ -144,12 +144,10 @@ pub(crate) fn parks() -> bool {
 /// # std::io::Result::Ok(())
 /// ```
 pub fn adopt() -> io::Result<()> {
-    let refused = |why: &dyn Display| {
-        io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!("cannot adopt the program: {why}"),
-        )
-    };
+    let cannot =
+        |kind, why: &dyn Display| io::Error::new(kind, format!("cannot adopt the program: {why}"));
+    let refused = |why: &dyn Display| cannot(io::ErrorKind::Unsupported, why);
+    let failed = |error: io::Error| cannot(error.kind(), &error);
     if let Some((function, file)) = reach::calls_elsewhere() {
         return Err(refused(&format_args!(
             "its calls of {function} go to {file}: only the program itself, or a library that is preloaded (LD_PRELOAD), can \
@@ -163,17 +161,18 @@ pub fn adopt() -> io::Result<()> {
         )));
     }
     next::find_all();
-    let runtime = Handle::current()?;
+    let runtime = Handle::current().map_err(failed)?;
     if runtime.thread_locals() != ThreadLocals::Own {
         return Err(match runtime.no_own_thread_locals() {
             Some(why) => refused(why),
             None => refused(
-                &"the global runtime was asked for green threads without thread-locals of their own",
+                &"the global runtime was asked for green threads without thread-locals of their own \
+                  (Builder::thread_locals, ROVING_THREAD_LOCALS)",
             ),
         });
     }
-    lock::begin()?;
-    roving_scheduler::adopt::begin()?;
+    lock::begin().map_err(failed)?;
+    roving_scheduler::adopt::begin().map_err(failed)?;
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         roving_scheduler::adopt::ask_for_ids(thread::real_id);

@@ -139,7 +139,7 @@ impl Next {
 fn lacks(name: &CStr) -> ! {
     let name = name.to_string_lossy();
     let text = format!(
-        "roving: this C library has no function {name}, which the program calls: it cannot be adopted here\n"
+        "roving: cannot call {name}, which this C library does not have: a program that calls it cannot be adopted here\n"
     );
     // SAFETY: the system call reads what is there.
     unsafe {

@@ -45,7 +45,7 @@ fn pinned_threads_are_not_adopted() {
         assert_eq!(
             told_with(TEST, "ROVING_THREAD_LOCALS", "pinned"),
             "Unsupported, cannot adopt the program: the global runtime was asked for green threads without thread-locals of \
-             their own; green: false"
+             their own (Builder::thread_locals, ROVING_THREAD_LOCALS); green: false"
         );
     });
 }
@@ -61,10 +61,44 @@ fn threads_that_share_thread_locals_are_not_adopted() {
             (refused.kind(), &*refused.to_string()),
             (
                 io::ErrorKind::Unsupported,
-                "cannot adopt the program: the global runtime was asked for green threads without thread-locals of their own"
+                "cannot adopt the program: the global runtime was asked for green threads without thread-locals of their own \
+                 (Builder::thread_locals, ROVING_THREAD_LOCALS)"
             )
         );
         assert!(!thread::spawn(roving_scheduler::is_green).join().unwrap());
+    });
+}
+
+/// Calls `f` with so many bytes of address space left.
+fn with_room<T>(left: libc::rlim_t, f: impl FnOnce() -> T) -> T {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: libc::rlim_t = pages.split(' ').next().unwrap().parse().unwrap();
+    let limit = |most| {
+        let limit = libc::rlimit {
+            rlim_cur: most,
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        // SAFETY: it is a limit.
+        let refused = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+        assert_eq!(refused, 0);
+    };
+    limit((pages << 12) + left);
+    let result = f();
+    limit(libc::RLIM_INFINITY);
+    result
+}
+
+#[test]
+fn a_runtime_for_which_there_is_no_memory_is_refused() {
+    in_programs("a_runtime_for_which_there_is_no_memory_is_refused", || {
+        let refused = with_room(1 << 20, roving_adopt::adopt).unwrap_err();
+        let says = refused.to_string();
+        assert!(
+            says.starts_with("cannot adopt the program: no room for a runtime: ")
+                && says.ends_with("; raise the one that is met"),
+            "{says}"
+        );
+        assert!(on_a_green_thread(roving_scheduler::is_green));
     });
 }
 
@@ -95,20 +129,7 @@ fn a_thread_for_which_there_is_no_memory_is_refused() {
                 error
             }
         };
-        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-        let pages: libc::rlim_t = pages.split(' ').next().unwrap().parse().unwrap();
-        let limit = |most| {
-            let limit = libc::rlimit {
-                rlim_cur: most,
-                rlim_max: libc::RLIM_INFINITY,
-            };
-            // SAFETY: it is a limit.
-            let refused = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
-            assert_eq!(refused, 0);
-        };
-        limit((pages << 12) + (256 << 20));
-        let refused = [create(), create()];
-        limit(libc::RLIM_INFINITY);
+        let refused = with_room(256 << 20, || [create(), create()]);
         assert_eq!(refused, [libc::EAGAIN; 2]);
         (refused, thread::spawn(|| 5).join().unwrap())
     });

@@ -132,7 +132,8 @@ fn measure(row: &Row, count: usize, compact: bool) -> Result<u64> {
 /// Measures one figure, in this process, which ends with it.
 pub(crate) fn cell(options: &CellOptions) -> Result<()> {
     let row = ROWS.iter().find(|row| row.name == options.what);
-    let work = row.context("no such row")?.work;
+    let no_row = || format!("there is no row {:?}", options.what);
+    let work = row.with_context(no_row)?.work;
     limits::raise_descriptor_limit();
     let runtime = Builder::new().workers(1).stack_size(STACK).build()?;
     if let Some(why) = roving::stacks().not_compact {

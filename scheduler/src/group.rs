@@ -66,8 +66,7 @@ impl Group {
     /// Panics if `limit` is 0.
     #[track_caller]
     pub fn limit(self, limit: usize) -> Self {
-        let limit =
-            NonZeroUsize::new(limit).expect("a group of at most 0 members at once would never end");
+        let limit = NonZeroUsize::new(limit).expect("the limit of a group must not be 0");
         Self { limit: Some(limit) }
     }
 

@@ -121,7 +121,7 @@ fn two_mutexes_in_the_wrong_order() {
                 ", held by thread",
                 "take_two",
                 "tests/deadlock.rs:",
-                " panics, as the runtime is set to have it",
+                " panics, as the runtime is set to have it (Builder::deadlocks, ROVING_DEADLOCKS)",
             ],
         );
     }

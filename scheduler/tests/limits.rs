@@ -24,6 +24,9 @@ use common::{child_with_limits, is_child, run, stacks_returned, watchdog};
 use roving_scheduler::thread::{self, Builder};
 use roving_scheduler::{Builder as RuntimeBuilder, Runtime, blocking, stacks};
 
+/// What an error says of the limits that it has named.
+const RAISE: &str = "; raise the one that is met";
+
 /// In a child with `limits`, calls `test`; elsewhere, starts that child.
 fn with_limits(name: &str, limits: &str, test: impl FnOnce()) {
     let _printed = printed_with_limits(name, limits, test);
@@ -82,6 +85,7 @@ fn no_room_for_another_stack() {
         assert!((10..200).contains(&reached), "{reached} stacks of 4 MiB");
         assert!(message.contains("ulimit -v"), "{message}");
         assert!(message.contains("KiB"), "{message}");
+        assert!(message.contains(RAISE), "{message}");
     });
 }
 
@@ -174,7 +178,10 @@ fn whatever_is_left(resource: Resource, memory_name: &str, limit_name: &str) {
             let (reached, error) = with_soft_limit(resource, limit, || fill(workers));
             let message = error.to_string();
             let names_it = format!("{limit_name} is {}", limit >> 10);
-            assert!(message.contains(&names_it), "{left} MiB: {message}");
+            assert!(
+                message.contains(&names_it) && message.contains(RAISE),
+                "{left} MiB: {message}"
+            );
             until_os_threads_are(before);
             most = most.max(reached);
         }
@@ -336,6 +343,8 @@ fn no_os_thread_for_a_worker() {
         let error = RuntimeBuilder::new().workers(1000).build().unwrap_err();
         let message = error.to_string();
         assert!(message.contains("of 1000"), "{message}");
+        assert!(message.contains("ulimit -u is "), "{message}");
+        assert!(message.ends_with(RAISE), "{message}");
         for _ in 0..10 {
             assert!(RuntimeBuilder::new().workers(1000).build().is_err());
             let small = RuntimeBuilder::new().workers(2).build().unwrap();
@@ -375,6 +384,7 @@ fn no_os_thread_for_a_call_that_blocks() {
     if let Some(printed) = printed {
         let told = printed.matches("the system refuses another one").count();
         assert_eq!(told, 1, "{printed}");
+        assert!(printed.contains(RAISE), "{printed}");
     }
 }
 
@@ -435,6 +445,10 @@ fn no_memory_mapping_for_another_guard() {
         let message = error.to_string();
         assert!(message.contains("vm.max_map_count"), "{message}");
         assert!(message.contains(&limit.to_string()), "{message}");
+        assert!(
+            message.ends_with("; raise it with sysctl vm.max_map_count"),
+            "{message}"
+        );
         for range in [
             limit * 9 / 10 / mappings_each..=limit / mappings_each,
             most * 99 / 100..=most,

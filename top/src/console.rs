@@ -158,7 +158,10 @@ impl Console {
             bail!(error);
         }
         serde_json::from_str(&answer)
-            .with_context(|| format!("what {} answers is not understood", self.path.display()))
+            .with_context(|| {
+                let path = self.path.display();
+                format!("cannot understand what the program at {path} answers: is it of another version of Roving?")
+            })
     }
 
     fn answer(&self, question: &str) -> Result<String> {
@@ -170,7 +173,9 @@ impl Console {
             ErrorKind::ConnectionRefused => {
                 anyhow!("nobody listens at {path}: the program has ended")
             }
-            ErrorKind::PermissionDenied => anyhow!("the console at {path} is another user's"),
+            ErrorKind::PermissionDenied => {
+                anyhow!("the console at {path} is another user's: only that user may look")
+            }
             _ => anyhow!("nobody listens at {path}: {error}"),
         })?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -180,7 +185,7 @@ impl Console {
             .and_then(|()| stream.read_to_string(&mut answer))
             .with_context(|| format!("the program at {path} does not answer"))?;
         if answer.is_empty() {
-            bail!("the program at {path} has ended, or is another user's");
+            bail!("the program at {path} has ended, or is another user's: only that user may look");
         }
         Ok(answer)
     }
@@ -191,7 +196,9 @@ fn of_process(pid: u32) -> Result<PathBuf> {
     let environment =
         fs::read(format!("/proc/{pid}/environ")).map_err(|error| match error.kind() {
             ErrorKind::NotFound => anyhow!("there is no process {pid}"),
-            ErrorKind::PermissionDenied => anyhow!("process {pid} is another user's"),
+            ErrorKind::PermissionDenied => {
+                anyhow!("process {pid} is another user's: only that user may look")
+            }
             _ => anyhow!("process {pid} cannot be asked where its console is: {error}"),
         })?;
     let path = console_in(&environment).with_context(|| {

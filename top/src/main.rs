@@ -77,14 +77,14 @@ fn run(options: &Options) -> Result<Option<String>> {
     let first = console.look()?;
     ensure!(
         std::io::stdout().is_terminal() && std::io::stdin().is_terminal(),
-        "it draws on a terminal, and this is none"
+        "cannot draw: standard input and standard output must be a terminal"
     );
     let (to_console, questions) = mpsc::channel();
     let (tells, news) = mpsc::channel();
     let interval = Duration::from_secs_f64(options.interval);
     thread::spawn(move || keep_asking(&console, interval, &questions, &tells));
     let mut view = View::new(first);
-    let mut terminal = ratatui::try_init().context("the terminal cannot be drawn on")?;
+    let mut terminal = ratatui::try_init().context("cannot draw on the terminal")?;
     let ended = watch(&mut terminal, &mut view, &to_console, &news);
     ratatui::restore();
     ended

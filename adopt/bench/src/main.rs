@@ -18,11 +18,11 @@ fn main() {
         exit(2);
     };
     let (Some(work), Ok(count)) = (std_threads::find(what), count.parse()) else {
-        eprintln!("there is no such row, or it is not to be done so often");
+        eprintln!("there is no row {what}, or {count} is no number");
         exit(2);
     };
     if let Err(error) = roving_adopt::adopt() {
-        eprintln!("{error}");
+        eprintln!("roving-adopt-bench: {error}");
         exit(1);
     }
     let figure = if kind == "os" {

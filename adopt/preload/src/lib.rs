@@ -32,7 +32,9 @@ extern "C" fn begin() {
         return;
     }
     if let Some(other) = defined_before() {
-        eprintln!("roving: not adopted: {other} has a pthread_create of its own");
+        eprintln!(
+            "roving: cannot adopt the program: {other} has a pthread_create of its own; its threads are OS threads"
+        );
         return;
     }
     report::begin();

@@ -207,6 +207,22 @@ fn without_a_library_it_says_so() {
 }
 
 #[test]
+fn a_library_that_the_loader_does_not_take_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let spaced = folder.path().join("a space.so");
+    fs::write(&spaced, "").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roving-run"));
+    let output = command.arg("--library").arg(&spaced).arg("true").output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    let says = says(&output);
+    assert!(
+        says.contains("a space or a colon") && says.ends_with("; --library names another path\n"),
+        "{says}"
+    );
+}
+
+#[test]
 fn where_it_is_refused_the_program_goes_on() {
     let Some(sleepers) = compile("sleepers.c", &[]) else {
         return;

@@ -113,7 +113,7 @@ pub(super) fn ask() -> io::Result<()> {
         let layout = Layout::ask().ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::Unsupported,
-                "cannot adopt the program: the C library's locks are not what they are in any known version",
+                "the C library's locks are not what they are in any known version",
             )
         })?;
         LAYOUT.get_or_init(|| layout);

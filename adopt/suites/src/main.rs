@@ -95,10 +95,12 @@ fn main() -> Result<ExitCode> {
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Suite>> {
+    let known: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
     for name in names {
         ensure!(
-            SUITES.iter().any(|suite| suite.name.starts_with(name)),
-            "there is no suite {name}"
+            known.iter().any(|known| known.starts_with(name)),
+            "there is no suite {name}; they are {}",
+            known.join(", ")
         );
     }
     let is_chosen =

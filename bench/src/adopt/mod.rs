@@ -8,6 +8,7 @@ mod green_threads;
 mod std_threads;
 mod work;
 
+use crate::fail;
 use crate::limits;
 use crate::machine::Machine;
 use crate::table;
@@ -156,12 +157,13 @@ impl Row {
 /// Measures a cell once, in this process, which ends with it: threads that wait are not waited for.
 pub(crate) fn cell(options: &CellOptions) -> Result<()> {
     let (what, count) = (options.what.as_str(), options.count);
+    let no_row = || format!("there is no row {what:?}");
     let figure = if options.workers == 0 {
         // Where there are no other threads, locks and descriptors are cheaper.
         thread::spawn(thread::park);
-        std_threads::find(what).context("no such row")?(count)
+        std_threads::find(what).with_context(no_row)?(count)
     } else {
-        let work = green_threads::find(what).context("no such row")?;
+        let work = green_threads::find(what).with_context(no_row)?;
         let runtime = Builder::new().workers(options.workers).build()?;
         let figure = runtime.run(|| work(count));
         // It would wait for them.
@@ -294,7 +296,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
         .filter(|row| row.what.contains(&options.only))
         .collect();
     if rows.is_empty() {
-        bail!("no row's name contains {:?}", options.only);
+        bail!(fail::no_row(&options.only, ROWS.iter().map(|row| row.what)));
     }
     let program = options.program.clone().map_or_else(build, Ok)?;
     let descriptors = limits::raise_descriptor_limit();

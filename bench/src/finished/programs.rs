@@ -59,7 +59,10 @@ pub(super) fn find(python: &Path) -> Result<Vec<Program>> {
         }),
         Err(error) => note(format_args!("The server in Python is left out: {error:#}")),
     }
-    ensure!(!all.is_empty(), "there is nothing to measure");
+    ensure!(
+        !all.is_empty(),
+        "there is nothing to measure: neither of the servers can be had here, for the reasons above"
+    );
     Ok(all)
 }
 

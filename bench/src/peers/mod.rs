@@ -18,6 +18,7 @@ mod wire;
 
 use crate::connections::interrupt::Interrupt;
 use crate::connections::progress::note;
+use crate::fail;
 use crate::limits;
 use crate::machine::Machine;
 use anyhow::{Context, Result, bail};
@@ -105,21 +106,25 @@ fn read(file: &Path) -> Result<Results> {
 fn measure(options: &Options) -> Result<Results> {
     let begun = Instant::now();
     let descriptors = limits::raise_descriptor_limit();
-    let rows: Vec<_> = rows::rows(options.quick)
-        .into_iter()
-        .filter(|row| row.name.contains(&options.only))
-        .collect();
-    if rows.is_empty() {
-        bail!("no row's name contains {:?}", options.only);
+    let mut rows = rows::rows(options.quick);
+    if !rows.iter().any(|row| row.name.contains(&options.only)) {
+        bail!(fail::no_row(
+            &options.only,
+            rows.iter().map(|row| &*row.name)
+        ));
     }
+    rows.retain(|row| row.name.contains(&options.only));
     let interrupt = Interrupt::listen()?;
     let mut programs = programs::build()?;
-    programs.retain(|program| {
+    let is_wanted = |program: &programs::Program| {
         options.programs.is_empty() || options.programs.iter().any(|name| name == program.name)
-    });
-    if programs.is_empty() {
-        bail!("none of the programs {:?} is there", options.programs);
+    };
+    if !programs.iter().any(is_wanted) {
+        let there: Vec<_> = programs.iter().map(|program| program.name).collect();
+        let (wanted, there) = (options.programs.join(", "), there.join(", "));
+        bail!("none of the programs {wanted} is there; there are {there}");
     }
+    programs.retain(is_wanted);
 
     let rounds = if options.quick { 1 } else { options.rounds };
     let mut results: Vec<RowResults> = rows

@@ -12,6 +12,7 @@ mod roving;
 mod tokio_tasks;
 pub(crate) mod work;
 
+use crate::fail;
 use crate::limits;
 use crate::machine::Machine;
 use crate::table;
@@ -180,11 +181,14 @@ impl Row {
 /// Measures a cell of one of these once, in this process.
 pub(crate) fn cell(suites: &[Suite], options: CellOptions) -> Result<()> {
     let suite = suites.iter().find(|suite| suite.name == options.suite);
-    let rows = (suite.context("no such suite")?.rows)();
-    let row = rows.get(options.row).context("no such row")?;
+    let no_suite = || format!("there is no suite {:?}", options.suite);
+    let rows = (suite.with_context(no_suite)?.rows)();
+    let no_row = || format!("there is no row {} of {}", options.row, options.suite);
+    let row = rows.get(options.row).with_context(no_row)?;
     let work = row.peers.get(options.peer).and_then(Option::as_ref);
     let count = row.count(options.peer, options.divisor);
-    let nanos = match work.context("no such cell")? {
+    let no_work = || format!("there is no work of peer {} in that row", options.peer);
+    let nanos = match work.with_context(no_work)? {
         Work::Blocking(work) if options.peer == ROVING => {
             let runtime = Builder::new().workers(options.workers).build()?;
             runtime.run(|| work(count))
@@ -260,7 +264,7 @@ pub(crate) fn run(suite: &Suite, options: Options) -> Result<()> {
         })
         .collect();
     if cells.is_empty() {
-        bail!("no row's name contains {:?}", options.only);
+        bail!(fail::no_row(&options.only, rows.iter().map(|row| row.what)));
     }
     let progress = ProgressBar::new(u64::from(rounds) * cells.len() as u64);
     progress.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")?);

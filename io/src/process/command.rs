@@ -195,7 +195,7 @@ impl Command {
         if let Streams::Unknown = self.streams {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                "of a command that comes from std it is not known which streams are collected: spawn it",
+                "cannot collect the output of a command that comes from std, as it does not tell where its streams go: spawn it",
             ));
         }
         self.spawn_collected()?.wait_with_output_async().await

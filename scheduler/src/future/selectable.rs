@@ -76,7 +76,10 @@ impl<F: Future> SelectFuture<F> {
     /// Panics if another thread has made it.
     fn state(&self) -> RefMut<'_, State<F>> {
         let is_owner = context::with_current(|current| ptr::eq(current, &raw const *self.owner));
-        assert!(is_owner, "a future is selected by the thread that has it");
+        assert!(
+            is_owner,
+            "cannot select over a future of another thread: only the one that has made it can"
+        );
         self.future.borrow_mut()
     }
 

@@ -45,7 +45,7 @@ impl Drop for Ends {
 ///
 /// # Errors
 ///
-/// The system refuses it. The error says which limits there are.
+/// The system refuses it. The error says which limits there are, one of which is to be raised.
 pub fn start(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     // It is to be one also in a program that is adopted.
     let (starts, _inside) = (Passage::enter(), Inside::enter());
@@ -61,10 +61,7 @@ pub fn start(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<J
         Builder::new().name(name).spawn(body)
     });
     started.map_err(|error| {
-        let (threads, memory) = (room::limits_of_threads(), room::limits());
-        io::Error::new(
-            error.kind(),
-            format!("{error} (limits: {threads}, {memory}; a cgroup has pids.max)"),
-        )
+        let advice = room::advice_on_threads();
+        io::Error::new(error.kind(), format!("{error} {advice}"))
     })
 }

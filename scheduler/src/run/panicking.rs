@@ -60,7 +60,7 @@ pub(crate) fn contain(f: impl FnOnce()) {
     }
 }
 
-/// Aborts, where std does, in its words.
+/// Aborts, and says why in the words in which std does.
 #[cold]
 pub(crate) fn abort(why: &str) -> ! {
     say(&format!("fatal runtime error: {why}, aborting\n"));

@@ -19,19 +19,18 @@
 mod search;
 
 use std::cell::{Cell, RefCell};
-use std::process;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crate::protocol::say::say;
 use crate::protocol::timer::Shard;
 use crate::protocol::word::{By, Commit};
 use crate::run::context;
 use crate::run::counts::{Countdown, Counts};
 use crate::run::event::{Event, Ran};
 use crate::run::green::{Green, Home, Runnable, Waiter};
+use crate::run::panicking;
 use crate::run::processor;
 use crate::run::queue::Local;
 use crate::run::shared::{Remote, Shared};
@@ -558,13 +557,6 @@ struct AbortOnUnwind;
 
 impl Drop for AbortOnUnwind {
     fn drop(&mut self) {
-        die("a worker panicked");
+        panicking::abort("a worker of Roving panicked");
     }
-}
-
-/// Aborts with one line on standard error.
-#[cold]
-pub(crate) fn die(why: &str) -> ! {
-    say(&format!("fatal error in the roving runtime: {why}\n"));
-    process::abort();
 }

@@ -106,6 +106,7 @@ fn look(looker: Option<(&Arc<Shared>, usize)>) -> Seen {
     if !TOLD.swap(true, Ordering::Relaxed) {
         report(&before.outside);
         if asked == AllAsleep::Abort {
+            say("the process aborts, as it is set to (Builder::all_asleep, ROVING_ALL_ASLEEP)\n");
             std::process::abort();
         }
     }

@@ -401,10 +401,10 @@ impl Builder {
                 .unwrap_or(stack::DEFAULT_SIZE),
         };
         room::is_left().map_err(|error| {
-            let limits = room::limits();
+            let advice = room::advice();
             io::Error::new(
                 error.kind(),
-                format!("no room for a runtime: {error} (limits: {limits})"),
+                format!("no room for a runtime: {error} {advice}"),
             )
         })?;
         context::watch_forks();

@@ -17,10 +17,21 @@ use super::slab;
 mod system;
 
 pub(super) use self::system::limits_leave;
-pub(crate) use self::system::{limits, limits_of_threads};
+use self::system::{limits, limits_of_threads};
 
 /// Enough for some OS threads that start, with 2 MiB each.
 const LEFT: usize = 8 << 20;
+
+/// What is said of the limits of memory to whom the system has refused some.
+pub(crate) fn advice() -> String {
+    format!("(limits: {}); raise the one that is met", limits())
+}
+
+/// The same, to whom it has refused an OS thread.
+pub(crate) fn advice_on_threads() -> String {
+    let (threads, memory) = (limits_of_threads(), limits());
+    format!("(limits: {threads}, {memory}); raise the one that is met")
+}
 
 /// Whether the system would give [`LEFT`] bytes more.
 ///

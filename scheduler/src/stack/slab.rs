@@ -86,9 +86,9 @@ fn map(class: Class) -> io::Result<(usize, usize)> {
                 io::ErrorKind::OutOfMemory,
                 format!(
                     "no room for another green thread: mapping a stack of {} KiB, and some MiB for the rest of the process, \
-                     failed: {error} (limits: {}); raise the one that is met, or take smaller stacks",
+                     failed: {error} {}, or take smaller stacks",
                     class.slot_bytes() >> 10,
-                    room::limits()
+                    room::advice()
                 ),
             ));
         }

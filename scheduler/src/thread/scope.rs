@@ -183,10 +183,10 @@ where
         (Ok(_), None) if scope.data.panicked.load(Ordering::Relaxed) => {
             panic!("a scoped thread panicked")
         }
-        (Ok(_), None) if scope.data.running.load(Ordering::Relaxed) > 0 => {
-            panic!("the threads of this scope are in the process that this one was forked from")
-        }
         (Ok(value), None) => {
+            if scope.data.running.load(Ordering::Relaxed) > 0 {
+                scope.data.process.insist("the rest of the scope");
+            }
             // What has ended one of the threads may be due for this one too, which has not blocked: its
             // caller must not take a part of the work for the whole.
             if scope.data.interrupted.load(Ordering::Relaxed) {

@@ -330,9 +330,7 @@ fn make(
             }
         });
         wait::cancellation_point();
-        return Err(io::Error::other(
-            "the runtime of this green thread has been shut down",
-        ));
+        return Err(io::Error::other("the runtime has been shut down"));
     };
     // Nothing unwinds from here until the thread is queued: of user code, only what listens to us runs.
     counted.hand_over();

@@ -65,7 +65,7 @@ pub fn main(
                 "echo" => Protocol::Echo,
                 "http" => Protocol::Http,
                 "framework" => Protocol::Framework,
-                _ => panic!("no such protocol"),
+                _ => panic!("there is no protocol {protocol:?}: one of echo, http and framework"),
             };
             serve(protocol, workers.parse().expect("a number"));
             answer_until_stdin_ends();

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use crate::protocol::lock::MutexGuard;
 
-use super::{Worker, die};
+use super::Worker;
 use crate::protocol::idle::Idle;
 use crate::protocol::idle::sleep::{self, Idler};
 use crate::protocol::nap::Naps;
@@ -35,6 +35,7 @@ use crate::protocol::word::By;
 use crate::run::driver::Driver;
 use crate::run::event::Event;
 use crate::run::green::Runnable;
+use crate::run::panicking;
 use crate::run::processor;
 use crate::run::queue::Inbox;
 use crate::run::shared::WATCH_PERIOD;
@@ -215,7 +216,7 @@ impl Worker {
         self.counts().driver_waits.add(1);
         self.counts().events.add(ready.len() as u64);
         if let Err(error) = polled {
-            die(&format!("the IO driver failed: {error}"));
+            panicking::abort(&format!("the IO driver of Roving failed: {error}"));
         }
         for ticket in ready.drain(..) {
             self.wake(ticket, Self::queue);

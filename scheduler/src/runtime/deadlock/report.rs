@@ -26,7 +26,7 @@ pub(super) fn see_to(deadlock: &Deadlock, what: Deadlocks) {
             let thread = Thread::of(&victim.waiter);
             writeln!(
                 report,
-                "\n{thread} panics, as the runtime is set to have it"
+                "\n{thread} panics, as the runtime is set to have it (Builder::deadlocks, ROVING_DEADLOCKS)"
             )
         }
         (Deadlocks::Panic, None) => {
@@ -38,7 +38,7 @@ pub(super) fn see_to(deadlock: &Deadlock, what: Deadlocks) {
         (Deadlocks::Abort, _) => {
             writeln!(
                 report,
-                "\nthe process aborts, as the runtime is set to have it"
+                "\nthe process aborts, as the runtime is set to have it (Builder::deadlocks, ROVING_DEADLOCKS)"
             )
         }
     };

@@ -45,15 +45,19 @@ fn mapped() -> Option<[libc::rlim_t; 2]> {
     Some([all, data])
 }
 
-/// What limits the number of OS threads, for those who are told that there are no more.
-pub(crate) fn limits_of_threads() -> String {
-    let threads = limit("ulimit -u", libc::RLIMIT_NPROC, identity);
-    let kernel = sysctl("kernel.threads-max").unwrap_or_default();
-    format!("{threads}, {kernel}")
+/// What limits the number of OS threads.
+pub(super) fn limits_of_threads() -> String {
+    let mut limits = vec![limit("ulimit -u", libc::RLIMIT_NPROC, identity)];
+    limits.extend(sysctl("kernel.threads-max"));
+    limits.extend(sysctl("kernel.pid_max"));
+    if cfg!(target_os = "linux") {
+        limits.push("a cgroup has pids.max".to_owned());
+    }
+    limits.join(", ")
 }
 
-/// What limits the memory of this process, for those who are told that there is no more.
-pub(crate) fn limits() -> String {
+/// What limits the memory of this process.
+pub(super) fn limits() -> String {
     let kib = |bytes: libc::rlim_t| bytes >> 10;
     let mut limits = vec![
         limit("ulimit -v", libc::RLIMIT_AS, kib),

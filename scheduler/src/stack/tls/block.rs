@@ -233,8 +233,8 @@ fn new_vector(own: &Own, thread_pointer: usize) -> usize {
     let memory = unsafe { libc::calloc(elements, 16) };
     assert!(
         !memory.is_null(),
-        "no memory for the thread-locals of a green thread (limits: {})",
-        room::limits()
+        "no memory for the thread-locals of a green thread {}",
+        room::advice()
     );
     let vector = memory.expose_provenance() + 16;
     word(vector, -16).store(length, Ordering::Relaxed);

@@ -79,7 +79,8 @@ impl OnLinux {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 format!(
-                    "the name of a network interface has 1 to {} bytes, none of them zero",
+                    "cannot bind to the network interface {:?}: its name must have 1 to {} bytes, none of them zero",
+                    String::from_utf8_lossy(name),
                     libc::IFNAMSIZ - 1
                 ),
             ));

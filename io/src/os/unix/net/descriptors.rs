@@ -61,7 +61,7 @@ impl UnixStream {
         if buf.is_empty() && !fds.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "descriptors go along with a byte of a stream, and there is none",
+                "cannot send descriptors with no bytes: in a stream, they go along with a byte",
             ));
         }
         transmit_with(self, buf.len(), |sent| match sent {
@@ -128,7 +128,7 @@ fn check(fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     Err(io::Error::new(
         io::ErrorKind::InvalidInput,
         format!(
-            "{} descriptors are more than the {MOST} that one message takes",
+            "cannot send {} descriptors with one message: it takes at most {MOST}, so send more messages",
             fds.len()
         ),
     ))

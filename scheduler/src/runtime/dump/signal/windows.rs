@@ -13,6 +13,6 @@ pub(in crate::runtime) enum Target {
 pub(in crate::runtime) fn watch(_: Target) -> io::Result<()> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
-        "dumps on a signal: this system has no SIGQUIT",
+        "cannot dump on a signal: this system has no SIGQUIT",
     ))
 }
