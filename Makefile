@@ -34,7 +34,7 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards compact confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable wine package floor builds workflow loom examples adopted adopt adopt-uses adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-resp bench-check bench-scale peers clean
+.PHONY: help test tools check unit pinned guards compact confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable wine package api semver advisories floor builds workflow loom examples adopted adopt adopt-uses adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-resp bench-check bench-scale peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z0-9-]*\): *[a-z -]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -123,6 +123,21 @@ package:              ## the published packages, each built from its own content
 	RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS="--cfg docsrs -D warnings" $(CARGO) doc --locked --no-deps --all-features \
 		--target-dir target/packages $(addprefix -p ,$(LIBRARIES))
 	timeout 600 $(CARGO) test --locked -p roving-builds --test dependencies
+
+# How it is made is in `builds/tests/api.rs`. To store a new baseline: `make api ARGS=--bless`.
+api:                  ## the public API of the published crates, against the baseline in builds/api/
+	timeout 600 $(CARGO) test --quiet --locked -p roving-builds --test api -- $(ARGS)
+
+# Against another commit, or a published version: `make semver ARGS="--baseline-version 0.1.0"`.
+BASELINE ?= $(if $(ARGS),$(ARGS),--baseline-rev HEAD^)
+semver:               ## whether the published crates break programs that use those of the commit before; with cargo-semver-checks
+	@$(CARGO) semver-checks --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-semver-checks
+	$(CARGO) semver-checks --all-features $(addprefix -p ,$(LIBRARIES)) $(BASELINE)
+
+# It fetches the advisory database. If that is there already: `make advisories ARGS=--disable-fetch`.
+advisories:           ## known vulnerabilities, licences and sources of all dependencies; with cargo-deny and the network
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --locked check $(ARGS)
 
 FLOOR := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' scheduler/Cargo.toml)
 floor:                ## whether the minimum supported Rust version compiles the published crates
