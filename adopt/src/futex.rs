@@ -18,19 +18,21 @@ use roving_scheduler::adopt::{self, Awaited, Inside};
 
 use crate::next::next;
 use crate::thread::{Heeded, heed};
-use crate::{clock, descriptor, errno, mask, thread};
+use crate::{clock, descriptor, errno, mask, signal, thread};
 
-type Syscall = unsafe extern "C" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
+type Syscall =
+    unsafe extern "C-unwind" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
 
 const ANY: u32 = !0;
 
-/// The system calls. All of them have up to six arguments, in registers, so those that the caller has not given are there too.
+/// The system calls. All of them have up to six arguments, in registers, so those that the caller has not given are there too. The handler of
+/// a signal that one lets come may end the thread.
 ///
 /// # Safety
 ///
 /// That of the system call.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn syscall(
+unsafe extern "C-unwind" fn syscall(
     number: c_long,
     a: usize,
     b: usize,
@@ -68,9 +70,9 @@ unsafe fn other(
     let with = |a, b| unsafe { next!(syscall: Syscall)(number, a, b, c, d, e, f) };
     match number {
         libc::SYS_gettid => thread::gettid().into(),
-        libc::SYS_tkill => with(thread::known_to_kernel(a as pid_t) as usize, b),
+        libc::SYS_tkill => with(thread::sent_to(a as pid_t) as usize, b),
         libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => {
-            with(a, thread::known_to_kernel(b as pid_t) as usize)
+            with(a, thread::sent_to(b as pid_t) as usize)
         }
         // SAFETY: the caller's promise.
         libc::SYS_close_range if crate::is_adopted() => unsafe {
@@ -78,6 +80,10 @@ unsafe fn other(
         },
         // SAFETY: the caller's promise.
         libc::SYS_rt_sigprocmask => unsafe { mask::by_number(b, || with(a, b)) },
+        libc::SYS_rt_sigpending => mask::telling_pending(|| with(a, b)),
+        libc::SYS_rt_sigtimedwait | libc::SYS_rt_sigsuspend => signal::by_number(|| with(a, b)),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_pause => signal::by_number(|| with(a, b)),
         // SAFETY: it has no preconditions.
         libc::SYS_unshare => unsafe { descriptor::unshare(a as c_int).into() },
         // SAFETY: the caller's promise.

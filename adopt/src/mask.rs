@@ -87,10 +87,11 @@ fn set(mask: Signals) {
     unsafe { pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
 }
 
-/// The current thread begins, with this mask. What was sent to it before is left for later: it was never without the mask.
+/// The current thread begins, with this mask, and with all held back until now. What was sent to it before is left for later: it was never
+/// without the mask.
 pub(crate) fn begin(mask: Signals) {
     type Next = unsafe extern "C" fn(c_int, *const sigset_t, *mut sigset_t) -> c_int;
-    adopt::keep_signals();
+    adopt::begin_signals();
     let set = to_library(mask);
     // SAFETY: it is a set.
     unsafe {
@@ -148,11 +149,17 @@ pub(crate) unsafe fn by_number(
 /// That of the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C-unwind" fn sigpending(set: *mut sigset_t) -> c_int {
+    type Next = unsafe extern "C-unwind" fn(*mut sigset_t) -> c_int;
+    // SAFETY: the caller's promise.
+    telling_pending(|| unsafe { next!(sigpending: Next)(set) })
+}
+
+/// Tells what is pending by `tell`, of which what was sent before is a part.
+pub(crate) fn telling_pending<T>(tell: impl FnOnce() -> T) -> T {
     if is_adopted() && adopt::blocked_by_worker().is_some() && !Inside::is_current() {
         errno::kept(thread::take_in);
     }
-    // SAFETY: the caller's promise.
-    unsafe { next!(sigpending: unsafe extern "C-unwind" fn(*mut sigset_t) -> c_int)(set) }
+    tell()
 }
 
 /// # Safety
@@ -260,5 +267,18 @@ pub(crate) unsafe fn is_restored_by_jump(place: *const c_void) {
         && adopt::blocked_by_worker().is_some()
     {
         set(mask);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who makes a thread asks for no mask where none was changed.
+    #[test]
+    fn the_runtime_changes_no_mask_of_the_programs() {
+        crate::adopt().unwrap();
+        std::thread::spawn(std::thread::yield_now).join().unwrap();
+        assert!(!HAS_CHANGED.load(Ordering::Relaxed));
     }
 }

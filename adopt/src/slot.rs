@@ -5,7 +5,9 @@
 //!
 //! - A number has a *generation*, which changes whenever a descriptor of that number is seen to be closed or replaced. Who waits
 //!   compares it with that at the beginning of its call, and finds its descriptor gone.
-//! - The [nature](Nature) of a descriptor is that of a generation.
+//! - The [nature](Nature) of a descriptor is that of a generation. Of a number of which nothing is known, nor asked, nobody can know the
+//!   generation, and none begins. So who asks says so before, and then looks whether anybody is taking the number; who takes it says so before,
+//!   and then looks whether anything is known or asked. At least one of the two sees the other.
 //! - Whether it is *plain*, in blocking mode and without timeouts, is a property of the open file description, which several
 //!   descriptors may share. It holds in a generation and an *epoch*, of which a new one begins whenever any of those settings
 //!   is changed.
@@ -18,6 +20,7 @@
 
 mod relied;
 
+use std::array;
 use std::ffi::c_int;
 use std::ptr;
 use std::sync::OnceLock;
@@ -45,6 +48,9 @@ static RUNTIME: OnceLock<Handle> = OnceLock::new();
 const UNSURE: u64 = u64::MAX;
 /// One that has begun to arm it, in the count of those.
 const BEGUN: u64 = 1 << 32;
+
+/// The nature of a number of which somebody has asked what it is. It is none of those that are [known](Nature::code).
+const ASKED: u64 = 0xff;
 
 /// Whether this is a process that was forked by one that was adopted.
 static IS_FORKED: AtomicBool = AtomicBool::new(false);
@@ -251,6 +257,8 @@ impl Slot {
         {
             return Some(nature);
         }
+        // SeqCst, as all that tells who asks and who takes the number of each other.
+        self.nature.store(ASKED, Ordering::SeqCst);
         let is_settled = self.is_settled();
         let nature = Nature::ask(fd)?;
         if is_settled {
@@ -293,30 +301,40 @@ impl Slot {
     pub(crate) fn arm(&self, fd: c_int, watch: &Watch) -> Result<bool, c_int> {
         let begun = self.arming.fetch_add(BEGUN + 1, Ordering::SeqCst);
         let others = !begun.is_multiple_of(BEGUN);
+        // Who begins from now on finds this one arming, and is not alone either.
+        let is_alone = || {
+            let begun_since = self.arming.load(Ordering::SeqCst).wrapping_sub(begun) / BEGUN;
+            !others && begun_since == 1
+        };
         let now = self.generation().0 + 1;
+        let known = self.armed.load(Ordering::SeqCst);
         // Which of several is the first, nobody knows.
-        let was_armed = others || [now, UNSURE].contains(&self.armed.load(Ordering::SeqCst));
+        let was_armed = others || [now, UNSURE].contains(&known);
         // If not, it may be registered still as what it was, until it is dismissed.
         let is_settled = self.is_settled();
         let is_new = watch.arm(fd).map_err(|error| number_of(&error));
         let is_armed = is_new.is_ok_and(|is_new| is_new || was_armed);
         let is_of_now = is_settled && self.generation().0 + 1 == now;
         let after = match is_armed {
-            true if is_of_now => now,
+            true if is_of_now && is_alone() => now,
             // Of which of two it is the registration, nobody knows.
             true => UNSURE,
             false => 0,
         };
         self.armed.store(after, Ordering::SeqCst);
-        // Who begins from here on finds this one arming, and is not alone either.
-        let begun_since = self.arming.load(Ordering::SeqCst).wrapping_sub(begun) / BEGUN;
-        let is_alone = !others && begun_since == 1;
+        // What one has noted who has begun and ended since is overwritten.
+        let is_alone = is_alone();
         if !is_alone {
             self.armed.store(UNSURE, Ordering::SeqCst);
         }
-        self.arming.fetch_sub(1, Ordering::SeqCst);
+        // A child that was forked meanwhile has not counted this one.
+        let one_less = |arming: u64| (!arming.is_multiple_of(BEGUN)).then(|| arming - 1);
+        let _ = self
+            .arming
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
         match (was_armed, is_new?) {
-            // It has been replaced unseen.
+            (true, true) if known == now && is_alone && is_of_now => self.was_replaced_unseen(),
+            // It may have been.
             (true, true) => self.forget(),
             (false, false) if is_alone && is_settled => return Err(libc::EEXIST),
             _ => {}
@@ -324,16 +342,16 @@ impl Slot {
         is_new
     }
 
-    /// Forgets what was known, since the descriptor has been replaced unseen.
+    /// Forgets what was known, since the descriptor may have been replaced unseen.
     pub(crate) fn forget(&self) {
-        self.nature.store(0, Ordering::Relaxed);
+        self.nature.store(ASKED, Ordering::SeqCst);
         self.plain.store(0, Ordering::Relaxed);
     }
 
     /// What is waited with, if the number has been waited for.
     pub(crate) fn watch(&self) -> Option<&'static Watch> {
         // SAFETY: what is there is leaked.
-        unsafe { self.watch.load(Ordering::Acquire).as_ref() }
+        unsafe { self.watch.load(Ordering::SeqCst).as_ref() }
     }
 
     /// What is waited with.
@@ -350,7 +368,7 @@ impl Slot {
         let made = Box::into_raw(Box::new(made));
         let put =
             self.watch
-                .compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire);
+                .compare_exchange(ptr::null_mut(), made, Ordering::SeqCst, Ordering::SeqCst);
         // Another thread has made one, and this one is lost: its place in the driver is kept, as that of any number.
         let watch = put.map_or_else(|other| other, |_| made);
         // SAFETY: both are leaked.
@@ -359,33 +377,40 @@ impl Slot {
 
     /// Whether it matters that the descriptor is closed or replaced.
     fn is_to_be_told(&self) -> bool {
-        let is_known = self.watch().is_some() || self.nature.load(Ordering::Relaxed) != 0;
+        let is_known = self.watch().is_some() || self.nature.load(Ordering::SeqCst) != 0;
         is_known && is_ours()
     }
 
     /// Whether nobody is taking the number from what has it. If a generation that has been looked at before had begun with that, it is
     /// done: what has the number now is of that generation, or of a later one.
     fn is_settled(&self) -> bool {
-        self.replacing.load(Ordering::Acquire) == 0
+        self.replacing.load(Ordering::SeqCst) == 0
     }
 
-    /// Begins a new generation, since the descriptor is about to be closed or replaced. Who waits finds out.
-    fn begin_generation(&self, fd: c_int) {
-        self.replacing.fetch_add(1, Ordering::AcqRel);
-        self.generation.fetch_add(1, Ordering::AcqRel);
-        if let Some(watch) = self.watch() {
-            watch.dismiss(fd);
+    /// The descriptor is about to be closed or replaced. If anything is known of it, a new generation begins, and who waits finds out.
+    /// Whether it is so.
+    fn begin_replacing(&self, fd: c_int) -> bool {
+        self.replacing.fetch_add(1, Ordering::SeqCst);
+        let is_told = self.is_to_be_told();
+        if is_told {
+            self.generation.fetch_add(1, Ordering::AcqRel);
+            if let Some(watch) = self.watch() {
+                watch.dismiss(fd);
+            }
         }
+        is_told
     }
 
     /// It has been closed or replaced. Who has begun to wait meanwhile looks again.
-    fn end_replacing(&self) {
-        // What was mapped meanwhile, or is that of a forked child, has not counted who began.
+    fn end_replacing(&self, was_told: bool) {
+        // That of a forked child has not counted who began.
         let one_less = |replacing: u32| replacing.checked_sub(1);
         let _ = self
             .replacing
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_less);
-        if let Some(watch) = self.watch() {
+            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, one_less);
+        if let Some(watch) = self.watch()
+            && (was_told || is_ours())
+        {
             watch.rouse();
         }
     }
@@ -396,13 +421,13 @@ impl Slot {
 /// Who waits is told before, so that it does not take what comes next for its own; and again afterwards, since it may have
 /// begun to wait in between. Where the handler of a signal does it, another thread tells.
 pub(crate) fn replacing<T>(fd: c_int, replace: impl FnOnce() -> T) -> T {
-    let slot = Slot::seen(fd).filter(|slot| crate::is_adopted() && slot.is_to_be_told());
+    let slot = Slot::seen(fd).filter(|_| crate::is_adopted());
     let Some(slot) = slot else {
         return replace();
     };
-    slot.begin_generation(fd);
+    let is_told = slot.begin_replacing(fd);
     let replaced = replace();
-    errno::kept(|| slot.end_replacing());
+    errno::kept(|| slot.end_replacing(is_told));
     replaced
 }
 
@@ -438,11 +463,15 @@ pub(crate) fn replacing_all<T>(first: u32, last: u32, replace: impl FnOnce() -> 
     if !crate::is_adopted() || !is_ours() {
         return replace();
     }
+    // What is mapped meanwhile does not count who begins here, and so not who ends.
+    let are_mapped: [bool; CHUNKS] =
+        array::from_fn(|chunk| !SLOTS[chunk].load(Ordering::Relaxed).is_null());
     let for_all = |f: &dyn Fn(&'static Slot, c_int)| {
         let beyond = (CHUNK * CHUNKS) as u32;
         let mut number = first;
         while number <= last && number < beyond {
-            match Slot::seen(number as c_int) {
+            let is_mapped = are_mapped[number as usize / CHUNK];
+            match Slot::seen(number as c_int).filter(|_| is_mapped) {
                 Some(slot) => {
                     f(slot, number as c_int);
                     number += 1;
@@ -452,8 +481,54 @@ pub(crate) fn replacing_all<T>(first: u32, last: u32, replace: impl FnOnce() -> 
             }
         }
     };
-    for_all(&Slot::begin_generation);
+    for_all(&|slot, fd| {
+        slot.begin_replacing(fd);
+    });
     let replaced = replace();
-    errno::kept(|| for_all(&|slot, _| slot.end_replacing()));
+    errno::kept(|| for_all(&|slot, _| slot.end_replacing(true)));
     replaced
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::PipeReader;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::next::next;
+
+    /// Takes the number from what has it, by the system's own.
+    fn take(from: &PipeReader, fd: c_int) {
+        type Dup = unsafe extern "C" fn(c_int, c_int, c_int) -> c_int;
+        // SAFETY: both are descriptors of the test's own.
+        assert_eq!(unsafe { next!(dup3: Dup)(from.as_raw_fd(), fd, 0) }, fd);
+    }
+
+    /// Another thread asks about it for the first time when it has been found that nobody has.
+    #[test]
+    fn what_is_learnt_of_who_loses_the_number_is_not_said_of_who_gets_it() {
+        crate::adopt().unwrap();
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let (asked, waited_for) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+
+        let fd = asked.0.as_raw_fd();
+        let slot = Slot::of(fd).unwrap();
+        replacing(fd, || {
+            assert_eq!(slot.nature(fd), Some(Nature::Socket));
+            take(&reader, fd);
+        });
+        assert_eq!(slot.nature(fd), Some(Nature::Flagged));
+
+        let fd = waited_for.0.as_raw_fd();
+        let slot = Slot::of(fd).unwrap();
+        replacing(fd, || {
+            let watch = slot.watch_or_make().unwrap();
+            assert_eq!(slot.arm(fd, watch), Ok(true));
+            slot.learn_plain(|| (true, ()));
+            take(&reader, fd);
+        });
+        assert!(!slot.relies(fd, slot.generation()));
+        assert!(!slot.is_plain());
+    }
 }

@@ -9,8 +9,10 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::os::unix::thread::JoinHandleExt;
 use std::process::Command;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use common::library::load;
 use common::{in_programs, is_the_same, on_a_green_thread, until};
@@ -21,18 +23,21 @@ const USR2: c_int = 2;
 const TERM: c_int = 4;
 const HUP: c_int = 8;
 
+/// Checks what a function of `masks.c` tells, if it can be compiled.
+fn tells(function: &CStr, expected: &[c_int]) -> Option<Vec<c_int>> {
+    let library = load("masks.c", "cc")?;
+    // SAFETY: it has this type.
+    let run: extern "C" fn(*mut c_int) -> c_int = unsafe { library.function(function) };
+    let mut told = [0; 64];
+    let count = run(told.as_mut_ptr());
+    let told = told[..count as usize].to_vec();
+    assert_eq!(told, expected);
+    Some(told)
+}
+
 /// Checks that a function of `masks.c` tells the same everywhere, and on an OS thread what is expected.
 fn tells_the_same(name: &'static str, function: &'static CStr, expected: &'static [c_int]) {
-    is_the_same(name, move || {
-        let library = load("masks.c", "cc")?;
-        // SAFETY: it has this type.
-        let run: extern "C" fn(*mut c_int) -> c_int = unsafe { library.function(function) };
-        let mut told = [0; 64];
-        let count = run(told.as_mut_ptr());
-        let told = told[..count as usize].to_vec();
-        assert_eq!(told, expected);
-        Some(told)
-    });
+    is_the_same(name, move || tells(function, expected));
 }
 
 #[test]
@@ -177,7 +182,162 @@ fn masks_are_changed_in_many_ways() {
     );
 }
 
-/// Begins a program anew that does the test `name`, with `SIGUSR1` blocked in all of its threads. `None` in that program.
+/// What a function of `masks.c` tells on an OS thread of a program that is not adopted, and of one that is.
+fn tells_on_os_threads(name: &'static str, function: &'static CStr, expected: &'static [c_int]) {
+    in_programs(name, || {
+        let tell = || _ = tells(function, expected);
+        thread::spawn(tell).join().unwrap();
+        roving_adopt::adopt().unwrap();
+        tell();
+    });
+}
+
+#[test]
+fn who_ends_has_handled_what_was_sent_to_it() {
+    const BY_HANDLER: c_int = libc::SIGUSR1;
+    tells_on_os_threads(
+        "who_ends_has_handled_what_was_sent_to_it",
+        c"who_ends_has_handled_all",
+        &[1, 0, BY_HANDLER, 0, 1, 0, BY_HANDLER, 0],
+    );
+}
+
+#[test]
+fn masks_and_signals_are_asked_for_by_number() {
+    const SIGNAL: c_int = libc::SIGUSR1;
+    tells_on_os_threads(
+        "masks_and_signals_are_asked_for_by_number",
+        c"who_asks_by_number",
+        &[
+            1,
+            SIGNAL,
+            SIGNAL,
+            -1,
+            libc::EINTR,
+            1,
+            USR1,
+            0,
+            SIGNAL,
+            SIGNAL,
+        ],
+    );
+}
+
+/// The current thread changes its mask by these.
+fn change_mask(how: c_int, signals: &[c_int]) {
+    // SAFETY: zeroes are a set, and the signals are valid.
+    unsafe {
+        let mut set = mem::zeroed();
+        for &signal in signals {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        assert_eq!(
+            libc::pthread_sigmask(how, &raw const set, ptr::null_mut()),
+            0
+        );
+    }
+}
+
+/// A handler that comes as such a thread begins, is parked, goes on or ends finds its worker, and not the thread.
+#[test]
+fn who_has_a_signal_blocked_is_interrupted_by_none() {
+    let name = "who_has_a_signal_blocked_is_interrupted_by_none";
+    in_programs(name, || {
+        static HANDLED: AtomicUsize = AtomicUsize::new(0);
+        static ON_GREEN: AtomicUsize = AtomicUsize::new(0);
+        static DONE: AtomicBool = AtomicBool::new(false);
+        extern "C" fn handles(_: c_int) {
+            // SAFETY: it has no preconditions.
+            let me = unsafe { libc::pthread_self() };
+            // Ids of the C library are even.
+            ON_GREEN.fetch_add(me as usize & 1, Ordering::SeqCst);
+            HANDLED.fetch_add(1, Ordering::SeqCst);
+        }
+        if let Some(status) = with_all_blocked(name, "waits") {
+            assert!(status.success());
+            return;
+        }
+        // SAFETY: the other thread of this process waits; the handler does what may be done in one.
+        unsafe {
+            // A spare that sleeps would let it come.
+            env::set_var("ROVING_MAX_SPARES", "0");
+            libc::signal(libc::SIGUSR1, handles as *const () as usize);
+        }
+        change_mask(libc::SIG_UNBLOCK, &[libc::SIGUSR1]);
+        roving_adopt::adopt().unwrap();
+        change_mask(libc::SIG_BLOCK, &[libc::SIGUSR1]);
+        let workers: usize = env::var("ROVING_WORKERS").unwrap().parse().unwrap();
+        // No worker is idle.
+        let threads: Vec<_> = (0..2 * workers + 2)
+            .map(|n| {
+                thread::spawn(move || {
+                    for round in 0.. {
+                        if DONE.load(Ordering::SeqCst) {
+                            break;
+                        }
+                        match round % 8 {
+                            0 => thread::sleep(Duration::from_micros(10)),
+                            1 if n % 2 == 0 => thread::spawn(thread::yield_now).join().unwrap(),
+                            _ => thread::yield_now(),
+                        }
+                    }
+                })
+            })
+            .collect();
+        for sent in 0..300 {
+            // SAFETY: there is a handler.
+            unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) };
+            while HANDLED.load(Ordering::SeqCst) <= sent {
+                thread::sleep(Duration::from_micros(50));
+            }
+        }
+        DONE.store(true, Ordering::SeqCst);
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+        assert_eq!(ON_GREEN.load(Ordering::SeqCst), 0);
+    });
+}
+
+/// What is pending for a thread is told from what is for the process without a descriptor, if none is left.
+#[test]
+fn what_is_blocked_stays_pending_where_no_descriptor_is_left() {
+    let name = "what_is_blocked_stays_pending_where_no_descriptor_is_left";
+    in_programs(name, || {
+        static HANDLED: AtomicUsize = AtomicUsize::new(0);
+        extern "C" fn handles(_: c_int) {
+            HANDLED.fetch_add(1, Ordering::SeqCst);
+        }
+        on_a_green_thread(|| {
+            // SAFETY: the handler does what may be done in one; limits and a set are there.
+            unsafe {
+                libc::signal(libc::SIGUSR1, handles as *const () as usize);
+                change_mask(libc::SIG_BLOCK, &[libc::SIGUSR1]);
+                libc::pthread_kill(libc::pthread_self(), libc::SIGUSR1);
+                let mut limit = mem::zeroed();
+                libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+                let none = libc::rlimit {
+                    rlim_cur: 0,
+                    ..limit
+                };
+                assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const none), 0);
+                for _ in 0..10 {
+                    thread::yield_now();
+                    thread::sleep(Duration::from_micros(100));
+                }
+                assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+                assert_eq!(HANDLED.load(Ordering::SeqCst), 0);
+                let mut pending = mem::zeroed();
+                libc::sigpending(&raw mut pending);
+                assert_eq!(libc::sigismember(&raw const pending, libc::SIGUSR1), 1);
+                change_mask(libc::SIG_UNBLOCK, &[libc::SIGUSR1]);
+                assert_eq!(HANDLED.load(Ordering::SeqCst), 1);
+            }
+        });
+    });
+}
+
+/// Begins a program anew that does the test `name`, with `SIGUSR1` and `SIGCHLD` blocked in all of its threads. `None` in that program.
 fn with_all_blocked(name: &str, role: &str) -> Option<std::process::ExitStatus> {
     const ROLE: &str = "TEST_WITH_ALL_BLOCKED";
     if env::var(ROLE).is_ok_and(|had| had == role) {
@@ -191,6 +351,7 @@ fn with_all_blocked(name: &str, role: &str) -> Option<std::process::ExitStatus> 
     let status = unsafe {
         let mut set: libc::sigset_t = mem::zeroed();
         libc::sigaddset(&raw mut set, libc::SIGUSR1);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
         program.pre_exec(move || {
             libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut());
             Ok(())
@@ -200,24 +361,25 @@ fn with_all_blocked(name: &str, role: &str) -> Option<std::process::ExitStatus> 
     Some(status.unwrap())
 }
 
-#[test]
-fn a_thread_alone_lets_a_signal_to_the_process_come() {
-    let name = "a_thread_alone_lets_a_signal_to_the_process_come";
+/// Checks what a function of `masks.c` tells in a program whose threads have those signals blocked.
+fn tells_with_all_blocked(name: &'static str, function: &'static CStr, expected: &'static [c_int]) {
     in_programs(name, || {
-        if let Some(status) = with_all_blocked(name, "handles") {
+        if let Some(status) = with_all_blocked(name, "tells") {
             assert!(status.success());
             return;
         }
-        let tell = || {
-            let library = load("masks.c", "cc")?;
-            // SAFETY: it has this type.
-            let run: extern "C" fn(*mut c_int) -> c_int =
-                unsafe { library.function(c"who_lets_a_signal_come") };
-            let mut told = [0; 64];
-            let count = run(told.as_mut_ptr());
-            Some(told[..count as usize].to_vec())
-        };
-        let expected = [
+        let tell = || _ = tells(function, expected);
+        thread::spawn(tell).join().unwrap();
+        on_a_green_thread(tell);
+    });
+}
+
+#[test]
+fn a_thread_alone_lets_a_signal_to_the_process_come() {
+    tells_with_all_blocked(
+        "a_thread_alone_lets_a_signal_to_the_process_come",
+        c"who_lets_a_signal_come",
+        &[
             -1,
             libc::EINTR,
             -1,
@@ -230,12 +392,26 @@ fn a_thread_alone_lets_a_signal_to_the_process_come() {
             libc::SI_QUEUE,
             1,
             77,
-        ];
-        let is_expected = |told: Option<Vec<c_int>>| told.is_none_or(|told| told == expected);
-        assert!(is_expected(thread::spawn(tell).join().unwrap()));
-        let told = on_a_green_thread(tell);
-        assert!(is_expected(told.clone()), "{told:?}");
-    });
+        ],
+    );
+}
+
+#[test]
+fn what_is_told_of_a_signal_to_the_process_is_told_by_who_takes_it() {
+    tells_with_all_blocked(
+        "what_is_told_of_a_signal_to_the_process_is_told_by_who_takes_it",
+        c"who_is_told_of_a_child",
+        &[1, 0, libc::CLD_EXITED, 1, 7],
+    );
+}
+
+#[test]
+fn a_signal_to_the_process_outlives_the_thread_that_lets_it_come() {
+    tells_with_all_blocked(
+        "a_signal_to_the_process_outlives_the_thread_that_lets_it_come",
+        c"who_ends_leaves_what_is_for_all",
+        &[1, 78],
+    );
 }
 
 #[test]

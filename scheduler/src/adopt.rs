@@ -68,6 +68,9 @@ pub fn begin_masked() -> Wait<'static> {
 
 /// Spawns a thread, and has what joins it kept before it may run. `keep` does not unwind; this may, as [`Builder::spawn`] may.
 ///
+/// If it is to have other signals `blocked` than its worker has, given as the kernel has the set, it begins with all of them held back, and
+/// sets its mask first of all.
+///
 /// # Errors
 ///
 /// Those of [`Builder::spawn`].
@@ -75,9 +78,10 @@ pub fn begin_masked() -> Wait<'static> {
 pub fn spawn<T: Send + 'static>(
     builder: Builder,
     f: impl FnOnce() -> T + Send + 'static,
+    blocked: Option<u64>,
     keep: impl FnOnce(JoinHandle<T>),
 ) -> io::Result<()> {
-    thread::spawn_kept(builder, f, keep)
+    thread::spawn_kept(builder, f, blocked, keep)
 }
 
 /// Waits until a thread has ended, whatever interrupts the caller. `Err` if it panicked.
@@ -132,6 +136,20 @@ pub fn keep_signals() -> bool {
         context::set_marked(true);
     }
     is_green
+}
+
+/// The current thread, which has [begun](spawn) with all signals held back, is about to set its mask. It takes that along from now on.
+#[cfg(target_os = "linux")]
+pub fn begin_signals() {
+    if keep_signals() {
+        context::set_held_back(false);
+    }
+}
+
+/// The current thread, if it is a green one, has come to its end, and nothing of the program's runs there any more: its mask and what is
+/// pending for it end here.
+pub fn end_signals() {
+    context::end_signals();
 }
 
 /// Whether the current thread takes its signals along, as far as there may be any that differ from its worker's.

@@ -3,7 +3,7 @@
 //! All that closes or replaces a descriptor by way of the C library begins a generation, and then nothing is relied on. What does so
 //! unseen, by a system call of its own, would have whoever waits afterwards wait for a descriptor that is there no more. So who
 //! relies leaves a mark, and a little later somebody [looks](look) at all numbers that have one and arms them: each wait is
-//! looked after once, if it lasts so long. One that has been replaced unseen is found out there; who waits looks again, and
+//! looked after once, if it lasts so long. One that has been replaced unseen is found out there, or before by who arms it; who waits looks again, and
 //! **from then on nothing is relied on** in this process, since it is one that does such things. So who waits for one that was
 //! replaced unseen is late once, by the time until that look, and then never.
 //!
@@ -67,8 +67,16 @@ impl Slot {
         };
         let was_armed = self.arm(fd, watch) == Ok(false);
         if !was_armed && self.is_settled() && self.generation() == generation {
-            ARE_RELIABLE.store(false, Ordering::Relaxed);
-            self.forget();
+            self.was_replaced_unseen();
+        }
+    }
+
+    /// From now on nothing is relied on.
+    #[cold]
+    pub(super) fn was_replaced_unseen(&self) {
+        ARE_RELIABLE.store(false, Ordering::Relaxed);
+        self.forget();
+        if let Some(watch) = self.watch() {
             watch.rouse();
         }
     }
@@ -118,24 +126,36 @@ mod tests {
         assert!(relies());
 
         let before = slot.generation();
-        slot.begin_generation(fd);
-        assert!(!relies() && !slot.relies(fd, before));
+        let is_told = slot.begin_replacing(fd);
+        assert!(is_told && !relies() && !slot.relies(fd, before));
         // Of what is about to lose the number.
         assert_eq!(slot.arm(fd, watch), Ok(true));
         assert!(!relies());
-        slot.end_replacing();
+        slot.end_replacing(is_told);
         assert!(!relies());
         assert_eq!(slot.arm(fd, watch), Ok(false));
         assert!(relies());
 
-        // Replaced unseen.
+        // Replaced unseen, which is found out by who looks after it, or who arms it.
         type Dup = unsafe extern "C" fn(c_int, c_int, c_int) -> c_int;
-        // SAFETY: both are descriptors of this test's own.
-        assert_eq!(unsafe { next!(dup3: Dup)(other.as_raw_fd(), fd, 0) }, fd);
-        assert!(relies());
-        slot.look_after(fd);
-        assert!(!relies());
-        assert_eq!(slot.arm(fd, watch), Ok(false));
-        assert!(!relies());
+        let replace_unseen = |by: &UnixStream| {
+            // SAFETY: both are descriptors of this test's own.
+            assert_eq!(unsafe { next!(dup3: Dup)(by.as_raw_fd(), fd, 0) }, fd);
+        };
+        let (third, _fourth) = UnixStream::pair().unwrap();
+        for (by, looks) in [(&other, true), (&third, false)] {
+            assert!(relies());
+            replace_unseen(by);
+            assert!(relies());
+            if looks {
+                slot.look_after(fd);
+            } else {
+                assert_eq!(slot.arm(fd, watch), Ok(true));
+            }
+            assert!(!relies());
+            assert_eq!(slot.arm(fd, watch), Ok(false));
+            assert!(!relies());
+            ARE_RELIABLE.store(true, Ordering::Relaxed);
+        }
     }
 }

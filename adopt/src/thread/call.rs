@@ -5,6 +5,8 @@
 //! it has been told of, and jumps to it: that of [`begin`]. It is what the macros of C that install a handler do. No
 //! exception goes further: `begin` is where the stack ends for those who unwind it, as the thread's beginning is in the C
 //! library. An exception that nobody catches ends the program, in the way of its language.
+//!
+//! What was [sent](super::news) to the thread until then it heeds before it leaves there: a handler may still exit.
 
 use std::arch::global_asm;
 use std::cell::Cell;
@@ -14,7 +16,7 @@ use std::ptr;
 
 use libc::{pthread_attr_t, pthread_t};
 
-use super::{Left, cancel, current, is_any_alive, kernel, wait_for_all};
+use super::{Left, cancel, current, is_any_alive, kernel, news, wait_for_all};
 use crate::next::next;
 use crate::{handler, is_adopted};
 
@@ -85,6 +87,7 @@ global_asm!(
     "mov rdi, rbx",
     "call r12",
     "mov [r14], rax",
+    "call {comes_to_end}",
     "xor ebx, ebx",
     "jmp 3f",
     "2:",
@@ -102,6 +105,7 @@ global_asm!(
     ".cfi_endproc",
     ".size roving_adopt_begin, . - roving_adopt_begin",
     ".popsection",
+    comes_to_end = sym news::comes_to_end,
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -131,6 +135,7 @@ global_asm!(
     "mov x0, x19",
     "blr x20",
     "str x0, [x22]",
+    "bl {comes_to_end}",
     "mov w19, #0",
     "b 3f",
     "2:",
@@ -146,6 +151,7 @@ global_asm!(
     ".cfi_endproc",
     ".size roving_adopt_begin, . - roving_adopt_begin",
     ".popsection",
+    comes_to_end = sym news::comes_to_end,
 );
 
 thread_local! {
@@ -203,6 +209,7 @@ pub(super) unsafe extern "C-unwind" fn pthread_exit(result: *mut c_void) -> ! {
     handler::leave();
     if current::id().is_some() {
         cancel::ends();
+        news::comes_to_end();
         set_exit_value(result);
     } else if is_adopted() {
         exits_with_the_last_thread();

@@ -43,6 +43,19 @@ pub(super) fn with_known<T>(f: impl FnOnce(&Known) -> T) -> Option<T> {
     unsafe { known().as_ref() }.map(f)
 }
 
+/// The id of the current thread and what is known of it, as [`with_known`].
+pub(super) fn shared() -> Option<(pthread_t, Shared)> {
+    let (id, known) = (id()?, known());
+    if known.is_null() {
+        return None;
+    }
+    // SAFETY: it is from `Arc::into_raw`, and the thread has a reference to it until `take`, which this thread calls.
+    unsafe {
+        Arc::increment_strong_count(known);
+        Some((id, Arc::from_raw(known)))
+    }
+}
+
 /// This is the thread with that id, from now on.
 #[inline(never)]
 pub(super) fn begin(id: pthread_t, record: Shared) {

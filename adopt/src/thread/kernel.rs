@@ -402,9 +402,17 @@ fn is_caller(thread: pid_t) -> bool {
 }
 
 /// The same number, but for that of a green thread which is the caller: that of the OS thread which runs it.
-pub(crate) fn known_to_kernel(number: pid_t) -> pid_t {
+fn known_to_kernel(number: pid_t) -> pid_t {
     let is_caller = adopt::thread_number().is_some_and(|own| own.cast_signed() == number);
     if is_caller { os_thread() } else { number }
+}
+
+/// The number of a thread to which the caller sends a signal, as the kernel knows it. It may be the caller's own, who may have blocked it.
+pub(crate) fn sent_to(thread: pid_t) -> pid_t {
+    if crate::is_adopted() {
+        adopt::keep_signals();
+    }
+    known_to_kernel(thread)
 }
 
 /// # Safety
@@ -413,9 +421,8 @@ pub(crate) fn known_to_kernel(number: pid_t) -> pid_t {
 #[unsafe(no_mangle)]
 unsafe extern "C-unwind" fn tgkill(process: pid_t, thread: pid_t, signal: c_int) -> c_int {
     type Next = unsafe extern "C-unwind" fn(pid_t, pid_t, c_int) -> c_int;
-    adopt::keep_signals();
     // SAFETY: the caller's promise.
-    unsafe { next!(tgkill: Next)(process, known_to_kernel(thread), signal) }
+    unsafe { next!(tgkill: Next)(process, sent_to(thread), signal) }
 }
 
 /// The number by which the kernel knows the OS thread that runs the caller.

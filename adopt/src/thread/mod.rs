@@ -25,6 +25,7 @@ mod open;
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
@@ -39,7 +40,7 @@ use self::attributes::Wanted;
 pub(crate) use self::attributes::{complete_attributes, except};
 use self::call::Start;
 pub(crate) use self::cancel::Point;
-pub(crate) use self::kernel::{gettid, known_to_kernel, note_affinity, os_thread};
+pub(crate) use self::kernel::{gettid, note_affinity, os_thread, sent_to};
 use self::name::{Given, Name};
 use self::news::Sent;
 pub(crate) use self::news::{
@@ -275,7 +276,7 @@ unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument
     // Who spawns while its own runtime ends is unwound.
     let spawned = panic::catch_unwind(AssertUnwindSafe(|| {
         let live = move || live(id, own, blocked, start, argument);
-        adopt::spawn(builder, live, keep)
+        adopt::spawn(builder, live, blocked, keep)
     }));
     match spawned {
         Ok(Ok(())) => 0,
@@ -313,18 +314,21 @@ pub(crate) fn end_current() {
     hand_over::end_left();
     lock::end_owner();
     open::end();
-    if let Some((id, record)) = current::take() {
-        end(id, &record);
+    match current::take() {
+        Some((id, record)) => end(id, &record),
+        None => adopt::end_signals(),
     }
 }
 
-/// A thread has come to its end, and calls nothing of the program's any more.
+/// The current thread has come to its end, and calls nothing of the program's any more.
 fn end(id: pthread_t, known: &Shared) {
-    let is_detached = {
+    let (is_detached, sent) = {
         let mut record = known.lock();
         record.is_at_end = true;
-        known.is_detached()
+        (known.is_detached(), mem::take(&mut record.sent))
     };
+    adopt::end_signals();
+    news::leave_all(sent);
     if is_detached {
         forget(id);
     }

@@ -10,46 +10,73 @@
 //! is so until it says that it leaves. Who sends has the record locked meanwhile; so whoever leaves has had it before it goes on, since
 //! the system delivers what was sent before it returns from any call.
 //!
+//! Whoever comes to its end, by returning or by exiting, heeds first what has come until then: it may never have waited.
+//!
 //! A signal without a handler is for the whole process, and is sent to that, unless the thread has it blocked.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_int, c_long, c_void};
 use std::mem;
 use std::ptr;
 use std::sync::atomic::Ordering;
 
-use libc::{pid_t, sigaction as Action};
+use libc::{pid_t, sigaction as Action, siginfo_t};
 use roving_scheduler::adopt::{self, Inside, Signals};
 
 use super::{Known, cancel, current, kernel, open};
 use crate::next::next;
 use crate::{errno, mask};
 
-/// One signal that was sent, with what goes with it unless the thread was just killed by it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// One signal that was sent.
+#[derive(Clone, Copy)]
 pub(super) struct Sent {
     signal: c_int,
-    told: Option<Told>,
+    /// What the system is to tell of it, unless the thread was just killed by it.
+    info: Option<siginfo_t>,
+    /// Whether it was sent to the process, of whose threads this one was to take it.
+    is_for_process: bool,
 }
 
-/// What is told of a signal that was queued, or that another process has sent.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Told {
-    code: c_int,
-    pid: pid_t,
-    user: libc::uid_t,
-    value: usize,
-}
+// SAFETY: what is told of it is passed on, and used by nobody here.
+unsafe impl Send for Sent {}
 
-impl Told {
-    fn queued(value: *mut c_void) -> Self {
+impl Sent {
+    fn by_thread(signal: c_int, value: Option<*mut c_void>) -> Self {
         Self {
-            code: libc::SI_QUEUE,
-            // SAFETY: they have no preconditions.
-            pid: unsafe { libc::getpid() },
-            // SAFETY: likewise.
-            user: unsafe { libc::getuid() },
-            value: value.addr(),
+            signal,
+            info: value.map(|value| queued(signal, value)),
+            is_for_process: false,
         }
+    }
+}
+
+/// What is told of a signal that this process has queued.
+fn queued(signal: c_int, value: *mut c_void) -> siginfo_t {
+    /// That part of a `siginfo_t`, as the kernel has it.
+    #[repr(C)]
+    struct Queued {
+        signal: c_int,
+        error: c_int,
+        code: c_int,
+        padding: c_int,
+        pid: pid_t,
+        user: libc::uid_t,
+        value: *mut c_void,
+    }
+    const { assert!(size_of::<Queued>() <= size_of::<siginfo_t>()) };
+    const { assert!(align_of::<Queued>() <= align_of::<siginfo_t>()) };
+    // SAFETY: zeroes are valid for what is told of a signal, of which that is the beginning; the functions have no preconditions.
+    unsafe {
+        let mut info: siginfo_t = mem::zeroed();
+        (&raw mut info).cast::<Queued>().write(Queued {
+            signal,
+            error: 0,
+            code: libc::SI_QUEUE,
+            padding: 0,
+            pid: libc::getpid(),
+            user: libc::getuid(),
+            value,
+        });
+        info
     }
 }
 
@@ -101,11 +128,14 @@ fn run_handlers(known: &Known) -> Heeded {
             return heeded;
         };
         let is_blocked = mask::is_in(known.blocked(), sent.signal);
+        if is_blocked && leave(&sent) {
+            continue;
+        }
         let goes_on = is_blocked || action(sent.signal).sa_flags & libc::SA_RESTART != 0;
         if is_blocked {
             adopt::keep_signals();
         }
-        give(kernel::os_thread(), sent);
+        give(kernel::os_thread(), &sent);
         if !goes_on {
             heeded = Heeded::Ends;
         } else if heeded == Heeded::Nothing && !is_blocked {
@@ -114,9 +144,32 @@ fn run_handlers(known: &Known) -> Heeded {
     }
 }
 
+/// Leaves one that was sent to the process to others. Whether it was.
+fn leave(sent: &Sent) -> bool {
+    let info = sent.info.filter(|_| sent.is_for_process);
+    if let Some(info) = &info {
+        open::pass_on(sent.signal, info);
+    }
+    info.is_some()
+}
+
+/// What a thread has not heeded that is at its end, which has all blocked. What was sent to itself ends with it.
+pub(super) fn leave_all(sent: Vec<Sent>) {
+    for sent in &sent {
+        leave(sent);
+    }
+}
+
 /// Gives the system what was sent to the current thread.
 pub(crate) fn take_in() {
     current::with_known(run_handlers);
+}
+
+/// The current thread, which `pthread_create` has made, has done what it was made for, or is about to exit.
+pub(super) extern "C-unwind" fn comes_to_end() {
+    if !Inside::is_current() && adopt::take_nudge() {
+        take_in();
+    }
 }
 
 /// The current thread has changed its mask.
@@ -143,40 +196,22 @@ pub(super) fn action(signal: c_int) -> Action {
     }
 }
 
-/// What of a `siginfo_t` goes with a signal, as the kernel wants it.
-#[repr(C)]
-struct Queued {
-    signal: c_int,
-    error: c_int,
-    code: c_int,
-    padding: c_int,
-    pid: pid_t,
-    user: libc::uid_t,
-    value: usize,
-    rest: [u64; 12],
-}
-
 /// Gives a signal to an OS thread, and gives an error or 0.
-fn give(os_thread: pid_t, sent: Sent) -> c_int {
+fn give(os_thread: pid_t, sent: &Sent) -> c_int {
     type TgKill = unsafe extern "C-unwind" fn(pid_t, pid_t, c_int) -> c_int;
-    // SAFETY: it sends a signal, to this process. Zeroes are valid for what is queued, and it is as large as the kernel wants it.
+    type Syscall =
+        unsafe extern "C-unwind" fn(c_long, pid_t, pid_t, c_int, *const siginfo_t) -> c_long;
+    // SAFETY: it sends a signal, to this process, with what is told of it.
     let failed = unsafe {
         let process = libc::getpid();
-        let queue = |told: Told| {
-            let mut queued: Queued = mem::zeroed();
-            const { assert!(size_of::<Queued>() == size_of::<libc::siginfo_t>()) };
-            queued.signal = sent.signal;
-            queued.code = told.code;
-            queued.pid = told.pid;
-            queued.user = told.user;
-            queued.value = told.value;
+        let queue = |info: &siginfo_t| {
             let number = libc::SYS_rt_tgsigqueueinfo;
-            libc::syscall(number, process, os_thread, sent.signal, &raw const queued) == 0
+            next!(syscall: Syscall)(number, process, os_thread, sent.signal, info) != 0
         };
-        // What comes from elsewhere nobody may pass on but the thread itself.
-        match sent.told {
-            Some(told) if queue(told) => false,
-            Some(told) if told.code == libc::SI_QUEUE => true,
+        match &sent.info {
+            Some(info) if !queue(info) => false,
+            // What comes from elsewhere nobody may pass on but the thread itself.
+            Some(_) if errno::get() != libc::EPERM => true,
             _ => next!(tgkill: TgKill)(process, os_thread, sent.signal) != 0,
         }
     };
@@ -186,62 +221,61 @@ fn give(os_thread: pid_t, sent: Sent) -> c_int {
 /// Gives a signal to the current thread.
 pub(super) fn give_current(signal: c_int, value: Option<*mut c_void>) -> c_int {
     adopt::keep_signals();
-    let told = value.map(Told::queued);
-    give(kernel::os_thread(), Sent { signal, told })
+    give(kernel::os_thread(), &Sent::by_thread(signal, value))
 }
 
-/// Sends a signal to a green thread that is not the current one, and gives an error or 0.
+/// Sends a signal to a green thread that is not the current one, and gives an error or 0. What is sent to one at its end is lost, as the system
+/// loses it.
 pub(super) fn send(known: &Known, signal: c_int, value: Option<*mut c_void>) -> c_int {
-    let told = value.map(Told::queued);
-    send_as(known, Sent { signal, told })
+    let is_sent = send_as(known, Sent::by_thread(signal, value));
+    is_sent.unwrap_or(Ok(())).err().unwrap_or(0)
 }
 
-/// Sends one that the process was sent to a green thread.
-pub(super) fn pass_on(known: &Known, info: &libc::siginfo_t) {
-    // SAFETY: it is as the kernel has it.
-    let info = unsafe { &*ptr::from_ref(info).cast::<Queued>() };
-    let told = Told {
-        code: info.code,
-        pid: info.pid,
-        user: info.user,
-        value: info.value,
-    };
+/// Sends one that the process was sent to a green thread. Whether it takes it.
+pub(super) fn pass_on(known: &Known, signal: c_int, info: &siginfo_t) -> bool {
     let sent = Sent {
-        signal: info.signal,
-        told: Some(told),
+        signal,
+        info: Some(*info),
+        is_for_process: true,
     };
-    send_as(known, sent);
+    // What there is no room for the system would lose, too.
+    send_as(known, sent).is_some()
 }
 
-fn send_as(known: &Known, sent: Sent) -> c_int {
+/// `None` if it is at its end, or is not to have it.
+fn send_as(known: &Known, sent: Sent) -> Option<Result<(), c_int>> {
+    let result = |error| if error == 0 { Ok(()) } else { Err(error) };
     let signal = sent.signal;
     let handler = action(signal).sa_sigaction;
     let thread = {
         let mut record = known.lock();
-        if record.is_at_end {
-            return 0;
+        let is_blocked = mask::is_in(known.blocked(), signal);
+        if record.is_at_end || is_blocked && sent.is_for_process {
+            return None;
         }
         match handler {
-            _ if mask::is_in(known.blocked(), signal) => {}
-            libc::SIG_IGN => return 0,
+            _ if is_blocked => {}
+            libc::SIG_IGN => return Some(Ok(())),
             libc::SIG_DFL => {
                 drop(record);
                 // SAFETY: it sends a signal.
                 let failed = unsafe { libc::kill(libc::getpid(), signal) } != 0;
-                return if failed { errno::get() } else { 0 };
+                return Some(result(if failed { errno::get() } else { 0 }));
             }
             _ => {}
         }
         let os_thread = known.os_thread.load(Ordering::Relaxed);
         if os_thread != 0 {
             record.was_given = true;
-            return give(os_thread, sent);
+            return Some(result(give(os_thread, &sent)));
         }
         if record.sent.len() >= MOST {
-            return libc::EAGAIN;
+            return Some(Err(libc::EAGAIN));
         }
         // Those with the smaller numbers are not counted.
-        if signal >= libc::SIGRTMIN() || !record.sent.contains(&sent) {
+        let is_same =
+            |other: &Sent| (other.signal, other.is_for_process) == (signal, sent.is_for_process);
+        if signal >= libc::SIGRTMIN() || !record.sent.iter().any(is_same) {
             record.sent.push(sent);
         }
         record.thread.clone()
@@ -249,7 +283,7 @@ fn send_as(known: &Known, sent: Sent) -> c_int {
     if let Some(thread) = thread {
         adopt::nudge(&thread);
     }
-    0
+    Some(Ok(()))
 }
 
 /// While there is one, the current thread is on an OS thread of its own.
@@ -264,6 +298,7 @@ impl OnOsThread {
                 known.os_thread.store(os_thread, Ordering::Relaxed);
                 !record.sent.is_empty()
             };
+            open::change_place(true);
             if has_news {
                 run_handlers(known);
             }
@@ -291,6 +326,7 @@ impl Drop for OnOsThread {
                 // Any system call: it is delivered by the time that this returns.
                 kernel::os_thread();
             }
+            open::change_place(false);
         });
     }
 }

@@ -3,26 +3,113 @@
 //! The system gives a signal to the process to one of its OS threads that has not blocked it. Where the program has it blocked in all of them
 //! but for a green thread that waits for it to come, as a server does that has one thread for its signals, no OS thread has it open while
 //! that one is parked: the workers have the mask of who has made them. So those signals are listed that a green thread has open and the
-//! workers have blocked, and an OS thread takes them, and sends them to a thread that has.
+//! workers have blocked, and an OS thread takes them, and sends them to a thread that has, with all that the system has told.
 //!
-//! What was sent is held back by nobody meanwhile, and ends a wait as what is sent to the thread itself.
+//! What was sent is held back by nobody meanwhile, and ends a wait as what is sent to the thread itself. But it is for the process: if the thread
+//! blocks it before it heeds it, or ends, it goes to another one that has it open, or else back to the process.
+//!
+//! A thread in a call that has its worker handed over is not listed meanwhile: it is on an OS thread of its own, which has the signal open, and
+//! the system finds that.
+//!
+//! What a change of a mask costs does not depend on how many threads are listed. The taker looks again when a signal comes to be open in any of
+//! them, or in none any more, and it is not told twice before it has looked.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::ffi::{c_int, c_long};
+use std::hash::BuildHasherDefault;
 use std::mem;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use libc::{pthread_t, siginfo_t};
 use roving_scheduler::PerProcess;
 use roving_scheduler::adopt::{self, Signals};
 use roving_scheduler::lock::Mutex;
 
-use super::{Whose, current, kernel, news, whose};
+use super::{OfAddress, Shared, current, kernel, news};
 use crate::mask;
 use crate::next::next;
 
+/// A thread that is listed.
+struct Listed {
+    known: Shared,
+    open: Signals,
+}
+
 /// Who has which open.
-type Open = Vec<(pthread_t, Signals)>;
+#[derive(Default)]
+struct Open {
+    threads: HashMap<pthread_t, Listed, BuildHasherDefault<OfAddress>>,
+    /// How many have each open, by its bit.
+    counts: Counts,
+    /// Those that any has open.
+    all: Signals,
+}
+
+struct Counts([u32; Signals::BITS as usize]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self([0; Signals::BITS as usize])
+    }
+}
+
+impl Open {
+    /// Lists a thread anew. Whether there is another set for the taker.
+    fn set(&mut self, id: pthread_t, known: Shared, open: Signals) -> bool {
+        let listed = self.threads.entry(id).or_insert(Listed { known, open: 0 });
+        let before = mem::replace(&mut listed.open, open);
+        self.count(before, open)
+    }
+
+    /// The same for one that is listed.
+    fn change(&mut self, id: pthread_t, change: impl FnOnce(&Listed) -> Signals) -> bool {
+        let Some(listed) = self.threads.get_mut(&id) else {
+            return false;
+        };
+        let open = change(listed);
+        let before = mem::replace(&mut listed.open, open);
+        self.count(before, open)
+    }
+
+    fn remove(&mut self, id: pthread_t) -> (Option<Listed>, bool) {
+        let removed = self.threads.remove(&id);
+        let before = removed.as_ref().map_or(0, |listed| listed.open);
+        (removed, self.count(before, 0))
+    }
+
+    fn count(&mut self, before: Signals, after: Signals) -> bool {
+        let all_before = self.all;
+        let mut differ = before ^ after;
+        while differ != 0 {
+            let bit = differ.trailing_zeros();
+            let one = 1 << bit;
+            let count = &mut self.counts.0[bit as usize];
+            if after & one != 0 {
+                *count += 1;
+                self.all |= one;
+            } else {
+                *count -= 1;
+                if *count == 0 {
+                    self.all &= !one;
+                }
+            }
+            differ &= !one;
+        }
+        self.all != all_before
+    }
+
+    /// A thread that has the signal open.
+    fn find(&self, signal: c_int) -> Option<(pthread_t, Shared)> {
+        if !mask::is_in(self.all, signal) {
+            return None;
+        }
+        let mut threads = self.threads.iter();
+        let found = threads.find(|(_, listed)| mask::is_in(listed.open, signal));
+        found.map(|(&id, listed)| (id, listed.known.clone()))
+    }
+}
 
 static OPEN: PerProcess<Mutex<Open>> = PerProcess::new();
 
@@ -32,15 +119,22 @@ static HAS_BEGUN: PerProcess<Mutex<bool>> = PerProcess::new();
 /// Its number, once it is there, and else 0.
 static TAKER: PerProcess<AtomicI32> = PerProcess::new();
 
+/// Whether it has been told to look, and has not begun to.
+static IS_TOLD: PerProcess<AtomicBool> = PerProcess::new();
+
 thread_local! {
-    /// What the current thread is listed with.
-    static LISTED: Cell<Signals> = const { Cell::new(0) };
+    static IS_LISTED: Cell<bool> = const { Cell::new(false) };
 }
 
 // Not inlined: a compiler may keep the address of a thread-local for as long as a function runs.
 #[inline(never)]
-fn list(signals: Signals) -> Signals {
-    LISTED.replace(signals)
+fn is_listed() -> bool {
+    IS_LISTED.get()
+}
+
+#[inline(never)]
+fn set_listed(is_listed: bool) {
+    IS_LISTED.set(is_listed);
 }
 
 fn open() -> &'static Mutex<Open> {
@@ -49,56 +143,90 @@ fn open() -> &'static Mutex<Open> {
 
 /// The current thread has these blocked from now on.
 pub(super) fn note(blocked: Signals) {
-    if let Some(of_worker) = adopt::blocked_by_worker() {
-        set(of_worker & !blocked);
+    let Some(of_worker) = adopt::blocked_by_worker() else {
+        return;
+    };
+    let signals = of_worker & !blocked;
+    if signals == 0 {
+        return end();
     }
+    let Some((id, known)) = current::shared() else {
+        return;
+    };
+    let is_to_look = open().lock().set(id, known, signals);
+    set_listed(true);
+    look_again_if(is_to_look);
 }
 
-/// The current thread ends.
+/// The current thread has nothing open any more that its worker has not; or it ends.
 pub(super) fn end() {
-    set(0);
+    if !is_listed() {
+        return;
+    }
+    set_listed(false);
+    let Some(id) = current::id() else { return };
+    let (_removed, is_to_look) = open().lock().remove(id);
+    look_again_if(is_to_look);
+}
+
+/// The current thread is on an OS thread of its own, or is no more. It may be in the handler of a signal.
+pub(super) fn change_place(is_on_os_thread: bool) {
+    if !is_listed() {
+        return;
+    }
+    let Some((id, of_worker)) = current::id().zip(adopt::blocked_by_worker()) else {
+        return;
+    };
+    let open_now = |listed: &Listed| match is_on_os_thread {
+        true => 0,
+        false => of_worker & !listed.known.blocked(),
+    };
+    let is_to_look = open().lock().change(id, open_now);
+    look_again_if(is_to_look);
 }
 
 /// In a forked child, whose only thread is an OS thread.
 pub(super) fn in_child() {
-    list(0);
-}
-
-fn set(signals: Signals) {
-    let before = list(signals);
-    if before == signals {
-        return;
-    }
-    let Some(id) = current::id() else { return };
-    {
-        let mut open = open().lock();
-        open.retain(|&(other, _)| other != id);
-        if signals != 0 {
-            open.push((id, signals));
-        }
-    }
-    look_again();
+    set_listed(false);
 }
 
 fn taker() -> &'static AtomicI32 {
     TAKER.get_or_make(AtomicI32::default)
 }
 
+fn is_told() -> &'static AtomicBool {
+    IS_TOLD.get_or_make(AtomicBool::default)
+}
+
+fn look_again_if(is_to_look: bool) {
+    if is_to_look {
+        look_again();
+    }
+}
+
 /// Has the taker look at what is listed. While the system refuses an OS thread, signals come when their threads run.
+#[cold]
 fn look_again() {
-    let mut has_begun = HAS_BEGUN.get_or_make(Mutex::default).lock();
-    if !*has_begun {
-        // It looks first.
-        let begun = roving_scheduler::start_os_thread("roving-signals".to_owned(), take_all);
-        *has_begun = begun.is_ok();
-        return;
+    {
+        let mut has_begun = HAS_BEGUN.get_or_make(Mutex::default).lock();
+        if !*has_begun {
+            // It looks first.
+            let begun = roving_scheduler::start_os_thread("roving-signals".to_owned(), take_all);
+            *has_begun = begun.is_ok();
+            return;
+        }
     }
     let taker = taker().load(Ordering::SeqCst);
-    if taker != 0 {
-        system(
+    // One that is not there yet looks when it is.
+    if taker != 0 && !is_told().swap(true, Ordering::SeqCst) {
+        let told = system(
             libc::SYS_tgkill,
             [process(), taker as usize, LOOK as usize, 0],
         );
+        // There is no room for another signal: the next one who lists something tells it.
+        if told != 0 {
+            is_told().store(false, Ordering::SeqCst);
+        }
     }
 }
 
@@ -126,9 +254,9 @@ fn take_all() {
     adopt::block_all();
     taker().store(kernel::os_thread(), Ordering::SeqCst);
     loop {
-        // After it can be told to look again.
-        let listed = open().lock().iter().fold(0, |all, (_, some)| all | some);
-        let set = listed | bit(LOOK);
+        // Before it looks: who lists something from then on tells it again.
+        is_told().store(false, Ordering::SeqCst);
+        let set = open().lock().all | bit(LOOK);
         // SAFETY: zeroes are valid for what is told of a signal.
         let mut info: siginfo_t = unsafe { mem::zeroed() };
         let place = (&raw mut info).expose_provenance();
@@ -139,16 +267,14 @@ fn take_all() {
         );
         match taken as c_int {
             LOOK => {}
-            signal if signal > 0 => pass_on(signal, &info),
+            signal if signal > 0 => take(signal, &info),
             _ => {}
         }
     }
 }
 
-/// Passes on what the taker has taken.
-fn pass_on(signal: c_int, info: &siginfo_t) {
-    let has_open = |&&(_, signals): &&(pthread_t, Signals)| mask::is_in(signals, signal);
-    let thread = open().lock().iter().find(has_open).map(|&(id, _)| id);
+/// What becomes of a signal that the taker has taken.
+fn take(signal: c_int, info: &siginfo_t) {
     match news::action(signal).sa_sigaction {
         libc::SIG_IGN => {}
         // What the system does with the process, it does where it finds the signal.
@@ -158,13 +284,59 @@ fn pass_on(signal: c_int, info: &siginfo_t) {
             adopt::let_come(bit(signal));
             adopt::block_all();
         }
-        _ => {
-            if let Some(Whose::Green(known)) = thread.map(whose) {
-                news::pass_on(&known, info);
-            } else {
-                // It has blocked it since, as have all.
-                system(libc::SYS_kill, [process(), signal as usize, 0, 0]);
-            }
+        _ => pass_on(signal, info),
+    }
+}
+
+/// Passes one that the process was sent on to a thread that has it open, or back to the process. The caller has it blocked.
+pub(super) fn pass_on(signal: c_int, info: &siginfo_t) {
+    // Not while the list is locked.
+    let find = || open().lock().find(signal);
+    while let Some((id, known)) = find() {
+        if news::pass_on(&known, signal, info) {
+            return;
         }
+        // The handler of a signal has changed its mask, or it is about to be listed anew.
+        open()
+            .lock()
+            .change(id, |listed| listed.open & !listed.known.blocked());
+    }
+    // What another process has sent, or the system itself, only the system may tell so.
+    let place = ptr::from_ref(info).expose_provenance();
+    let queued = system(
+        libc::SYS_rt_sigqueueinfo,
+        [process(), signal as usize, place, 0],
+    );
+    if queued != 0 {
+        system(libc::SYS_kill, [process(), signal as usize, 0, 0]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::Known;
+    use super::*;
+
+    #[test]
+    fn the_taker_looks_when_another_set_is_open() {
+        let mut open = Open::default();
+        let known = || Arc::new(Known::default());
+        let (one, two) = (bit(10), bit(12));
+        assert!(open.set(1, known(), one));
+        assert!(!open.set(2, known(), one));
+        assert!(!open.set(2, known(), one));
+        assert!(open.set(3, known(), one | two));
+        assert_eq!(open.all, one | two);
+        assert!(!open.change(1, |_| 0));
+        assert!(!open.change(7, |_| two));
+        assert_eq!(open.find(12).map(|(id, _)| id), Some(3));
+        assert!(open.find(11).is_none());
+        assert!(open.change(3, |listed| listed.open & !two));
+        assert!(!open.remove(3).1 && open.remove(2).1);
+        assert_eq!((open.all, open.threads.len()), (0, 1));
+        assert!(open.find(10).is_none());
+        assert!(open.change(1, |_| one) && open.find(10).is_some());
     }
 }

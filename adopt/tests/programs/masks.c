@@ -553,3 +553,201 @@ int who_lets_its_end_come(int *told)
 	pthread_join(target, 0);
 	return 0;
 }
+
+/* Threads that do not wait while a signal is on the way to them. Their maker is an OS thread. */
+
+static void exits(int signal)
+{
+	pthread_exit((void *)(long)signal);
+}
+
+/* Without waiting. */
+static void spin_for(int value)
+{
+	while (atomic_load(&stage) < value)
+		;
+}
+
+static void *computes(void *is_to_exit)
+{
+	stage = 1;
+	spin_for(2);
+	if (is_to_exit)
+		pthread_exit(0);
+	return 0;
+}
+
+/* Whether a thread that returns, or exits, has handled what was sent to it before; and whether the handler may exit then. */
+int who_ends_has_handled_all(int *told)
+{
+	int n = 0;
+	for (int is_to_exit = 0; is_to_exit < 2; is_to_exit++) {
+		for (int exits_in_handler = 0; exits_in_handler < 2; exits_in_handler++) {
+			void *left = 0;
+			stage = handled = on_another = 0;
+			handle(SIGUSR1, exits_in_handler ? exits : notes, 0);
+			target = start(computes, (void *)(long)is_to_exit);
+			wait_for(&stage, 1);
+			pthread_kill(target, SIGUSR1);
+			pass_time(1000);
+			stage = 2;
+			pthread_join(target, &left);
+			told[n++] = exits_in_handler ? (int)(long)left : handled;
+			told[n++] = on_another;
+		}
+	}
+	return n;
+}
+
+/* What is asked for by the number of a system call. */
+
+static void *asks_by_number(void *argument)
+{
+	int *told = argument;
+	struct timespec time = {100, 0};
+	sigset_t set = only(SIGUSR1), none;
+	siginfo_t info;
+	unsigned long pending = 0;
+	sigemptyset(&none);
+	block(SIGUSR1);
+	stage = 1;
+	spin_for(2);
+	syscall(SYS_rt_sigpending, &pending, 8);
+	told[0] = pending >> (SIGUSR1 - 1) & 1;
+	told[1] = syscall(SYS_rt_sigtimedwait, &set, &info, &time, 8);
+	stage = 3;
+	spin_for(4);
+	told[2] = syscall(SYS_rt_sigtimedwait, &set, &info, &time, 8);
+	stage = 5;
+	spin_for(6);
+	told[3] = syscall(SYS_rt_sigsuspend, &none, 8);
+	told[4] = errno;
+	told[5] = handled;
+	told[6] = blocked();
+	return 0;
+}
+
+static void *exits_by_number(void *lets_come)
+{
+	sigset_t set = only(SIGUSR1);
+	if (lets_come) {
+		syscall(SYS_rt_sigprocmask, SIG_BLOCK, &set, 0, 8);
+		syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), SIGUSR1);
+		sched_yield();
+		syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, 0, 8);
+	} else {
+		syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), SIGUSR1);
+	}
+	return 0;
+}
+
+int who_asks_by_number(int *told)
+{
+	stage = handled = on_another = 0;
+	handle(SIGUSR1, notes, 0);
+	target = start(asks_by_number, told);
+	for (int n = 1; n <= 5; n += 2) {
+		wait_for(&stage, n);
+		pthread_kill(target, SIGUSR1);
+		stage = n + 1;
+	}
+	pthread_join(target, 0);
+	told[7] = on_another;
+	handle(SIGUSR1, exits, 0);
+	for (int n = 0; n < 2; n++) {
+		void *left = 0;
+		pthread_join(start(exits_by_number, (void *)(long)n), &left);
+		told[8 + n] = (int)(long)left;
+	}
+	handle(SIGUSR1, SIG_DFL, 0);
+	return 10;
+}
+
+/* All have it blocked but for a thread that ends, in a wait that no signal ends. */
+
+static void waits_for_the_lock(void *value)
+{
+	(void)value;
+	stage = 1;
+	pthread_mutex_lock(&lock);
+	pthread_mutex_unlock(&lock);
+}
+
+static void *ends_late(void *key)
+{
+	unblock(SIGUSR1);
+	pthread_setspecific(*(pthread_key_t *)key, key);
+	return 0;
+}
+
+/* How often what was sent to the process was handled or is found by who waits for it, and with what is told of it. */
+int who_ends_leaves_what_is_for_all(int *told)
+{
+	struct timespec time = {100, 0};
+	sigset_t set = only(SIGUSR1);
+	siginfo_t info;
+	pthread_key_t key;
+	stage = handled = on_another = 0;
+	handle(SIGUSR1, notes, 0);
+	pthread_key_create(&key, waits_for_the_lock);
+	pthread_mutex_lock(&lock);
+	target = start(ends_late, &key);
+	wait_for(&stage, 1);
+	pass_time(20000);
+	sigqueue(getpid(), SIGUSR1, (union sigval){.sival_int = 78});
+	/* Somebody has taken it. */
+	while (is_pending(SIGUSR1))
+		pass_time(200);
+	pthread_mutex_unlock(&lock);
+	pthread_join(target, 0);
+	pthread_key_delete(key);
+	told[0] = handled;
+	told[1] = 78;
+	if (!handled) {
+		told[0] = sigtimedwait(&set, &info, &time) == SIGUSR1;
+		told[1] = info.si_value.sival_int;
+	}
+	handle(SIGUSR1, SIG_DFL, 0);
+	return 2;
+}
+
+/* What is told of a child's end. */
+
+static void *sleeps(void *argument)
+{
+	struct timespec time = {100, 0};
+	(void)argument;
+	unblock(SIGCHLD);
+	stage = 1;
+	nanosleep(&time, 0);
+	return 0;
+}
+
+int who_is_told_of_a_child(int *told)
+{
+	struct sigaction action;
+	memset(&action, 0, sizeof action);
+	action.sa_sigaction = notes_info;
+	action.sa_flags = SA_SIGINFO;
+	stage = handled = on_another = count = 0;
+	/* Of those before nobody has been told. */
+	struct timespec now = {0, 0};
+	sigset_t set = only(SIGCHLD);
+	sigtimedwait(&set, 0, &now);
+	sigaction(SIGCHLD, &action, 0);
+	target = start(sleeps, 0);
+	wait_for(&stage, 1);
+	pass_time(20000);
+	pid_t child = fork();
+	if (!child)
+		_exit(7);
+	pthread_join(target, 0);
+	waitpid(child, 0, 0);
+	told[0] = handled;
+	told[1] = on_another;
+	told[2] = infos[0].si_code;
+	told[3] = infos[0].si_pid == child && infos[0].si_uid == getuid();
+	told[4] = infos[0].si_status;
+	handle(SIGCHLD, SIG_DFL, 0);
+	return 5;
+}

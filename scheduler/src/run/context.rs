@@ -350,13 +350,7 @@ pub(crate) fn suspend(why: Suspend) {
     let switch = || unsafe { suspender.suspend(why) };
     match keeps_signals.then(blocked_by_worker).flatten() {
         None => switch(),
-        Some(of_worker) => {
-            // First: the handler of a signal may mark it anew from now on.
-            set_marked(false);
-            if signals::while_suspended(of_worker, switch) {
-                set_marked(true);
-            }
-        }
+        Some(of_worker) => signals::while_suspended(of_worker, switch),
     }
     if let Some(panics) = panics {
         panic_state::put_back(panics);
@@ -368,9 +362,31 @@ pub(crate) fn suspend(why: Suspend) {
 }
 
 /// [Marks](signals) the current thread, or takes its mark away. Safe in a signal handler.
+#[cfg(feature = "adopt")]
 #[inline(never)]
 pub(crate) fn set_marked(is_marked: bool) {
     with_running(|waiter| waiter.own_stack().map(|own| own.keep_signals(is_marked)));
+}
+
+/// Says whether all signals are [held back](signals) where one comes to the current thread's stack, and from there.
+#[cfg(feature = "adopt")]
+#[inline(never)]
+pub(crate) fn set_held_back(is_held_back: bool) {
+    with_running(|waiter| {
+        waiter
+            .own_stack()
+            .map(|own| own.set_held_back(is_held_back))
+    });
+}
+
+/// The current thread comes to its end, with its signals.
+#[cfg(feature = "adopt")]
+pub(crate) fn end_signals() {
+    if keeps_signals() && blocked_by_worker().is_some() {
+        signals::end();
+        set_marked(false);
+        set_held_back(true);
+    }
 }
 
 /// Whether the current thread is [marked](signals).

@@ -17,7 +17,9 @@ use crate::stack::{Bounds, Promise, Stack};
 const TIMED: u32 = 1;
 /// It may have a mask of signals of its own, or signals that are pending.
 const SIGNALS: u32 = 2;
-const CALL: u32 = 4;
+/// Whoever comes to its stack, or from there, has all signals held back.
+const HELD_BACK: u32 = 4;
+const CALL: u32 = 8;
 
 /// See the [module](self).
 pub(crate) struct OwnStack {
@@ -31,7 +33,7 @@ pub(crate) struct OwnStack {
     lent: AtomicPtr<Bounds>,
     ending: AtomicBool,
     /// What whoever runs it has to see to first: how many calls that block in the system it is in, one within the
-    /// other, times [`CALL`]; and [`TIMED`]. What itself has to see to: [`SIGNALS`].
+    /// other, times [`CALL`]; [`TIMED`]; and [`HELD_BACK`], afterwards too. What itself has to see to: [`SIGNALS`].
     care: AtomicU32,
 }
 
@@ -164,12 +166,30 @@ impl OwnStack {
     }
 
     /// Marks it so, or takes the mark away. For the thread itself, or a handler that has interrupted it.
+    #[cfg(feature = "adopt")]
     pub(crate) fn keep_signals(&self, keep: bool) {
         if keep {
             self.care.fetch_or(SIGNALS, Ordering::Relaxed);
         } else {
             self.care.fetch_and(!SIGNALS, Ordering::Relaxed);
         }
+    }
+
+    /// Says whether all signals are [held back](super::signals) where one comes to its stack, and from there. For the thread itself, or for who
+    /// makes it.
+    #[cfg(feature = "adopt")]
+    pub(crate) fn set_held_back(&self, is_held_back: bool) {
+        if is_held_back {
+            self.care.fetch_or(HELD_BACK, Ordering::Relaxed);
+        } else {
+            self.care.fetch_and(!HELD_BACK, Ordering::Relaxed);
+        }
+    }
+
+    /// The same for whoever runs it, before and afterwards.
+    #[inline]
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.care.load(Ordering::Relaxed) & HELD_BACK != 0
     }
 
     /// For the thread itself, which is on another stack from now on, or on its own if that is null.

@@ -410,6 +410,9 @@ impl Worker {
             }
         };
         let resumed = started.environment.run_in(self.environment, switch);
+        if green.own_stack.is_held_back() {
+            signals::begin_worker(self.shared.blocked);
+        }
         self.is_back();
         if self.to_timed_run.is_over() {
             self.time_run();
@@ -456,6 +459,10 @@ impl Worker {
         }
         if green.own_stack.is_calling() {
             self.gets_stuck();
+        }
+        // Last: what is started here does not begin so.
+        if green.own_stack.is_held_back() {
+            signals::hold_back();
         }
     }
 
@@ -504,8 +511,10 @@ impl Worker {
     /// join its stack is free and it is not counted any more.
     fn bury(&self, waiter: &Arc<Waiter>) {
         let green = waiter.green().expect("only green threads are run");
+        // One that shares its worker's thread-locals has not seen to that itself.
         if green.own_stack.keeps_signals() {
-            signals::end(self.shared.blocked);
+            signals::end();
+            signals::begin_worker(self.shared.blocked);
         }
         // SAFETY: it has just returned, here.
         let (stack, bounds) = unsafe {

@@ -15,7 +15,6 @@
 use std::fmt;
 use std::hint;
 use std::io;
-use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -25,8 +24,7 @@ use rustix::thread::futex::{self, Flags, Timespec};
 use super::address;
 use crate::protocol::lock::{Inside, Mutex};
 use crate::protocol::process::PerProcess;
-use crate::run::signal_handler::FAULTS;
-use crate::run::{context, os_thread};
+use crate::run::{context, os_thread, signals};
 
 /// The addresses, where there are any.
 static NOTED: [AtomicUsize; 1024] = [const { AtomicUsize::new(0) }; 1024];
@@ -195,22 +193,9 @@ fn do_chores(list: &AtomicPtr<Chore>) {
     }
 }
 
-/// No handler of the program's runs here: one that notes more than there is room for, or that does not return, would wait for itself.
-fn block_signals() {
-    let mut blocked = MaybeUninit::<libc::sigset_t>::uninit();
-    let set = blocked.as_mut_ptr();
-    // SAFETY: the set is filled before anything else is done with it, and it is this thread's own mask.
-    unsafe {
-        libc::sigfillset(set);
-        for fault in FAULTS {
-            libc::sigdelset(set, fault);
-        }
-        libc::pthread_sigmask(libc::SIG_BLOCK, set, ptr::null_mut());
-    }
-}
-
 fn work() {
-    block_signals();
+    // No handler of the program's runs here: one that notes more than there is room for, or that does not return, would wait for itself.
+    signals::block_all();
     let mut later = None;
     loop {
         // Acquire: with a note comes its address.

@@ -16,6 +16,8 @@ use crate::run::green::{Green, Kind, Runnable, Waiter};
 use crate::run::own_stack::OwnStack;
 use crate::run::registry::Closed;
 use crate::run::shared::Shared;
+#[cfg(feature = "adopt")]
+use crate::run::signals;
 use crate::run::wake;
 use crate::runtime;
 use crate::stack::coroutine::Suspender;
@@ -194,12 +196,14 @@ where
     unsafe { spawn_unchecked(runtime, site, name, stack_size, belonging, f) }
 }
 
-/// Spawns a thread, but has its handle kept before that may run. `keep` does not unwind.
+/// Spawns a thread, but has its handle kept before that may run. `keep` does not unwind. If `f` is to block other signals than its worker does,
+/// it begins with all [held back](crate::run::signals), and sets its mask first.
 #[cfg(feature = "adopt")]
 #[track_caller]
 pub(crate) fn spawn_kept<F, T>(
     builder: Builder,
     f: F,
+    blocked: Option<u64>,
     keep: impl FnOnce(JoinHandle<T>),
 ) -> io::Result<()>
 where
@@ -213,6 +217,11 @@ where
         // SAFETY: nothing is borrowed.
         let errand = unsafe { errand(f) };
         let waiter = make(runtime, site, name, stack_size, belonging, errand)?;
+        if let Some(own_stack) = waiter.own_stack()
+            && blocked.is_some_and(|blocked| signals::differ(runtime.blocked, blocked))
+        {
+            own_stack.set_held_back(true);
+        }
         let runnable = Runnable(waiter.clone());
         // SAFETY: of its errand, and there is no other handle.
         keep(unsafe { JoinHandle::new(Thread::new(waiter)) });

@@ -8,11 +8,17 @@ pub(crate) fn blocked() -> Signals {
     Signals
 }
 
+pub(crate) fn hold_back() {}
+
 pub(crate) fn begin_worker(_: Signals) {}
 
-pub(crate) fn while_suspended(_: Signals, suspend: impl FnOnce()) -> bool {
-    suspend();
+#[cfg(feature = "adopt")]
+pub(crate) fn differ(_: Signals, _: u64) -> bool {
     false
+}
+
+pub(crate) fn while_suspended(_: Signals, suspend: impl FnOnce()) {
+    suspend();
 }
 
 pub(crate) struct HeldBack;
@@ -23,4 +29,4 @@ impl HeldBack {
     }
 }
 
-pub(crate) fn end(_: Signals) {}
+pub(crate) fn end() {}

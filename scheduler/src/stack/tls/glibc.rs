@@ -16,6 +16,7 @@ mod resolver;
 mod rseq;
 mod surplus;
 mod tid;
+mod unsignalled;
 
 use super::OwnPointer;
 

@@ -26,6 +26,7 @@
 //! | `random`         | the state from which the C library draws random numbers             |
 //! | `rseq`           | what a thread shares with the kernel for restartable sequences      |
 //! | `everybody`      | the C library's signal to all threads                               |
+//! | `unsignalled`    | calls during which no handler of a signal runs                      |
 //! | `glibc`          | all the above together                                              |
 //! | `unsupported`    | the same names where none of it can be had                          |
 //!

@@ -32,6 +32,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::libc_layout::{Layout, Refusal};
 use super::pattern::{half, set_half};
 use super::pointer;
+use super::unsignalled;
 
 /// The size of a model's stack, larger than the least that the C library takes on any processor. No other
 /// word of a `struct pthread` is likely to have this value.
@@ -87,19 +88,15 @@ fn start() -> Result<(usize, usize), Refusal> {
     }
     let mut thread: libc::pthread_t = 0;
     let mut attributes = MaybeUninit::uninit();
-    let mut all = MaybeUninit::uninit();
-    let mut before = MaybeUninit::uninit();
-    // SAFETY: the stack is a mapping of its own, of the size that is told, and stays; the masks and
-    // the attributes are initialised before they are used.
+    // SAFETY: the stack is a mapping of its own, of the size that is told, and stays; the attributes are initialised before they
+    // are used.
     let created = unsafe {
         libc::pthread_attr_init(attributes.as_mut_ptr());
         libc::pthread_attr_setstack(attributes.as_mut_ptr(), stack, STACK);
         // No handler of the program's shall run on it.
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
-        let created =
-            libc::pthread_create(&mut thread, attributes.as_ptr(), vanish, ptr::null_mut());
-        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
+        let created = unsignalled::with_open(unsignalled::OF_C_LIBRARY, || {
+            libc::pthread_create(&mut thread, attributes.as_ptr(), vanish, ptr::null_mut())
+        });
         libc::pthread_attr_destroy(attributes.as_mut_ptr());
         created
     };

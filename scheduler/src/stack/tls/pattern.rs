@@ -42,6 +42,7 @@ use super::random::Random;
 use super::resolver::Resolver;
 use super::surplus::Surplus;
 use super::tid;
+use super::unsignalled;
 use crate::stack::compact::NoCompactStacks;
 
 /// So many models are made at most until two are neighbours.
@@ -489,24 +490,8 @@ impl Models {
     /// Calls the C library with the second model as the current thread, and without any handler of a signal running
     /// meanwhile, which would run as that thread too.
     fn as_second(&self, call: impl FnOnce()) {
-        const EVERY_SIGNAL: u64 = u64::MAX;
-        let mask = |new: &u64, old: *mut u64| {
-            // SAFETY: reads and writes sets of the kernel's size. The C library's own function leaves its own signals out.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_rt_sigprocmask,
-                    libc::SIG_SETMASK,
-                    new,
-                    old,
-                    size_of::<u64>(),
-                )
-            };
-        };
-        let mut before = 0;
-        mask(&EVERY_SIGNAL, &mut before);
         // SAFETY: `Layout::find` has asked for a refusal; the model's thread is gone, and only `Own::new`
         // knows of it.
-        unsafe { pointer::call_as(self.second, call) };
-        mask(&before, ptr::null_mut());
+        unsignalled::with_open(0, || unsafe { pointer::call_as(self.second, call) });
     }
 }
