@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::error::Error;
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub use roving;
@@ -45,6 +46,8 @@ pub fn everything() {
     own_runtime();
     if cfg!(panic = "unwind") {
         unwinding();
+    } else {
+        what_is_parked_keeps_what_it_has_lent();
     }
 }
 
@@ -226,4 +229,34 @@ fn unwinding() {
     let late: Result<(), _> = deadline(Duration::from_millis(1), || thread::sleep(LONG));
     let error: Box<dyn Error> = late.unwrap_err().into();
     assert!(!error.to_string().is_empty());
+}
+
+/// Nothing ends it, so its worker keeps the thread-locals that it may have lent.
+fn what_is_parked_keeps_what_it_has_lent() {
+    static IS_GONE: AtomicBool = AtomicBool::new(false);
+
+    struct Lent;
+
+    impl Drop for Lent {
+        fn drop(&mut self) {
+            IS_GONE.store(true, Ordering::SeqCst);
+        }
+    }
+
+    thread_local! {
+        static LENT: Lent = const { Lent };
+    }
+
+    let builder = Builder::new().workers(1).pinned_thread_locals();
+    let runtime = builder.build().unwrap();
+    let (sender, begun) = mpsc::channel();
+    runtime.spawn(move || {
+        LENT.with(|_| {
+            sender.send(()).unwrap();
+            thread::park();
+        });
+    });
+    begun.recv().unwrap();
+    drop(runtime);
+    assert!(!IS_GONE.load(Ordering::SeqCst));
 }

@@ -394,9 +394,9 @@ fn one_that_is_forgotten_keeps_its_stack() {
     assert_eq!(unsafe { *kept }, 7);
 }
 
-/// One that lies in a thread-local has borrowed another, which is gone first.
+/// One that lies in a thread-local has borrowed another, which goes first. Either it has ended before, or it is forgotten.
 #[test]
-fn one_in_a_thread_local_is_forgotten_at_the_end_of_its_thread() {
+fn one_in_a_thread_local_does_not_find_another_that_is_gone() {
     struct Local(Cell<&'static str>);
 
     impl Drop for Local {
@@ -411,7 +411,7 @@ fn one_in_a_thread_local_is_forgotten_at_the_end_of_its_thread() {
         static LOCAL: Local = const { Local(Cell::new("there")) };
     }
 
-    let name = "one_in_a_thread_local_is_forgotten_at_the_end_of_its_thread";
+    let name = "one_in_a_thread_local_does_not_find_another_that_is_gone";
     if !is_child(name) {
         run(child(name));
         return;
@@ -436,7 +436,7 @@ fn one_in_a_thread_local_is_forgotten_at_the_end_of_its_thread() {
     drop(sender);
     let seen: Vec<_> = seen.try_iter().collect();
     assert!(
-        !seen.is_empty() && seen.iter().all(|&seen| seen == "dropped"),
+        seen.contains(&"dropped") && !seen.contains(&"gone"),
         "{seen:?}"
     );
 }

@@ -26,12 +26,17 @@ use crate::thread::StackUsage;
 /// - **It is dropped**: if it has been resumed, the call of `yield_` that it is in unwinds, so that destructors
 ///   run, as when a panic unwinds a thread, but without the panic hook. They may block, and must not yield.
 ///   What panics in them goes on out of the drop.
-/// - **It is forgotten**, by [`mem::forget`](std::mem::forget) or in a cycle of `Rc`s: its stack is never used
-///   again. That is why what it borrows must be `'static`; in a [`scope()`](super::scope()) it may be less,
-///   since there it ends with the scope, whatever becomes of the handle.
+/// - **Its thread ends**, or calls [`exit`](std::process::exit), while the handle is forgotten
+///   ([`mem::forget`](std::mem::forget)), in a cycle of `Rc`s, or in a thread-local: it is dropped before the thread's
+///   thread-locals are, and its thread waits for what it waits for. A panic of it goes nowhere then. What it borrows must be
+///   `'static`; in a [`scope()`](super::scope()) it may be less, since there it ends with the scope, whatever becomes of the handle.
 ///
-/// In two cases one that has been resumed is not unwound but forgotten when it is dropped: where panics abort, and in a
-/// thread-local when its thread ends, since it may have borrowed another one that is gone.
+/// In two cases one that has been resumed is not unwound, and its stack never used again: where panics abort; and on systems without glibc,
+/// where it is forgotten, or in a thread-local, when an OS thread ends. There it must not have lent a thread-local to another thread
+/// that goes on.
+///
+/// Threads that share thread-locals ([`Pinned`](crate::ThreadLocals::Pinned)) may find one another's coroutines there. Such a one
+/// cannot be resumed, and if it is dropped it ends with its own thread.
 ///
 /// # Examples
 ///
@@ -91,7 +96,8 @@ impl<'scope, Input, Yield, Return> Coroutine<'scope, Input, Yield, Return> {
     /// # Panics
     ///
     /// Panics if the coroutine does, with the same payload; and if it cannot be resumed, since it runs,
-    /// which is so for itself and for those that have resumed it, or has returned or panicked.
+    /// which is so for itself and for those that have resumed it, has returned or panicked, was ended with its thread,
+    /// or belongs to another thread.
     #[track_caller]
     #[inline]
     pub fn resume(&self, input: Input) -> State<Yield, Return> {
@@ -115,7 +121,7 @@ impl<Input, Yield, Return> Drop for Coroutine<'_, Input, Yield, Return> {
         if let Some(membership) = &self.membership {
             membership.leave(&self.core);
         }
-        core::drop_coroutine(&*self.core);
+        core::drop_coroutine(&self.core);
     }
 }
 

@@ -5,9 +5,11 @@
 //! - The fiber is touched by whoever has set the stage to [`Running`](Stage::Running), and by nobody else.
 //!   All of this is one thread's: neither this nor what refers to it is `Send` or `Sync`.
 //! - A fiber that has come to its end, by whichever way, is gone, and its stack is back in the pool.
-//! - One that has not is brought to its end when its coroutine is dropped, or forgotten for ever, with its
-//!   stack: where nothing can be unwound, and at the [end of a thread](thread_end). What was made in a
-//!   [scope](super::Scope) may have borrowed, and is never forgotten.
+//! - One that has not is brought to its end when its coroutine is dropped, or else by whom it was made in: what was made in a
+//!   [scope](super::Scope) may have borrowed, and is ended by that; all others are [their thread's](unended). Where nothing can
+//!   be unwound, one that has run is forgotten for ever, with its stack.
+//! - One that runs is dropped only when it is ended by its thread, or below `exit`, from which nobody comes back. It is then left
+//!   to who runs it.
 
 use std::cell::{Cell, UnsafeCell};
 use std::io;
@@ -19,7 +21,8 @@ use std::thread;
 
 use super::nesting::Nesting;
 use crate::protocol::process::Process;
-use crate::run::{context, overflow, panicking, stack_use, thread_end};
+use crate::run::unended::{Entry, Unended};
+use crate::run::{context, first_destructor, overflow, panicking, stack_use, thread_end};
 use crate::stack::fiber::{Fiber, State, Way};
 use crate::stack::usage::StackUsage;
 use crate::stack::{Bounds, Class, DEFAULT_SIZE, Promise};
@@ -31,8 +34,9 @@ enum Stage {
     /// It runs, or what it has resumed does.
     Running,
     Complete,
-    /// It has panicked, or been dropped.
-    Unwound,
+    Panicked,
+    /// It was dropped, or ended by its scope or its thread.
+    Ended,
 }
 
 /// See the [module](self).
@@ -44,6 +48,8 @@ pub(super) struct Core<I, Y, R> {
     stack: Bounds,
     /// Whether it may borrow what is gone after its scope.
     may_borrow: bool,
+    /// Among those of its thread, unless it is a scope's.
+    entry: Entry,
     /// In which it was made. A child that was forked since has a copy, but no pool to give it back to.
     process: Process,
     site: &'static Location<'static>,
@@ -74,6 +80,7 @@ impl<I, Y, R> Core<I, Y, R> {
             fiber: UnsafeCell::new(None),
             stack: stack.bounds(),
             may_borrow,
+            entry: Entry::of_thread(),
             process: Process::current(),
             site,
         });
@@ -83,7 +90,21 @@ impl<I, Y, R> Core<I, Y, R> {
         let fiber = unsafe { Fiber::new(stack, main) };
         // SAFETY: nobody else knows it.
         unsafe { *core.fiber.get() = Some(fiber) };
+        if !may_borrow {
+            core.enter();
+        }
         Ok(core)
+    }
+
+    /// Makes it one of its thread's. It does not borrow.
+    #[inline]
+    fn enter(&self) {
+        let this: NonNull<dyn Unended + '_> = NonNull::from(self);
+        // SAFETY: only the lifetime changes; what it does not borrow stays for ever.
+        let this =
+            unsafe { mem::transmute::<NonNull<dyn Unended + '_>, NonNull<dyn Unended>>(this) };
+        // SAFETY: it has just been made, in an `Rc`, and leaves before the last handle lets go of that.
+        unsafe { self.entry.enter(this) };
     }
 
     /// Why it cannot be resumed, if it cannot.
@@ -93,7 +114,8 @@ impl<I, Y, R> Core<I, Y, R> {
             Stage::Suspended => None,
             Stage::Running => Some("it is running"),
             Stage::Complete => Some("it has returned"),
-            Stage::Unwound => Some("it has panicked"),
+            Stage::Panicked => Some("it has panicked"),
+            Stage::Ended => Some("it has ended with its thread"),
         }
     }
 
@@ -105,7 +127,7 @@ impl<I, Y, R> Core<I, Y, R> {
     /// Whether it has come to its end.
     #[inline]
     pub(super) fn is_done(&self) -> bool {
-        matches!(self.stage.get(), Stage::Complete | Stage::Unwound)
+        !matches!(self.stage.get(), Stage::Suspended | Stage::Running)
     }
 
     #[track_caller]
@@ -113,6 +135,9 @@ impl<I, Y, R> Core<I, Y, R> {
     pub(super) fn resume(&self, input: I) -> State<Y, R> {
         if let Some(obstacle) = self.obstacle() {
             refuse("resume", obstacle);
+        }
+        if self.entry.is_anothers() {
+            refuse("resume", "it belongs to another thread");
         }
         self.nesting.set(Nesting::current());
         let running = Running::new(self);
@@ -136,6 +161,7 @@ impl<I, Y, R> Core<I, Y, R> {
     #[cold]
     fn has_come_to(&self, stage: Stage) {
         self.stage.set(stage);
+        self.entry.leave();
         // SAFETY: nobody runs on it, and nobody will.
         if let Some(fiber) = unsafe { (*self.fiber.get()).take() } {
             let stack = fiber.into_stack();
@@ -160,8 +186,36 @@ pub(super) trait Member {
 
 impl<I, Y, R> Member for Core<I, Y, R> {
     fn end(&self) -> thread::Result<()> {
+        let is_whole = || first_destructor::is_there() || !thread_end::may_have_begun();
+        self.end_if_whole(|| self.may_borrow || is_whole())
+    }
+}
+
+impl<I, Y, R> Unended for Core<I, Y, R> {
+    fn rests(&self) -> bool {
+        self.stage.get() == Stage::Suspended
+    }
+
+    fn end(&self) {
+        // Threads that one would wait for which unwinds are not there in a forked child.
+        let is_whole = || self.process.is_current();
+        panicking::contain(|| {
+            if let Err(payload) = self.end_if_whole(is_whole) {
+                panic::resume_unwind(payload);
+            }
+        });
+    }
+}
+
+impl<I, Y, R> Core<I, Y, R> {
+    /// Brings it to its end, if it has not come to that: by unwinding if it has run, and what it has borrowed is whole.
+    ///
+    /// # Errors
+    ///
+    /// It panicked meanwhile.
+    fn end_if_whole(&self, is_whole: impl FnOnce() -> bool) -> thread::Result<()> {
         match self.stage.get() {
-            Stage::Complete | Stage::Unwound => return Ok(()),
+            Stage::Complete | Stage::Panicked | Stage::Ended => return Ok(()),
             // Whoever could drop it is kept by whoever resumes it.
             Stage::Running => panicking::abort("a coroutine was dropped while it runs"),
             Stage::Suspended => {}
@@ -170,28 +224,34 @@ impl<I, Y, R> Member for Core<I, Y, R> {
         self.stage.set(Stage::Running);
         // SAFETY: it runs from now on, by this call: see the module. It is there until its end.
         let fiber = unsafe { (*self.fiber.get()).as_mut().unwrap_unchecked() };
-        let may_unwind =
-            || cfg!(panic = "unwind") && (self.may_borrow || !thread_end::may_have_begun());
-        if fiber.has_started() && !may_unwind() {
-            return self.forget();
+        if fiber.has_started() && !(cfg!(panic = "unwind") && is_whole()) {
+            self.forget();
+            return Ok(());
         }
         let ended = fiber.end();
-        self.has_come_to(Stage::Unwound);
+        self.has_come_to(Stage::Ended);
         ended
     }
-}
 
-impl<I, Y, R> Core<I, Y, R> {
     /// Leaves what is on its stack where it is.
     #[cold]
-    fn forget(&self) -> thread::Result<()> {
+    fn forget(&self) {
         if self.may_borrow {
             panicking::abort("a coroutine of a scope has not come to its end, and nothing unwinds");
         }
-        self.stage.set(Stage::Unwound);
+        self.stage.set(Stage::Ended);
+        self.entry.leave();
         // SAFETY: nobody runs on it.
         mem::forget(unsafe { (*self.fiber.get()).take() });
-        Ok(())
+    }
+
+    /// Whether it is left to others to end it when it is dropped: to who runs it, or to the thread that it belongs to.
+    fn is_left_to_others(&self) -> bool {
+        match self.stage.get() {
+            Stage::Running => !self.may_borrow,
+            Stage::Suspended => self.entry.is_anothers(),
+            Stage::Complete | Stage::Panicked | Stage::Ended => false,
+        }
     }
 }
 
@@ -208,13 +268,17 @@ impl<'a, I, Y, R> Running<'a, I, Y, R> {
 
 impl<I, Y, R> Drop for Running<'_, I, Y, R> {
     fn drop(&mut self) {
-        self.0.has_come_to(Stage::Unwound);
+        self.0.has_come_to(Stage::Panicked);
     }
 }
 
 /// Ends a coroutine that is dropped.
-pub(super) fn drop_coroutine(core: &dyn Member) {
-    if let Err(payload) = core.end() {
+pub(super) fn drop_coroutine<I, Y, R>(core: &Rc<Core<I, Y, R>>) {
+    if core.is_left_to_others() {
+        mem::forget(core.clone());
+        return;
+    }
+    if let Err(payload) = Member::end(&**core) {
         panic::resume_unwind(payload);
     }
 }

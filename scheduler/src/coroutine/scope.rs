@@ -16,7 +16,7 @@
 //!   go in and come out and may stay on a stack. Handles, which have it too, cannot leave.
 //! - If the stack on which [`scope()`] runs is itself that of a coroutine which is forgotten, then what lies
 //!   on that stays there for ever, and what lies elsewhere is longer than that one's own scope, by which it is
-//!   ended, or `'static`.
+//!   ended, or `'static`, or a thread-local, before which it is ended [by its thread](crate::run::unended).
 
 use std::cell::RefCell;
 use std::fmt;

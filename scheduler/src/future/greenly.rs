@@ -4,8 +4,11 @@
 //! Whoever drops one that has not ended cancels it and polls it to its end, so that the destructors on
 //! its stack run; where nothing can be unwound, or it must not be run here, its stack is left as it is,
 //! for ever.
+//!
+//! One without thread-locals of its own has those of its [home](Home): the OS thread on which it was first polled, and only that
+//! runs it. It may have lent them, so the home [ends](unended) it if nobody else has.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
@@ -13,17 +16,20 @@ use std::marker::PhantomData;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::{Pin, pin};
+use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::thread::{self as os_thread, ThreadId};
 
 use super::block_on;
 use crate::protocol::process::{PerProcess, Process};
 use crate::protocol::say::say;
-use crate::run::context;
 use crate::run::green::{Kind, Waiter};
 use crate::run::guest::{self, Guest};
 use crate::run::own_stack::OwnStack;
+use crate::run::unended::{self, Entry, Unended};
+use crate::run::{context, first_destructor, panicking, thread_end};
 use crate::runtime::{self, builder};
 use crate::stack::coroutine::Suspender;
 use crate::stack::errand::Errand;
@@ -42,7 +48,7 @@ use crate::wait::{self, cancel::shield};
 /// To the closure it is a thread of its own: it has its own [`thread::current`], and where green
 /// threads have [thread-locals of their own](crate::ThreadLocals::Own), it has them too, and the future moves
 /// between OS threads with them. Otherwise it shares those of the OS thread that polls it, and must always be
-/// polled on the OS thread that polled it first. In a process that was forked from the one in which it was made it cannot be
+/// polled on the OS thread that polled it first, which ends it before its thread-locals are destroyed. In a process that was forked from the one in which it was made it cannot be
 /// polled, and dropping it does nothing. No runtime of Roving need be running; the timers of the global
 /// one are used, which starts by itself at the first wait with a limit.
 ///
@@ -125,6 +131,7 @@ impl Builder {
             owns_thread_locals: class.has_thread_locals(),
             process: Process::current(),
             state: State::Fresh,
+            home: None,
             moves: PhantomData,
         })
     }
@@ -154,6 +161,7 @@ where
     home.end_child();
     let has_frames = thread::begin_to_end();
     debug_assert!(!has_frames, "it has begun with none");
+    unended::end_own();
     // SAFETY: the guest has not ended, and this is it.
     unsafe { *slot.0.get() = Some(result) };
 }
@@ -176,33 +184,135 @@ pub struct Greenly<T> {
     /// That of its stack and its thread-locals.
     process: Process,
     state: State,
+    /// If it has run, and has no thread-locals of its own.
+    home: Option<Arc<Home>>,
     moves: PhantomData<MovesWithThreadLocals>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Fresh,
-    /// It has run, here if it shares thread-locals.
-    Runs(Option<ThreadId>),
+    Runs,
     Ended,
+}
+
+/// What a guest without thread-locals of its own has to do with the OS thread whose it has.
+struct Home {
+    thread: ThreadId,
+    process: Process,
+    guest: Arc<Waiter>,
+    entry: Entry,
+    runs: Cell<bool>,
+    has_ended: AtomicBool,
+}
+
+// SAFETY: the entry and `runs` are touched on the OS thread only which has made it.
+unsafe impl Send for Home {}
+// SAFETY: as above.
+unsafe impl Sync for Home {}
+
+impl Home {
+    /// Makes the current OS thread the home of a guest that is about to run first. That keeps it until the guest has ended.
+    fn new(guest: Arc<Waiter>, process: Process) -> Arc<Self> {
+        let home = Arc::new(Self {
+            thread: os_thread::current().id(),
+            process,
+            guest,
+            entry: Entry::of_thread_locals(),
+            runs: Cell::new(false),
+            has_ended: AtomicBool::new(false),
+        });
+        let kept: *const Self = Arc::into_raw(home.clone());
+        let kept = NonNull::new(kept.cast_mut()).expect("an `Arc` is somewhere");
+        // SAFETY: it has just been made, and is kept until it has left. The guest's closure is `'static`.
+        unsafe { home.entry.enter(kept) };
+        home
+    }
+
+    fn is_here(&self) -> bool {
+        self.thread == os_thread::current().id()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
+    }
+
+    /// Runs the guest.
+    ///
+    /// # Safety
+    ///
+    /// It is here, and the caller has the right to run the guest, which has not ended.
+    unsafe fn run(&self, context: &mut Context<'_>) -> Poll<()> {
+        struct Runs<'a>(&'a Cell<bool>);
+
+        impl Drop for Runs<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
+
+        self.runs.set(true);
+        let _runs = Runs(&self.runs);
+        // SAFETY: the caller's promise.
+        let polled = unsafe { guest::poll(&self.guest, context) };
+        if polled.is_ready() {
+            self.leave();
+        }
+        polled
+    }
+
+    /// The guest has ended, or never goes on.
+    fn leave(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+        if self.entry.leave() {
+            // SAFETY: it was kept when it entered; whoever calls this has another.
+            unsafe { Arc::decrement_strong_count(self) };
+        }
+    }
+}
+
+impl Unended for Home {
+    fn rests(&self) -> bool {
+        !self.runs.get()
+    }
+
+    fn end(&self) {
+        // SAFETY: it is in a list, and so kept.
+        let kept = unsafe {
+            Arc::increment_strong_count(self);
+            Arc::from_raw(self)
+        };
+        if cfg!(panic = "unwind") && self.process.is_current() {
+            // SAFETY: this is its home, where nobody polls it now, and nobody does elsewhere.
+            let run = |context: &mut Context<'_>| unsafe { kept.run(context) };
+            panicking::contain(|| unwind(&self.guest, run));
+        } else {
+            self.leave();
+        }
+    }
+}
+
+/// Lets a guest, which has run and not ended, unwind. Nothing ends that before its time: what would
+/// interrupt the caller does so after it.
+fn unwind(guest: &Arc<Waiter>, run: impl FnMut(&mut Context<'_>) -> Poll<()>) {
+    guest.cancel(true);
+    shield(|| block_on(std::future::poll_fn(run)));
 }
 
 impl<T> Greenly<T> {
     /// Runs the guest.
     fn run(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        // SAFETY: `&mut` is the right to run it, and whoever calls this has seen that it has not ended.
-        let polled = unsafe { guest::poll(&self.waiter, context) };
+        // SAFETY: `&mut` is the right to run it, and whoever calls this has seen that it has not ended, and that it is at home.
+        let polled = unsafe {
+            match &self.home {
+                Some(home) => home.run(context),
+                None => guest::poll(&self.waiter, context),
+            }
+        };
         if polled.is_ready() {
             self.state = State::Ended;
         }
         polled
-    }
-
-    /// Lets the guest, which has run and not ended, unwind. Nothing ends that before its time: what would
-    /// interrupt the caller does so after it.
-    fn unwind(&mut self) {
-        self.waiter.cancel(true);
-        shield(|| block_on(std::future::poll_fn(|context| self.run(context))));
     }
 }
 
@@ -214,13 +324,23 @@ impl<T> Future for Greenly<T> {
         this.process.insist("what `greenly` runs");
         match this.state {
             State::Fresh => {
-                let home = (!this.owns_thread_locals).then(|| os_thread::current().id());
-                this.state = State::Runs(home);
+                if !this.owns_thread_locals {
+                    this.home = Some(Home::new(this.waiter.clone(), this.process));
+                }
+                this.state = State::Runs;
             }
-            State::Runs(home) => assert!(
-                home.is_none_or(|home| home == os_thread::current().id()),
-                "what `greenly` runs has no thread-locals of its own here, and must be polled by the OS thread that has polled it first"
-            ),
+            State::Runs => {
+                if let Some(home) = &this.home {
+                    assert!(
+                        home.is_here(),
+                        "what `greenly` runs has no thread-locals of its own here, and must be polled by the OS thread that has polled it first"
+                    );
+                    assert!(
+                        !home.has_ended(),
+                        "polled after its OS thread has ended it, whose thread-locals it has"
+                    );
+                }
+            }
             State::Ended => panic!("polled after it was ready"),
         }
         if this.run(context).is_pending() {
@@ -242,16 +362,29 @@ impl<T> Drop for Greenly<T> {
             mem::forget(self.waiter.clone());
             return;
         }
-        let State::Runs(home) = self.state else {
+        if self.state != State::Runs {
             return;
-        };
-        if home.is_some_and(|home| home != os_thread::current().id()) {
-            say(
-                "roving: what `greenly` runs was dropped by another OS thread than has polled it; it has no \
-                 thread-locals of its own here, so it is left as it is, and its destructors do not run\n",
-            );
-        } else if cfg!(panic = "unwind") {
-            self.unwind();
+        }
+        if let Some(home) = &self.home {
+            if home.has_ended() {
+                return;
+            }
+            if !home.is_here() {
+                say(
+                    "roving: what `greenly` runs was dropped by another OS thread than has polled it; it has no \
+                     thread-locals of its own here, so it is left as it is until that one ends\n",
+                );
+                return;
+            }
+            // It is dropped below `exit`, or may have borrowed a thread-local that is gone.
+            let may_be_late = || !first_destructor::is_there() && thread_end::may_have_begun();
+            if home.runs.get() || may_be_late() {
+                return;
+            }
+        }
+        if cfg!(panic = "unwind") {
+            let waiter = self.waiter.clone();
+            unwind(&waiter, |context| self.run(context));
         }
     }
 }

@@ -12,6 +12,7 @@ use std::hint;
 use std::num::NonZeroUsize;
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::protocol::parker::Parker;
 use crate::protocol::{primitive, process};
@@ -24,6 +25,7 @@ use crate::run::shared::{RuntimeId, Shared};
 use crate::run::signals;
 #[cfg(feature = "tracing")]
 use crate::run::spans;
+use crate::run::unended::List;
 use crate::run::worker::Worker;
 use crate::stack::coroutine::Suspend;
 use crate::stack::tls;
@@ -37,6 +39,23 @@ thread_local! {
     /// has itself here.
     static RUNNING: Cell<*const Waiter> = const { Cell::new(ptr::null()) };
 }
+
+thread_local! {
+    /// What has been begun with these thread-locals, but for what green threads have that [share](OwnStack::unended) them.
+    static UNENDED: List = const { List::new() };
+
+    /// In a forked child, what has forked it here and goes on as a plain OS thread.
+    static FORMERLY: Cell<*const Waiter> = const { Cell::new(ptr::null()) };
+
+    /// Whether the destructor that was registered last with these thread-locals is the [first](first_destructor) to run.
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+
+    /// How many registrations of destructors have been seen with these thread-locals.
+    static REGISTRATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether anything has ever run on a stack of its own without thread-locals of its own.
+static SOME_SHARE: AtomicBool = AtomicBool::new(false);
 
 #[cfg(feature = "tracing")]
 thread_local! {
@@ -77,11 +96,21 @@ pub(crate) fn watch_forks() {
                 own_stack.cut_off_in_child();
                 overflow::watch_in_child(waiter, own_stack);
             }
+            goes_on_as_os_thread(waiter);
         });
         set_running(ptr::null());
         set_worker(ptr::null());
     }
     process::watch_forks(in_child);
+}
+
+/// The OS thread has what the current thread has begun from now on.
+#[inline(never)]
+fn goes_on_as_os_thread(current: &Waiter) {
+    FORMERLY.set(current);
+    if let Some(own_stack) = current.own_stack() {
+        UNENDED.with(|list| list.take_over(&own_stack.unended));
+    }
 }
 
 #[inline(never)]
@@ -403,6 +432,122 @@ pub(crate) fn blocked_by_worker() -> Option<signals::Signals> {
             .filter(|_| is_green)
             .map(|worker| worker.shared().blocked)
     })
+}
+
+/// Lends what the current thread has begun and not ended, with what others have with the same thread-locals, unless it is a green
+/// thread that shares them. `f` must not suspend.
+pub(crate) fn with_unended<R>(f: impl FnOnce(&List) -> R) -> R {
+    let of_sharer = with_running(|waiter| {
+        let own_stack = &waiter.green()?.own_stack;
+        // SAFETY: it is the current thread.
+        let shares = unsafe { own_stack.started() }.thread_pointer.is_none();
+        shares.then(|| ptr::from_ref(&own_stack.unended))
+    });
+    match of_sharer.flatten() {
+        // SAFETY: as in `with_running`.
+        Some(list) => f(unsafe { &*list }),
+        None => with_unended_of_thread_locals(f),
+    }
+}
+
+/// Lends what was begun with the current thread-locals. `f` must not suspend.
+#[inline(never)]
+pub(crate) fn with_unended_of_thread_locals<R>(f: impl FnOnce(&List) -> R) -> R {
+    UNENDED.with(f)
+}
+
+/// One of those who may share thread-locals: an OS thread, what runs on it on a stack of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Neighbour(*const Waiter);
+
+impl Neighbour {
+    /// The current one.
+    #[inline]
+    pub(crate) fn current() -> Self {
+        Self(running())
+    }
+
+    /// Whether it is a plain OS thread.
+    #[inline]
+    pub(crate) fn is_os_thread(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// Whether it is the current one.
+    #[inline]
+    pub(crate) fn is_current(self) -> bool {
+        let running = running();
+        ptr::eq(running, self.0) || running.is_null() && was_formerly(self.0)
+    }
+}
+
+#[inline(never)]
+fn was_formerly(waiter: *const Waiter) -> bool {
+    ptr::eq(FORMERLY.get(), waiter)
+}
+
+/// Whether there may be others with the thread-locals of the current thread.
+#[inline]
+pub(crate) fn may_share() -> bool {
+    // Relaxed: whoever shares the thread-locals of this OS thread was begun on it.
+    SOME_SHARE.load(Ordering::Relaxed)
+}
+
+/// Whether `waiter` is a thread, and another one than the current one, with the same thread-locals.
+#[inline]
+pub(crate) fn is_neighbour(waiter: &Waiter) -> bool {
+    may_share() && !with_current(|current| ptr::eq(current, waiter))
+}
+
+/// Something without thread-locals of its own is about to run on a stack of its own.
+pub(crate) fn begins_to_share() {
+    SOME_SHARE.store(true, Ordering::Relaxed);
+}
+
+/// Whether the thread-locals are a worker's, and the current thread only shares them.
+pub(crate) fn shares_workers_thread_locals() -> bool {
+    let shares = with_running(|waiter| {
+        let own_stack = waiter.own_stack()?;
+        // SAFETY: it is the current thread.
+        Some(unsafe { own_stack.started() }.thread_pointer.is_none())
+    });
+    shares.flatten() == Some(true) && with_worker(|worker| worker.is_some())
+}
+
+/// Whether what is [registered](first_destructor) as the first destructor was registered last.
+#[inline(never)]
+pub(crate) fn is_guarded() -> bool {
+    IS_GUARDED.get()
+}
+
+#[inline(never)]
+pub(crate) fn set_guarded(is_guarded: bool) {
+    IS_GUARDED.set(is_guarded);
+}
+
+/// A destructor is registered with the current thread-locals.
+#[inline(never)]
+pub(crate) fn registers_destructor() {
+    REGISTRATIONS.set(REGISTRATIONS.get().wrapping_add(1));
+}
+
+/// Whether that is told when std registers one. To be asked once.
+#[inline(never)]
+pub(crate) fn sees_registrations() -> bool {
+    /// Has a destructor.
+    struct Probe;
+
+    impl Drop for Probe {
+        fn drop(&mut self) {}
+    }
+
+    thread_local! {
+        static PROBE: Probe = const { Probe };
+    }
+
+    let before = REGISTRATIONS.get();
+    let is_there = PROBE.try_with(|_| ()).is_ok();
+    is_there && REGISTRATIONS.get() != before
 }
 
 /// Lends the guest or the green thread that this OS thread runs, if it runs one. Safe in a signal handler.

@@ -50,6 +50,8 @@
 //! | `signals`   | the mask of signals of a green thread, and what is pending for it        |
 //! | `stack_use` | how much of their stacks green threads use                               |
 //! | `thread_end` | whether the current thread drops its thread-locals                      |
+//! | `unended`   | what a thread has begun on other stacks, and ends before its thread-locals |
+//! | `first_destructor` | when that is                                                      |
 //!
 //! It may use the floors below: `stack` and `protocol`. What it must tell those above, it does by what
 //! they have handed down: a [`Ticket`](ticket::Ticket), an [`Enclosing`](green::Enclosing) that counts
@@ -64,6 +66,16 @@ pub(crate) mod counts;
 pub mod deep;
 pub mod driver;
 pub(crate) mod event;
+#[cfg_attr(
+    not(all(
+        target_os = "linux",
+        target_env = "gnu",
+        not(target_feature = "crt-static"),
+        not(roving_loom)
+    )),
+    path = "first_destructor/none.rs"
+)]
+pub(crate) mod first_destructor;
 pub(crate) mod given_name;
 pub(crate) mod glimpse;
 pub(crate) mod green;
@@ -108,6 +120,7 @@ mod stopwatch;
 pub(crate) mod thread_end;
 pub(crate) mod ticket;
 pub(crate) mod ticks;
+pub(crate) mod unended;
 pub(crate) mod wake;
 pub(crate) mod watch;
 pub(crate) mod whereabouts;

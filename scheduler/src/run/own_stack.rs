@@ -8,6 +8,8 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use crate::protocol::outline::{Field, fields};
+use crate::run::context;
+use crate::run::unended::List;
 use crate::stack::coroutine::{Coroutine, Suspender};
 use crate::stack::errand::Errand;
 use crate::stack::fp::{Environment, Saved};
@@ -32,6 +34,8 @@ pub(crate) struct OwnStack {
     /// That which it has been [lent](super::lent_stack), or null.
     lent: AtomicPtr<Bounds>,
     ending: AtomicBool,
+    /// What it has begun, if it is a green thread that shares thread-locals. For the thread itself.
+    pub(crate) unended: List,
     /// What whoever runs it has to see to first: how many calls that block in the system it is in, one within the
     /// other, times [`CALL`]; [`TIMED`]; and [`HELD_BACK`], afterwards too. What itself has to see to: [`SIGNALS`].
     care: AtomicU32,
@@ -78,6 +82,7 @@ impl OwnStack {
             suspender: AtomicPtr::new(ptr::null_mut()),
             lent: AtomicPtr::new(ptr::null_mut()),
             ending: AtomicBool::new(false),
+            unended: List::new(),
             care: AtomicU32::new(0),
         }
     }
@@ -93,6 +98,9 @@ impl OwnStack {
         if let Stage::Fresh(fresh) = unsafe { &mut *self.stage.get() } {
             let (promise, environment) = fresh.take().expect("it starts once");
             let stack = redeem(promise);
+            if stack.thread_pointer().is_none() {
+                context::begins_to_share();
+            }
             let started = Started {
                 thread_pointer: stack.thread_pointer(),
                 environment: Saved::new(environment),

@@ -1,7 +1,7 @@
 //! Whether the current thread drops its thread-locals.
 //!
-//! A coroutine that lies in one, suspended, may have borrowed another, which is gone by then; only frames
-//! that are gone by then could not. So it is not unwound there.
+//! What lies in one, suspended, may have borrowed another, which is gone by then; only frames
+//! that are gone by then could not. So it is not unwound there, unless it is sure to have ended [before](super::first_destructor).
 //!
 //! A green thread with thread-locals of its own knows when it ends. Of an OS thread neither std nor the C
 //! library tells, but the calls that it is in do: there is a function that calls the destructors of
@@ -28,7 +28,8 @@ pub(crate) fn may_have_begun() -> bool {
         // A worker is no green thread when its thread-locals go.
         (owns || waiter.green().is_some()).then(|| own_stack.is_ending())
     });
-    of_its_own.flatten().unwrap_or_else(of_os_thread)
+    // Nor does one know that it ends which is in `exit`, which calls destructors, too.
+    of_its_own.flatten() == Some(true) || of_os_thread()
 }
 
 fn of_os_thread() -> bool {

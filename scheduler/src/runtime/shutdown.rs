@@ -9,7 +9,8 @@
 //!
 //! With `panic = "abort"` nothing can unwind. Then step 2 is left out, and so is step 3 for those
 //! that are parked: they stay as they are, and the memory of the runtime with theirs, as with OS threads that are
-//! alive when `main` returns.
+//! alive when `main` returns. What they have lent of the thread-locals of a worker stays, too, and so do the workers, where
+//! green threads have those.
 
 use std::fmt;
 use std::mem;
@@ -22,6 +23,7 @@ use crate::run::context;
 use crate::run::os_thread;
 use crate::run::shared::Shared;
 use crate::stack;
+use crate::stack::mode::ThreadLocals;
 use crate::wait::{self, Outcome};
 
 impl Runtime {
@@ -53,11 +55,15 @@ impl Runtime {
                 return alive;
             }
         }
-        stop(shared, workers);
         if shared.registry.len() > 0 {
             // Those that are parked [belong](crate::run::belongs) to it.
             mem::forget(shared.clone());
+            if shared.mode.thread_locals != ThreadLocals::Own {
+                mem::forget(workers);
+                return 0;
+            }
         }
+        stop(shared, workers);
         0
     }
 }

@@ -18,6 +18,7 @@ use crate::run::registry::Closed;
 use crate::run::shared::Shared;
 #[cfg(feature = "adopt")]
 use crate::run::signals;
+use crate::run::unended;
 use crate::run::wake;
 use crate::runtime;
 use crate::stack::coroutine::Suspender;
@@ -419,6 +420,7 @@ fn end<T>(home: Process, result: super::Result<T>) {
         // Its destructor may block.
         drop_untaken(result, scope.as_deref(), was_interrupted);
     }
+    unended::end_own();
 }
 
 /// The first thing that a green thread does. `true` if it has been cancelled.

@@ -366,6 +366,10 @@ impl<'a> Wait<'a> {
             !self.is_overtaken(),
             "cannot block in a wait inside of which another was begun"
         );
+        assert!(
+            !context::is_neighbour(&self.waiter),
+            "cannot block in a wait that another thread has begun"
+        );
         let reason = Reason {
             why: self.why,
             place: self.place,
