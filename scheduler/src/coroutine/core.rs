@@ -6,7 +6,7 @@
 //!   All of this is one thread's: neither this nor what refers to it is `Send` or `Sync`.
 //! - A fiber that has come to its end, by whichever way, is gone, and its stack is back in the pool.
 //! - One that has not is brought to its end when its coroutine is dropped, or else by whom it was made in: what was made in a
-//!   [scope](super::Scope) may have borrowed, and is ended by that; all others are [their thread's](unended). Where nothing can
+//!   [scope](super::Scope) may have borrowed, and is ended by that; all others are [their thread's](crate::run::unended). Where nothing can
 //!   be unwound, one that has run is forgotten for ever, with its stack.
 //! - One that runs is dropped only when it is ended by its thread, or below `exit`, from which nobody comes back. It is then left
 //!   to who runs it.

@@ -47,7 +47,7 @@ thread_local! {
     /// In a forked child, what has forked it here and goes on as a plain OS thread.
     static FORMERLY: Cell<*const Waiter> = const { Cell::new(ptr::null()) };
 
-    /// Whether the destructor that was registered last with these thread-locals is the [first](first_destructor) to run.
+    /// Whether the destructor that was registered last with these thread-locals is the [first](crate::run::first_destructor) to run.
     static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
 
     /// How many registrations of destructors have been seen with these thread-locals.
@@ -514,7 +514,7 @@ pub(crate) fn shares_workers_thread_locals() -> bool {
     shares.flatten() == Some(true) && with_worker(|worker| worker.is_some())
 }
 
-/// Whether what is [registered](first_destructor) as the first destructor was registered last.
+/// Whether what is [registered](crate::run::first_destructor) as the first destructor was registered last.
 #[inline(never)]
 pub(crate) fn is_guarded() -> bool {
     IS_GUARDED.get()
