@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use libc::{id_t, idtype_t, pid_t, rusage, siginfo_t};
 use roving_io::adopt::Direction;
 
+use crate::descriptor::close_at_no_point;
 use crate::hand_over::hand_over;
 use crate::next::next;
 use crate::slot::{Generation, Slot};
@@ -96,7 +97,7 @@ impl Tells {
         let fd = child.open()?;
         let Some(slot) = Slot::of(fd) else {
             // SAFETY: it was opened here.
-            unsafe { libc::close(fd) };
+            unsafe { close_at_no_point(fd) };
             return None;
         };
         Some(Self {
@@ -140,7 +141,7 @@ impl Drop for Tells {
         }
         let error = errno::get();
         // SAFETY: it was opened here, and nobody has closed it since.
-        unsafe { libc::close(self.fd) };
+        unsafe { close_at_no_point(self.fd) };
         errno::set(error);
     }
 }
@@ -186,26 +187,28 @@ fn until_told(child: Child, is_told: &mut dyn FnMut() -> bool) -> Result<(), Not
 
 /// What `wait4` tells of a child, for all functions of its kind. `next` is that of the C library, with options.
 fn wait_for(pid: pid_t, options: c_int, mut next: impl FnMut(c_int) -> pid_t) -> pid_t {
-    if options & libc::WNOHANG != 0 || !parks() {
-        return next(options);
-    }
-    let mut told = next(options | libc::WNOHANG);
-    if told != 0 {
-        return told;
-    }
-    let until_told = if pid > 0 && options & !libc::__WALL == 0 {
-        until_told(Child::Numbered(pid), &mut || {
-            told = next(options | libc::WNOHANG);
-            told != 0
-        })
-    } else {
-        Err(NotTold::Call)
-    };
-    match until_told {
-        Ok(()) => told,
-        Err(NotTold::Call) => hand_over(|| next(options)),
-        Err(NotTold::Failed(error)) => errno::fail::<i8>(error).into(),
-    }
+    errno::kept_by_success(|| {
+        if options & libc::WNOHANG != 0 || !parks() {
+            return next(options);
+        }
+        let mut told = next(options | libc::WNOHANG);
+        if told != 0 {
+            return told;
+        }
+        let until_told = if pid > 0 && options & !libc::__WALL == 0 {
+            until_told(Child::Numbered(pid), &mut || {
+                told = next(options | libc::WNOHANG);
+                told != 0
+            })
+        } else {
+            Err(NotTold::Call)
+        };
+        match until_told {
+            Ok(()) => told,
+            Err(NotTold::Call) => hand_over(|| next(options)),
+            Err(NotTold::Failed(error)) => errno::fail::<i8>(error).into(),
+        }
+    })
 }
 
 /// Any child.
@@ -286,6 +289,7 @@ unsafe extern "C-unwind" fn waitid(
     if options & libc::WNOHANG != 0 || !parks() {
         return next(info, options);
     }
+    let before = errno::get();
     // SAFETY: zeroes are a valid answer.
     let mut found: siginfo_t = unsafe { mem::zeroed() };
     let mut result = 0;
@@ -304,6 +308,9 @@ unsafe extern "C-unwind" fn waitid(
     };
     match until_told {
         Ok(()) => {
+            if result == 0 {
+                errno::set(before);
+            }
             if result == 0 && !info.is_null() {
                 // SAFETY: the caller's promise.
                 unsafe { info.write(found) };

@@ -27,8 +27,13 @@ pub(crate) fn after(time: Duration) -> Option<Instant> {
 }
 
 /// How long it is until a clock shows this. Nothing, if it has.
+///
+/// # Errors
+///
+/// `EINVAL`: there is no such clock, or the system takes it for no time, as all that is before a clock's zero.
 pub(crate) fn left(clock: clockid_t, until: timespec) -> Result<Duration, c_int> {
-    let (Some(until), Some(now)) = (signed(until), now(clock).and_then(signed)) else {
+    let time = signed(until).filter(|_| until.tv_sec >= 0);
+    let (Some(until), Some(now)) = (time, now(clock).and_then(signed)) else {
         return Err(libc::EINVAL);
     };
     let left = until.saturating_sub(now).max(0);

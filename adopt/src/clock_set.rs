@@ -17,6 +17,8 @@ use roving_scheduler::lock::Mutex;
 use roving_scheduler::thread::Builder;
 use roving_scheduler::{PerProcess, adopt};
 
+use crate::descriptor::close_at_no_point;
+
 /// How often the clock was set.
 static TIMES: AtomicUsize = AtomicUsize::new(0);
 
@@ -93,7 +95,7 @@ fn begin() -> Option<()> {
     });
     if reads.is_err() {
         // SAFETY: it is ours.
-        unsafe { libc::close(timer) };
+        unsafe { close_at_no_point(timer) };
     }
     reads.ok().map(drop)
 }

@@ -15,9 +15,10 @@ use roving_scheduler::PerProcess;
 use roving_scheduler::lock::Mutex;
 
 use crate::child::await_child;
+use crate::descriptor::close_at_no_point;
 use crate::hand_over::hand_over;
 use crate::next::next;
-use crate::thread::Point;
+use crate::thread::{Point, is_ending};
 use crate::{errno, parks};
 
 /// Calls of `system` that are under way, and what was done before with the two signals that are ignored meanwhile.
@@ -129,14 +130,19 @@ unsafe fn spawn(
     }
 }
 
-/// Waits until a process has ended, whatever interrupts the caller, and gives its status, or -1.
-fn status_of(pid: pid_t) -> c_int {
+/// Waits until a process has ended, whatever interrupts the caller, and gives its status, or -1. If the caller is to end, the process
+/// is ended for that, or not.
+fn status_of(pid: pid_t, is_ended: bool) -> c_int {
     let mut status = -1;
     loop {
         if await_child(pid, &mut status) != -1 {
             return status;
         }
         match errno::get() {
+            libc::EINTR if is_ended && is_ending() => {
+                // SAFETY: it is a child that nobody has waited for.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
             libc::EINTR => {}
             // Who has begun it waits for its end.
             libc::ECANCELED => {
@@ -182,7 +188,7 @@ unsafe extern "C-unwind" fn system(command: *const c_char) -> c_int {
         })
     };
     match spawned {
-        Ok(pid) => status_of(pid),
+        Ok(pid) => status_of(pid, true),
         Err(error) => {
             // As if the shell had said that it cannot be run.
             errno::set(error);
@@ -195,7 +201,7 @@ unsafe extern "C-unwind" fn system(command: *const c_char) -> c_int {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn popen(command: *const c_char, mode: *const c_char) -> *mut FILE {
+unsafe extern "C-unwind" fn popen(command: *const c_char, mode: *const c_char) -> *mut FILE {
     type Next = unsafe extern "C-unwind" fn(*const c_char, *const c_char) -> *mut FILE;
     // SAFETY: the caller's promise.
     let reads = match unsafe { CStr::from_ptr(mode) }.to_bytes() {
@@ -255,7 +261,7 @@ unsafe fn open(
                 libc::posix_spawn_file_actions_adddup2(actions, theirs, place);
             })
         };
-        libc::close(theirs);
+        close_at_no_point(theirs);
         match opened {
             Ok(pid) => {
                 if !closes_on_exec {
@@ -267,7 +273,7 @@ unsafe fn open(
             Err(error) => {
                 drop(streams);
                 if stream.is_null() {
-                    libc::close(ours);
+                    close_at_no_point(ours);
                 } else {
                     libc::fclose(stream);
                 }
@@ -281,5 +287,5 @@ unsafe fn open(
 pub(crate) fn close(stream: *mut FILE, close: impl FnOnce() -> c_int) -> Option<c_int> {
     let (pid, _) = STREAMS.get()?.lock().remove(&stream.addr())?;
     close();
-    Some(status_of(pid))
+    Some(status_of(pid, false))
 }

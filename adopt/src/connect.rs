@@ -65,39 +65,44 @@ unsafe extern "C-unwind" fn __connect(
 
 #[inline(never)]
 fn begin_and_wait(fd: c_int, connect: impl Fn() -> c_int) -> c_int {
-    let whole = || hand_over(&connect);
-    let Some(mut waiting) = Waiting::begin(fd, Write, Some(SO_SNDTIMEO)) else {
-        return whole();
-    };
-    let try_it = || {
-        if !set_blocking(fd, false) {
-            return errno::fail(libc::EAGAIN);
-        }
-        let result = connect();
-        let error = errno::get();
-        set_blocking(fd, true);
-        errno::set(error);
-        result
-    };
-    let begun = try_it();
-    match errno::get() {
-        _ if begun == 0 => 0,
-        libc::EAGAIN => whole(),
-        libc::EINPROGRESS | libc::EALREADY => match waiting.until_ready(libc::POLLOUT) {
-            Ok(()) => match try_it() {
-                0 => 0,
-                // It may still wait.
-                _ if [libc::EAGAIN, libc::EINPROGRESS, libc::EALREADY].contains(&errno::get()) => {
-                    whole()
-                }
-                failed => failed,
+    errno::kept_by_success(|| {
+        let whole = || hand_over(&connect);
+        let Some(mut waiting) = Waiting::begin(fd, Write, Some(SO_SNDTIMEO)) else {
+            return whole();
+        };
+        let try_it = || {
+            if !set_blocking(fd, false) {
+                return errno::fail(libc::EAGAIN);
+            }
+            let result = connect();
+            let error = errno::get();
+            set_blocking(fd, true);
+            errno::set(error);
+            result
+        };
+        let begun = try_it();
+        let told = errno::get();
+        match told {
+            _ if begun == 0 => 0,
+            libc::EAGAIN => whole(),
+            libc::EINPROGRESS | libc::EALREADY => match waiting.until_ready(libc::POLLOUT) {
+                Ok(()) => match try_it() {
+                    0 => 0,
+                    // It may still wait.
+                    _ if [libc::EAGAIN, libc::EINPROGRESS, libc::EALREADY]
+                        .contains(&errno::get()) =>
+                    {
+                        whole()
+                    }
+                    failed => failed,
+                },
+                // It goes on, but the time is up.
+                Err(libc::EAGAIN) => errno::fail(told),
+                Err(error) => errno::fail(error),
             },
-            // It goes on, but the time is up.
-            Err(libc::EAGAIN) => errno::fail(libc::EINPROGRESS),
-            Err(error) => errno::fail(error),
-        },
-        _ => begun,
-    }
+            _ => begun,
+        }
+    })
 }
 
 /// Whether that could be done. No epoch begins: it is for one call, and is undone.
@@ -178,33 +183,35 @@ fn listener(fd: c_int) -> libc::ino_t {
 
 #[inline(never)]
 fn wait_and_accept(fd: c_int, accept: impl Fn() -> c_int) -> c_int {
-    if !blocks(fd) {
-        return accept();
-    }
-    let Some(mut waiting) = Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) else {
-        return hand_over(accept);
-    };
-    if !is_ready(fd, libc::POLLIN) && slot::option(fd, libc::SO_ACCEPTCONN) != Some(1) {
-        // There will be none.
-        return accept();
-    }
-    loop {
-        let ready = waiting.until_ready(libc::POLLIN);
-        let accepted = match ready {
-            Ok(()) => {
-                let _turn = Turn::take(fd);
-                if !is_ready(fd, libc::POLLIN) {
-                    // Another one has had it.
-                    continue;
-                }
-                hand_over(accept)
-            }
-            // In non-blocking mode, if it is so by now, it says so itself.
-            Err(libc::EAGAIN) if !waiting.is_time_up() => accept(),
-            Err(error) => return errno::fail(error),
+    errno::kept_by_success(|| {
+        if !blocks(fd) {
+            return accept();
+        }
+        let Some(mut waiting) = Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) else {
+            return hand_over(accept);
         };
-        return accepted;
-    }
+        if !is_ready(fd, libc::POLLIN) && slot::option(fd, libc::SO_ACCEPTCONN) != Some(1) {
+            // There will be none.
+            return accept();
+        }
+        loop {
+            let ready = waiting.until_ready(libc::POLLIN);
+            let accepted = match ready {
+                Ok(()) => {
+                    let _turn = Turn::take(fd);
+                    if !is_ready(fd, libc::POLLIN) {
+                        // Another one has had it.
+                        continue;
+                    }
+                    hand_over(accept)
+                }
+                // In non-blocking mode, if it is so by now, it says so itself.
+                Err(libc::EAGAIN) if !waiting.is_time_up() => accept(),
+                Err(error) => return errno::fail(error),
+            };
+            return accepted;
+        }
+    })
 }
 
 /// # Safety

@@ -13,6 +13,7 @@ use crate::hand_over::hand_over;
 use crate::kept;
 use crate::next::next;
 use crate::slot::{self, Nature, Slot, replacing};
+use crate::thread::Point;
 use crate::waiting::is_timeout;
 use crate::{command, errno, file};
 use crate::{is_adopted, parks};
@@ -21,9 +22,20 @@ use crate::{is_adopted, parks};
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn close(fd: c_int) -> c_int {
+unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
+    let _point = Point::begin();
     // SAFETY: the caller's promise.
-    let close = || unsafe { next!(close: unsafe extern "C" fn(c_int) -> c_int)(fd) };
+    unsafe { close_at_no_point(fd) }
+}
+
+/// Closes a descriptor, at no point of cancellation.
+///
+/// # Safety
+///
+/// That of `close`.
+pub(crate) unsafe fn close_at_no_point(fd: c_int) -> c_int {
+    // SAFETY: the caller's promise.
+    let close = || unsafe { next!(close: unsafe extern "C-unwind" fn(c_int) -> c_int)(fd) };
     if kept::is_kept(fd) {
         return errno::fail(libc::EBADF);
     }
@@ -188,11 +200,11 @@ unsafe fn number(stream: *mut FILE) -> c_int {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn fclose(stream: *mut FILE) -> c_int {
+unsafe extern "C-unwind" fn fclose(stream: *mut FILE) -> c_int {
     // SAFETY: the caller's promise.
     let close = || unsafe {
         replacing(number(stream), || {
-            next!(fclose: unsafe extern "C" fn(*mut FILE) -> c_int)(stream)
+            next!(fclose: unsafe extern "C-unwind" fn(*mut FILE) -> c_int)(stream)
         })
     };
     command::close(stream, close).unwrap_or_else(close)
@@ -202,13 +214,14 @@ unsafe extern "C" fn fclose(stream: *mut FILE) -> c_int {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pclose(stream: *mut FILE) -> c_int {
+unsafe extern "C-unwind" fn pclose(stream: *mut FILE) -> c_int {
     // SAFETY: the caller's promise.
     if let Some(status) = command::close(stream, || unsafe { fclose(stream) }) {
         return status;
     }
     // SAFETY: the caller's promise.
-    let close = || unsafe { next!(pclose: unsafe extern "C" fn(*mut FILE) -> c_int)(stream) };
+    let close =
+        || unsafe { next!(pclose: unsafe extern "C-unwind" fn(*mut FILE) -> c_int)(stream) };
     // SAFETY: the caller's promise.
     replacing(unsafe { number(stream) }, || {
         // It waits for the child.
@@ -217,13 +230,13 @@ unsafe extern "C" fn pclose(stream: *mut FILE) -> c_int {
 }
 
 type Reopen =
-    unsafe extern "C" fn(*const libc::c_char, *const libc::c_char, *mut FILE) -> *mut FILE;
+    unsafe extern "C-unwind" fn(*const libc::c_char, *const libc::c_char, *mut FILE) -> *mut FILE;
 
 /// # Safety
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn freopen(
+unsafe extern "C-unwind" fn freopen(
     path: *const libc::c_char,
     mode: *const libc::c_char,
     stream: *mut FILE,
@@ -240,7 +253,7 @@ unsafe extern "C" fn freopen(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn freopen64(
+unsafe extern "C-unwind" fn freopen64(
     path: *const libc::c_char,
     mode: *const libc::c_char,
     stream: *mut FILE,
@@ -253,7 +266,7 @@ unsafe extern "C" fn freopen64(
     }
 }
 
-type Control = unsafe extern "C" fn(c_int, c_int, usize) -> c_int;
+type Control = unsafe extern "C-unwind" fn(c_int, c_int, usize) -> c_int;
 
 /// All commands have at most one argument, in a register, so if the caller has not given one it is there too.
 ///
@@ -261,7 +274,7 @@ type Control = unsafe extern "C" fn(c_int, c_int, usize) -> c_int;
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
+unsafe extern "C-unwind" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
     // SAFETY: the caller's promise.
     unsafe { control(next!(fcntl: Control), fd, command, argument) }
 }
@@ -270,7 +283,7 @@ unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int 
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int {
+unsafe extern "C-unwind" fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int {
     // SAFETY: the caller's promise.
     unsafe { control(next!(fcntl64: Control), fd, command, argument) }
 }
@@ -327,6 +340,9 @@ unsafe extern "C" fn setsockopt(
     let result = unsafe { next!(setsockopt: Next)(fd, level, name, value, len) };
     if is_timeout(level, name) && is_adopted() {
         slot::settings_changed();
+    }
+    if level == libc::SOL_SOCKET && name == libc::SO_RCVLOWAT {
+        slot::note_low_water_mark();
     }
     result
 }

@@ -24,6 +24,16 @@ pub(crate) fn kept<T>(call: impl FnOnce() -> T) -> T {
     result
 }
 
+/// What `call` gives, with the error left as it was if it succeeds: there may have been attempts that did not.
+pub(crate) fn kept_by_success<T: PartialOrd + From<i8>>(call: impl FnOnce() -> T) -> T {
+    let before = get();
+    let result = call();
+    if result >= T::from(0) {
+        set(before);
+    }
+    result
+}
+
 /// What a function gives that has failed with this error: -1.
 pub(crate) fn fail<T: From<i8>>(error: c_int) -> T {
     set(error);

@@ -8,10 +8,11 @@
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::mem::MaybeUninit;
 
-use libc::{mode_t, off_t, off64_t, timespec};
+use libc::{iovec, mode_t, off_t, off64_t, ssize_t, timespec};
 
 use crate::hand_over::{hand_over, handed_over};
 use crate::next::next;
+use crate::thread::Point;
 use crate::{errno, parks};
 
 /// # Safety
@@ -25,13 +26,25 @@ unsafe extern "C" fn flock(file: c_int, operation: c_int) -> c_int {
     if operation & libc::LOCK_NB != 0 || !parks() {
         return next(operation);
     }
-    if next(operation | libc::LOCK_NB) == 0 {
-        return 0;
-    }
-    match errno::get() {
-        libc::EWOULDBLOCK => hand_over(|| next(operation)),
-        _ => -1,
-    }
+    let attempt = || next(operation | libc::LOCK_NB);
+    lock_or_wait(&[libc::EWOULDBLOCK], attempt, || next(operation))
+}
+
+/// Takes a lock by `attempt`, and by `wait` if that fails since it is taken, of which these errors tell.
+fn lock_or_wait(
+    is_taken: &[c_int],
+    attempt: impl FnOnce() -> c_int,
+    wait: impl FnOnce() -> c_int,
+) -> c_int {
+    errno::kept_by_success(|| {
+        if attempt() == 0 {
+            0
+        } else if is_taken.contains(&errno::get()) {
+            hand_over(wait)
+        } else {
+            -1
+        }
+    })
 }
 
 /// Defines `lockf` for offsets of one of the two types.
@@ -41,20 +54,18 @@ macro_rules! lockf {
         ///
         /// That of the C library's.
         #[unsafe(no_mangle)]
-        unsafe extern "C" fn $name(file: c_int, command: c_int, length: $offset) -> c_int {
-            type Next = unsafe extern "C" fn(c_int, c_int, $offset) -> c_int;
+        unsafe extern "C-unwind" fn $name(file: c_int, command: c_int, length: $offset) -> c_int {
+            type Next = unsafe extern "C-unwind" fn(c_int, c_int, $offset) -> c_int;
             // SAFETY: the caller's promise.
             let next = |command| unsafe { next!($name: Next)(file, command, length) };
-            if command != libc::F_LOCK || !parks() {
+            if command != libc::F_LOCK {
                 return next(command);
             }
-            if next(libc::F_TLOCK) == 0 {
-                return 0;
+            let _point = Point::begin();
+            if !parks() {
+                return next(command);
             }
-            match errno::get() {
-                libc::EAGAIN | libc::EACCES => hand_over(|| next(command)),
-                _ => -1,
-            }
+            lock_or_wait(&[libc::EAGAIN, libc::EACCES], || next(libc::F_TLOCK), || next(command))
         }
     };
 }
@@ -69,16 +80,15 @@ pub(crate) fn lock(command: c_int, next: impl Fn(c_int) -> c_int) -> c_int {
         libc::F_OFD_SETLKW => libc::F_OFD_SETLK,
         _ => libc::F_SETLK,
     };
+    let _point = Point::begin();
     if !parks() {
         return next(command);
     }
-    if next(attempt) == 0 {
-        return 0;
-    }
-    match errno::get() {
-        libc::EAGAIN | libc::EACCES => hand_over(|| next(command)),
-        _ => -1,
-    }
+    lock_or_wait(
+        &[libc::EAGAIN, libc::EACCES],
+        || next(attempt),
+        || next(command),
+    )
 }
 
 /// Whether to open it waits until somebody else has opened it too.
@@ -125,13 +135,14 @@ macro_rules! opens {
         ///
         /// That of the C library's.
         #[unsafe(no_mangle)]
-        unsafe extern "C" fn $name(
+        unsafe extern "C-unwind" fn $name(
             $($directory: c_int,)?
             path: *const c_char,
             flags: c_int
             $(, $mode: mode_t)?
         ) -> c_int {
-            type Next = unsafe extern "C" fn(
+            let _point = Point::begin();
+            type Next = unsafe extern "C-unwind" fn(
                 $(opens!(@ $directory c_int),)? *const c_char, c_int $(, opens!(@ $mode mode_t))?
             ) -> c_int;
             let _directory = libc::AT_FDCWD;
@@ -167,8 +178,9 @@ macro_rules! creates {
         ///
         /// That of the C library's.
         #[unsafe(no_mangle)]
-        unsafe extern "C" fn $name(path: *const c_char, mode: mode_t) -> c_int {
-            type Next = unsafe extern "C" fn(*const c_char, mode_t) -> c_int;
+        unsafe extern "C-unwind" fn $name(path: *const c_char, mode: mode_t) -> c_int {
+            let _point = Point::begin();
+            type Next = unsafe extern "C-unwind" fn(*const c_char, mode_t) -> c_int;
             let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC;
             // SAFETY: the caller's promise.
             unsafe {
@@ -180,15 +192,51 @@ macro_rules! creates {
 
 creates!(creat creat64);
 
+/// Defines functions that read from a place in a file, or write there. They are points of cancellation, and a file has no other waits than those that
+/// it takes to be there.
+macro_rules! at_a_place {
+    ($($name:ident($($argument:ident: $type:ty),*);)*) => {$(
+        /// # Safety
+        ///
+        /// That of the C library's.
+        #[unsafe(no_mangle)]
+        unsafe extern "C-unwind" fn $name(file: c_int, $($argument: $type),*) -> ssize_t {
+            let _point = Point::begin();
+            type Next = unsafe extern "C-unwind" fn(c_int, $($type),*) -> ssize_t;
+            // SAFETY: the caller's promise.
+            unsafe { next!($name: Next)(file, $($argument),*) }
+        }
+    )*};
+}
+
+at_a_place! {
+    pread(to: *mut c_void, length: usize, at: off_t);
+    pread64(to: *mut c_void, length: usize, at: off64_t);
+    __pread64(to: *mut c_void, length: usize, at: off64_t);
+    __pread_chk(to: *mut c_void, length: usize, at: off_t, size: usize);
+    __pread64_chk(to: *mut c_void, length: usize, at: off64_t, size: usize);
+    pwrite(from: *const c_void, length: usize, at: off_t);
+    pwrite64(from: *const c_void, length: usize, at: off64_t);
+    __pwrite64(from: *const c_void, length: usize, at: off64_t);
+    preadv(to: *const iovec, count: c_int, at: off_t);
+    preadv64(to: *const iovec, count: c_int, at: off64_t);
+    pwritev(from: *const iovec, count: c_int, at: off_t);
+    pwritev64(from: *const iovec, count: c_int, at: off64_t);
+}
+
 // What has been written reaches the disk, the terminal or the other side of a mapping.
 handed_over! {
     fn fsync(file: c_int) -> c_int;
     fn fdatasync(file: c_int) -> c_int;
     fn msync(start: *mut c_void, length: usize, flags: c_int) -> c_int;
-    fn sync();
-    fn syncfs(file: c_int) -> c_int;
     fn sync_file_range(file: c_int, start: off64_t, length: off64_t, flags: c_uint) -> c_int;
     fn tcdrain(terminal: c_int) -> c_int;
+}
+
+handed_over! {
+    at no point of cancellation:
+    fn sync();
+    fn syncfs(file: c_int) -> c_int;
     fn tcsendbreak(terminal: c_int, duration: c_int) -> c_int;
     fn tcflow(terminal: c_int, action: c_int) -> c_int;
 }
@@ -197,6 +245,10 @@ handed_over! {
 handed_over! {
     fn aio_suspend(list: *const *const c_void, count: c_int, timeout: *const timespec) -> c_int;
     fn aio_suspend64(list: *const *const c_void, count: c_int, timeout: *const timespec) -> c_int;
+}
+
+handed_over! {
+    at no point of cancellation:
     fn lio_listio(mode: c_int, list: *const *mut c_void, count: c_int, event: *mut c_void) -> c_int;
     fn lio_listio64(mode: c_int, list: *const *mut c_void, count: c_int, event: *mut c_void) -> c_int;
 }

@@ -125,6 +125,8 @@ unsafe fn futex(
                 bits
             };
             let in_table = address.is_multiple_of(4)
+                && address >= FIRST
+                && (command != libc::FUTEX_WAIT || operation & libc::FUTEX_CLOCK_REALTIME == 0)
                 && bits != 0
                 && !Inside::is_current()
                 && (is_private || !is_shared(address));
@@ -171,6 +173,9 @@ unsafe fn futex(
         _ => system(value),
     }
 }
+
+/// Below it there is no memory, as the system tells.
+const FIRST: usize = 4096;
 
 /// Operations on words that say who the owner is.
 const OF_OWNERS: [c_int; 6] = [

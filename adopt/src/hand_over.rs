@@ -100,19 +100,25 @@ pub(crate) fn hand_over<T>(call: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Defines functions that do nothing else.
+/// Defines functions that do nothing else. They are points of cancellation, but for those of which it is said that they are none.
 ///
 /// # Safety
 ///
 /// Those of these names in the C library have these types.
 macro_rules! handed_over {
-    ($(fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?;)*) => {$(
+    (at no point of cancellation: $(fn $name:ident($($argument:tt)*) $(-> $result:ty)?;)*) => {$(
+        $crate::hand_over::handed_over!(@ (None::<$crate::thread::Point>) fn $name($($argument)*) $(-> $result)?);
+    )*};
+    ($(fn $name:ident($($argument:tt)*) $(-> $result:ty)?;)*) => {$(
+        $crate::hand_over::handed_over!(@ (Some($crate::thread::Point::begin())) fn $name($($argument)*) $(-> $result)?);
+    )*};
+    (@ ($point:expr) fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?) => {
         /// # Safety
         ///
         /// That of the C library's.
         #[unsafe(no_mangle)]
         unsafe extern "C-unwind" fn $name($($argument: $type),*) $(-> $result)? {
-            let _point = $crate::thread::Point::begin();
+            let _point = $point;
             type Next = unsafe extern "C-unwind" fn($($type),*) $(-> $result)?;
             // SAFETY: the caller's promise.
             let next = || unsafe { $crate::next::next!($name: Next)($($argument),*) };
@@ -122,7 +128,7 @@ macro_rules! handed_over {
                 next()
             }
         }
-    )*};
+    };
 }
 
 pub(crate) use handed_over;

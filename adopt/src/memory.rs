@@ -4,9 +4,10 @@
 //! left to the system, it is asked before.
 
 use std::ffi::c_void;
-use std::io;
 
 use libc::iovec;
+
+use crate::errno;
 
 /// Whether the system can read so many bytes there, at most as many as a page has.
 pub(crate) fn is_there(at: *const c_void, len: usize) -> bool {
@@ -20,9 +21,12 @@ pub(crate) fn is_there(at: *const c_void, len: usize) -> bool {
         iov_base: copy.as_mut_ptr().cast(),
         iov_len: 2,
     };
-    // SAFETY: it copies two bytes, which are there or not, to where there is room.
-    let copied =
-        unsafe { libc::process_vm_readv(libc::getpid(), &raw const here, 1, there.as_ptr(), 2, 0) };
-    // Where that may not be asked, it is taken to be there.
-    copied == 2 || copied < 0 && io::Error::last_os_error().raw_os_error() != Some(libc::EFAULT)
+    errno::kept(|| {
+        // SAFETY: it copies two bytes, which are there or not, to where there is room.
+        let copied = unsafe {
+            libc::process_vm_readv(libc::getpid(), &raw const here, 1, there.as_ptr(), 2, 0)
+        };
+        // Where that may not be asked, it is taken to be there.
+        copied == 2 || copied < 0 && errno::get() != libc::EFAULT
+    })
 }

@@ -21,7 +21,7 @@ use crate::hand_over::hand_over;
 use crate::next::next;
 use crate::slot::{Generation, Slot};
 use crate::thread::{Heeded, Point, heed};
-use crate::{clock, errno, parks};
+use crate::{clock, errno, memory, parks};
 
 /// How long a call may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +46,15 @@ impl Time {
         }
     }
 
-    /// `None` if it is no time.
+    /// `None` if it is no time, or is not there.
     ///
     /// # Safety
     ///
-    /// Null, or a time.
+    /// Null, or a time, if it is there.
     unsafe fn of_timespec(time: *const timespec) -> Option<Self> {
+        if !time.is_null() && !memory::is_there(time.cast(), size_of::<timespec>()) {
+            return None;
+        }
         // SAFETY: the caller's promise.
         match unsafe { time.as_ref() } {
             None => Some(Self::Forever),
@@ -139,50 +142,53 @@ fn ask_and_wait(
     mut ask: impl FnMut() -> c_int,
     call: impl FnOnce() -> c_int,
 ) -> c_int {
-    let found = ask();
-    if found != 0 {
-        return found;
-    }
-    let deadline = match time {
-        Time::None => return 0,
-        Time::Until(deadline) => Some(deadline),
-        Time::Forever => None,
-    };
-    let Some(mut awaited) = awaited() else {
-        return hand_over(call);
-    };
-    loop {
-        if !awaited.iter_mut().all(Awaited::arm) {
-            return hand_over(call);
-        }
+    errno::kept_by_success(|| {
         let found = ask();
         if found != 0 {
             return found;
         }
-        let wait = wait::begin_interruptible().nudgeable();
-        let ticket = wait.ticket();
-        let outcome = if awaited.iter().all(|awaited| awaited.watch(&ticket)) {
-            wait.why(&"a poll of descriptors").try_block(deadline)
-        } else {
-            drop(wait);
-            Ok(Outcome::Fired)
+        let deadline = match time {
+            Time::None => return 0,
+            Time::Until(deadline) => Some(deadline),
+            Time::Forever => None,
         };
-        awaited.iter().for_each(|awaited| awaited.unwatch(&ticket));
-        match outcome {
-            Ok(Outcome::Fired) => {}
-            // What has come in time may not have been told of yet.
-            Ok(Outcome::TimedOut) => match heed(true) {
-                Heeded::Nothing if deadline.is_none_or(|deadline| deadline > Instant::now()) => {}
-                Heeded::Nothing => return ask(),
-                Heeded::GoesOn | Heeded::Ends => return errno::fail(libc::EINTR),
-            },
-            Err(_) => return errno::fail(libc::ECANCELED),
+        let Some(mut awaited) = awaited() else {
+            return hand_over(call);
+        };
+        loop {
+            if !awaited.iter_mut().all(Awaited::arm) {
+                return hand_over(call);
+            }
+            let found = ask();
+            if found != 0 {
+                return found;
+            }
+            let wait = wait::begin_interruptible().nudgeable();
+            let ticket = wait.ticket();
+            let outcome = if awaited.iter().all(|awaited| awaited.watch(&ticket)) {
+                wait.why(&"a poll of descriptors").try_block(deadline)
+            } else {
+                drop(wait);
+                Ok(Outcome::Fired)
+            };
+            awaited.iter().for_each(|awaited| awaited.unwatch(&ticket));
+            match outcome {
+                Ok(Outcome::Fired) => {}
+                // What has come in time may not have been told of yet.
+                Ok(Outcome::TimedOut) => match heed(true) {
+                    Heeded::Nothing
+                        if deadline.is_none_or(|deadline| deadline > Instant::now()) => {}
+                    Heeded::Nothing => return ask(),
+                    Heeded::GoesOn | Heeded::Ends => return errno::fail(libc::EINTR),
+                },
+                Err(_) => return errno::fail(libc::ECANCELED),
+            }
+            // One that was closed meanwhile is asked for as what has its number now.
+            for awaited in &mut awaited {
+                awaited.generation = awaited.slot.generation();
+            }
         }
-        // One that was closed meanwhile is asked for as what has its number now.
-        for awaited in &mut awaited {
-            awaited.generation = awaited.slot.generation();
-        }
-    }
+    })
 }
 
 type Poll = unsafe extern "C-unwind" fn(*mut pollfd, nfds_t, c_int) -> c_int;
@@ -348,6 +354,10 @@ unsafe fn select_green(
     if count > libc::FD_SETSIZE as c_int {
         return hand_over(call);
     }
+    let are_there = |set: &*mut fd_set| set.is_null() || memory::is_there(set.cast(), 1);
+    if count > 0 && !places.iter().all(are_there) {
+        return call();
+    }
     // SAFETY: the caller's promise.
     let sets = unsafe { Sets::of(places, count) };
     let [reads, writes, excepts] = places;
@@ -410,8 +420,8 @@ unsafe extern "C-unwind" fn select(
     // SAFETY: the caller's promise.
     unsafe {
         let result = select_green(count, [reads, writes, excepts], time, select);
-        if let Some(timeout) = timeout.as_mut() {
-            // It tells what is left.
+        if let Some(timeout) = timeout.as_mut().filter(|_| time != Time::Forever) {
+            // It tells what is left, of what is too far away as much.
             let left = time.left();
             timeout.tv_sec = left.as_secs() as time_t;
             timeout.tv_usec = left.subsec_micros().into();

@@ -9,6 +9,7 @@ use libc::{mqd_t, sembuf, timespec};
 
 use crate::hand_over::{hand_over, handed_over};
 use crate::next::next;
+use crate::thread::Point;
 use crate::{errno, parks};
 
 handed_over! {
@@ -18,12 +19,16 @@ handed_over! {
     fn mq_send(queue: mqd_t, message: *const c_char, length: usize, priority: c_uint) -> c_int;
     fn mq_timedsend(queue: mqd_t, message: *const c_char, length: usize, priority: c_uint,
         until: *const timespec) -> c_int;
+}
+
+handed_over! {
+    at no point of cancellation:
     fn semop(set: c_int, operations: *mut sembuf, count: usize) -> c_int;
     fn semtimedop(set: c_int, operations: *mut sembuf, count: usize, timeout: *const timespec) -> c_int;
 }
 
 /// Calls `next` with flags, first so that it does not wait. It does not wait at all if the caller says so or may not be parked.
-fn wait_if_not_at_once<T: PartialEq + From<i8>>(
+fn wait_if_not_at_once<T: PartialOrd + From<i8>>(
     flags: c_int,
     would_wait: c_int,
     next: impl Fn(c_int) -> T,
@@ -31,25 +36,28 @@ fn wait_if_not_at_once<T: PartialEq + From<i8>>(
     if flags & libc::IPC_NOWAIT != 0 || !parks() {
         return next(flags);
     }
-    let result = next(flags | libc::IPC_NOWAIT);
-    if result == T::from(-1) && errno::get() == would_wait {
-        hand_over(|| next(flags))
-    } else {
-        result
-    }
+    errno::kept_by_success(|| {
+        let result = next(flags | libc::IPC_NOWAIT);
+        if result == T::from(-1) && errno::get() == would_wait {
+            hand_over(|| next(flags))
+        } else {
+            result
+        }
+    })
 }
 
 /// # Safety
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn msgsnd(
+unsafe extern "C-unwind" fn msgsnd(
     queue: c_int,
     message: *const c_void,
     length: usize,
     flags: c_int,
 ) -> c_int {
-    type Next = unsafe extern "C" fn(c_int, *const c_void, usize, c_int) -> c_int;
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(c_int, *const c_void, usize, c_int) -> c_int;
     // SAFETY: the caller's promise.
     wait_if_not_at_once(flags, libc::EAGAIN, |flags| unsafe {
         next!(msgsnd: Next)(queue, message, length, flags)
@@ -60,14 +68,15 @@ unsafe extern "C" fn msgsnd(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn msgrcv(
+unsafe extern "C-unwind" fn msgrcv(
     queue: c_int,
     message: *mut c_void,
     length: usize,
     kind: c_long,
     flags: c_int,
 ) -> isize {
-    type Next = unsafe extern "C" fn(c_int, *mut c_void, usize, c_long, c_int) -> isize;
+    let _point = Point::begin();
+    type Next = unsafe extern "C-unwind" fn(c_int, *mut c_void, usize, c_long, c_int) -> isize;
     // SAFETY: the caller's promise.
     wait_if_not_at_once(flags, libc::ENOMSG, |flags| unsafe {
         next!(msgrcv: Next)(queue, message, length, kind, flags)

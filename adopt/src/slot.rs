@@ -9,8 +9,8 @@
 //!   generation, and none begins. So who asks says so before, and then looks whether anybody is taking the number; who takes it says so before,
 //!   and then looks whether anything is known or asked. At least one of the two sees the other.
 //! - Whether it is *plain*, in blocking mode and without timeouts, is a property of the open file description, which several
-//!   descriptors may share. It holds in a generation and an *epoch*, of which a new one begins whenever any of those settings
-//!   is changed.
+//!   descriptors may share, of other processes too. It holds in a generation and an *epoch*, of which a new one begins whenever any of
+//!   those settings is changed here.
 //! - The [watch](Watch) of a number is for good, and told of what has it before a wait: there a descriptor is found out that was
 //!   closed and replaced unseen, and what was known is forgotten. Once it has been told in a generation, that is
 //!   [relied on](relied) for a moment.
@@ -20,17 +20,20 @@
 
 mod relied;
 
+pub(crate) use self::relied::note_shared;
+
 use std::array;
 use std::ffi::c_int;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, S_IFSOCK};
+use libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK};
 use roving_io::adopt::Watch;
 use roving_scheduler::Handle;
 
 use crate::errno;
+use crate::waiting::is_only_read;
 
 const CHUNK: usize = 1 << 10;
 const CHUNKS: usize = 1 << 10;
@@ -61,11 +64,16 @@ static PROCESS: AtomicI32 = AtomicI32::new(0);
 /// From now on there is somebody to wait with.
 pub(crate) fn wait_with(runtime: Handle) {
     if RUNTIME.set(runtime).is_ok() {
-        // SAFETY: the function stays, and does not unwind. Without memory for it, a forked child waits in vain.
-        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        // SAFETY: the functions stay, and do not unwind. Without memory for it, a forked child waits in vain.
+        unsafe { libc::pthread_atfork(Some(before_fork), None, Some(in_child)) };
     }
     // SAFETY: it has no preconditions.
     PROCESS.store(unsafe { libc::getpid() }, Ordering::Relaxed);
+}
+
+/// What a forked child has it shares with its parent.
+extern "C" fn before_fork() {
+    note_shared();
 }
 
 /// A forked child has descriptors of its own, and none of them is registered with the driver that it will have.
@@ -106,6 +114,20 @@ pub(crate) fn settings_changed() {
     EPOCH.fetch_add(1, Ordering::AcqRel);
 }
 
+/// Whether any socket has been given a low-water mark.
+static ARE_LOW_WATER_MARKS: AtomicBool = AtomicBool::new(false);
+
+/// Notes that some socket may have a low-water mark.
+pub(crate) fn note_low_water_mark() {
+    ARE_LOW_WATER_MARKS.store(true, Ordering::Relaxed);
+}
+
+/// Whether to receive from a socket may wait though there is something.
+pub(crate) fn has_low_water_mark(fd: c_int) -> bool {
+    ARE_LOW_WATER_MARKS.load(Ordering::Relaxed)
+        && option(fd, libc::SO_RCVLOWAT).is_some_and(|mark| mark > 1)
+}
+
 /// What kind of thing a descriptor is of, as far as it matters to who waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Nature {
@@ -114,6 +136,8 @@ pub(crate) enum Nature {
     Tcp,
     /// A pipe, an event counter, a timer: a flag keeps calls from blocking.
     Flagged,
+    /// A FIFO that is read from, by its name: another flag keeps reads from blocking. That nobody has opened it to write, they tell, and no poll.
+    Fifo,
     /// What knows no such flag: `poll` tells whether a call would block.
     Polled,
     /// A terminal: the same, and a write of some bytes may block if there is room for fewer.
@@ -134,6 +158,7 @@ impl Nature {
             Self::Socket,
             Self::Tcp,
             Self::Flagged,
+            Self::Fifo,
             Self::Polled,
             Self::Terminal,
             Self::Device,
@@ -147,14 +172,18 @@ impl Nature {
         self as u64 + 1
     }
 
+    /// What that is which has refused the flag.
+    pub(crate) fn that_refuses(fd: c_int) -> Self {
+        if is_fifo(fd) && is_only_read(fd) {
+            Self::Fifo
+        } else {
+            Self::Polled
+        }
+    }
+
     /// Asks the system.
     fn ask(fd: c_int) -> Option<Self> {
-        // SAFETY: there is room for the answer.
-        let mode = unsafe {
-            let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
-            (libc::fstat(fd, stat.as_mut_ptr()) == 0).then(|| stat.assume_init().st_mode)
-        }?;
-        Some(match mode & S_IFMT {
+        Some(match file_type(fd)? {
             S_IFSOCK => {
                 let protocol = option(fd, libc::SO_PROTOCOL);
                 if protocol == Some(libc::IPPROTO_TCP) {
@@ -170,6 +199,19 @@ impl Nature {
             // Pipes, and what has no kind: event counters, timers.
             _ => Self::Flagged,
         })
+    }
+}
+
+/// Whether a descriptor is of a pipe or a FIFO.
+pub(crate) fn is_fifo(fd: c_int) -> bool {
+    file_type(fd) == Some(S_IFIFO)
+}
+
+fn file_type(fd: c_int) -> Option<libc::mode_t> {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: there is room for the answer, which is there if it succeeds.
+    unsafe {
+        (libc::fstat(fd, stat.as_mut_ptr()) == 0).then(|| stat.assume_init().st_mode & S_IFMT)
     }
 }
 
@@ -276,7 +318,7 @@ impl Slot {
     /// Whether the descriptor is known to be in blocking mode and without timeouts.
     pub(crate) fn is_plain(&self) -> bool {
         let now = mixed(self.generation(), EPOCH.load(Ordering::Acquire));
-        self.plain.load(Ordering::Relaxed) == now
+        self.plain.load(Ordering::Relaxed) == now && relied::are_reliable()
     }
 
     /// Does what `ask` does, which tells whether the descriptor is plain, and notes it.
@@ -333,7 +375,7 @@ impl Slot {
             .arming
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
         match (was_armed, is_new?) {
-            (true, true) if known == now && is_alone && is_of_now => self.was_replaced_unseen(),
+            (true, true) if known == now && is_alone && is_of_now => self.was_changed_unseen(),
             // It may have been.
             (true, true) => self.forget(),
             (false, false) if is_alone && is_settled => return Err(libc::EEXIST),
@@ -425,10 +467,23 @@ pub(crate) fn replacing<T>(fd: c_int, replace: impl FnOnce() -> T) -> T {
     let Some(slot) = slot else {
         return replace();
     };
-    let is_told = slot.begin_replacing(fd);
-    let replaced = replace();
-    errno::kept(|| slot.end_replacing(is_told));
-    replaced
+    let _ends = EndsReplacing {
+        slot,
+        is_told: slot.begin_replacing(fd),
+    };
+    replace()
+}
+
+/// When it is dropped, a number has been taken from what had it, or its taker has been cancelled.
+struct EndsReplacing {
+    slot: &'static Slot,
+    is_told: bool,
+}
+
+impl Drop for EndsReplacing {
+    fn drop(&mut self) {
+        errno::kept(|| self.slot.end_replacing(self.is_told));
+    }
 }
 
 /// Both in one word. Each may come round, but not both while one call asks the system.

@@ -4,8 +4,8 @@
 //! waits where the other end can be waited for: see [`waiting`](crate::waiting). How a call is kept from blocking meanwhile
 //! depends on what it is made on:
 //!
-//! - a socket: by a flag of `recv` and `send`;
-//! - a pipe, an event counter, a timer: by a flag of `preadv2` and `pwritev2`;
+//! - a socket: by a flag of `recv` and `send`; one that has a low-water mark is read from with the worker's place handed over;
+//! - a pipe, an event counter, a timer: by a flag of `preadv2` and `pwritev2`, and a read of a FIFO by one of `vmsplice`;
 //! - a terminal, or what refuses that flag: by a poll before it. If another reader is faster it blocks nevertheless, so
 //!   the worker's place is handed over, but not in non-blocking mode;
 //! - a file: by that flag, while there is something of it in memory; else the worker's place is handed over. A write goes to
@@ -18,8 +18,8 @@ use std::slice;
 
 use libc::{
     MSG_DONTWAIT, MSG_ERRQUEUE, MSG_FASTOPEN, MSG_NOSIGNAL, MSG_OOB, MSG_PEEK, MSG_WAITALL,
-    MSG_WAITFORONE, SO_RCVTIMEO, SO_SNDTIMEO, iovec, loff_t, mmsghdr, msghdr, off_t, size_t,
-    sockaddr, socklen_t, ssize_t, timespec,
+    MSG_WAITFORONE, MSG_ZEROCOPY, SO_RCVTIMEO, SO_SNDTIMEO, iovec, loff_t, mmsghdr, msghdr, off_t,
+    size_t, sockaddr, socklen_t, ssize_t, timespec,
 };
 use roving_io::adopt::Direction::{self, Read, Write};
 
@@ -59,18 +59,24 @@ fn receive(
     room: impl Fn() -> usize,
     mut receive: impl FnMut(c_int) -> isize,
 ) -> isize {
-    let Some(mut waiting) = Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) else {
-        return hand_over(|| receive(flags));
-    };
-    if flags & MSG_WAITALL != 0 && flags & MSG_PEEK != 0 && is_stream(fd) {
-        return peek_all(&mut waiting, flags & !MSG_WAITALL, room, receive);
-    }
-    let result = waiting.insist(|may_block| receive(with(flags, may_block)));
-    let is_part = || 0 < result && flags & (MSG_PEEK | MSG_OOB) == 0 && (result as usize) < room();
-    if waiting.seen().is_some() && waiting.slot.nature(fd) == Some(Nature::Tcp) && is_part() {
-        waiting.mark_drained();
-    }
-    result
+    errno::kept_by_success(|| {
+        let Some(mut waiting) = Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) else {
+            return hand_over(|| receive(flags));
+        };
+        if slot::has_low_water_mark(fd) {
+            return hand_over(|| receive(flags));
+        }
+        if flags & MSG_WAITALL != 0 && flags & MSG_PEEK != 0 && is_stream(fd) {
+            return peek_all(&mut waiting, flags & !MSG_WAITALL, room, receive);
+        }
+        let result = waiting.insist(|may_block| receive(with(flags, may_block)));
+        let is_part =
+            || 0 < result && flags & (MSG_PEEK | MSG_OOB) == 0 && (result as usize) < room();
+        if waiting.seen().is_some() && waiting.slot.nature(fd) == Some(Nature::Tcp) && is_part() {
+            waiting.mark_drained();
+        }
+        result
+    })
 }
 
 /// Looks at so many bytes, and waits until they are there or no more will come.
@@ -83,6 +89,9 @@ fn peek_all(
     loop {
         let peeked = waiting.insist(|may_block| receive(with(flags, may_block)));
         let is_part = 0 < peeked && (peeked as usize) < room();
+        if is_part {
+            waiting.note_part();
+        }
         if !is_part || !waiting.awaits_more() {
             return peeked;
         }
@@ -128,12 +137,12 @@ fn receive_all(
     all: impl Fn() -> usize,
     receive: impl Fn(usize, c_int) -> isize,
 ) -> isize {
-    match Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) {
+    errno::kept_by_success(|| match Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) {
         Some(mut waiting) => {
             waiting.move_all(all, |done, may_block| receive(done, with(flags, may_block)))
         }
         None => hand_over(|| receive(0, flags | MSG_WAITALL)),
-    }
+    })
 }
 
 /// # Safety
@@ -247,12 +256,25 @@ unsafe fn takes_more_than_bytes(message: *const msghdr) -> bool {
         && unsafe { (*message).msg_controllen > 0 }
 }
 
+/// Notes that another process may have a descriptor that this one has, if one may have been passed with a message. `result` is what it
+/// has given to send or receive that.
+///
+/// # Safety
+///
+/// If it has succeeded, there is a message.
+unsafe fn note_passed(message: *const msghdr, result: isize) {
+    // SAFETY: the caller's promise.
+    if result >= 0 && unsafe { (*message).msg_controllen } > 0 {
+        slot::note_shared();
+    }
+}
+
 /// Receives by a call that may block, once there is something.
 fn receive_whole(fd: c_int, receive: impl Fn() -> isize) -> isize {
-    match Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) {
+    errno::kept_by_success(|| match Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) {
         Some(mut waiting) => waiting.poll_and_call(libc::POLLIN, receive),
         None => hand_over(receive),
-    }
+    })
 }
 
 type RecvMsg = unsafe extern "C-unwind" fn(c_int, *mut msghdr, c_int) -> ssize_t;
@@ -265,7 +287,11 @@ type SendMsg = unsafe extern "C-unwind" fn(c_int, *const msghdr, c_int) -> ssize
 unsafe extern "C-unwind" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
     let _point = Point::begin();
     // SAFETY: the caller's promise.
-    let recvmsg = |message, flags| unsafe { next!(recvmsg: RecvMsg)(fd, message, flags) };
+    let recvmsg = |message, flags| unsafe {
+        let result = next!(recvmsg: RecvMsg)(fd, message, flags);
+        note_passed(message, result);
+        result
+    };
     if message.is_null() || !waits(flags) {
         return recvmsg(message, flags);
     }
@@ -341,17 +367,19 @@ fn send_all(
     all: impl Fn() -> usize,
     send: impl Fn(usize, c_int) -> isize,
 ) -> isize {
-    match Waiting::begin(fd, Write, Some(SO_SNDTIMEO)) {
-        // A connection that is made by it is waited for where it is made.
-        Some(mut waiting) if flags & MSG_FASTOPEN == 0 => {
-            waiting.move_all(all, |done, may_block| {
-                // Who is told how much was sent gets no signal.
-                let quietly = if done > 0 { MSG_NOSIGNAL } else { 0 };
-                send(done, with(flags | quietly, may_block))
-            })
+    errno::kept_by_success(|| {
+        match Waiting::begin(fd, Write, Some(SO_SNDTIMEO)) {
+            // A connection that is made by it is waited for where it is made, and calls without copies are counted by the system.
+            Some(mut waiting) if flags & (MSG_FASTOPEN | MSG_ZEROCOPY) == 0 => {
+                waiting.move_all(all, |done, may_block| {
+                    // Who is told how much was sent gets no signal.
+                    let quietly = if done > 0 { MSG_NOSIGNAL } else { 0 };
+                    send(done, with(flags | quietly, may_block))
+                })
+            }
+            _ => hand_over(|| send(0, flags)),
         }
-        _ => hand_over(|| send(0, flags)),
-    }
+    })
 }
 
 /// # Safety
@@ -422,7 +450,11 @@ unsafe extern "C-unwind" fn sendto(
 unsafe extern "C-unwind" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
     let _point = Point::begin();
     // SAFETY: the caller's promise.
-    let sendmsg = |message, flags| unsafe { next!(sendmsg: SendMsg)(fd, message, flags) };
+    let sendmsg = |message, flags| unsafe {
+        let result = next!(sendmsg: SendMsg)(fd, message, flags);
+        note_passed(message, result);
+        result
+    };
     if message.is_null() || !waits(flags) {
         return sendmsg(message, flags);
     }
@@ -462,22 +494,24 @@ unsafe extern "C-unwind" fn sendmmsg(
     }
     if is_stream(fd) {
         // A message of which a part is sent is followed by its rest, and not by the next one.
-        let mut sent = 0;
-        while sent < count as usize {
-            // SAFETY: the caller's promise.
-            let result = unsafe {
-                let message = messages.add(sent);
-                let result = self::sendmsg(fd, &raw const (*message).msg_hdr, flags);
-                (*message).msg_len = result.max(0) as c_uint;
-                result
-            };
-            match result {
-                ..0 if sent == 0 => return result as c_int,
-                ..0 => break,
-                _ => sent += 1,
+        return errno::kept_by_success(|| {
+            let mut sent = 0;
+            while sent < count as usize {
+                // SAFETY: the caller's promise.
+                let result = unsafe {
+                    let message = messages.add(sent);
+                    let result = self::sendmsg(fd, &raw const (*message).msg_hdr, flags);
+                    (*message).msg_len = result.max(0) as c_uint;
+                    result
+                };
+                match result {
+                    ..0 if sent == 0 => return result as c_int,
+                    ..0 => break,
+                    _ => sent += 1,
+                }
             }
-        }
-        return sent as c_int;
+            sent as c_int
+        });
     }
     send_all(
         fd,
@@ -490,6 +524,7 @@ unsafe extern "C-unwind" fn sendmmsg(
 type PreadV2 = unsafe extern "C-unwind" fn(c_int, *const iovec, c_int, off_t, c_int) -> ssize_t;
 type PwriteV2 = PreadV2;
 type ReadV = unsafe extern "C-unwind" fn(c_int, *const iovec, c_int) -> ssize_t;
+type Vmsplice = unsafe extern "C-unwind" fn(c_int, *const iovec, size_t, c_uint) -> ssize_t;
 
 /// The flags of a try.
 fn nowait(may_block: MayBlock) -> c_int {
@@ -511,42 +546,86 @@ fn is_refused(error: c_int) -> bool {
 /// The buffers may be written to.
 #[inline(never)]
 unsafe fn read_from(fd: c_int, buffers: &[iovec], read: impl Fn() -> isize) -> isize {
-    let Some(mut waiting) = Waiting::begin(fd, Read, None) else {
-        return hand_over(read);
-    };
-    let mut nature = waiting.slot.nature(fd);
-    if nature == Some(Nature::Flagged) {
-        let result = waiting.insist(|may_block| {
-            let (count, flags) = (buffers.len() as c_int, nowait(may_block));
+    errno::kept_by_success(|| {
+        let Some(mut waiting) = Waiting::begin(fd, Read, None) else {
+            return hand_over(read);
+        };
+        let mut nature = waiting.slot.nature(fd);
+        if nature == Some(Nature::Flagged) {
+            let result = waiting.insist(|may_block| {
+                let (count, flags) = (buffers.len() as c_int, nowait(may_block));
+                // SAFETY: the caller's promise.
+                unsafe { next!(preadv2: PreadV2)(fd, buffers.as_ptr(), count, HERE, flags) }
+            });
+            if result >= 0 || !is_refused(errno::get()) {
+                return result;
+            }
+            // Counters, timers and queues of signals tell so of a buffer that has no room for what they have, whether there is any or not.
+            if errno::get() == libc::EINVAL && total(buffers) < size_of::<libc::signalfd_siginfo>()
+            {
+                return hand_over(read);
+            }
+            let mut becomes = Nature::Polled;
+            if errno::get() == libc::EOPNOTSUPP {
+                becomes = Nature::that_refuses(fd);
+                waiting.slot.set_nature(waiting.generation(), becomes);
+            }
+            nature = Some(becomes);
+        }
+        if nature == Some(Nature::Fifo) {
+            let result = waiting.insist(|may_block| match may_block {
+                MayBlock::Yes => read(),
+                // SAFETY: the caller's promise. Of what is only read from, it moves bytes to the buffers.
+                MayBlock::No => unsafe {
+                    next!(vmsplice: Vmsplice)(
+                        fd,
+                        buffers.as_ptr(),
+                        buffers.len(),
+                        libc::SPLICE_F_NONBLOCK,
+                    )
+                },
+            });
+            if result >= 0 || !is_refused(errno::get()) {
+                return result;
+            }
+        }
+        let probe = |flags| {
+            let count = buffers.len() as c_int;
             // SAFETY: the caller's promise.
             unsafe { next!(preadv2: PreadV2)(fd, buffers.as_ptr(), count, HERE, flags) }
-        });
-        if result >= 0 || !is_refused(errno::get()) {
-            return result;
+        };
+        match nature {
+            None => read(),
+            // SAFETY: the caller's promise.
+            Some(Nature::File) => unsafe { read_file(fd, buffers, read) },
+            Some(_) if !blocks(fd) || !would_move(probe) => read(),
+            Some(Nature::Terminal) if ends_without_input(fd) => hand_over(read),
+            Some(_) => waiting.poll_and_call(libc::POLLIN, read),
         }
-        // Counters, timers and queues of signals tell so of a buffer that has no room for what they have, whether there is any or not.
-        if errno::get() == libc::EINVAL && total(buffers) < size_of::<libc::signalfd_siginfo>() {
-            return hand_over(read);
+    })
+}
+
+/// Whether a read of a terminal ends without input too, at once or after a time of the terminal's own; or does so, or stops the
+/// process, since others are in its foreground.
+fn ends_without_input(terminal: c_int) -> bool {
+    let mut attributes = MaybeUninit::<libc::termios>::uninit();
+    let mut number: c_int = 0;
+    // SAFETY: there is room for the answers; one of them is there if its question succeeds.
+    errno::kept(|| unsafe {
+        // What is told of the master of one is what the other end has, and its own reads wait.
+        if libc::ioctl(terminal, libc::TIOCGPTN, &raw mut number) == 0 {
+            return false;
         }
-        if errno::get() == libc::EOPNOTSUPP {
-            waiting
-                .slot
-                .set_nature(waiting.generation(), Nature::Polled);
+        let foreground = libc::tcgetpgrp(terminal);
+        if foreground > 0 && foreground != libc::getpgrp() {
+            return true;
         }
-        nature = Some(Nature::Polled);
-    }
-    let probe = |flags| {
-        let count = buffers.len() as c_int;
-        // SAFETY: the caller's promise.
-        unsafe { next!(preadv2: PreadV2)(fd, buffers.as_ptr(), count, HERE, flags) }
-    };
-    match nature {
-        None => read(),
-        // SAFETY: the caller's promise.
-        Some(Nature::File) => unsafe { read_file(fd, buffers, read) },
-        Some(_) if !blocks(fd) || !would_move(probe) => read(),
-        Some(_) => waiting.poll_and_call(libc::POLLIN, read),
-    }
+        if libc::tcgetattr(terminal, attributes.as_mut_ptr()) != 0 {
+            return false;
+        }
+        let attributes = attributes.assume_init();
+        attributes.c_lflag & libc::ICANON == 0 && attributes.c_cc[libc::VMIN] == 0
+    })
 }
 
 /// Reads from a file: what is in memory at once, and what has to come from a disk with the worker's place handed over. What
@@ -589,63 +668,70 @@ unsafe fn read_file(fd: c_int, buffers: &[iovec], read: impl Fn() -> isize) -> i
 /// The buffers may be read.
 #[inline(never)]
 unsafe fn write_to(fd: c_int, buffers: &[iovec], write: impl Fn() -> isize) -> isize {
-    let Some(mut waiting) = Waiting::begin(fd, Write, None) else {
-        return hand_over(write);
-    };
-    let all = total(buffers);
-    if all == 0 {
-        // That does not wait.
-        return write();
-    }
-    let nature = waiting.slot.nature(fd);
-    let rest = |done, flags| {
-        with_rest(buffers, done, |rest| {
-            let count = rest.len() as c_int;
-            // SAFETY: the caller's promise.
-            unsafe { next!(pwritev2: PwriteV2)(fd, rest.as_ptr(), count, HERE, flags) }
-        })
-    };
-    if nature == Some(Nature::Flagged) {
-        let result = waiting.move_all(|| all, |done, may_block| rest(done, nowait(may_block)));
-        if result >= 0 || !is_refused(errno::get()) {
-            return result;
+    errno::kept_by_success(|| {
+        let Some(mut waiting) = Waiting::begin(fd, Write, None) else {
+            return hand_over(write);
+        };
+        let all = total(buffers);
+        if all == 0 {
+            // That does not wait.
+            return write();
         }
-    }
-    // As much as is written at once without waiting for a reader.
-    let most = match nature {
-        None | Some(Nature::File) => return write(),
-        // An event counter, which knows no flag for writes, is mostly so: it wakes who polls.
-        Some(_) if !blocks(fd) => return write(),
-        Some(Nature::Terminal) => TERMINAL_BUF,
-        Some(Nature::Device) => usize::MAX,
-        Some(_) => libc::PIPE_BUF,
-    };
-    if !would_move(|flags| rest(0, flags)) {
-        return write();
-    }
-    if all <= most {
-        // Not to be torn apart.
-        return waiting.poll_and_call(libc::POLLOUT, write);
-    }
-    let mut done = 0;
-    while done < all {
-        let written = waiting.poll_and_call(libc::POLLOUT, || {
+        let nature = waiting.slot.nature(fd);
+        let rest = |done, flags| {
             with_rest(buffers, done, |rest| {
-                let some = iovec {
-                    iov_base: rest[0].iov_base,
-                    iov_len: rest[0].iov_len.min(most),
-                };
+                let count = rest.len() as c_int;
                 // SAFETY: the caller's promise.
-                unsafe { next!(writev: ReadV)(fd, &raw const some, 1) }
+                unsafe { next!(pwritev2: PwriteV2)(fd, rest.as_ptr(), count, HERE, flags) }
             })
-        });
-        match written {
-            ..=0 if done == 0 => return written,
-            ..=0 => break,
-            more => done += more as usize,
+        };
+        if nature == Some(Nature::Flagged) {
+            let result = waiting.move_all(|| all, |done, may_block| rest(done, nowait(may_block)));
+            if result >= 0 || !is_refused(errno::get()) {
+                return result;
+            }
+            // An event counter tells at once of what is too short for it, whether it has room or not.
+            if all < size_of::<u64>() && !slot::is_fifo(fd) {
+                return hand_over(write);
+            }
         }
-    }
-    done as isize
+        // As much as is written at once without waiting for a reader.
+        let most = match nature {
+            None | Some(Nature::File) => return write(),
+            // An event counter, which knows no flag for writes, is mostly so: it wakes who polls.
+            Some(_) if !blocks(fd) => return write(),
+            Some(Nature::Terminal) => TERMINAL_BUF,
+            Some(Nature::Device) => usize::MAX,
+            Some(_) => libc::PIPE_BUF,
+        };
+        if !would_move(|flags| rest(0, flags)) {
+            return write();
+        }
+        if all <= most {
+            // Not to be torn apart.
+            return waiting.poll_and_call(libc::POLLOUT, write);
+        }
+        let mut done = 0;
+        while done < all {
+            let written = waiting.poll_and_call(libc::POLLOUT, || {
+                with_rest(buffers, done, |rest| {
+                    let some = iovec {
+                        iov_base: rest[0].iov_base,
+                        iov_len: rest[0].iov_len.min(most),
+                    };
+                    // SAFETY: the caller's promise.
+                    unsafe { next!(writev: ReadV)(fd, &raw const some, 1) }
+                })
+            });
+            match written {
+                ..=0 if done == 0 => return written,
+                ..=0 => break,
+                more => done += more as usize,
+            }
+            waiting.note_part();
+        }
+        done as isize
+    })
 }
 
 /// Reads or writes by `call` if the descriptor is a socket. `None` if it is not.
@@ -790,19 +876,21 @@ fn may_move(fd: c_int, direction: Direction) -> bool {
 
 /// Copies to `to` by a call that may block, once there is room there and something in `from`.
 fn copy(from: c_int, to: c_int, copy: impl Fn() -> isize) -> isize {
-    if !may_move(to, Write) || !may_move(from, Read) {
-        return copy();
-    }
-    if let Some(mut waiting) = Waiting::begin(from, Read, None)
-        && let Err(error) = waiting.until_ready(libc::POLLIN)
-        && error != libc::EAGAIN
-    {
-        return errno::fail::<i8>(error).into();
-    }
-    match Waiting::begin(to, Write, Some(SO_SNDTIMEO)) {
-        Some(mut waiting) => waiting.poll_and_call(libc::POLLOUT, copy),
-        None => hand_over(copy),
-    }
+    errno::kept_by_success(|| {
+        if !may_move(to, Write) || !may_move(from, Read) {
+            return copy();
+        }
+        if let Some(mut waiting) = Waiting::begin(from, Read, None)
+            && let Err(error) = waiting.until_ready(libc::POLLIN)
+            && error != libc::EAGAIN
+        {
+            return errno::fail::<i8>(error).into();
+        }
+        match Waiting::begin(to, Write, Some(SO_SNDTIMEO)) {
+            Some(mut waiting) => waiting.poll_and_call(libc::POLLOUT, copy),
+            None => hand_over(copy),
+        }
+    })
 }
 
 /// How many bytes a socket that carries a stream takes at once, so that a call for no more does not wait; any number on what else there is.
@@ -833,32 +921,35 @@ fn room(fd: c_int) -> usize {
 
 /// Sends so many bytes of a file to `to`, of which `sendfile` is given how many to send, in parts for which there is room.
 fn send_parts(to: c_int, len: usize, sendfile: impl Fn(usize) -> isize) -> isize {
-    if !may_move(to, Write) {
-        return sendfile(len);
-    }
-    let Some(mut waiting) = Waiting::begin(to, Write, Some(SO_SNDTIMEO)) else {
-        return hand_over(|| sendfile(len));
-    };
-    let mut done = 0;
-    loop {
-        let left = len - done;
-        let mut is_part = false;
-        let sent = waiting.poll_and_call(libc::POLLOUT, || {
-            let part = left.min(room(to));
-            is_part = part < left;
-            sendfile(part)
-        });
-        match usize::try_from(sent) {
-            Ok(0) => break,
-            Ok(more) => done += more,
-            Err(_) if done == 0 => return sent,
-            Err(_) => break,
+    errno::kept_by_success(|| {
+        if !may_move(to, Write) {
+            return sendfile(len);
         }
-        if !is_part {
-            break;
+        let Some(mut waiting) = Waiting::begin(to, Write, Some(SO_SNDTIMEO)) else {
+            return hand_over(|| sendfile(len));
+        };
+        let mut done = 0;
+        loop {
+            let left = len - done;
+            let mut is_part = false;
+            let sent = waiting.poll_and_call(libc::POLLOUT, || {
+                let part = left.min(room(to));
+                is_part = part < left;
+                sendfile(part)
+            });
+            match usize::try_from(sent) {
+                Ok(0) => break,
+                Ok(more) => done += more,
+                Err(_) if done == 0 => return sent,
+                Err(_) => break,
+            }
+            if !is_part {
+                break;
+            }
+            waiting.note_part();
         }
-    }
-    done as isize
+        done as isize
+    })
 }
 
 /// # Safety
@@ -871,11 +962,10 @@ unsafe extern "C-unwind" fn sendfile(
     at: *mut off_t,
     len: size_t,
 ) -> ssize_t {
-    let _point = Point::begin();
     type Next = unsafe extern "C-unwind" fn(c_int, c_int, *mut off_t, size_t) -> ssize_t;
     // SAFETY: the caller's promise.
     let sendfile = |len| unsafe { next!(sendfile: Next)(to, from, at, len) };
-    if parks() {
+    if len != 0 && parks() {
         send_parts(to, len, sendfile)
     } else {
         sendfile(len)
@@ -918,12 +1008,20 @@ unsafe extern "C-unwind" fn splice(
         c_uint,
     ) -> ssize_t;
     // SAFETY: the caller's promise.
-    let splice = |len| unsafe { next!(splice: Next)(from, from_at, to, to_at, len, flags) };
-    if flags & libc::SPLICE_F_NONBLOCK == 0 && parks() {
-        copy(from, to, || splice(len.min(room(to))))
-    } else {
-        splice(len)
+    let splice = |len, flags| unsafe { next!(splice: Next)(from, from_at, to, to_at, len, flags) };
+    if len == 0 || flags & libc::SPLICE_F_NONBLOCK != 0 || !parks() {
+        return splice(len, flags);
     }
+    errno::kept_by_success(|| {
+        if slot::is_fifo(to) {
+            // So it does not wait for room, and that nobody writes to a FIFO it tells at once.
+            let result = splice(len, flags | libc::SPLICE_F_NONBLOCK);
+            if result >= 0 || errno::get() != libc::EAGAIN {
+                return result;
+            }
+        }
+        copy(from, to, || splice(len.min(room(to)), flags))
+    })
 }
 
 /// # Safety
@@ -958,28 +1056,40 @@ unsafe extern "C-unwind" fn vmsplice(
     flags: c_uint,
 ) -> ssize_t {
     let _point = Point::begin();
-    type Next = unsafe extern "C-unwind" fn(c_int, *const iovec, size_t, c_uint) -> ssize_t;
     // SAFETY: the caller's promise.
-    let vmsplice = || unsafe { next!(vmsplice: Next)(fd, buffers, count, flags) };
+    let with = |flags| unsafe { next!(vmsplice: Vmsplice)(fd, buffers, count, flags) };
+    let vmsplice = || with(flags);
     if flags & libc::SPLICE_F_NONBLOCK != 0 || count == 0 || !parks() {
         return vmsplice();
     }
-    let (direction, events) = if may_move(fd, Write) {
-        (Write, libc::POLLOUT)
-    } else {
-        (Read, libc::POLLIN)
-    };
-    match Waiting::begin(fd, direction, None) {
-        // On all else it fails.
-        Some(mut waiting) if waiting.slot.nature(fd) == Some(Nature::Flagged) => {
-            if may_move(fd, direction) {
-                waiting.poll_and_call(events, vmsplice)
-            } else {
-                vmsplice()
+    errno::kept_by_success(|| {
+        let (direction, events) = if may_move(fd, Write) {
+            (Write, libc::POLLOUT)
+        } else {
+            (Read, libc::POLLIN)
+        };
+        match Waiting::begin(fd, direction, None) {
+            // On all else it fails.
+            Some(mut waiting)
+                if matches!(
+                    waiting.slot.nature(fd),
+                    Some(Nature::Flagged | Nature::Fifo)
+                ) =>
+            {
+                if !may_move(fd, direction) {
+                    vmsplice()
+                } else if direction == Read && blocks(fd) {
+                    waiting.insist(|may_block| match may_block {
+                        MayBlock::Yes => vmsplice(),
+                        MayBlock::No => with(flags | libc::SPLICE_F_NONBLOCK),
+                    })
+                } else {
+                    waiting.poll_and_call(events, vmsplice)
+                }
             }
+            _ => hand_over(vmsplice),
         }
-        _ => hand_over(vmsplice),
-    }
+    })
 }
 
 /// Defines functions that do what others do, unless there is a place in the file, or a flag.
@@ -996,6 +1106,7 @@ macro_rules! with_flags {
             at: off_t,
             flags: c_int,
         ) -> ssize_t {
+            let _point = Point::begin();
             // SAFETY: the caller's promise.
             unsafe {
                 if at == HERE && flags == 0 && parks() {

@@ -13,7 +13,7 @@ use roving_scheduler::adopt;
 use crate::hand_over::hand_over;
 use crate::next::next;
 use crate::thread::{Heeded, Point, heed};
-use crate::{clock, clock_set, errno, parks};
+use crate::{clock, clock_set, errno, memory, parks};
 
 /// Parks the caller for so long, or until it has heeded a signal.
 ///
@@ -33,6 +33,11 @@ pub(crate) fn sleep_for(time: Duration) -> Result<(), Duration> {
             return Err(until.map_or(Duration::MAX, |until| until - now));
         }
     }
+}
+
+/// Whether there is a time. Who is given none, the system tells.
+pub(crate) fn is_there(time: *const timespec) -> bool {
+    memory::is_there(time.cast(), size_of::<timespec>())
 }
 
 /// What a function gives for that whose caller is told what is left.
@@ -66,8 +71,7 @@ unsafe extern "C-unwind" fn sleep(seconds: c_uint) -> c_uint {
     let _point = Point::begin();
     if parks() {
         let slept = sleep_for(Duration::from_secs(seconds.into()));
-        // What has begun of a second is one.
-        return slept.map_or_else(|left| left.as_secs_f64().ceil() as c_uint, |()| 0);
+        return slept.map_or_else(|left| left.as_secs() as c_uint, |()| 0);
     }
     // SAFETY: the caller's promise.
     unsafe { next!(sleep: unsafe extern "C-unwind" fn(c_uint) -> c_uint)(seconds) }
@@ -93,7 +97,7 @@ unsafe extern "C-unwind" fn usleep(microseconds: libc::useconds_t) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C-unwind" fn nanosleep(time: *const timespec, left: *mut timespec) -> c_int {
     let _point = Point::begin();
-    if parks() {
+    if parks() && is_there(time) {
         // SAFETY: the caller's promise.
         return match clock::duration(unsafe { *time }) {
             // SAFETY: the caller's promise.
@@ -127,7 +131,7 @@ unsafe extern "C-unwind" fn clock_nanosleep(
         unsafe extern "C-unwind" fn(clockid_t, c_int, *const timespec, *mut timespec) -> c_int;
     // SAFETY: the caller's promise.
     let next = || unsafe { next!(clock_nanosleep: Next)(clock, flags, time, left) };
-    if !parks() {
+    if !parks() || !is_there(time) {
         return next();
     }
     let is_until = flags & libc::TIMER_ABSTIME != 0;

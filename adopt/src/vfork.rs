@@ -15,7 +15,7 @@ use std::mem;
 use roving_scheduler::adopt::{self, Inside};
 
 use crate::next::next;
-use crate::{errno, handler, is_adopted};
+use crate::{errno, handler, is_adopted, slot};
 
 /// No thread is as deep inside.
 const NOT_GREEN: u64 = u64::MAX;
@@ -25,6 +25,7 @@ extern "C" fn before() -> u64 {
     if !is_adopted() || adopt::thread_number().is_none() {
         return NOT_GREEN;
     }
+    slot::note_shared();
     let before = u64::from(Inside::depth()) << 32 | u64::from(handler::running());
     mem::forget(Inside::enter());
     before

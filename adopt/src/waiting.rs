@@ -54,6 +54,8 @@ pub(crate) struct Waiting {
     /// What was known before the last try.
     seen: Option<Seen>,
     time_is_up: bool,
+    /// Whether a part of what the call is to move has been moved.
+    has_part: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +81,14 @@ impl Waiting {
             deadline: None,
             seen: None,
             time_is_up: false,
+            has_part: false,
         })
+    }
+
+    /// Notes that a part of what the call is to move has been moved: it ends with that, and does not go on, when the handler of a signal
+    /// has run.
+    pub(crate) fn note_part(&mut self) {
+        self.has_part = true;
     }
 
     /// To be called before a try. `Err` if it would be in vain.
@@ -153,6 +162,7 @@ impl Waiting {
             if done >= all() {
                 break;
             }
+            self.note_part();
         }
         done as isize
     }
@@ -249,8 +259,8 @@ impl Waiting {
             Ok(true) => Next::Try,
             Ok(false) => match heed(true) {
                 Heeded::Ends => Next::Fail(libc::EINTR),
-                // Nor does the system let one go on that has a timeout.
-                Heeded::GoesOn if deadline.is_some() => Next::Fail(libc::EINTR),
+                // Nor does the system let one go on that has a timeout, or a part.
+                Heeded::GoesOn if deadline.is_some() || self.has_part => Next::Fail(libc::EINTR),
                 _ => {
                     // What has come in time may not have been told of yet, so there is one more try.
                     self.time_is_up = deadline.is_some_and(|deadline| deadline <= Instant::now());
@@ -314,11 +324,20 @@ impl Waiting {
 
 /// Whether a descriptor is in blocking mode.
 pub(crate) fn blocks(fd: c_int) -> bool {
+    mode(fd) & libc::O_NONBLOCK == 0
+}
+
+/// Whether a descriptor was opened to be read from, and not to be written to.
+pub(crate) fn is_only_read(fd: c_int) -> bool {
+    mode(fd) & libc::O_ACCMODE == libc::O_RDONLY
+}
+
+/// How a descriptor was opened, and its mode.
+fn mode(fd: c_int) -> c_int {
     // SAFETY: it changes nothing.
-    let flags = unsafe {
+    unsafe {
         next!(fcntl: unsafe extern "C" fn(c_int, c_int, usize) -> c_int)(fd, libc::F_GETFL, 0)
-    };
-    flags & libc::O_NONBLOCK == 0
+    }
 }
 
 /// A timeout of a socket, if it is one and has one.

@@ -1161,12 +1161,16 @@ fn who_is_inside_of_the_runtime_waits_for_an_owner_that_the_system_knows_not() {
             for kind in [PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_ERRORCHECK] {
                 let mutex = inheriting(kind);
                 let has_it = Arc::new(AtomicBool::new(false));
+                let may_release = Arc::new(AtomicBool::new(false));
                 let owner = {
                     let (mutex, has_it) = (mutex.clone(), has_it.clone());
+                    let may_release = may_release.clone();
                     move || unsafe {
                         assert_eq!(pthread_mutex_lock(mutex.get()), 0);
                         has_it.store(true, Ordering::SeqCst);
-                        thread::sleep(Duration::from_millis(20));
+                        while !may_release.load(Ordering::SeqCst) {
+                            thread::sleep(Duration::from_millis(1));
+                        }
                         assert_eq!(pthread_mutex_unlock(mutex.get()), 0);
                     }
                 };
@@ -1180,6 +1184,7 @@ fn who_is_inside_of_the_runtime_waits_for_an_owner_that_the_system_knows_not() {
                         pthread_mutex_timedlock(mutex.get(), &at(CLOCK_REALTIME, 1)),
                         ETIMEDOUT
                     );
+                    may_release.store(true, Ordering::SeqCst);
                     assert_eq!(pthread_mutex_lock(mutex.get()), 0);
                     assert_eq!(pthread_mutex_unlock(mutex.get()), 0);
                 }

@@ -102,6 +102,36 @@ fn terminal(is_master: bool) -> Made {
     }
 }
 
+/// One that gives nothing where there is nothing.
+fn terminal_without_waits() -> Made {
+    let made = terminal(false);
+    // SAFETY: zeroes are attributes, and there is room for them.
+    unsafe {
+        let mut attributes: libc::termios = mem::zeroed();
+        libc::tcgetattr(made.fd, &raw mut attributes);
+        libc::cfmakeraw(&raw mut attributes);
+        attributes.c_cc[libc::VMIN] = 0;
+        attributes.c_cc[libc::VTIME] = 0;
+        libc::tcsetattr(made.fd, libc::TCSANOW, &raw const attributes);
+    }
+    made
+}
+
+fn fifo() -> Made {
+    let path = std::env::temp_dir().join(format!("roving-same-fifo-{}", std::process::id()));
+    let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    // SAFETY: it is a string; the descriptor is new.
+    let made = unsafe {
+        assert_eq!(libc::mkfifo(name.as_ptr(), 0o600), 0);
+        let flags = libc::O_RDONLY | libc::O_NONBLOCK;
+        let made = Made::new(owned(libc::open(name.as_ptr(), flags)));
+        libc::fcntl(made.fd, libc::F_SETFL, 0);
+        made
+    };
+    fs::remove_file(path).unwrap();
+    made
+}
+
 fn file(flags: c_int) -> Made {
     // SAFETY: strings; it opens descriptors.
     unsafe {
@@ -204,6 +234,8 @@ const KINDS: &[Kind] = &[
     ("pipe to write", || pipe(false), STREAM),
     ("terminal's master", || terminal(true), &[NonBlocking]),
     ("terminal", || terminal(false), &[NonBlocking, Ready]),
+    ("terminal without waits", terminal_without_waits, PLAIN),
+    ("fifo that nobody writes to", fifo, PLAIN),
     ("file", || file(libc::O_RDWR), PLAIN),
     ("file to read", || file(libc::O_RDONLY), PLAIN),
     ("file to write", || file(libc::O_WRONLY), PLAIN),
@@ -230,6 +262,16 @@ const KINDS: &[Kind] = &[
         // SAFETY: it opens a descriptor.
         || Made::new(owned(unsafe { libc::eventfd(3, libc::EFD_SEMAPHORE) })),
         PLAIN,
+    ),
+    (
+        "event counter that is full",
+        || {
+            let made = Made::new(owned(unsafe { libc::eventfd(0, 0) }));
+            let most = u64::MAX - 1;
+            unsafe { libc::write(made.fd, (&raw const most).cast(), 8) };
+            made
+        },
+        EMPTY,
     ),
     ("timer", || timer(false), EMPTY),
     ("timer that has expired", || timer(true), PLAIN),
@@ -325,7 +367,7 @@ fn await_input(fd: c_int) {
     unsafe { libc::poll(&raw mut polled, 1, 1000) };
 }
 
-/// What a call gives, and what it has written.
+/// What a call gives, and what it has written; and if it succeeds, the error that it leaves, where there was none before.
 type Told = (Result<i64, i32>, Vec<u8>);
 
 type Call = (&'static str, fn(c_int) -> Told);
@@ -773,8 +815,8 @@ fn waits(kind: &str, state: State, call: &str) -> bool {
     // Of the mode it knows nothing.
     let empties = call.starts_with("vmsplice") && kind == "pipe to read" && state == NonBlocking;
     empties
-        || splices && (state == Timed || kind == "zero")
-        || kind == "terminal" && call == "fsync"
+        || splices && (state == Timed || kind == "zero" || kind == "terminal without waits")
+        || kind.starts_with("terminal") && kind != "terminal's master" && call == "fsync"
 }
 
 fn all() -> Vec<(String, Told)> {
@@ -786,7 +828,14 @@ fn all() -> Vec<(String, Told)> {
                     continue;
                 }
                 let made = make(kind, state);
-                all.push((format!("{name}, {}, {state:?}", kind.0), call(made.fd)));
+                // SAFETY: it is the current thread's own.
+                unsafe { *libc::__errno_location() = 0 };
+                let (result, mut written) = call(made.fd);
+                if result.is_ok() {
+                    let error = std::io::Error::last_os_error().raw_os_error();
+                    written.extend(error.unwrap_or(-1).to_le_bytes());
+                }
+                all.push((format!("{name}, {}, {state:?}", kind.0), (result, written)));
             }
         }
     }

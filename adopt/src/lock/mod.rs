@@ -11,7 +11,8 @@
 //! - **Condition variables and barriers.** What the C library does in these cannot be taken apart, so all threads wait in the
 //!   table. Who is inside of the runtime [naps](wait) instead, and looks again.
 //! - **What other processes have too, and robust mutexes**: the C library's functions, with the place of the worker handed over. Where it is noted
-//!   who owns something that others have too, a green thread goes by a [number](owner) that no other process has.
+//!   who owns something that others have too, a green thread goes by a [number](owner) that no other process has. What a thread owns
+//!   of robust mutexes when it ends it [gives up](robust).
 //! - **Mutexes that inherit priority.** The system is to know the owner of such a one while others wait for it, and it knows no green
 //!   thread. So nobody waits there: any thread waits in the table, and nothing is inherited. Where other processes wait, or are
 //!   to be told that the owner has ended, a green thread [cannot have it](mutex::is_refused).
@@ -29,6 +30,7 @@ mod mutex;
 mod old;
 mod once;
 mod owner;
+mod robust;
 mod rwlock;
 mod semaphore;
 mod spin;
@@ -54,6 +56,7 @@ use crate::{clock, parks};
 /// It is not known.
 pub(crate) fn begin() -> io::Result<()> {
     semaphore::next_post();
+    robust::ask();
     layout::ask()
 }
 

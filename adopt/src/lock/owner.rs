@@ -29,7 +29,7 @@ use roving_scheduler::lock::Mutex;
 use roving_scheduler::{PerProcess, start_os_thread};
 
 use super::layout::layout;
-use super::nap;
+use super::{nap, robust};
 use crate::thread::os_thread;
 
 const MARK: u32 = 1 << 29;
@@ -196,8 +196,11 @@ pub(crate) fn end() {
     return_to_made_up();
     let own = own();
     set_own(NONE);
+    let made_up = adopt::thread_number().unwrap_or_default();
+    let [_, given_up] = robust::give_up([made_up, own.number]);
+    let locks = i64::from(own.locks) - given_up as i64;
     let is_of_others = own.number & MARK != 0;
-    if is_of_others && own.locks <= 0 {
+    if is_of_others && locks <= 0 {
         NUMBERS
             .get_or_make(Mutex::default)
             .lock()

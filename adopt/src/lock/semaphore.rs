@@ -113,6 +113,9 @@ unsafe fn wait_until(
 ///
 /// That of `sem_wait`, in a program that is adopted.
 unsafe fn wait(semaphore: *mut sem_t, until: Option<Until>, real: impl FnOnce() -> c_int) -> c_int {
+    if !parks() {
+        return real();
+    }
     // SAFETY: the caller's promise.
     match unsafe { attempt(semaphore) } {
         Some(result) => result,
@@ -147,9 +150,6 @@ unsafe fn wait_at_zero(
     until: Option<Until>,
     real: impl FnOnce() -> c_int,
 ) -> c_int {
-    if !parks() {
-        return real();
-    }
     // SAFETY: the caller's promise.
     if unsafe { layout().shared_semaphore.is_on(semaphore) } {
         return hand_over(real);

@@ -1,9 +1,10 @@
 //! That a descriptor was armed is relied on for a moment, without asking the system again before each wait.
 //!
 //! All that closes or replaces a descriptor by way of the C library begins a generation, and then nothing is relied on. What does so
-//! unseen, by a system call of its own, would have whoever waits afterwards wait for a descriptor that is there no more. So who
+//! unseen, by a system call of its own, would have whoever waits afterwards wait for a descriptor that is there no more; and another
+//! process that sets the mode of one that it shares with this one would have him wait where he is not to. So who
 //! relies leaves a mark, and a little later somebody [looks](look) at all numbers that have one and arms them: each wait is
-//! looked after once, if it lasts so long. One that has been replaced unseen is found out there, or before by who arms it; who waits looks again, and
+//! looked after once, if it lasts so long. One that has been replaced or changed unseen is found out there, or before by who arms it; who waits looks again, and
 //! **from then on nothing is relied on** in this process, since it is one that does such things. So who waits for one that was
 //! replaced unseen is late once, by the time until that look, and then never.
 //!
@@ -17,9 +18,27 @@ use roving_scheduler::PerProcess;
 use roving_scheduler::adopt::Chore;
 
 use super::{CHUNK, CHUNKS, Generation, SLOTS, Slot, is_ours};
+use crate::waiting::blocks;
 
-/// Whether no descriptor has been found that was replaced unseen.
+/// Whether no descriptor has been found that was replaced unseen, or had its mode changed.
 static ARE_RELIABLE: AtomicBool = AtomicBool::new(true);
+
+/// Whether other processes may have descriptors of this one, beside those that every program begins with.
+static ARE_SHARED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn are_reliable() -> bool {
+    ARE_RELIABLE.load(Ordering::Relaxed)
+}
+
+/// Notes that another process may have descriptors of this one.
+pub(crate) fn note_shared() {
+    ARE_SHARED.store(true, Ordering::Relaxed);
+}
+
+/// Whether another process may have set the mode of what has this number.
+fn may_be_shared(fd: c_int) -> bool {
+    fd <= libc::STDERR_FILENO || ARE_SHARED.load(Ordering::Relaxed)
+}
 
 /// Which chunks have slots that are relied on.
 static CHUNKS_RELIED_ON: [AtomicBool; CHUNKS] = [const { AtomicBool::new(false) }; CHUNKS];
@@ -39,8 +58,7 @@ pub(super) fn begin() {
 impl Slot {
     /// Whether the number `fd` is known to be armed as what it was at the beginning of `generation`. Then that is looked after.
     pub(crate) fn relies(&self, fd: c_int, generation: Generation) -> bool {
-        let is_known =
-            self.is_armed(generation) && self.is_settled() && ARE_RELIABLE.load(Ordering::Relaxed);
+        let is_known = self.is_armed(generation) && self.is_settled() && are_reliable();
         is_known && (self.is_relied_on.load(Ordering::Acquire) || self.have_looked_after(fd))
     }
 
@@ -59,21 +77,23 @@ impl Slot {
         self.armed.load(Ordering::Acquire) == generation.0 + 1
     }
 
-    /// Arms the number again, and finds out whether it was.
+    /// Arms the number again, and finds out whether it was, and whether it is still plain.
     fn look_after(&self, fd: c_int) {
         let generation = self.generation();
         let Some(watch) = self.watch().filter(|_| self.is_armed(generation)) else {
             return;
         };
         let was_armed = self.arm(fd, watch) == Ok(false);
-        if !was_armed && self.is_settled() && self.generation() == generation {
-            self.was_replaced_unseen();
+        let was_plain = may_be_shared(fd) && self.is_plain();
+        let is_as_known = was_armed && (!was_plain || blocks(fd));
+        if !is_as_known && self.is_settled() && self.generation() == generation {
+            self.was_changed_unseen();
         }
     }
 
     /// From now on nothing is relied on.
     #[cold]
-    pub(super) fn was_replaced_unseen(&self) {
+    pub(super) fn was_changed_unseen(&self) {
         ARE_RELIABLE.store(false, Ordering::Relaxed);
         self.forget();
         if let Some(watch) = self.watch() {

@@ -9,7 +9,7 @@ use super::attributes::Wanted;
 use super::call::{self, Start};
 use super::{Left, Point, join};
 use crate::next::next;
-use crate::time::{sleep_for, tell_left};
+use crate::time::{is_there, sleep_for, tell_left};
 use crate::{clock, errno, first, is_adopted, parks};
 use roving_scheduler::adopt::Inside;
 
@@ -53,7 +53,7 @@ extern "C" fn thrd_current() -> pthread_t {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn thrd_join(id: pthread_t, result: *mut c_int) -> c_int {
+unsafe extern "C-unwind" fn thrd_join(id: pthread_t, result: *mut c_int) -> c_int {
     let mut left = std::ptr::null_mut();
     // SAFETY: the caller's promise, and there is room for what it leaves.
     let error = unsafe { join::pthread_join(id, &raw mut left) };
@@ -90,7 +90,7 @@ unsafe extern "C-unwind" fn thrd_sleep(time: *const timespec, left: *mut timespe
     let _point = Point::begin();
     type Next = unsafe extern "C-unwind" fn(*const timespec, *mut timespec) -> c_int;
     const INVALID: c_int = -2;
-    if parks() {
+    if parks() && is_there(time) {
         // SAFETY: the caller's promise.
         return match clock::duration(unsafe { *time }) {
             // SAFETY: the caller's promise.

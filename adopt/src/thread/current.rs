@@ -75,7 +75,7 @@ pub(super) fn take() -> Option<(pthread_t, Shared)> {
 }
 
 /// By which id the C library knows it.
-pub(super) fn real_id() -> pthread_t {
+pub(crate) fn real_id() -> pthread_t {
     // SAFETY: it has no preconditions.
     unsafe { next!(pthread_self: unsafe extern "C" fn() -> pthread_t)() }
 }

@@ -40,6 +40,7 @@ use self::attributes::Wanted;
 pub(crate) use self::attributes::{complete_attributes, except};
 use self::call::Start;
 pub(crate) use self::cancel::Point;
+pub(crate) use self::current::real_id as current_real_id;
 pub(crate) use self::kernel::{gettid, note_affinity, os_thread, sent_to};
 use self::name::{Given, Name};
 use self::news::Sent;

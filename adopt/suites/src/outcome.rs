@@ -207,7 +207,7 @@ fn version(suite: &Suite) -> &'static str {
         Source::Package(version) => version,
         Source::Repository { tag, .. } => tag,
         Source::Std => "of the toolchain",
-        Source::Python(_) => "of Debian",
+        Source::Python(_) | Source::Glibc(_) => "of Debian",
     }
 }
 

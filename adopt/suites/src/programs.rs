@@ -1,5 +1,8 @@
 //! What is built: the programs of tests of a suite, and `roving-run` with its library.
 
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -37,6 +40,9 @@ pub(crate) fn build(suite: &Suite, source: &Path, into: &Path) -> Result<Vec<Pro
     if let Source::Python(modules) = suite.source {
         return Ok(modules.iter().map(|module| of_python(module)).collect());
     }
+    if let Source::Glibc(folders) = suite.source {
+        return of_glibc(folders, source, into);
+    }
     let mut command = Command::new("nice");
     command
         .arg(cargo())
@@ -72,6 +78,117 @@ fn of_python(module: &str) -> Program {
         path: PYTHON.into(),
         arguments: ["-m", "test", "-v", module].map(str::to_owned).into(),
     }
+}
+
+/// Each is a program of its own, and all share some functions. What wants more of the C library than it exports cannot be built, and
+/// is left out.
+fn of_glibc(folders: &[&str], source: &Path, into: &Path) -> Result<Vec<Program>> {
+    let into = into.join("glibc");
+    // Of all that is in the source, they are to find what they share, and the rest where it is installed.
+    let include = into.join("include");
+    fs::create_dir_all(&include)?;
+    for name in ["support", "include/intprops.h", "include/array_length.h"] {
+        let name = Path::new(name);
+        let link = include.join(name.file_name().context("a name")?);
+        if !link.exists() {
+            symlink(source.join(name), link)?;
+        }
+    }
+    // It tells of the machine for which the library is built.
+    fs::write(include.join("config.h"), "")?;
+    let beside: Vec<_> = folders.iter().map(|folder| source.join(folder)).collect();
+    let shared: Vec<_> = files(&source.join("support"), "")?
+        .iter()
+        .filter_map(|file| compile(file, &beside, &into, &["-c"], &[]))
+        .collect();
+    let library = into.join("support.a");
+    let archived = Command::new("ar")
+        .arg("rcs")
+        .arg(&library)
+        .args(&shared)
+        .status()
+        .context("this machine lacks ar: apt install binutils")?;
+    ensure!(archived.success(), "ar cannot make {}", library.display());
+    let libraries = [library.to_str().context("a path")?, "-lrt", "-ldl", "-lm"];
+    let mut programs = Vec::new();
+    for folder in folders {
+        for file in files(&source.join(folder), "tst-")? {
+            if let Some(path) = compile(&file, &beside, &into, &[], &libraries) {
+                let name = path.file_name().and_then(|name| name.to_str());
+                programs.push(Program {
+                    name: name.context("a name")?.to_owned(),
+                    path: path.clone(),
+                    arguments: Vec::new(),
+                });
+            }
+        }
+    }
+    Ok(programs)
+}
+
+/// The files of C whose names begin so.
+fn files(folder: &Path, begin: &str) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(|name| name.starts_with(begin) && name.ends_with(".c")) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Where it is to be told that things are which the programs do not use.
+const PLACES: [&str; 10] = [
+    "SRCDIR",
+    "OBJDIR",
+    "OBJDIR_ELF_LDSO",
+    "INSTDIR",
+    "LIBDIR",
+    "SLIBDIR",
+    "BINDIR",
+    "SBINDIR",
+    "ROOTSBINDIR",
+    "COMPLOCALEDIR",
+];
+
+/// Compiles a file, if that was not done before. It may include those in the folders `beside`. `None` if it cannot be.
+fn compile(
+    file: &Path,
+    beside: &[PathBuf],
+    into: &Path,
+    how: &[&str],
+    libraries: &[&str],
+) -> Option<PathBuf> {
+    let object = into.join(file.file_stem()?);
+    if !object.exists() {
+        let quoted = beside
+            .iter()
+            .flat_map(|folder| [OsStr::new("-iquote"), folder.as_os_str()]);
+        let told = Command::new("nice")
+            .args(["cc", "-std=gnu11", "-O1", "-w", "-pthread", "-D_GNU_SOURCE"])
+            // In seconds, for slow machines; and what some of them take to be included.
+            .args(["-DTIMEOUTFACTOR=4", "-include", "limits.h"])
+            .args(PLACES.map(|place| format!("-D{place}_PATH=\"/\"")))
+            .args(how)
+            .arg("-I")
+            .arg(into.join("include"))
+            .arg("-I")
+            .arg(into.join("include/support"))
+            .args(quoted)
+            .arg("-o")
+            .arg(&object)
+            .arg(file)
+            .args(libraries)
+            .output()
+            .ok()?;
+        if !told.status.success() {
+            return None;
+        }
+    }
+    Some(object)
 }
 
 /// What cargo says that it has built, or had.

@@ -1,5 +1,5 @@
 //! Where the source of a suite comes from: cargo, the toolchain, or its repository. It is copied into a folder of its own, and is a workspace there.
-//! The tests of Python are where Debian has put them, and have a folder for what they write.
+//! The tests of Python are where Debian has put them, and have a folder for what they write; those of the C library are in an archive.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ pub(crate) fn copy(suite: &Suite, folder: &Path) -> Result<PathBuf> {
         } => Ok(repository(url, tag, folder)?.join(package)),
         Source::Std => std(folder),
         Source::Python(_) => python(&folder.join(suite.name)),
+        Source::Glibc(_) => glibc(folder),
     }
 }
 
@@ -38,6 +39,34 @@ fn python(folder: &Path) -> Result<PathBuf> {
     );
     fs::create_dir_all(folder)?;
     Ok(folder.to_owned())
+}
+
+/// That of the C library which is installed.
+fn glibc(folder: &Path) -> Result<PathBuf> {
+    const DEBIANS: &str = "/usr/src/glibc";
+    let found = fs::read_dir(DEBIANS).ok().into_iter().flatten().flatten();
+    let archive = found
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "xz"))
+        .context("this machine lacks the source of its C library: apt install glibc-source")?;
+    let name = archive.file_name().and_then(|name| name.to_str());
+    let name = name.and_then(|name| name.strip_suffix(".tar.xz"));
+    let copy = folder.join(name.context("an archive has another name")?);
+    if !copy.exists() {
+        fs::create_dir_all(folder)?;
+        let unpacked = Command::new("tar")
+            .arg("-xJf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(folder)
+            .status()?;
+        ensure!(
+            unpacked.success(),
+            "tar cannot unpack {}",
+            archive.display()
+        );
+    }
+    Ok(copy)
 }
 
 fn package(name: &str, version: &str, folder: &Path) -> Result<PathBuf> {

@@ -38,6 +38,8 @@ pub(crate) enum Source {
     Std,
     /// With Debian's Python: these of its modules of tests.
     Python(&'static [&'static str]),
+    /// With Debian's source of the C library: the programs in these folders whose names begin with `tst-`.
+    Glibc(&'static [&'static str]),
 }
 
 impl Suite {
@@ -58,6 +60,9 @@ impl Display for Suite {
             Source::Std => writeln!(f, "{}, of the toolchain", self.name)?,
             Source::Python(modules) => {
                 writeln!(f, "{}, of Debian: {}", self.name, modules.join(", "))?;
+            }
+            Source::Glibc(folders) => {
+                writeln!(f, "{}, of Debian: {}", self.name, folders.join(", "))?;
             }
         }
         for (program, _) in self.starts {
@@ -264,6 +269,10 @@ pub(crate) const SUITES: &[Suite] = &[
         cargo: &["--features", "array-impls,with-serde_json-1,with-uuid-1"],
         asks_postgres: true,
         ..package("tokio-postgres", "0.7.18")
+    },
+    Suite {
+        source: Source::Glibc(&["nptl", "sysdeps/pthread"]),
+        ..package("glibc", "")
     },
     Suite {
         source: Source::Python(OF_PYTHON),

@@ -13,7 +13,7 @@ pub(crate) fn load(name: &str, compiler: &str) -> Option<Library> {
     let library =
         std::env::temp_dir().join(format!("roving-adopt-{name}-{}.so", std::process::id()));
     let built = Command::new(compiler)
-        .args(["-shared", "-fPIC", "-O1", "-pthread", "-o"])
+        .args(["-shared", "-fPIC", "-O1", "-w", "-pthread", "-o"])
         .args([&library, &source])
         .status();
     let Ok(status) = built else {
