@@ -400,8 +400,8 @@ fn a_thread_alone_lets_a_signal_to_the_process_come() {
 fn what_is_told_of_a_signal_to_the_process_is_told_by_who_takes_it() {
     tells_with_all_blocked(
         "what_is_told_of_a_signal_to_the_process_is_told_by_who_takes_it",
-        c"who_is_told_of_a_child",
-        &[1, 0, libc::CLD_EXITED, 1, 7],
+        c"who_is_told_of_signals",
+        &[libc::CLD_EXITED, 1, 7, libc::SI_ASYNCIO, 8, 2, 0],
     );
 }
 

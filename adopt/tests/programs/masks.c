@@ -711,43 +711,65 @@ int who_ends_leaves_what_is_for_all(int *told)
 	return 2;
 }
 
-/* What is told of a child's end. */
+/* What is told of a child's end, and of what a program says more of than the C library knows. */
 
-static void *sleeps(void *argument)
+static void *sleeps(void *lets_come)
 {
 	struct timespec time = {100, 0};
-	(void)argument;
-	unblock(SIGCHLD);
+	unblock((int)(long)lets_come);
 	stage = 1;
 	nanosleep(&time, 0);
 	return 0;
 }
 
-int who_is_told_of_a_child(int *told)
+static void start_sleeping(int lets_come)
 {
 	struct sigaction action;
 	memset(&action, 0, sizeof action);
 	action.sa_sigaction = notes_info;
 	action.sa_flags = SA_SIGINFO;
-	stage = handled = on_another = count = 0;
-	/* Of those before nobody has been told. */
-	struct timespec now = {0, 0};
-	sigset_t set = only(SIGCHLD);
-	sigtimedwait(&set, 0, &now);
-	sigaction(SIGCHLD, &action, 0);
-	target = start(sleeps, 0);
+	sigaction(lets_come, &action, 0);
+	stage = 0;
+	target = start(sleeps, (void *)(long)lets_come);
 	wait_for(&stage, 1);
 	pass_time(20000);
+}
+
+int who_is_told_of_signals(int *told)
+{
+	struct timespec now = {0, 0};
+	sigset_t set = only(SIGCHLD);
+	union {
+		siginfo_t info;
+		int words[sizeof(siginfo_t) / sizeof(int)];
+	} more;
+	/* Of those before nobody has been told. */
+	sigtimedwait(&set, 0, &now);
+	handled = on_another = count = 0;
+	start_sleeping(SIGCHLD);
 	pid_t child = fork();
 	if (!child)
 		_exit(7);
 	pthread_join(target, 0);
 	waitpid(child, 0, 0);
-	told[0] = handled;
-	told[1] = on_another;
-	told[2] = infos[0].si_code;
-	told[3] = infos[0].si_pid == child && infos[0].si_uid == getuid();
-	told[4] = infos[0].si_status;
+	told[0] = infos[0].si_code;
+	told[1] = infos[0].si_pid == child && infos[0].si_uid == getuid();
+	told[2] = infos[0].si_status;
+	start_sleeping(SIGUSR1);
+	memset(&more, 0, sizeof more);
+	more.info.si_code = SI_ASYNCIO;
+	for (int n = 4; n < 12; n++)
+		more.words[n] = n;
+	syscall(SYS_rt_sigqueueinfo, getpid(), SIGUSR1, &more);
+	pthread_join(target, 0);
+	more.info = infos[1];
+	told[3] = more.info.si_code;
+	told[4] = 0;
+	for (int n = 4; n < 12; n++)
+		told[4] += more.words[n] == n;
+	told[5] = handled;
+	told[6] = on_another;
 	handle(SIGCHLD, SIG_DFL, 0);
-	return 5;
+	handle(SIGUSR1, SIG_DFL, 0);
+	return 7;
 }
