@@ -11,7 +11,7 @@
 //! well get the same slot. Therefore a key is a slot and a generation, and an event of another
 //! generation is dropped.
 //!
-//! Locks: the batch, then the slab, then one direction of a registration; each is held for a few
+//! Locks: the batch, then the slab, then a registration; each is held for a few
 //! instructions, but for the batch, which belongs to the one who waits.
 
 #[cfg(target_os = "linux")]

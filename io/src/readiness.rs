@@ -4,10 +4,11 @@
 //!
 //! 1. look at the tick;
 //! 2. try the system call;
-//! 3. if it would block, lock the direction; if the tick has moved, go to 1; else leave a ticket,
+//! 3. if it would block, lock the registration; if the tick has moved, go to 1; else leave a ticket,
 //!    unlock, and block.
 //!
-//! The driver, for each edge, locks the direction, moves the tick, and takes all the tickets.
+//! The driver, for each event, locks the registration, moves the ticks of the directions that have had an edge, and takes
+//! all their tickets. Each event of a socket tells that there is room to write, too, so both directions have one lock.
 //!
 //! No edge is lost. What makes the descriptor ready after the system call of step 2 found it not
 //! ready causes an edge. The driver either has reported that edge before the lock of step 3, and
@@ -36,7 +37,6 @@
 
 use std::fmt;
 use std::io;
-use std::mem;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -63,6 +63,13 @@ pub enum Direction {
 }
 
 impl Direction {
+    fn side(self) -> Side {
+        match self {
+            Self::Read | Self::Priority => Side::Read,
+            Self::Write => Side::Write,
+        }
+    }
+
     /// What `poll` is asked for.
     pub(crate) fn events(self) -> PollFlags {
         match self {
@@ -110,13 +117,18 @@ const IRREGULAR: u8 = 1;
 const HUNG_UP: u8 = 2;
 
 /// One descriptor in one driver. See the [module](self).
+///
+/// What an event and a wait to read touch lies together: for one of thousands of descriptors, each cache line comes from
+/// memory each time.
+#[repr(C)]
 pub(crate) struct Registration {
     key: Key,
-    read: Side,
-    write: Side,
     /// The bits `IRREGULAR` and `HUNG_UP`. They are only ever set, and before the tick moves that
     /// tells of them.
     marks: AtomicU8,
+    waiters: Mutex<Waiters>,
+    read: Edges,
+    write: Edges,
 }
 
 impl Registration {
@@ -126,9 +138,10 @@ impl Registration {
         let marks = if sees_irregularities { 0 } else { IRREGULAR };
         Self {
             key,
-            read: Side::new(),
-            write: Side::new(),
             marks: AtomicU8::new(marks),
+            waiters: Mutex::default(),
+            read: Edges::new(),
+            write: Edges::new(),
         }
     }
 
@@ -136,10 +149,10 @@ impl Registration {
         self.key
     }
 
-    fn side(&self, direction: Direction) -> &Side {
-        match direction {
-            Direction::Read | Direction::Priority => &self.read,
-            Direction::Write => &self.write,
+    fn edges(&self, side: Side) -> &Edges {
+        match side {
+            Side::Read => &self.read,
+            Side::Write => &self.write,
         }
     }
 
@@ -149,14 +162,14 @@ impl Registration {
 
     /// Step 1.
     pub(crate) fn glance(&self, direction: Direction) -> Glance {
-        let side = self.side(direction);
+        let edges = self.edges(direction.side());
         // Acquire: the try that follows stays behind it, and the marks are at least those that came
         // with this tick.
-        let tick = side.tick.load(Ordering::Acquire);
+        let tick = edges.tick.load(Ordering::Acquire);
         let irregular = self.has(IRREGULAR);
         Glance {
             tick: Tick(tick),
-            drained: side.drained.load(Ordering::Relaxed) == tick && !irregular,
+            drained: edges.drained.load(Ordering::Relaxed) == tick && !irregular,
             irregular,
         }
     }
@@ -164,9 +177,8 @@ impl Registration {
     /// Notes that a try that was made after `tick` was seen left nothing.
     pub(crate) fn mark_drained(&self, direction: Direction, tick: Tick) {
         // Relaxed: it publishes nothing. A reader that misses it tries in vain.
-        self.side(direction)
-            .drained
-            .store(tick.0, Ordering::Relaxed);
+        let edges = self.edges(direction.side());
+        edges.drained.store(tick.0, Ordering::Relaxed);
     }
 
     /// Step 3: blocks the current green thread until there has been an edge since `seen`, or until
@@ -214,16 +226,16 @@ impl Registration {
         why: &dyn Why,
         adapt: impl FnOnce(Wait<'static>) -> Wait<'static>,
     ) -> Result<Woken, Interrupt> {
-        let side = self.side(direction);
-        let mut waiters = side.waiters.lock();
-        if side.tick.load(Ordering::Relaxed) == seen.0 {
+        let side = direction.side();
+        let mut waiters = self.waiters.lock();
+        if self.edges(side).is_at(seen) {
             let wait = adapt(wait::begin_interruptible()).why(why);
-            let stale = waiters.push(wait.ticket());
+            let stale = waiters.push(side, wait.ticket());
             drop(waiters);
             drop(stale);
             let outcome = wait.try_block(deadline);
             if outcome != Ok(Outcome::Fired) {
-                let stale = side.waiters.lock().take_stale();
+                let stale = self.waiters.lock().take_stale();
                 drop(stale);
             }
             if outcome? == Outcome::TimedOut {
@@ -243,12 +255,12 @@ impl Registration {
 
     /// Leaves a ticket for an edge since `seen`. `false` if there has been one.
     pub(crate) fn watch(&self, direction: Direction, seen: Tick, ticket: Ticket) -> bool {
-        let side = self.side(direction);
-        let mut waiters = side.waiters.lock();
-        if side.tick.load(Ordering::Relaxed) != seen.0 {
+        let side = direction.side();
+        let mut waiters = self.waiters.lock();
+        if !self.edges(side).is_at(seen) {
             return false;
         }
-        let stale = waiters.push(ticket);
+        let stale = waiters.push(side, ticket);
         drop(waiters);
         drop(stale);
         true
@@ -256,14 +268,13 @@ impl Registration {
 
     /// Takes a ticket back, unless an edge has fired it.
     pub(crate) fn unwatch(&self, direction: Direction, ticket: &Ticket) {
-        let taken = self.side(direction).waiters.lock().take(ticket);
+        let taken = self.waiters.lock().take(direction.side(), ticket);
         drop(taken);
     }
 
     /// Whether anybody waits who has not been woken otherwise.
     pub(crate) fn is_awaited(&self) -> bool {
-        let has_fresh = |side: &Side| side.waiters.lock().has_fresh();
-        has_fresh(&self.read) || has_fresh(&self.write)
+        self.waiters.lock().has_fresh()
     }
 
     /// Takes in what the driver saw, and hands out the tickets of those who waited for it.
@@ -278,12 +289,18 @@ impl Registration {
         if marks != 0 {
             self.marks.fetch_or(marks, Ordering::Release);
         }
-        if event.readable {
-            self.read.on_edge(ready);
+        self.on_edges(event.readable, event.writable, ready);
+    }
+
+    fn on_edges(&self, readable: bool, writable: bool, ready: &mut Vec<Ticket>) {
+        let mut waiters = self.waiters.lock();
+        if readable {
+            self.read.has_another();
         }
-        if event.writable {
-            self.write.on_edge(ready);
+        if writable {
+            self.write.has_another();
         }
+        waiters.take_all(readable, writable, ready);
     }
 
     /// Forgets what edges have told of the descriptor: from now on it is another one. Who waits is to be told, as by
@@ -295,8 +312,7 @@ impl Registration {
 
     /// Hands out the tickets of all who wait, for what no event will tell of.
     pub(crate) fn on_end(&self, ready: &mut Vec<Ticket>) {
-        self.read.on_edge(ready);
-        self.write.on_edge(ready);
+        self.on_edges(true, true, ready);
     }
 }
 
@@ -306,40 +322,46 @@ impl fmt::Debug for Registration {
             .field("key", &self.key)
             .field("read", &self.read)
             .field("write", &self.write)
+            .field("waiters", &self.waiters)
             .field("irregular", &self.has(IRREGULAR))
             .field("hung_up", &self.has(HUNG_UP))
             .finish_non_exhaustive()
     }
 }
 
-/// One direction of a registration.
+/// Whose edges and tickets are those of a [`Direction`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Read,
+    Write,
+}
+
+/// The edges of one side. The tick changes under the lock of the waiters.
 #[derive(Debug)]
-struct Side {
-    /// Changes under the lock of `waiters`.
+#[repr(C)]
+struct Edges {
     tick: AtomicU64,
     /// The tick that is marked as drained.
     drained: AtomicU64,
-    waiters: Mutex<Waiters>,
 }
 
-impl Side {
+impl Edges {
     fn new() -> Self {
         Self {
             tick: AtomicU64::new(Tick::START.0),
             drained: AtomicU64::new(Tick::NEVER),
-            waiters: Mutex::new(Waiters::None),
         }
     }
 
-    fn on_edge(&self, ready: &mut Vec<Ticket>) {
-        let mut waiters = self.waiters.lock();
+    /// Whether there has been none since `seen`, for whoever has the lock.
+    fn is_at(&self, seen: Tick) -> bool {
+        self.tick.load(Ordering::Relaxed) == seen.0
+    }
+
+    /// There has been another one. For whoever has the lock.
+    fn has_another(&self) {
         let tick = self.tick.load(Ordering::Relaxed);
         self.tick.store(tick + 1, Ordering::Release);
-        match mem::take(&mut *waiters) {
-            Waiters::None => {}
-            Waiters::One(ticket) => ready.push(ticket),
-            Waiters::Many(mut tickets) => ready.append(&mut tickets),
-        }
     }
 }
 
@@ -348,82 +370,99 @@ impl Side {
 /// Tickets that have become stale are handed out to be dropped once the lock is released: dropping
 /// the last one of a green thread that has ended can drop anything.
 #[derive(Debug, Default)]
-enum Waiters {
-    #[default]
-    None,
-    One(Ticket),
-    Many(Vec<Ticket>),
+struct Waiters {
+    one: Option<Ticket>,
+    others: Option<Box<Others>>,
+    /// What `one` waits for.
+    side: Option<Side>,
 }
+
+/// Those beside one.
+#[derive(Debug, Default)]
+struct Others(Vec<(Side, Ticket)>);
 
 impl Waiters {
     /// Adds a ticket. Gives back those that are worth nothing, before it grows.
     #[must_use]
-    fn push(&mut self, ticket: Ticket) -> Vec<Ticket> {
-        let must_grow = match self {
-            Self::None => false,
-            Self::One(_) => true,
-            Self::Many(tickets) => tickets.len() == tickets.capacity(),
+    fn push(&mut self, side: Side, ticket: Ticket) -> Vec<Ticket> {
+        let must_grow = match (&self.one, &self.others) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(_), Some(others)) => others.0.len() == others.0.capacity(),
         };
         let stale = if must_grow {
             self.take_stale()
         } else {
             Vec::new()
         };
-        *self = match mem::take(self) {
-            Self::None => Self::One(ticket),
-            Self::One(first) => Self::Many(vec![first, ticket]),
-            Self::Many(mut tickets) => {
-                tickets.push(ticket);
-                Self::Many(tickets)
-            }
-        };
+        if self.one.is_none() {
+            (self.one, self.side) = (Some(ticket), Some(side));
+        } else {
+            let others = self.others.get_or_insert_default();
+            others.0.push((side, ticket));
+        }
         stale
     }
 
-    #[must_use]
-    fn take(&mut self, wanted: &Ticket) -> Option<Ticket> {
-        match mem::take(self) {
-            Self::One(ticket) if ticket == *wanted => Some(ticket),
-            Self::Many(mut tickets) => {
-                let place = tickets.iter().position(|ticket| ticket == wanted);
-                let taken = place.map(|place| tickets.remove(place));
-                if !tickets.is_empty() {
-                    *self = Self::Many(tickets);
-                }
-                taken
-            }
-            others => {
-                *self = others;
-                None
-            }
+    /// Hands out all that wait for a side that is ready.
+    #[inline]
+    fn take_all(&mut self, readable: bool, writable: bool, ready: &mut Vec<Ticket>) {
+        let is_ready = |side| match side {
+            Side::Read => readable,
+            Side::Write => writable,
+        };
+        if self.side.is_some_and(is_ready) {
+            ready.extend(self.one.take());
+            self.side = None;
         }
+        if self.others.is_some() {
+            ready.append(&mut self.take_others(|(side, _)| is_ready(*side)));
+        }
+    }
+
+    #[must_use]
+    fn take(&mut self, side: Side, wanted: &Ticket) -> Option<Ticket> {
+        if self.side == Some(side) && self.one.as_ref() == Some(wanted) {
+            self.side = None;
+            return self.one.take();
+        }
+        self.take_others(|(other, ticket)| *other == side && ticket == wanted)
+            .pop()
     }
 
     /// Whether there is a ticket that is worth something.
     fn has_fresh(&self) -> bool {
-        match self {
-            Self::None => false,
-            Self::One(ticket) => !ticket.is_stale(),
-            Self::Many(tickets) => tickets.iter().any(|ticket| !ticket.is_stale()),
-        }
+        let others = self.others.iter().flat_map(|others| &others.0);
+        let others = others.map(|(_, ticket)| ticket);
+        self.one
+            .iter()
+            .chain(others)
+            .any(|ticket| !ticket.is_stale())
     }
 
     #[must_use]
     fn take_stale(&mut self) -> Vec<Ticket> {
-        match mem::take(self) {
-            Self::One(ticket) if ticket.is_stale() => vec![ticket],
-            Self::Many(mut tickets) => {
-                let stale = tickets.extract_if(.., |ticket| ticket.is_stale()).collect();
-                if !tickets.is_empty() {
-                    *self = Self::Many(tickets);
-                }
-                stale
-            }
-            others => {
-                *self = others;
-                Vec::new()
-            }
+        let mut stale = self.take_others(|(_, ticket)| ticket.is_stale());
+        if self.one.as_ref().is_some_and(Ticket::is_stale) {
+            self.side = None;
+            stale.extend(self.one.take());
         }
+        stale
+    }
+
+    /// Takes those beside the one that are `wanted`.
+    #[cold]
+    #[inline(never)]
+    fn take_others(&mut self, mut wanted: impl FnMut(&(Side, Ticket)) -> bool) -> Vec<Ticket> {
+        let Some(others) = &mut self.others else {
+            return Vec::new();
+        };
+        let taken = others.0.extract_if(.., |other| wanted(other));
+        let taken = taken.map(|(_, ticket)| ticket).collect();
+        if others.0.is_empty() {
+            self.others = None;
+        }
+        taken
     }
 }
 
@@ -434,46 +473,72 @@ mod tests {
     impl Registration {
         /// How many wait for a direction.
         pub(crate) fn waiting(&self, direction: Direction) -> usize {
-            self.side(direction).waiters.lock().len()
+            self.waiters.lock().len(direction.side())
         }
     }
 
     impl Waiters {
-        fn len(&self) -> usize {
-            match self {
-                Self::None => 0,
-                Self::One(_) => 1,
-                Self::Many(tickets) => tickets.len(),
-            }
+        fn len(&self, side: Side) -> usize {
+            let others = self.others.iter().flat_map(|others| &others.0);
+            usize::from(self.side == Some(side)) + others.filter(|other| other.0 == side).count()
         }
     }
 
     #[test]
     fn waiters_do_not_pile_up() {
-        let mut waiters = Waiters::None;
+        let mut waiters = Waiters::default();
         for _ in 0..1000 {
             let wait = wait::begin();
-            drop(waiters.push(wait.ticket()));
+            drop(waiters.push(Side::Read, wait.ticket()));
         }
-        assert!(waiters.len() <= 8, "{} tickets kept", waiters.len());
+        let kept = waiters.len(Side::Read);
+        assert!(kept <= 8, "{kept} tickets kept");
     }
 
     #[test]
     fn only_stale_tickets_are_given_up() {
-        let mut waiters = Waiters::None;
+        let mut waiters = Waiters::default();
         let old = wait::begin();
         let old_ticket = old.ticket();
-        assert!(waiters.push(old_ticket).is_empty());
+        assert!(waiters.push(Side::Read, old_ticket).is_empty());
         drop(old);
         let new = wait::begin();
-        let stale = waiters.push(new.ticket());
+        let stale = waiters.push(Side::Read, new.ticket());
         assert_eq!(stale.len(), 1);
         for _ in 0..20 {
-            assert!(waiters.push(new.ticket()).is_empty());
+            assert!(waiters.push(Side::Write, new.ticket()).is_empty());
         }
-        assert_eq!(waiters.len(), 21);
+        assert_eq!((waiters.len(Side::Read), waiters.len(Side::Write)), (1, 20));
         drop(new);
         assert_eq!(waiters.take_stale().len(), 21);
-        assert_eq!(waiters.len(), 0);
+        assert_eq!((waiters.len(Side::Read), waiters.len(Side::Write)), (0, 0));
+        assert!(waiters.others.is_none());
+    }
+
+    #[test]
+    fn an_edge_wakes_those_of_its_direction() {
+        for first in [Side::Read, Side::Write] {
+            let mut waiters = Waiters::default();
+            let wait = wait::begin();
+            for side in [first, Side::Write, Side::Read, Side::Write] {
+                assert!(waiters.push(side, wait.ticket()).is_empty());
+            }
+            let (readers, mut ready) = (waiters.len(Side::Read), Vec::new());
+            waiters.take_all(true, false, &mut ready);
+            assert_eq!(ready.len(), readers);
+            assert_eq!(
+                (waiters.len(Side::Read), waiters.len(Side::Write)),
+                (0, 4 - readers)
+            );
+            // One that comes then is not confused with the others.
+            assert!(waiters.push(Side::Read, wait.ticket()).is_empty());
+            waiters.take_all(false, true, &mut ready);
+            assert_eq!(ready.len(), 4);
+            assert_eq!((waiters.len(Side::Read), waiters.len(Side::Write)), (1, 0));
+            assert!(waiters.take(Side::Write, &wait.ticket()).is_none());
+            assert!(waiters.take(Side::Read, &wait.ticket()).is_some());
+            assert!(waiters.take(Side::Read, &wait.ticket()).is_none());
+            assert_eq!(waiters.len(Side::Read), 0);
+        }
     }
 }

@@ -270,19 +270,19 @@ impl Source {
                     wait_alone(self.fd(), direction, deadline)?
                 }
                 Some(runtime) => {
-                    let mine = self.registration(runtime)?;
                     let why = why();
-                    match looked {
-                        Some((registration, glance)) if Arc::ptr_eq(registration, &mine) => {
-                            mine.wait(direction, glance.tick, deadline, &why)?
-                        }
-                        // The try was made without a look at this registration. If it has had an
-                        // edge, try again with one.
-                        _ => {
-                            let woken = mine.wait(direction, Tick::START, deadline, &why)?;
-                            other = Some(mine);
-                            woken
-                        }
+                    let of_first = looked.filter(|(looked, _)| self.is_first(looked, runtime));
+                    if let Some((first, glance)) = of_first {
+                        first.wait(direction, glance.tick, deadline, &why)?
+                    } else {
+                        let mine = self.registration(runtime)?;
+                        let of_mine = looked.filter(|(looked, _)| Arc::ptr_eq(looked, &mine));
+                        // If the try was made without a look at this registration, and it has had an edge, try again
+                        // with one.
+                        let seen = of_mine.map_or(Tick::START, |(_, glance)| glance.tick);
+                        let woken = mine.wait(direction, seen, deadline, &why)?;
+                        other = Some(mine);
+                        woken
                     }
                 }
             };
@@ -302,6 +302,14 @@ impl Source {
 
     pub(crate) fn first(&self) -> Option<&Arc<Registration>> {
         self.first.get().map(|first| &first.registration)
+    }
+
+    /// Whether a registration is the first, and with that runtime: whoever waits with that need not count.
+    #[inline]
+    fn is_first(&self, registration: &Arc<Registration>, runtime: RuntimeId) -> bool {
+        self.first.get().is_some_and(|first| {
+            first.runtime == runtime && Arc::ptr_eq(&first.registration, registration)
+        })
     }
 
     /// The registration with the runtime of the current green thread; on a plain OS thread, with

@@ -7,14 +7,15 @@ use roving::{select, thread};
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-pub(crate) const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 13] = [
     "channel, bounded: send and receive",
     "channel, ping-pong of two",
     "channel, unbounded: send and receive",
     "echo of 64 bytes",
+    "echo over 400 connections, a request",
     "mutex: lock and unlock",
     "park and unpark, ping-pong of two",
     "rwlock: read and unlock",
@@ -32,6 +33,7 @@ pub(crate) fn find(name: &str) -> Option<fn(usize)> {
         "channel, ping-pong of two" => ping_pong,
         "channel, unbounded: send and receive" => |count| passes(unbounded(), count),
         "echo of 64 bytes" => echo,
+        "echo over 400 connections, a request" => busy_echo,
         "mutex: lock and unlock" => mutex,
         "park and unpark, ping-pong of two" => park,
         "rwlock: read and unlock" => rwlock,
@@ -172,4 +174,45 @@ fn echo(count: usize) {
     }
     drop(stream);
     server.join().unwrap();
+}
+
+/// One request after the other to each of many, which wait for it: the server is never idle. The clients are std's, and nobody
+/// waits for the answers before they are there.
+fn busy_echo(count: usize) {
+    const CONNECTIONS: usize = 400;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let connect = |_| {
+        let client = std::net::TcpStream::connect(address).unwrap();
+        client.set_nodelay(true).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_nodelay(true).unwrap();
+        let answered = answered.clone();
+        let server = thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(got @ 1..) = stream.read(&mut bytes) {
+                stream.write_all(&bytes[..got]).unwrap();
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        (client, server)
+    };
+    let (mut clients, servers): (Vec<_>, Vec<_>) = (0..CONNECTIONS).map(connect).unzip();
+    let mut bytes = [0; 64];
+    for round in 1..=count / CONNECTIONS {
+        for client in &mut clients {
+            client.write_all(&bytes).unwrap();
+        }
+        while answered.load(Ordering::Relaxed) < round * CONNECTIONS {
+            thread::yield_now();
+        }
+        for client in &mut clients {
+            client.read_exact(&mut bytes).unwrap();
+        }
+    }
+    drop(clients);
+    for server in servers {
+        server.join().unwrap();
+    }
 }

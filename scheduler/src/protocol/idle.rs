@@ -121,6 +121,13 @@ impl Idle {
     }
 
     /// Whether anybody could take what a worker has queued for all.
+    ///
+    /// Who is the only worker asks this before each fence of a push, and pays for none as long as nobody else takes part. So it may
+    /// miss a spare that is enrolled at that moment, as the one who enrols may miss the push. If it enrols one itself, since
+    /// it blocks, it does not miss it. Else a spare has found it stuck that is in reserve, and has its place then, or takes part
+    /// already. In any case that spare is awake. It looks at the queues before it sleeps, and once more behind the fence of
+    /// step 4, and again each time that it has watched, which it does for a while though nobody is busy: so it finds the push
+    /// as soon as that is seen at all. More workers than one always fence.
     pub(crate) fn has_others(&self) -> bool {
         self.workers > 1 || self.enrolled_count.load(Ordering::Relaxed) > 0
     }

@@ -30,14 +30,24 @@ use crate::run::worker::Worker;
 use crate::stack::coroutine::Suspend;
 use crate::stack::tls;
 
-thread_local! {
+/// What each wait asks for lies together, in one cache line.
+#[repr(align(16))]
+struct Here {
     /// The worker that this OS thread is. What has thread-locals of its own has the worker that runs it, or
     /// its host, here.
-    static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
-
+    worker: Cell<*const Worker>,
     /// What runs here on a stack of its own, a green thread or a guest. If it has thread-locals of its own, it
     /// has itself here.
-    static RUNNING: Cell<*const Waiter> = const { Cell::new(ptr::null()) };
+    running: Cell<*const Waiter>,
+}
+
+thread_local! {
+    static HERE: Here = const {
+        Here {
+            worker: Cell::new(ptr::null()),
+            running: Cell::new(ptr::null()),
+        }
+    };
 }
 
 thread_local! {
@@ -115,17 +125,17 @@ fn goes_on_as_os_thread(current: &Waiter) {
 
 #[inline(never)]
 fn worker() -> *const Worker {
-    WORKER.get()
+    HERE.with(|here| here.worker.get())
 }
 
 #[inline(never)]
 fn set_worker(worker: *const Worker) {
-    WORKER.set(worker);
+    HERE.with(|here| here.worker.set(worker));
 }
 
 #[inline(never)]
 fn running() -> *const Waiter {
-    RUNNING.get()
+    HERE.with(|here| here.running.get())
 }
 
 /// The same, unless it counts as a plain OS thread.
@@ -141,7 +151,7 @@ fn who_blocks() -> *const Waiter {
     if COUNTS_AS_OS_THREAD.get() {
         ptr::null()
     } else {
-        RUNNING.get()
+        HERE.with(|here| here.running.get())
     }
 }
 
@@ -164,13 +174,13 @@ fn set_counts_as_os_thread(counts: bool) -> bool {
 
 #[inline(never)]
 fn set_running(running: *const Waiter) {
-    RUNNING.set(running);
+    HERE.with(|here| here.running.set(running));
 }
 
 /// An address among the thread-locals of the current thread.
 #[inline(never)]
 pub(crate) fn anchor() -> usize {
-    WORKER.with(|worker| ptr::from_ref(worker).expose_provenance())
+    HERE.with(|here| ptr::from_ref(here).expose_provenance())
 }
 
 /// Makes this OS thread `worker` while `run` runs.

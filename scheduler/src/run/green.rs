@@ -18,6 +18,7 @@
 //! | just `Ended`           | on the way to a queue, or still with its worker          | the firer, the worker |
 
 use std::fmt;
+use std::mem::offset_of;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,21 +44,26 @@ use crate::run::registry::{self, NO_KEY};
 use crate::run::shared::Shared;
 use crate::run::ticket::Ticket;
 use crate::stack::mode::{Mode, ThreadLocals};
+use crate::stack::prefetch::prefetch_range;
 
 /// See the [module](self).
+///
+/// What each wait and each switch touches lies together, at the beginning: that is a few cache lines, which for one of
+/// thousands of threads come from memory each time.
+#[repr(C)]
 pub(crate) struct Waiter {
     pub(crate) word: WaitWord,
-    pub(crate) token: Token,
-    pub(crate) ambient: Ambient,
-    #[cfg(feature = "adopt")]
-    pub(crate) nudge: Nudge,
     pub(crate) reason: Given,
     /// When it was switched out last, or if it is timed, queued; in [ticks](crate::run::ticks).
     pub(crate) since: AtomicU64,
+    pub(crate) ambient: Ambient,
+    pub(crate) kind: Kind,
+    pub(crate) token: Token,
+    #[cfg(feature = "adopt")]
+    pub(crate) nudge: Nudge,
     /// Given at the first question; 0 before that.
     id: AtomicU64,
     name: GivenName,
-    pub(crate) kind: Kind,
 }
 
 #[allow(
@@ -77,6 +83,8 @@ pub(crate) enum Kind {
 
 impl Waiter {
     pub(crate) const FIELDS: [Field; 5] = fields!(Waiter: word, reason, id, name, kind);
+    /// So much of it, from the beginning, is what a switch touches.
+    const HOT: usize = offset_of!(Self, kind) + align_of::<Kind>() + Green::HOT;
 
     /// A new one, made where it will be: it is large.
     #[inline]
@@ -90,19 +98,30 @@ impl Waiter {
         }
     }
 
+    /// Brings what a switch touches of the one at `address` nearer. Nothing need be there.
+    #[inline]
+    pub(crate) fn prefetch(address: usize) {
+        // The counts of references are in front of it.
+        let counts = 2 * size_of::<usize>();
+        prefetch_range(
+            address.wrapping_sub(counts),
+            address.wrapping_add(Self::HOT),
+        );
+    }
+
     #[inline]
     pub(crate) fn new(name: Option<Box<str>>, kind: Kind) -> Self {
         Self {
             word: WaitWord::new(),
-            token: Token::new(),
-            ambient: Ambient::default(),
-            #[cfg(feature = "adopt")]
-            nudge: Nudge::new(),
             reason: Given::new(),
             since: AtomicU64::new(0),
+            ambient: Ambient::default(),
+            kind,
+            token: Token::new(),
+            #[cfg(feature = "adopt")]
+            nudge: Nudge::new(),
             id: AtomicU64::new(0),
             name: GivenName::new(name),
-            kind,
         }
     }
 
@@ -197,14 +216,14 @@ pub(crate) trait Enclosing: Send + Sync {
     fn payload_is_lost(&self, was_interrupted: bool);
 }
 
-/// What only green threads have.
+/// What only green threads have. What a switch touches comes first, as in a [`Waiter`].
+#[repr(C)]
 pub(crate) struct Green {
     pub(crate) runtime: Belongs,
-    /// That of its runtime.
-    pub(crate) process: Process,
-    pub(crate) own_stack: OwnStack,
+    home: AtomicU64,
     /// Where it is in the registry, if it is: it comes there with its first suspension.
     key: AtomicU64,
+    pub(crate) own_stack: OwnStack,
     /// Whoever joins it.
     pub(crate) completion: Completion<Ticket>,
     /// What it must not outlive.
@@ -213,7 +232,8 @@ pub(crate) struct Green {
     pub(crate) scanned: AtomicU64,
     /// The wait of which it is known whether it is part of a deadlock.
     pub(crate) judged: AtomicU64,
-    home: AtomicU64,
+    /// That of its runtime.
+    pub(crate) process: Process,
 }
 
 /// A worker, as the threads that have run on it know it: for one OS thread at most, since a seat is taken by one spare after the other.
@@ -239,6 +259,7 @@ impl Green {
     /// Where it is in its kind, whose tag is in front of it.
     pub(crate) const IN_KIND: Field = Field::new("Kind.green", align_of::<Kind>());
 
+    const HOT: usize = offset_of!(Self, own_stack) + OwnStack::HOT;
     /// The bit of `scanned` that says that the wait was long, and all has been given back.
     pub(crate) const RECLAIMED: u64 = 1;
     /// The bit of `judged` that says that it is, and all have been told.
@@ -252,14 +273,14 @@ impl Green {
     ) -> Self {
         Self {
             runtime: Belongs::to(runtime),
-            process: runtime.process,
-            own_stack,
+            home: AtomicU64::new(Home::NOWHERE.0),
             key: AtomicU64::new(NO_KEY),
+            own_stack,
             completion: Completion::new(),
             scope,
             scanned: AtomicU64::new(0),
             judged: AtomicU64::new(0),
-            home: AtomicU64::new(Home::NOWHERE.0),
+            process: runtime.process,
         }
     }
 

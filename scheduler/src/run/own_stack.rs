@@ -2,6 +2,7 @@
 //! source where it comes from.
 
 use std::cell::UnsafeCell;
+use std::mem::offset_of;
 use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
@@ -23,22 +24,23 @@ const SIGNALS: u32 = 2;
 const HELD_BACK: u32 = 4;
 const CALL: u32 = 8;
 
-/// See the [module](self).
+/// See the [module](self). What a switch touches comes first, as in a [`Waiter`](super::green::Waiter).
+#[repr(C)]
 pub(crate) struct OwnStack {
-    /// Where it was spawned.
-    pub(crate) site: &'static Location<'static>,
-    stage: UnsafeCell<Stage>,
-    /// What it will do, until it has begun. Then what it leaves may be there.
-    pub(crate) errand: Errand,
-    suspender: AtomicPtr<()>,
-    /// That which it has been [lent](super::lent_stack), or null.
-    lent: AtomicPtr<Bounds>,
-    ending: AtomicBool,
-    /// What it has begun, if it is a green thread that shares thread-locals. For the thread itself.
-    pub(crate) unended: List,
     /// What whoever runs it has to see to first: how many calls that block in the system it is in, one within the
     /// other, times [`CALL`]; [`TIMED`]; and [`HELD_BACK`], afterwards too. What itself has to see to: [`SIGNALS`].
     care: AtomicU32,
+    ending: AtomicBool,
+    suspender: AtomicPtr<()>,
+    stage: UnsafeCell<Stage>,
+    /// What it will do, until it has begun. Then what it leaves may be there.
+    pub(crate) errand: Errand,
+    /// That which it has been [lent](super::lent_stack), or null.
+    lent: AtomicPtr<Bounds>,
+    /// What it has begun, if it is a green thread that shares thread-locals. For the thread itself.
+    pub(crate) unended: List,
+    /// Where it was spawned.
+    pub(crate) site: &'static Location<'static>,
 }
 
 /// How far it has come. It changes once, by whoever has the right to run it.
@@ -51,12 +53,13 @@ enum Stage {
 }
 
 /// What it has from its first run on.
+#[repr(C)]
 pub(crate) struct Started {
-    pub(crate) coroutine: Coroutine,
     /// That of its own thread-locals, if it has any.
     pub(crate) thread_pointer: Option<NonZeroUsize>,
     /// Its floating-point environment, while it does not run.
     pub(crate) environment: Saved,
+    pub(crate) coroutine: Coroutine,
 }
 
 impl Started {
@@ -72,18 +75,20 @@ unsafe impl Sync for OwnStack {}
 
 impl OwnStack {
     pub(crate) const FIELDS: [Field; 2] = fields!(OwnStack: site, stage);
+    /// So much of it, from the beginning, is what a switch touches.
+    pub(super) const HOT: usize = offset_of!(Self, errand);
 
     #[inline]
     pub(crate) fn new(errand: Errand, stack: Promise, site: &'static Location<'static>) -> Self {
         Self {
-            site,
+            care: AtomicU32::new(0),
+            ending: AtomicBool::new(false),
+            suspender: AtomicPtr::new(ptr::null_mut()),
             stage: UnsafeCell::new(Stage::Fresh(Some((stack, Environment::current())))),
             errand,
-            suspender: AtomicPtr::new(ptr::null_mut()),
             lent: AtomicPtr::new(ptr::null_mut()),
-            ending: AtomicBool::new(false),
             unended: List::new(),
-            care: AtomicU32::new(0),
+            site,
         }
     }
 

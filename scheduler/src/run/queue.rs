@@ -116,6 +116,12 @@ impl Local {
         self.woken.push(runnable);
     }
 
+    /// So many are about to be queued that have waited for events.
+    pub(crate) fn many_are_woken(&self, count: usize) {
+        self.woken_at.many_come(count, || self.woken.len());
+        self.bound_at.many_come(count, || self.bound.borrow().len());
+    }
+
     /// Gives back the room of a burst that is over. The other queues do so by themselves.
     pub(crate) fn shrink(&self) {
         let mut bound = self.bound.borrow_mut();
@@ -186,7 +192,7 @@ impl Local {
         if self.bound_at.may_be_long()
             && let Some(ahead) = self.bound_at.ahead(left + 1)
         {
-            ahead.prefetch();
+            ahead.prefetch(self.bound_at.frames());
         }
         Some(first)
     }
@@ -195,7 +201,7 @@ impl Local {
     #[inline(never)]
     fn prefetch_woken(&self) {
         if let Some(ahead) = self.woken_at.ahead(self.woken.len()) {
-            ahead.prefetch();
+            ahead.prefetch(self.woken_at.frames());
         }
     }
 

@@ -5,6 +5,9 @@
 //! [looks](Whereabouts::ahead) where that one is which is taken [some turns](AHEAD) later, and
 //! [prefetches](Place::prefetch) it. In a short queue nobody does: all is in the cache there.
 //!
+//! Unless [many come](Whereabouts::many_come) that have waited for events: between two turns of each of those others have had theirs, and
+//! the system has worked for all of them. So that is done for each of them, and for more of its frames.
+//!
 //! # Invariants
 //!
 //! - **What is noted is a hint, and nobody goes to where it says.** The thread may have been stolen since, and be at
@@ -15,6 +18,7 @@
 //!   worker looks again when as many have come as would make it long.
 
 use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 use crate::run::green::{Runnable, Waiter};
 use crate::stack::prefetch::{LINE, prefetch, prefetch_range};
@@ -24,6 +28,24 @@ const AHEAD: usize = 2;
 
 /// What fewer threads touch is in the cache.
 const FEW: usize = 512;
+
+/// Unless so many come at a time that have waited for events.
+const MANY: usize = 8;
+
+/// So much of its frames does one touch that has yielded, above where it has suspended.
+const YIELDS: usize = LINE + 1;
+
+/// So much one that has waited for an event, in an operation.
+const OPERATES: usize = 10 * LINE;
+
+/// How far from its thread pointer a thread has what each wait asks for, where all have it at the same distance.
+static THREAD_LOCALS: AtomicIsize = AtomicIsize::new(0);
+
+/// Notes where the current OS thread has what each wait asks for.
+pub(crate) fn note_thread_locals(thread_pointer: usize, anchor: usize) {
+    let distance = anchor.wrapping_sub(thread_pointer).cast_signed();
+    THREAD_LOCALS.store(distance, Ordering::Relaxed);
+}
 
 /// Where one thread is.
 #[derive(Clone, Copy, Default)]
@@ -51,27 +73,27 @@ impl Place {
 
     /// Brings what a switch touches nearer. The worker's own thread-locals must be loaded: what is missed after the
     /// thread pointer has been changed holds up the processor for longer.
-    pub(crate) fn prefetch(self) {
+    pub(crate) fn prefetch(self, frames: usize) {
         if self.control_block == 0 {
             return;
         }
-        // Those of references are in front of it.
-        let counts = 2 * size_of::<usize>();
-        let end = self.control_block + size_of::<Waiter>();
-        prefetch_range(self.control_block - counts, end);
+        Waiter::prefetch(self.control_block);
         // Below it are the registers that were saved, above it is whoever has suspended.
-        prefetch_range(self.suspended_at - LINE, self.suspended_at + LINE + 1);
+        let end = (self.suspended_at + frames).min(self.stack_base);
+        prefetch_range(self.suspended_at - LINE, end);
         prefetch(self.stack_base - 1);
         if self.thread_pointer != 0 {
+            let distance = THREAD_LOCALS.load(Ordering::Relaxed);
             prefetch(self.thread_pointer);
-            prefetch(self.thread_pointer - LINE);
+            prefetch(self.thread_pointer.wrapping_add_signed(distance));
         }
     }
 }
 
 /// See the [module](self). It is one worker's, as is the end of the queue.
-#[derive(Default)]
 pub(crate) struct Whereabouts<T = Place> {
+    /// Where fewer wait, nobody looks.
+    enough: Cell<usize>,
     /// At least so many wait, but for those that thieves and its worker have taken since it was last seen how many
     /// there are.
     waiting: Cell<usize>,
@@ -81,13 +103,43 @@ pub(crate) struct Whereabouts<T = Place> {
     places: RefCell<Box<[T]>>,
 }
 
+impl<T> Default for Whereabouts<T> {
+    fn default() -> Self {
+        Self {
+            enough: Cell::new(FEW),
+            waiting: Cell::new(0),
+            noted: Cell::new(0),
+            places: RefCell::default(),
+        }
+    }
+}
+
 impl<T: Copy + Default> Whereabouts<T> {
+    /// So many are about to be queued that have waited for events, behind those that are `waiting`. It is noted where
+    /// they are, and where those are that come before the queue is nearly empty.
+    #[inline]
+    pub(crate) fn many_come(&self, count: usize, waiting: impl FnOnce() -> usize) {
+        if count >= MANY {
+            self.waiting.set(waiting());
+            self.enough.set(AHEAD + 1);
+        }
+    }
+
+    /// How much of the frames of those that wait is touched.
+    pub(crate) fn frames(&self) -> usize {
+        if self.enough.get() == FEW {
+            YIELDS
+        } else {
+            OPERATES
+        }
+    }
+
     /// One that has run comes to the end of the queue.
     #[inline]
     pub(crate) fn queued(&self, place: impl FnOnce() -> T) {
         let others = self.waiting.get();
         self.waiting.set(others + 1);
-        if others >= FEW {
+        if others >= self.enough.get() {
             self.note(others, place);
         }
     }
@@ -124,14 +176,18 @@ impl<T: Copy + Default> Whereabouts<T> {
     /// Whether many may wait, so that it is worth while to look where they are.
     #[inline]
     pub(crate) fn may_be_long(&self) -> bool {
-        self.waiting.get() >= FEW
+        self.waiting.get() >= self.enough.get()
     }
 
     /// One is about to be taken, of so many that wait. Gives where that one is which is taken [some turns](AHEAD)
     /// later, if it is known.
     pub(crate) fn ahead(&self, waiting: usize) -> Option<T> {
         self.waiting.set(waiting.saturating_sub(1));
-        if waiting < FEW {
+        let is_enough = waiting >= self.enough.get();
+        if waiting <= AHEAD + 1 {
+            self.enough.set(FEW);
+        }
+        if !is_enough {
             return None;
         }
         let places = self.places.borrow();
@@ -244,6 +300,31 @@ mod tests {
             numbers.round(),
             "it is right again, though it was never told"
         );
+    }
+
+    #[test]
+    fn where_many_come_at_once_a_short_queue_is_noted_too() {
+        let mut numbers = Numbers::default();
+        let come = |numbers: &mut Numbers, count| {
+            let waiting = numbers.queue.len();
+            numbers.whereabouts.many_come(count, || waiting);
+            (0..count).for_each(|_| numbers.push());
+        };
+        come(&mut numbers, MANY - 1);
+        (0..MANY - 1).for_each(|_| assert!(!numbers.pop(), "they are few"));
+
+        come(&mut numbers, 3 * MANY);
+        // It is not known where the first are, behind whom there were too few.
+        let seen = (0..3 * MANY).filter(|_| numbers.pop()).count();
+        assert_eq!(seen, 3 * MANY - (AHEAD + 1));
+        assert_eq!(
+            numbers.whereabouts.frames(),
+            YIELDS,
+            "it has been nearly empty"
+        );
+
+        (0..MANY).for_each(|_| numbers.push());
+        (0..MANY).for_each(|_| assert!(!numbers.pop(), "they are few"));
     }
 
     #[test]

@@ -39,6 +39,7 @@ use crate::run::stack_use;
 use crate::run::ticket::Ticket;
 use crate::run::ticks;
 use crate::run::wake;
+use crate::run::whereabouts;
 use crate::stack::coroutine::{Resumed, Suspend};
 use crate::stack::fp::Environment;
 use crate::stack::tls;
@@ -116,6 +117,8 @@ impl Worker {
             recorder.worker_begins(index);
             true
         });
+        let thread_pointer = tls::thread_pointer();
+        whereabouts::note_thread_locals(thread_pointer, context::anchor());
         Self {
             shared,
             remote,
@@ -124,7 +127,7 @@ impl Worker {
             is_spare: index >= workers,
             is_recorded,
             shard: index % workers,
-            thread_pointer: tls::thread_pointer(),
+            thread_pointer,
             environment: Environment::current(),
             local,
             stacks: RefCell::new(Cache::new(class)),
@@ -303,33 +306,45 @@ impl Worker {
 
     /// Ends a wait, and queues its green thread with `push` if it is one of this runtime.
     fn wake(&self, ticket: Ticket, push: fn(&Self, Runnable)) {
-        match ticket.end(By::Ticket).into_runnable() {
-            Some(runnable) if self.is_of_its_runtime(&runnable) => {
-                self.counts().wake_ups.add(1);
-                push(self, runnable);
-            }
-            Some(runnable) => wake::schedule(runnable),
-            None => {}
+        if let Some(runnable) = self.woken_by(ticket) {
+            push(self, runnable);
         }
     }
 
-    /// Queues a green thread that has been spawned or woken behind all that wait here, or at its home. Now and
-    /// then it is timed.
+    /// Ends a wait, and gives its green thread to be queued if it is one of this runtime.
+    #[inline]
+    fn woken_by(&self, ticket: Ticket) -> Option<Runnable> {
+        let runnable = ticket.end(By::Ticket).into_runnable()?;
+        if !self.is_of_its_runtime(&runnable) {
+            wake::schedule(runnable);
+            return None;
+        }
+        self.counts().wake_ups.add(1);
+        Some(runnable)
+    }
+
+    /// Queues a green thread that has been spawned or woken behind all that wait here, or at its home.
     #[inline]
     fn queue(&self, runnable: Runnable) {
-        if self.to_timed_delay.is_over() {
-            self.queue_timed(runnable);
-        } else {
-            self.push_back(runnable);
+        if self.queue_quietly(runnable) {
+            self.wake_others();
         }
+    }
+
+    /// The same, without a word to others. Tells whether one may run it. Now and then it is timed.
+    #[inline]
+    fn queue_quietly(&self, runnable: Runnable) -> bool {
+        if self.to_timed_delay.is_over() {
+            self.time_delay(&runnable);
+        }
+        self.leave_behind(runnable)
     }
 
     #[cold]
     #[inline(never)]
-    fn queue_timed(&self, runnable: Runnable) {
+    fn time_delay(&self, runnable: &Runnable) {
         self.to_timed_delay.begin();
         runnable.time_delay();
-        self.push_back(runnable);
     }
 
     /// Queues a green thread that has run before all that wait here, or at its home.
@@ -346,16 +361,30 @@ impl Worker {
 
     /// Queues a green thread behind all that wait here, or at its home.
     fn push_back(&self, runnable: Runnable) {
+        if self.leave_behind(runnable) {
+            self.wake_others();
+        }
+    }
+
+    /// The same, without a word to others if it is queued here. Tells whether one may run it.
+    #[inline]
+    fn leave_behind(&self, runnable: Runnable) -> bool {
         match runnable.green().bound_to(&self.shared) {
             None => {
                 match runnable.green().home() {
                     None => self.local.push_fresh(runnable),
                     Some(_) => self.local.push_woken(runnable),
                 }
-                self.wake_others();
+                true
             }
-            Some(home) if self.leaves_to(home) => self.shared.push_inbox(home, runnable),
-            Some(_) => self.local.push_bound(runnable),
+            Some(home) if self.leaves_to(home) => {
+                self.shared.push_inbox(home, runnable);
+                false
+            }
+            Some(_) => {
+                self.local.push_bound(runnable);
+                false
+            }
         }
     }
 

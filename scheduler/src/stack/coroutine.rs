@@ -115,11 +115,12 @@ pub(crate) enum Resumed {
 
 /// See the [module](self). Dropping one that has not been taken apart leaks its stack with all that
 /// lies on it.
+#[repr(C)]
 pub(crate) struct Coroutine {
-    inner: UnsafeCell<ManuallyDrop<corosensei::Coroutine<Order, Suspended, (), Stack>>>,
-    stack: Bounds,
     /// Where it has suspended last.
     suspended_at: Cell<usize>,
+    inner: UnsafeCell<ManuallyDrop<corosensei::Coroutine<Order, Suspended, (), Stack>>>,
+    stack: Bounds,
 }
 
 // SAFETY: see the module: what lies on the stack is `Send` until the first resume, and belongs to one
@@ -168,9 +169,9 @@ impl Coroutine {
         };
         let inner = corosensei::Coroutine::with_stack(stack, main);
         Self {
+            suspended_at: Cell::new(0),
             inner: UnsafeCell::new(ManuallyDrop::new(inner)),
             stack: bounds,
-            suspended_at: Cell::new(0),
         }
     }
 

@@ -28,7 +28,9 @@ pub(crate) fn prefetch(address: usize) {
 /// The same for all lines from `start` to `end`.
 #[inline]
 pub(crate) fn prefetch_range(start: usize, end: usize) {
-    for line in (start & !(LINE - 1)..end).step_by(LINE) {
+    let mut line = start & !(LINE - 1);
+    while line < end {
         prefetch(line);
+        line += LINE;
     }
 }

@@ -142,9 +142,12 @@ fn open(waiter: Arc<Waiter>, masked: bool) -> Wait<'static> {
         waiter,
         epoch,
         masked,
-        why: &"a wait",
         needs_threads: false,
-        place: Location::caller(),
+        reason: Reason {
+            why: &"a wait",
+            place: Location::caller(),
+            deadline: None,
+        },
         this_thread: PhantomData,
         _inside: Inside::enter(),
     }
@@ -185,10 +188,10 @@ pub struct Wait<'a> {
     waiter: Arc<Waiter>,
     epoch: Epoch,
     masked: bool,
-    why: &'a (dyn Why + 'a),
-    /// Whether only other threads end it, whom `why` may know.
+    /// Whether only other threads end it, whom the reason may know.
     needs_threads: bool,
-    place: &'static Location<'static>,
+    /// Others get at it while the thread is suspended in the wait.
+    reason: Reason<'a>,
     /// Only the thread that waits may end up in `block`.
     this_thread: PhantomData<*const ()>,
     /// And it begins no other meanwhile.
@@ -224,7 +227,7 @@ impl<'a> Wait<'a> {
         'a: 'b,
     {
         let mut wait: Wait<'b> = self;
-        wait.why = why;
+        wait.reason.why = why;
         wait
     }
 
@@ -299,8 +302,16 @@ impl<'a> Wait<'a> {
     /// # Errors
     ///
     /// The thread has been cancelled, or a deadline that it is subject to has come.
+    #[inline]
     #[track_caller]
-    pub fn try_block(self, deadline: Option<Instant>) -> Result<Outcome, Interrupt> {
+    pub fn try_block(mut self, deadline: Option<Instant>) -> Result<Outcome, Interrupt> {
+        self.try_block_in_place(deadline)
+    }
+
+    /// Not inlined, and called with a reference, so that the wait lies in one frame only.
+    #[inline(never)]
+    #[track_caller]
+    fn try_block_in_place(&mut self, deadline: Option<Instant>) -> Result<Outcome, Interrupt> {
         let limit = if self.masked {
             None
         } else {
@@ -361,7 +372,7 @@ impl<'a> Wait<'a> {
     }
 
     #[track_caller]
-    fn end(&self, deadline: Option<Instant>) -> By {
+    fn end(&mut self, deadline: Option<Instant>) -> By {
         assert!(
             !self.is_overtaken(),
             "cannot block in a wait inside of which another was begun"
@@ -370,15 +381,11 @@ impl<'a> Wait<'a> {
             !context::is_neighbour(&self.waiter),
             "cannot block in a wait that another thread has begun"
         );
-        let reason = Reason {
-            why: self.why,
-            place: self.place,
-            deadline,
-        };
+        self.reason.deadline = deadline;
         let needs_threads = self.needs_threads && deadline.is_none();
-        self.waiter.reason.set(&reason, needs_threads);
+        self.waiter.reason.set(&self.reason, needs_threads);
         match &self.waiter.kind {
-            Kind::Green(green) => self.block_green(green, &reason),
+            Kind::Green(green) => self.block_green(green),
             Kind::Os(parker) => self.block_os(parker, deadline),
             Kind::Guest(guest) => self.block_guest(guest, deadline),
             Kind::Task(_) => unreachable!("what blocks is a thread"),
@@ -388,7 +395,8 @@ impl<'a> Wait<'a> {
 
     #[cold]
     #[inline(never)]
-    fn note(&self, runtime: &Shared, reason: &Reason<'_>) {
+    fn note(&self, runtime: &Shared) {
+        let reason = &self.reason;
         runtime.note(|| Event::Waits(&self.waiter, reason.why.in_short(), reason.place));
     }
 
@@ -396,34 +404,35 @@ impl<'a> Wait<'a> {
         self.waiter.word.finish().expect("the wait has ended")
     }
 
-    fn block_green(&self, green: &Green, reason: &Reason<'_>) {
+    fn block_green(&self, green: &Green) {
+        let deadline = self.reason.deadline;
         // In the hook every wait is masked.
-        if self.masked && panicking::is_in_hook() && self.block_in_hook(reason.deadline) {
+        if self.masked && panicking::is_in_hook() && self.block_in_hook(deadline) {
             return;
         }
-        match reason.deadline {
-            None => self.suspend(green, reason),
-            Some(deadline) => self.suspend_until(green, reason, deadline),
+        match deadline {
+            None => self.suspend(green),
+            Some(deadline) => self.suspend_until(green, deadline),
         }
     }
 
     // Not inlined, as the next two: who waits without a deadline needs no room on its stack for what they have there.
     #[inline(never)]
-    fn suspend_until(&self, green: &Green, reason: &Reason<'_>, deadline: Instant) {
+    fn suspend_until(&self, green: &Green, deadline: Instant) {
         let timer = Timer::arm(deadline, self.ticket());
-        self.suspend(green, reason);
+        self.suspend(green);
         if let Some(timer) = timer {
             timer.cancel();
         }
     }
 
-    fn suspend(&self, green: &Green, reason: &Reason<'_>) {
+    fn suspend(&self, green: &Green) {
         if self.waiter.word.has_ended() {
             return;
         }
-        event::tell(|| Told::Waits(reason));
+        event::tell(|| Told::Waits(&self.reason));
         if let Some(runtime) = green.runtime.recorded() {
-            self.note(runtime, reason);
+            self.note(runtime);
         }
         if self.needs_threads {
             context::with_busy_worker(Worker::parks_needy);

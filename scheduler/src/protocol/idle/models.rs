@@ -219,6 +219,8 @@ struct Worker {
     timer: Cell<bool>,
     timer_is_due: Cell<bool>,
     has_led: Cell<bool>,
+    /// What it has brought along from the driver.
+    events: Cell<usize>,
 }
 
 impl Worker {
@@ -233,6 +235,7 @@ impl Worker {
             timer: Cell::new(false),
             timer_is_due: Cell::new(false),
             has_led: Cell::new(false),
+            events: Cell::new(0),
         }
     }
 
@@ -390,10 +393,21 @@ impl Idler for Worker {
             None => driver.woken.wait(),
             Some(_) => thread::yield_now(),
         }
-        let events = driver.events.swap(0, Ordering::AcqRel);
+        self.events.set(driver.events.swap(0, Ordering::AcqRel));
         driver.is_led.store(0, Ordering::Release);
-        (0..events).for_each(|_| self.model.push_shared());
         Some(self.parker().leave_driver())
+    }
+
+    fn has_events(&self) -> bool {
+        self.events.get() > 0
+    }
+
+    fn attend(&self) {
+        for _ in 0..self.events.take() {
+            self.model.shared.fetch_add(1, Ordering::Release);
+            let woken = self.model.idle.claim_for_work(|| false);
+            assert_eq!(woken, None, "who attends sees to it");
+        }
     }
 }
 
@@ -469,6 +483,26 @@ fn two_pushes_meet_a_worker_that_falls_asleep_twice() {
         model.push_private(0);
         let found = worker.join().unwrap();
         assert!(found.contains(&Some(Work::Shared)) && found.contains(&Some(Work::Private)));
+        model.check_that_all_are_busy();
+    });
+}
+
+/// Who leads takes one of two events, wakes itself for none, and sees to it that the other one is taken.
+#[test]
+fn two_events_come_to_one_who_leads() {
+    check_with(2, || {
+        let model = Arc::new(Model::with_driver(2));
+        model
+            .driver
+            .as_ref()
+            .unwrap()
+            .events
+            .store(1, Ordering::Release);
+        let workers = [0, 1].map(|index| Worker::new(&model, index).start());
+        model.event();
+        for worker in workers {
+            assert_eq!(worker.join().unwrap(), Some(Work::Shared));
+        }
         model.check_that_all_are_busy();
     });
 }

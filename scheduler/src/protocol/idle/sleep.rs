@@ -3,6 +3,10 @@
 //! The argument is that of [`idle`](super). Here are its steps in their order, for whatever is an
 //! [`Idler`]: the workers and the spares of a runtime, and those of the models.
 //!
+//! Who has led and comes back with events counts as searching before it queues what they let run. So whoever queues that need
+//! wake nobody: least of all itself, through the driver, since it does not announce that it sleeps any more. What it leaves
+//! to others is told when it has found work, as by any who has searched.
+//!
 //! A spare in [reserve](crate::protocol::roster) does the same, but for what is for all to do: that it
 //! leaves to others. If it has been claimed all the same, be it to watch or before it was dismissed, it counts
 //! as searching, so whoever has pushed work meanwhile relies on it: it claims another one in its place, as who
@@ -99,20 +103,26 @@ pub(crate) trait Idler {
     /// Whether it has been in the driver since this was last asked.
     fn has_led(&self) -> bool;
 
-    /// Waits in the driver, until then or until it is woken, and lets what became ready run again. `None` if another
+    /// Waits in the driver, until then or until it is woken, and keeps what became ready. `None` if another
     /// worker is there; else whether this one was unparked.
     ///
     /// First nobody else can be there any more, and then it says so to those who unpark it: what wakes the driver is for
     /// who is in it, and another one would take it.
     fn wait_in_driver(&self, until: Option<Instant>) -> Option<bool>;
+
+    /// Whether anything became ready in the driver.
+    fn has_events(&self) -> bool;
+
+    /// Lets what became ready in the driver run again, and waits there no more.
+    fn attend(&self);
 }
 
 /// Why a worker does not sleep any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Awoken {
-    /// There was work, or somebody has unparked it. It counts as searching.
+    /// There was work, or there are events, or somebody has unparked it. It counts as searching.
     Called,
-    /// Its time has come, there are events, or the runtime stops.
+    /// Its time has come, or the runtime stops.
     ByItself,
 }
 
@@ -229,7 +239,8 @@ fn sleep<W: Idler>(worker: &W, searched: bool, nap: Option<Duration>, quiet: &mu
     }
     let watches = idle.lacks_watcher() && is_to_watch(worker, quiet) && idle.begin_watch();
     let until = worker.sleeps_until(takes_part, nap, watches);
-    let unparked = lead(worker, takes_part, until).unwrap_or_else(|| worker.parker().park(until));
+    let led = lead(worker, takes_part, until);
+    let unparked = led.unwrap_or_else(|| worker.parker().park(until));
     if watches {
         idle.end_watch();
     }
@@ -238,14 +249,23 @@ fn sleep<W: Idler>(worker: &W, searched: bool, nap: Option<Duration>, quiet: &mu
             worker.parker().absorb();
             true
         };
+    let has_events = led.is_some() && worker.has_events();
+    if has_events && !called {
+        idle.resume_search();
+    }
+    if led.is_some() {
+        worker.attend();
+    }
     if watches {
         worker.look_for_stuck();
     }
-    if called {
+    if !called {
+        worker.has_slept();
+    }
+    if called || has_events {
         return Awoken::Called;
     }
     // Timers are due. What they let run is its own to do, and nobody need be woken for it.
-    worker.has_slept();
     Awoken::ByItself
 }
 

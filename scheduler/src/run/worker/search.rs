@@ -197,12 +197,13 @@ impl Worker {
         if let Some(driver) = self.shared.driver()
             && let Some(leading) = self.shared.leader.try_lock()
         {
-            self.poll_driver(driver, leading, Some(Duration::ZERO));
+            self.take_events(driver, leading, Some(Duration::ZERO));
+            self.attend();
         }
     }
 
-    /// Waits in the driver and fires what became ready.
-    fn poll_driver(
+    /// Waits in the driver, and keeps what became ready, to [attend](Idler::attend) to it.
+    fn take_events(
         &self,
         driver: &dyn Driver,
         leading: MutexGuard<'_, ()>,
@@ -218,10 +219,6 @@ impl Worker {
         if let Err(error) = polled {
             panicking::abort(&format!("the IO driver of Roving failed: {error}"));
         }
-        for ticket in ready.drain(..) {
-            self.wake(ticket, Self::queue);
-        }
-        self.remote.set_attends(false);
         self.tickets.replace(ready);
     }
 
@@ -593,7 +590,27 @@ impl Idler for Worker {
             return Some(true);
         }
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
-        self.poll_driver(driver, leading, timeout);
+        self.take_events(driver, leading, timeout);
         Some(parker.leave_driver())
+    }
+
+    fn has_events(&self) -> bool {
+        !self.tickets.borrow().is_empty()
+    }
+
+    fn attend(&self) {
+        let mut ready = self.tickets.take();
+        self.local.many_are_woken(ready.len());
+        let mut for_others = false;
+        for ticket in ready.drain(..) {
+            if let Some(runnable) = self.woken_by(ticket) {
+                for_others |= self.queue_quietly(runnable);
+            }
+        }
+        if for_others {
+            self.wake_others();
+        }
+        self.remote.set_attends(false);
+        self.tickets.replace(ready);
     }
 }
