@@ -3,7 +3,7 @@
 //! Such a child is a process of its own on the stack of the thread that has made it, and with its thread-locals: to all that it calls
 //! here it is that thread. But it must not be parked, since the workers are its parent's, and so are what is
 //! known of descriptors and which handlers there are. So it is inside of the runtime, where functions do what those of the C library do,
-//! and what a [slot](crate::slot) or a [handler] has of its process it leaves as it is. When the
+//! and what a [slot] or a [handler] has of its process it leaves as it is. When the
 //! parent goes on, it is where it was before, whatever the child has left.
 //!
 //! The function returns twice into the same frame, so it has none of its own at that time. The parent's return address is in a register
