@@ -106,10 +106,10 @@ aarch64:              ## own thread-locals, the driver and adoption on aarch64, 
 musl:                 ## the scheduler and the driver with musl, linked statically
 	machines/musl
 
-wine:                 ## the scheduler on Windows, under Wine; needs mingw-w64
+wine:                 ## the scheduler, the driver and the facade on Windows, under Wine; needs mingw-w64
 	machines/wine
 
-portable:             ## whether it compiles for macOS and FreeBSD, and the scheduler for Windows
+portable:             ## whether it compiles for macOS, FreeBSD and Windows
 	machines/portable
 
 # The documentation is made as it is where packages are shown.

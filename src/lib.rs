@@ -6,7 +6,9 @@ mod adopted;
 
 #[cfg(feature = "hyper")]
 pub use roving_io::hyper;
-pub use roving_io::{fs, io, net, os, process, signal};
+pub use roving_io::{fs, io, net, process};
+#[cfg(unix)]
+pub use roving_io::{os, signal};
 pub use roving_scheduler::{
     AllAsleep, Builder, CancelToken, DeadlineElapsed, Deadlocks, Dump, Greenly, Group, Guards,
     Handle, Histogram, Leak, Members, Metrics, NoCompactStacks, NoGuards, NoOwnThreadLocals,

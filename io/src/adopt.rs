@@ -147,7 +147,7 @@ impl Watch {
     /// Forgets what is known of `fd`, which is to lose the number, and [rouses](Self::rouse) all who wait.
     pub fn dismiss(&'static self, fd: RawFd) {
         self.registration.forget_marks();
-        with_borrowed(fd, |fd| self.driver.dismiss(fd));
+        with_borrowed(fd, |fd| self.driver.dismiss(&self.registration, fd));
         self.rouse();
     }
 }

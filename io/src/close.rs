@@ -5,14 +5,16 @@
 //! only itself waits. The option may have been set by anybody who has the descriptor, or inherited from a
 //! listener, so the system is asked, unless nobody else [can have](crate::source::Source::may_be_shared) had either.
 
-use std::os::fd::OwnedFd;
-
 use roving_scheduler::{blocking, is_green};
+use rustix::fd::OwnedFd;
 use rustix::net::sockopt;
+
+use crate::mode;
 
 /// Closes `fd`.
 pub(crate) fn close(fd: OwnedFd) {
-    if is_green() && lingers(&fd) {
+    if (is_green() || mode::IS_REMEMBERED) && lingers(&fd) {
+        mode::before_lingering(&fd);
         blocking::run(|| drop(fd));
     }
 }

@@ -1,82 +1,18 @@
 //! Conversions of types that own a descriptor, to and from descriptors and std's types.
+//!
+//! | file          | what it is                                                       |
+//! |---------------|------------------------------------------------------------------|
+//! | `descriptors` | Unix                                                             |
+//! | `sockets`     | Windows, where a socket is something else than a file            |
+//! | `handles`     | what else there is on Windows                                    |
 
-/// Implements the conversions of a type with the methods `lend`, `from_fd` and `into_fd`, whose counterpart in std is `$Std`.
-macro_rules! conversions {
-    ($Type:ident, $Std:ty) => {
-        const _: () = {
-            use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+#[cfg_attr(unix, path = "conversions/descriptors.rs")]
+#[cfg_attr(windows, path = "conversions/sockets.rs")]
+mod system;
 
-            impl AsFd for $Type {
-                fn as_fd(&self) -> BorrowedFd<'_> {
-                    self.lend()
-                }
-            }
+#[cfg(windows)]
+mod handles;
 
-            impl AsRawFd for $Type {
-                fn as_raw_fd(&self) -> RawFd {
-                    self.lend().as_raw_fd()
-                }
-            }
-
-            impl IntoRawFd for $Type {
-                fn into_raw_fd(self) -> RawFd {
-                    self.into_fd().into_raw_fd()
-                }
-            }
-
-            impl From<OwnedFd> for $Type {
-                fn from(fd: OwnedFd) -> Self {
-                    Self::from_fd(fd)
-                }
-            }
-
-            impl From<$Type> for OwnedFd {
-                fn from(ours: $Type) -> Self {
-                    ours.into_fd()
-                }
-            }
-
-            impl From<$Std> for $Type {
-                fn from(std: $Std) -> Self {
-                    Self::from_fd(std.into())
-                }
-            }
-
-            impl From<$Type> for $Std {
-                fn from(ours: $Type) -> Self {
-                    ours.into_fd().into()
-                }
-            }
-        };
-    };
-}
-
-/// The same from a number, which std has for most of them.
-macro_rules! from_raw_fd {
-    ($Type:ident) => {
-        const _: () = {
-            use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-
-            impl FromRawFd for $Type {
-                unsafe fn from_raw_fd(fd: RawFd) -> Self {
-                    // SAFETY: the caller owns the descriptor and gives it away, as this function's
-                    // contract asks.
-                    Self::from_fd(unsafe { OwnedFd::from_raw_fd(fd) })
-                }
-            }
-        };
-    };
-}
-
-/// The same to what a child is given.
-macro_rules! into_stdio {
-    ($Type:ident) => {
-        impl From<$Type> for std::process::Stdio {
-            fn from(ours: $Type) -> Self {
-                ours.into_fd().into()
-            }
-        }
-    };
-}
-
-pub(crate) use {conversions, from_raw_fd, into_stdio};
+#[cfg(windows)]
+pub(crate) use self::handles::*;
+pub(crate) use self::system::*;

@@ -18,12 +18,13 @@
 mod alarm;
 #[cfg(target_os = "linux")]
 mod epoll;
-#[cfg(any(not(target_os = "linux"), test))]
+#[cfg(any(windows, test))]
+mod one_shot;
+#[cfg(all(unix, any(not(target_os = "linux"), test)))]
 mod portable;
 
 use std::fmt;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -31,16 +32,19 @@ use std::time::Duration;
 use roving_scheduler::Process;
 use roving_scheduler::lock::Mutex;
 use roving_scheduler::wait::Ticket;
+use rustix::fd::BorrowedFd;
 use slab::Slab;
 
 #[cfg(target_os = "linux")]
 use self::epoll::Epoll as System;
-#[cfg(not(target_os = "linux"))]
+#[cfg(windows)]
+use self::one_shot::OneShot as System;
+#[cfg(all(unix, not(target_os = "linux")))]
 use self::portable::Portable as System;
 use crate::event::{Event, Key};
 #[cfg(feature = "adopt")]
 use crate::kept::Kept;
-use crate::readiness::Registration;
+use crate::readiness::{Direction, Registration};
 
 /// How many events are looked up under one lock of the slab, so that those who register need not
 /// wait for a whole batch.
@@ -50,6 +54,9 @@ const EVENTS_A_LOCK: usize = 64;
 trait Poll: fmt::Debug + Send + Sync + Sized {
     /// Whether events tell of what is ready though nothing has come: see [`Event::irregular`].
     const SEES_IRREGULARITIES: bool;
+
+    /// Whether the system reports edges by itself. If not, it is [asked](Self::ask) for each.
+    const REPORTS_EDGES: bool = true;
 
     /// Whether the system takes out a descriptor that is closed, if no other shares its open file description.
     const FORGETS_CLOSED: bool;
@@ -62,7 +69,7 @@ trait Poll: fmt::Debug + Send + Sync + Sized {
     fn batch() -> Self::Batch;
 
     /// Reports the edges of `fd` from now on, as events of `key`. If it is ready now, that is the
-    /// first edge.
+    /// first edge. Where none are reported, nothing is until it is asked for.
     fn add(&self, fd: BorrowedFd<'_>, key: Key) -> io::Result<()>;
 
     /// The same, but what is reported already stays as it is. Whether it was not.
@@ -73,8 +80,14 @@ trait Poll: fmt::Debug + Send + Sync + Sized {
     #[cfg(feature = "adopt")]
     fn descriptors(&self) -> Vec<std::os::fd::RawFd>;
 
-    /// Reports no more of `fd`, once the wait that is under way has returned.
-    fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()>;
+    /// Reports an edge of what was added by `key` when the direction is ready, or is so by now.
+    fn ask(&self, key: Key, direction: Direction) -> io::Result<()> {
+        let _ = (key, direction);
+        Ok(())
+    }
+
+    /// Reports no more of `fd`, which was added by `key`, once the wait that is under way has returned.
+    fn remove(&self, fd: BorrowedFd<'_>, key: Key) -> io::Result<()>;
 
     /// Waits for events, for `timeout`, or for `wake`. An interruption by a signal is an early
     /// return.
@@ -102,6 +115,9 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
+    /// Whether edges come by themselves, and need not be [asked](Self::ask) for.
+    pub(crate) const REPORTS_EDGES: bool = System::REPORTS_EDGES;
+
     pub(crate) fn new() -> io::Result<Self> {
         let poller = System::new()?;
         Ok(Self {
@@ -131,6 +147,12 @@ impl Driver {
         }
     }
 
+    /// Asks for an edge in a direction, for who has found it not ready and leaves a ticket next: if it has become ready meanwhile, there is
+    /// one.
+    pub(crate) fn ask(&self, registration: &Registration, direction: Direction) -> io::Result<()> {
+        self.poller.ask(registration.key(), direction)
+    }
+
     /// A registration for descriptors that come and go, one at a time: see [`admit`](Self::admit).
     #[cfg(feature = "adopt")]
     pub(crate) fn reserve(&self) -> Arc<Registration> {
@@ -157,10 +179,10 @@ impl Driver {
 
     /// Takes `fd` out, but leaves the registration reserved. In a forked child it does nothing.
     #[cfg(feature = "adopt")]
-    pub(crate) fn dismiss(&self, fd: BorrowedFd<'_>) {
+    pub(crate) fn dismiss(&self, registration: &Registration, fd: BorrowedFd<'_>) {
         if self.process.is_current() {
             // Fails only if the descriptor is not registered, and then there is nothing to do.
-            let _ = self.poller.remove(fd);
+            let _ = self.poller.remove(fd, registration.key());
         }
     }
 
@@ -171,7 +193,7 @@ impl Driver {
             return;
         }
         // Fails only if the descriptor is not registered, and then there is nothing to do.
-        let _ = self.poller.remove(fd);
+        let _ = self.poller.remove(fd, registration.key());
         self.remove(registration);
     }
 
@@ -279,5 +301,5 @@ impl Registered {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

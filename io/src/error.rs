@@ -40,13 +40,15 @@ impl fmt::Display for Failed {
 /// How to raise the limit that an error of the IO driver tells of.
 fn how_to_raise(error: &io::Error) -> Option<&'static str> {
     match Errno::from_io_error(error)? {
-        Errno::MFILE => {
+        Errno::MFILE if cfg!(unix) => {
             Some("; ulimit -n raises the number of descriptors that a process may have")
         }
-        Errno::NFILE if cfg!(target_os = "linux") => Some(
+        #[cfg(target_os = "linux")]
+        Errno::NFILE => Some(
             "; sysctl fs.file-max raises the number of files that may be open in all processes",
         ),
-        Errno::NOSPC if cfg!(target_os = "linux") => Some(
+        #[cfg(target_os = "linux")]
+        Errno::NOSPC => Some(
             "; sysctl fs.epoll.max_user_watches raises the number of descriptors that a user may have watched",
         ),
         _ => None,
@@ -66,6 +68,7 @@ mod tests {
     #[test]
     fn an_error_that_is_a_limit_says_how_to_raise_it() {
         let message = |errno: Errno| while_trying("do it", errno.into()).to_string();
+        #[cfg(unix)]
         assert!(
             message(Errno::MFILE)
                 .ends_with("; ulimit -n raises the number of descriptors that a process may have")

@@ -1,5 +1,9 @@
 //! What a poller tells of a descriptor: an [`Event`], which finds whom it concerns by its [`Key`].
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
+
 /// One edge of a registered descriptor, or several that came together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Event {
@@ -11,6 +15,20 @@ pub(crate) struct Event {
     pub(crate) irregular: bool,
     /// The connection has come to its end in both directions, or has failed.
     pub(crate) hung_up: bool,
+}
+
+/// What polling tells. On some systems it does not ask for the end of a stream, so that is not known as such.
+impl From<&polling::Event> for Event {
+    fn from(event: &polling::Event) -> Self {
+        let hung_up = event.is_interrupt() || event.is_err() == Some(true);
+        Self {
+            key: Key(event.key as u64),
+            readable: event.readable || hung_up,
+            writable: event.writable || hung_up,
+            irregular: hung_up,
+            hung_up,
+        }
+    }
 }
 
 /// A slot of the driver's slab in the lower half and its generation in the upper.
@@ -28,4 +46,10 @@ impl Key {
     pub(crate) fn slot(self) -> usize {
         (self.0 & u64::from(u32::MAX)) as usize
     }
+}
+
+/// Whether one of `events`, or the end, has come.
+pub(crate) fn is_ready(fd: BorrowedFd<'_>, events: PollFlags) -> Result<bool, Errno> {
+    let mut fds = [PollFd::from_borrowed_fd(fd, events)];
+    Ok(poll(&mut fds, Some(&Timespec::default()))? > 0)
 }

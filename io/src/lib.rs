@@ -30,6 +30,7 @@
 //! - `why`: what an operation waits for, for dumps.
 //! - `readiness`: what is known of a descriptor from the edges seen so far, and who waits for the
 //!   next one.
+//! - `mode`: how calls on sockets are kept from blocking.
 //! - `nowait`: system calls that do not block, whatever the mode of the descriptor.
 //! - `event`: what the kernel reports of a descriptor.
 //! - `buffers`, `by_reference`, `conversions`, `error`, `unix_addr`: what many of these have in common.
@@ -37,7 +38,7 @@
 //! What the rest relies on:
 //!
 //! - A descriptor is registered once with each runtime that waits for it, edge-triggered, and never
-//!   modified.
+//!   modified. Where the system reports no edges, who is to wait asks for one first.
 //! - A waiter looks at the edge counter before it tries, and only waits if the counter still stands
 //!   there, so no edge is lost.
 //! - A descriptor leaves the driver before it is closed, and an event that comes late is recognised
@@ -48,6 +49,8 @@
 //!   in blocking mode, is made with the worker's place handed over.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// Some of what all have alike is for what there is on Unix only.
+#![cfg_attr(windows, allow(dead_code, unreachable_pub))]
 
 #[cfg(feature = "adopt")]
 #[doc(hidden)]
@@ -57,6 +60,7 @@ mod by_reference;
 mod close;
 mod conversions;
 mod driver;
+#[cfg(unix)]
 mod end;
 mod error;
 mod event;
@@ -67,17 +71,23 @@ pub mod io;
 #[cfg(feature = "adopt")]
 mod kept;
 mod looking;
+mod mode;
 pub mod net;
+#[cfg(unix)]
 mod nowait;
+#[cfg(unix)]
 pub mod os;
 mod polled;
 pub mod process;
 mod readiness;
 mod ready;
 mod settings;
+#[cfg(unix)]
 pub mod signal;
 mod source;
+#[cfg(unix)]
 mod unannounced;
+#[cfg(unix)]
 mod unix_addr;
 mod why;
 mod yielding;

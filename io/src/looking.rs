@@ -4,18 +4,20 @@
 //! somebody has shut down the writing, as long as it has no room. A thread that blocks in the call is told. So whoever waits for
 //! room looks by itself, whatever the descriptor came as.
 
+#[cfg(unix)]
+mod streams;
+
 use std::cell::Cell;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use roving_scheduler::wait::Why;
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketType, getsockname, send, sockopt};
 
-use crate::net::making::SEND_FLAGS;
 use crate::readiness::Direction;
 use crate::source::{Attempt, Patience, Signs, Source};
+
+#[cfg(unix)]
+pub(crate) use self::streams::{is_unix, look};
 
 /// How long who waits relies on the system to tell of all that ends its wait.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -64,26 +66,5 @@ pub(crate) fn operate_looking<T, W: Why>(
                     && look.get().is_some_and(|look| look <= Instant::now()) => {}
             result => return result,
         }
-    }
-}
-
-/// Whether a descriptor is a socket of Unix, which does not tell all.
-pub(crate) fn is_unix(fd: BorrowedFd<'_>) -> bool {
-    getsockname(fd).is_ok_and(|address| address.address_family() == AddressFamily::UNIX)
-}
-
-/// Looks whether a write would fail from now on, where it would wait for room otherwise: to write nothing to a stream does nothing.
-/// Elsewhere it would be a message, and whoever waits relies on the system.
-///
-/// # Errors
-///
-/// That of such a write.
-pub(crate) fn look(fd: BorrowedFd<'_>) -> io::Result<()> {
-    if !is_unix(fd) || sockopt::socket_type(fd) != Ok(SocketType::STREAM) {
-        return Ok(());
-    }
-    match send(fd, &[], SEND_FLAGS) {
-        Err(Errno::PIPE) => Err(Errno::PIPE.into()),
-        _ => Ok(()),
     }
 }

@@ -17,12 +17,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use roving_scheduler::blocking;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::{Errno, readv, write, writev};
 use rustix::pipe::PIPE_BUF;
 
 use crate::buffers::total;
+use crate::event::is_ready;
 
 /// What a terminal that is ready takes without waiting, unless it makes more of it. Linux gives a pseudo-terminal that has any room
 /// left 1792 bytes more.
@@ -159,12 +160,6 @@ impl NoWait {
 /// What kind of thing a descriptor is of.
 pub(crate) fn kind(fd: BorrowedFd<'_>) -> Result<FileType, Errno> {
     Ok(FileType::from_raw_mode(fstat(fd)?.st_mode))
-}
-
-/// Whether one of `events`, or the end, has come.
-pub(crate) fn is_ready(fd: BorrowedFd<'_>, events: PollFlags) -> Result<bool, Errno> {
-    let mut fds = [PollFd::from_borrowed_fd(fd, events)];
-    Ok(poll(&mut fds, Some(&Timespec::default()))? > 0)
 }
 
 /// The calls that a flag keeps from blocking.

@@ -96,6 +96,7 @@ impl Source {
                 return Poll::Ready(Ok(value));
             }
             let mine = self.current_registration()?;
+            self.ask(&mine, direction)?;
             let seen = match looked {
                 Some((registration, glance)) if Arc::ptr_eq(registration, &mine) => glance.tick,
                 // The try was made without a look at this registration.
@@ -123,7 +124,7 @@ impl Source {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};

@@ -6,11 +6,11 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::BorrowedFd;
 
 use roving_scheduler::channel::{Registration, Selectable, Ticket};
+use rustix::fd::BorrowedFd;
 
-use crate::nowait::is_ready;
+use crate::event::is_ready;
 use crate::readiness::Direction;
 use crate::source::Source;
 
@@ -86,7 +86,11 @@ impl Source {
     ) -> io::Result<Option<Registration<'static>>> {
         let readiness = self.current_registration()?;
         let glance = readiness.glance(direction);
-        if is_ready()? || !readiness.watch(direction, glance.tick, ticket.clone()) {
+        if is_ready()? {
+            return Ok(None);
+        }
+        self.ask(&readiness, direction)?;
+        if !readiness.watch(direction, glance.tick, ticket.clone()) {
             return Ok(None);
         }
         Ok(Some(Registration::new(move || {

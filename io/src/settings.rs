@@ -11,16 +11,16 @@
 //! nothing.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::fd::BorrowedFd;
 use rustix::io::ioctl_fionbio;
 use rustix::net::sockopt::{self, Timeout};
 
 use crate::error::zero_timeout;
+use crate::mode;
 use crate::readiness::Direction;
 use crate::source::Patience;
 
@@ -152,7 +152,9 @@ impl Settings {
     }
 
     pub(crate) fn set_nonblocking(&self, fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
-        ioctl_fionbio(fd, nonblocking)?;
+        if !mode::IS_REMEMBERED {
+            ioctl_fionbio(fd, nonblocking)?;
+        }
         self.shared().set_mode(Mode::of(nonblocking));
         Ok(())
     }
@@ -182,6 +184,13 @@ impl Settings {
         Ok(())
     }
 
+    /// Lets the description of a socket that leaves Roving have the mode that its user gave it, where it has another.
+    pub(crate) fn release(self, fd: BorrowedFd<'_>) {
+        if mode::IS_REMEMBERED {
+            self.release_listener(fd);
+        }
+    }
+
     /// Lets the description of a listener that leaves Roving have the mode that its user gave it,
     /// unless clones need it as it is.
     pub(crate) fn release_listener(mut self, fd: BorrowedFd<'_>) {
@@ -205,7 +214,7 @@ impl Shared {
             BLOCKING => Ok(Mode::Blocking),
             NONBLOCKING => Ok(Mode::Nonblocking),
             unknown => {
-                let mode = Mode::of(fcntl_getfl(fd)?.contains(OFlags::NONBLOCK));
+                let mode = Mode::of(mode::is_nonblocking(fd)?);
                 // Who has stored one meanwhile may have changed the description since, and knows
                 // better.
                 let stored = self.mode.compare_exchange(
@@ -265,10 +274,11 @@ fn pack(timeout: Option<Duration>) -> u64 {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
+    use rustix::fd::AsFd;
+    use rustix::fs::{OFlags, fcntl_getfl};
 
     fn socket() -> std::net::TcpListener {
         std::net::TcpListener::bind("127.0.0.1:0").unwrap()

@@ -17,7 +17,6 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -27,11 +26,13 @@ use roving_scheduler::lock::Mutex;
 use roving_scheduler::wait::Why;
 use roving_scheduler::{Handle, Process, RuntimeId, is_green, wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use crate::close::close;
 use crate::driver::Driver;
 use crate::error::{while_trying, would_block};
+use crate::mode;
 use crate::readiness::{Direction, Glance, Registration, Tick, Woken};
 use crate::why::Operation;
 use crate::yielding::Operations;
@@ -153,7 +154,7 @@ impl Source {
 
     fn with_privacy(fd: OwnedFd, is_private: bool) -> Self {
         Self {
-            fd: Some(fd),
+            fd: Some(mode::take_in(fd)),
             first: OnceLock::new(),
             others: Mutex::new(Vec::new()),
             operations: Operations::new(),
@@ -273,9 +274,11 @@ impl Source {
                     let why = why();
                     let of_first = looked.filter(|(looked, _)| self.is_first(looked, runtime));
                     if let Some((first, glance)) = of_first {
+                        self.ask(first, direction)?;
                         first.wait(direction, glance.tick, deadline, &why)?
                     } else {
                         let mine = self.registration(runtime)?;
+                        self.ask(&mine, direction)?;
                         let of_mine = looked.filter(|(looked, _)| Arc::ptr_eq(looked, &mine));
                         // If the try was made without a look at this registration, and it has had an edge, try again
                         // with one.
@@ -350,6 +353,24 @@ impl Source {
             others.push(registered);
         }
         Ok(registration)
+    }
+
+    /// Has the driver of a registration of this tell of an edge, before somebody leaves a ticket for one, where it does not by itself.
+    pub(crate) fn ask(
+        &self,
+        registration: &Arc<Registration>,
+        direction: Direction,
+    ) -> io::Result<()> {
+        if Driver::REPORTS_EDGES {
+            return Ok(());
+        }
+        let is_its = |registered: &&Registered| Arc::ptr_eq(&registered.registration, registration);
+        let driver_of = |registered: &Registered| registered.driver.upgrade();
+        let driver = match self.first.get().filter(is_its) {
+            Some(first) => driver_of(first),
+            None => self.others.lock().iter().find(is_its).and_then(driver_of),
+        };
+        driver.map_or(Ok(()), |driver| driver.ask(registration, direction))
     }
 
     /// Lets all who wait try again, as an edge would: for what ends their wait and the system does not tell of.

@@ -1,18 +1,20 @@
 //! What an operation on a descriptor waits for, told by what the system knows of it: the addresses of a socket, the path of
 //! a terminal, which pipe it is.
 
+#[cfg_attr(target_os = "linux", path = "why/linux.rs")]
+#[cfg_attr(all(unix, not(target_os = "linux")), path = "why/unix.rs")]
+#[cfg_attr(windows, path = "why/windows.rs")]
+mod system;
+
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
-#[cfg(target_os = "linux")]
-use std::os::linux::net::SocketAddrExt;
 
 use roving_scheduler::wait::Why;
+use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::net::{AddressFamily, SocketAddrAny, SocketType, getpeername, getsockname, sockopt};
 
 use crate::net::making;
 use crate::readiness::Direction;
-use crate::unix_addr;
 
 /// Whoever waits borrows the descriptor, so it is the same when somebody asks. Debuggers read it.
 #[repr(C)]
@@ -53,49 +55,21 @@ impl Why for Operation<'_> {
     }
 }
 
-/// An address of the internet as std writes it; that of a Unix socket, if it has a name, as `ss` does.
+/// An address of the internet as std writes it; another one as the system's tools do.
 fn shown(address: SocketAddrAny) -> Option<String> {
-    if address.address_family() != AddressFamily::UNIX {
+    if [AddressFamily::INET, AddressFamily::INET6].contains(&address.address_family()) {
         let address = SocketAddr::try_from(address).ok()?;
         return Some(address.to_string());
     }
-    let address = unix_addr::to_std(Some(address)).ok()?;
-    #[cfg(target_os = "linux")]
-    if let Some(name) = address.as_abstract_name() {
-        return Some(format!("@{}", name.escape_ascii()));
-    }
-    Some(address.as_pathname()?.display().to_string())
+    system::shown(address)
 }
 
 /// Its path if it has one, else its number and what it is: that of a pipe is the same at both ends, and in all processes.
 fn without_address(fd: BorrowedFd<'_>) -> String {
     let number = fd.as_raw_fd();
-    match what(fd) {
+    match system::what(fd) {
         Some(path) if path.starts_with('/') => path,
         Some(what) => format!("descriptor {number} ({what})"),
         None => format!("descriptor {number}"),
     }
-}
-
-#[cfg(target_os = "linux")]
-fn what(fd: BorrowedFd<'_>) -> Option<String> {
-    let link = std::fs::read_link(format!("/proc/thread-self/fd/{}", fd.as_raw_fd())).ok()?;
-    let link = link.display().to_string();
-    Some(match link.strip_prefix("anon_inode:") {
-        Some(kind) => kind.trim_matches(['[', ']']).to_owned(),
-        None => link,
-    })
-}
-
-#[cfg(not(target_os = "linux"))]
-fn what(fd: BorrowedFd<'_>) -> Option<String> {
-    use rustix::fs::FileType;
-
-    let kind = match crate::nowait::kind(fd).ok()? {
-        FileType::Fifo => "pipe",
-        FileType::Socket => "socket",
-        FileType::CharacterDevice => "device",
-        _ => return None,
-    };
-    Some(kind.to_owned())
 }

@@ -7,11 +7,14 @@ pub(crate) mod folder;
 #[path = "../../scheduler/tests/common/mod.rs"]
 mod scheduler;
 
+#[cfg(unix)]
+pub(crate) mod options;
+#[cfg(unix)]
 pub(crate) mod script;
+#[cfg(unix)]
 pub(crate) mod terminal;
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,22 +22,9 @@ use std::time::Duration;
 use roving::net::{SocketAddr, TcpListener, TcpStream};
 use roving::{go, thread};
 
+#[cfg(unix)]
+pub(crate) use options::set_option;
 pub(crate) use scheduler::*;
-
-/// Sets an option that no API here has. The value is of the type that the option has in C.
-pub(crate) fn set_option<T>(socket: &impl AsRawFd, level: i32, option: i32, value: &T) {
-    // SAFETY: the descriptor is open, and so many bytes are read of the value.
-    let refused = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const *value).cast(),
-            size_of::<T>() as libc::socklen_t,
-        )
-    };
-    assert_eq!(refused, 0, "{}", io::Error::last_os_error());
-}
 
 /// The two ends of a connection. Neither holds small pieces of data back, which would only make
 /// tests slow.

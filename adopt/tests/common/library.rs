@@ -1,5 +1,6 @@
 //! What is in `tests/programs`.
 
+use std::env;
 use std::ffi::{CStr, CString};
 use std::mem;
 use std::path::PathBuf;
@@ -10,9 +11,14 @@ pub(crate) fn load(name: &str, compiler: &str) -> Option<Library> {
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/programs")
         .join(name);
-    let library =
-        std::env::temp_dir().join(format!("roving-adopt-{name}-{}.so", std::process::id()));
-    let built = Command::new(compiler)
+    let library = env::temp_dir().join(format!("roving-adopt-{name}-{}.so", std::process::id()));
+    // Where the programs of tests are built elsewhere than they run.
+    let of_target = match compiler {
+        "cc" => "TARGET_CC",
+        _ => "TARGET_CXX",
+    };
+    let compiler = env::var(of_target).unwrap_or_else(|_| compiler.to_owned());
+    let built = Command::new(&compiler)
         .args(["-shared", "-fPIC", "-O1", "-w", "-pthread", "-o"])
         .args([&library, &source])
         .status();

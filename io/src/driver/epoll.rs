@@ -110,7 +110,7 @@ impl Poll for Epoll {
         all
     }
 
-    fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+    fn remove(&self, fd: BorrowedFd<'_>, _: Key) -> io::Result<()> {
         self.poller.delete(fd)
     }
 

@@ -56,7 +56,7 @@ impl Poll for Portable {
         vec![self.0.as_raw_fd()]
     }
 
-    fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+    fn remove(&self, fd: BorrowedFd<'_>, _: Key) -> io::Result<()> {
         self.0.delete(fd)
     }
 
@@ -72,17 +72,6 @@ impl Poll for Portable {
     }
 
     fn events(batch: &Self::Batch) -> impl Iterator<Item = Event> {
-        batch.iter().map(|event| decode(&event))
-    }
-}
-
-fn decode(event: &polling::Event) -> Event {
-    let hung_up = event.is_interrupt() || event.is_err() == Some(true);
-    Event {
-        key: Key(event.key as u64),
-        readable: event.readable || hung_up,
-        writable: event.writable || hung_up,
-        irregular: hung_up,
-        hung_up,
+        batch.iter().map(|event| Event::from(&event))
     }
 }

@@ -65,7 +65,7 @@ mod contract {
         let event = pending(&poller, key).expect("an edge");
         assert!(event.readable && event.writable && !event.hung_up);
         assert_eq!(pending(&poller, key), None, "an edge is told once");
-        poller.remove(near.as_fd()).unwrap();
+        poller.remove(near.as_fd(), key).unwrap();
     }
 
     fn each_arrival_is_an_edge<P: Poll>() {
@@ -78,7 +78,7 @@ mod contract {
             far.write_all(b"x").unwrap();
             until(&poller, key, |event| event.readable);
         }
-        poller.remove(near.as_fd()).unwrap();
+        poller.remove(near.as_fd(), key).unwrap();
     }
 
     fn the_end_is_told<P: Poll>() {
@@ -91,7 +91,7 @@ mod contract {
         until(&poller, key, |event| {
             event.readable && (event.irregular || !P::SEES_IRREGULARITIES)
         });
-        poller.remove(near.as_fd()).unwrap();
+        poller.remove(near.as_fd(), key).unwrap();
     }
 
     fn a_reset_is_told_to_both_directions<P: Poll>() {
@@ -106,7 +106,7 @@ mod contract {
         until(&poller, key, |event| {
             event.hung_up && event.readable && event.writable
         });
-        poller.remove(near.as_fd()).unwrap();
+        poller.remove(near.as_fd(), key).unwrap();
     }
 
     fn what_is_removed_is_silent<P: Poll>() {
@@ -116,7 +116,7 @@ mod contract {
         let duplicate = near.try_clone().unwrap();
         let key = Key::new(0, 0);
         poller.add(near.as_fd(), key).unwrap();
-        poller.remove(near.as_fd()).unwrap();
+        poller.remove(near.as_fd(), key).unwrap();
         drop(near);
         far.write_all(b"x").unwrap();
         duplicate.peek_blocking();
@@ -203,6 +203,69 @@ mod contract {
     contract! {
         system: super::super::super::System;
         portable: super::super::super::portable::Portable;
+    }
+
+    /// Where no edges are reported.
+    mod one_shot {
+        use super::super::super::one_shot::OneShot;
+        use super::*;
+
+        contract! {
+            OneShot:
+            what_is_removed_is_silent
+            a_wake_ends_a_wait
+            a_timeout_ends_a_wait
+            what_cannot_be_polled_is_refused
+        }
+
+        fn registered() -> (OneShot, Key, TcpStream, TcpStream) {
+            let poller = OneShot::new().unwrap();
+            let (near, far) = connection();
+            let key = Key::new(3, 7);
+            poller.add(near.as_fd(), key).unwrap();
+            (poller, key, near, far)
+        }
+
+        #[test]
+        fn what_is_ready_when_it_is_asked_for_is_reported_once() {
+            let (poller, key, near, mut far) = registered();
+            far.write_all(b"x").unwrap();
+            near.peek_blocking();
+            assert_eq!(pending(&poller, key), None, "nobody has asked");
+            for _ in 0..3 {
+                poller.ask(key, Direction::Read).unwrap();
+                let event = pending(&poller, key).expect("an event");
+                assert!(event.readable && !event.hung_up);
+                assert_eq!(pending(&poller, key), None, "nobody has asked again");
+            }
+            poller.remove(near.as_fd(), key).unwrap();
+        }
+
+        #[test]
+        fn what_a_report_does_not_tell_of_is_still_asked_for() {
+            let (poller, key, near, mut far) = registered();
+            poller.ask(key, Direction::Read).unwrap();
+            poller.ask(key, Direction::Write).unwrap();
+            until(&poller, key, |event| event.writable && !event.readable);
+            assert_eq!(pending(&poller, key), None);
+            far.write_all(b"x").unwrap();
+            until(&poller, key, |event| event.readable && !event.writable);
+            poller.remove(near.as_fd(), key).unwrap();
+        }
+
+        #[test]
+        fn what_is_asked_for_while_somebody_waits_is_reported() {
+            let (poller, key, near, mut far) = registered();
+            for _ in 0..100 {
+                thread::scope(|scope| {
+                    let waits = scope.spawn(|| until(&poller, key, |event| event.readable));
+                    poller.ask(key, Direction::Read).unwrap();
+                    far.write_all(b"x").unwrap();
+                    waits.join().unwrap();
+                });
+            }
+            poller.remove(near.as_fd(), key).unwrap();
+        }
     }
 }
 

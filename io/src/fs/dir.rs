@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, DirEntryExt};
 use std::path::{Path, PathBuf};
 
 use roving_scheduler::blocking::run as hand_over;
@@ -60,7 +59,7 @@ impl fmt::Debug for ReadDir {
 }
 
 /// What a [`ReadDir`] gives: one entry of a directory. Mirrors [`std::fs::DirEntry`].
-pub struct DirEntry(std::fs::DirEntry);
+pub struct DirEntry(pub(super) std::fs::DirEntry);
 
 impl DirEntry {
     /// Returns the path of the entry: that of the directory, as it was given to [`read_dir`](crate::fs::read_dir), and the
@@ -96,12 +95,6 @@ impl DirEntry {
     }
 }
 
-impl DirEntryExt for DirEntry {
-    fn ino(&self) -> u64 {
-        self.0.ino()
-    }
-}
-
 impl fmt::Debug for DirEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -122,7 +115,7 @@ impl fmt::Debug for DirEntry {
 /// fs::remove_dir_all(path)
 /// # }
 /// ```
-pub struct DirBuilder(std::fs::DirBuilder);
+pub struct DirBuilder(pub(super) std::fs::DirBuilder);
 
 impl DirBuilder {
     /// One that makes one directory, which everybody may use as far as the process's mask allows.
@@ -146,13 +139,6 @@ impl DirBuilder {
     pub fn create<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
         let path = path.as_ref();
         hand_over(|| self.0.create(path))
-    }
-}
-
-impl DirBuilderExt for DirBuilder {
-    fn mode(&mut self, mode: u32) -> &mut Self {
-        self.0.mode(mode);
-        self
     }
 }
 

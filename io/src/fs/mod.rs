@@ -18,7 +18,7 @@
 //!   taken to.
 //! - A **FIFO, a terminal, a socket or another device** that is opened by its path is waited for with the IO driver, as a
 //!   connection is, and cancellations and deadlines end that. Its opening waits in the system.
-//! - **All else**, from `open` to `rename`, waits in the system.
+//! - **All else**, from `open` to `rename`, waits in the system; on Windows reads and devices do too.
 //! - **Locks** of files wait in the system: see [`File::lock`].
 //!
 //! A read is short at the end of a file only, as in std. One file may be used by many threads at once, green and not.
@@ -53,8 +53,12 @@
 //! ```
 
 mod dir;
+#[cfg_attr(windows, path = "file/windows.rs")]
 mod file;
+#[cfg(unix)]
 mod nature;
+#[cfg(unix)]
+mod on_unix;
 mod open_options;
 
 use std::io::{self, Read, Write};
@@ -185,7 +189,9 @@ pub fn hard_link<P: AsRef<Path>, Q: AsRef<Path>>(original: P, link: Q) -> io::Re
 /// Those of `symlink`.
 #[deprecated(note = "use `roving::os::unix::fs::symlink`, as std says of its own")]
 pub fn soft_link<P: AsRef<Path>, Q: AsRef<Path>>(original: P, link: Q) -> io::Result<()> {
-    hand_over(|| std::os::unix::fs::symlink(original, link))
+    #[expect(deprecated, reason = "it is what is mirrored")]
+    let make = || std::fs::soft_link(original, link);
+    hand_over(make)
 }
 
 /// Returns where a symbolic link leads to.

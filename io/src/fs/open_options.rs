@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use roving_scheduler::blocking::run as hand_over;
@@ -29,7 +28,7 @@ use crate::fs::File;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct OpenOptions(std::fs::OpenOptions);
+pub struct OpenOptions(pub(super) std::fs::OpenOptions);
 
 impl OpenOptions {
     /// No options yet: all are `false`.
@@ -91,18 +90,6 @@ impl OpenOptions {
     pub fn open<P: AsRef<Path>>(&self, path: P) -> io::Result<File> {
         let path = path.as_ref();
         hand_over(|| self.0.open(path)).map(File::from)
-    }
-}
-
-impl OpenOptionsExt for OpenOptions {
-    fn mode(&mut self, mode: u32) -> &mut Self {
-        self.0.mode(mode);
-        self
-    }
-
-    fn custom_flags(&mut self, flags: i32) -> &mut Self {
-        self.0.custom_flags(flags);
-        self
     }
 }
 

@@ -14,6 +14,7 @@ use rustix::buffer::Buffer;
 use rustix::io::Errno;
 
 use crate::buffers::{taken, taken_mut, total};
+use crate::mode;
 use crate::polled::Pending;
 use crate::readiness::Direction;
 use crate::source::{Attempt, Source};
@@ -188,7 +189,7 @@ impl<S: Raw> PollRead for S {
         let room = buf.len();
         let source = self.source();
         source.poll_operate(pending, Direction::Read, context, |_| {
-            moved(self, self.try_read(&mut *buf), room)
+            received(self, self.try_read(&mut *buf), room)
         })
     }
 
@@ -202,7 +203,7 @@ impl<S: Raw> PollRead for S {
         let source = self.source();
         source.poll_operate(pending, Direction::Read, context, |_| {
             let read = self.try_read(&mut *buf).map(|(read, _)| read.len());
-            moved(self, read, room)
+            received(self, read, room)
         })
     }
 
@@ -216,7 +217,7 @@ impl<S: Raw> PollRead for S {
         let room = total(bufs);
         let source = self.source();
         source.poll_operate(pending, Direction::Read, context, |_| {
-            moved(self, self.try_read_vectored(bufs), room)
+            received(self, self.try_read_vectored(bufs), room)
         })
     }
 }
@@ -251,6 +252,15 @@ impl<S: Raw> PollWrite for S {
     fn end(&self) -> io::Result<()> {
         self.close()
     }
+}
+
+/// What came of a try to read `room` bytes.
+pub(crate) fn received(
+    stream: &(impl Raw + ?Sized),
+    result: Result<usize, Errno>,
+    room: usize,
+) -> io::Result<Attempt<usize>> {
+    moved(stream, mode::or_end(result), room)
 }
 
 /// What came of a try to move `all` bytes.

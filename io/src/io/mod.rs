@@ -8,6 +8,8 @@
 //! - [`splice()`], which moves bytes from one descriptor to another by the system;
 //! - [`Watched`], any other descriptor that tells when it is ready.
 //!
+//! On Windows, pipes and standard streams are waited for in the system, with the worker's place handed over.
+//!
 //! # Futures
 //!
 //! A blocking call parks a green thread, and needs no future. Libraries that are written with futures want
@@ -41,9 +43,12 @@
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 mod adapter;
 mod byte_stream;
+#[cfg_attr(windows, path = "pipe/windows.rs")]
 mod pipe;
+#[cfg(unix)]
 mod splice;
 mod stdio;
+#[cfg(unix)]
 mod watched;
 
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
@@ -56,15 +61,17 @@ pub use std::io::{
     Take, Write, WriterPanicked, copy, empty, prelude, read_to_string, repeat, sink,
 };
 
-pub(crate) use self::byte_stream::{
-    PollRead, PollWrite, Raw, Sealed, moved, read_async, write_async,
-};
+#[cfg(unix)]
+pub(crate) use self::byte_stream::{PollRead, PollWrite, Sealed};
+pub(crate) use self::byte_stream::{Raw, read_async, received, write_async};
 pub use self::pipe::{PipeReader, PipeWriter, pipe};
+#[cfg(unix)]
 pub use self::splice::{SpliceFrom, SpliceTo, splice, splice_up_to};
 pub use self::stdio::{
     IsTerminal, Stderr, StderrLock, Stdin, StdinLock, Stdout, StdoutLock, stderr, stdin, stdout,
 };
 #[doc(hidden)]
 pub use self::stdio::{print_to_stderr, print_to_stdout};
+#[cfg(unix)]
 pub use self::watched::Watched;
 pub use crate::ready::Ready;

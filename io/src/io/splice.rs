@@ -232,8 +232,9 @@ mod system {
     use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with};
 
     use super::*;
+    use crate::event::is_ready;
     use crate::looking::{is_unix, look, operate_looking};
-    use crate::nowait::{is_ready, kind};
+    use crate::nowait::kind;
     use crate::source::Attempt;
 
     /// As much as a pipe keeps, unless somebody has changed that.

@@ -8,9 +8,10 @@ use std::task::{Context, Poll};
 use roving_scheduler::blocking;
 use rustix::fs::{FileType, OFlags, fcntl_getfl};
 
+use crate::event::is_ready;
 use crate::io::{PollRead, PollWrite, Sealed};
 use crate::looking::{is_unix, look, operate_looking};
-use crate::nowait::{is_ready, kind};
+use crate::nowait::kind;
 use crate::polled::Pending;
 use crate::readiness::Direction;
 use crate::ready::Ready;

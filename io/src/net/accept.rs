@@ -4,8 +4,8 @@
 //! user has set; [`Settings`] keeps the two apart.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::SocketAddrAny;
 

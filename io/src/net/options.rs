@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use rustix::fd::OwnedFd;
 use rustix::net::{SocketType, bind, listen, sockopt};
 
 use super::addr::{ToSocketAddrs, first_of};
-use super::making::Mode;
+use super::making::{Mode, REUSES_ADDRESSES};
 use super::socket;
 use super::tcp::{BACKLOG, TcpListener, TcpStream};
 use super::udp::UdpSocket;
@@ -59,6 +59,12 @@ use super::udp::UdpSocket;
 pub struct SocketOptions {
     local_addr: Option<SocketAddr>,
     reuse_address: Option<bool>,
+    #[cfg(not(any(
+        target_os = "solaris",
+        target_os = "illumos",
+        target_os = "cygwin",
+        windows
+    )))]
     reuse_port: Option<bool>,
     only_v6: Option<bool>,
     recv_buffer_size: Option<usize>,
@@ -93,7 +99,12 @@ impl SocketOptions {
 
     /// Sets whether several sockets, of this user, may be bound to one address (`SO_REUSEPORT`). Linux then gives each
     /// connection, and the datagrams of each sender, to one of them.
-    #[cfg(not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin")))]
+    #[cfg(not(any(
+        target_os = "solaris",
+        target_os = "illumos",
+        target_os = "cygwin",
+        windows
+    )))]
     pub fn reuse_port(&mut self, reuse_port: bool) -> &mut Self {
         self.reuse_port = Some(reuse_port);
         self
@@ -164,7 +175,7 @@ impl SocketOptions {
     pub fn listen<A: ToSocketAddrs>(&self, addr: A) -> io::Result<TcpListener> {
         first_of(addr, |address| {
             let fd = socket::open(&address, SocketType::STREAM, Mode::NonBlocking)?;
-            sockopt::set_socket_reuseaddr(&fd, self.reuse_address.unwrap_or(true))?;
+            sockopt::set_socket_reuseaddr(&fd, self.reuse_address.unwrap_or(REUSES_ADDRESSES))?;
             self.set_common(&fd, &address)?;
             self.set_for_tcp(&fd)?;
             #[cfg(target_os = "linux")]
@@ -239,7 +250,12 @@ impl SocketOptions {
     }
 
     fn set_common(&self, fd: &OwnedFd, address: &SocketAddr) -> io::Result<()> {
-        #[cfg(not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin")))]
+        #[cfg(not(any(
+            target_os = "solaris",
+            target_os = "illumos",
+            target_os = "cygwin",
+            windows
+        )))]
         if let Some(reuse_port) = self.reuse_port {
             sockopt::set_socket_reuseport(fd, reuse_port)?;
         }

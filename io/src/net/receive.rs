@@ -4,12 +4,11 @@
 //! have missed that, asks.
 
 use std::io;
-use std::os::fd::AsFd;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
+use crate::mode;
 use crate::readiness::Direction;
 use crate::settings::Settings;
 use crate::source::{Attempt, Signs, Source};
@@ -41,8 +40,14 @@ fn receive_or_end<T>(
     signs: Signs,
     mut attempt: impl FnMut() -> io::Result<Attempt<T>>,
 ) -> io::Result<Attempt<Option<T>>> {
-    match attempt()? {
-        Attempt::WouldBlock | Attempt::Empty if signs.irregular && is_shut_down(source.fd())? => {
+    let first = match attempt() {
+        Err(error) if mode::is_end(&error) => return Ok(Attempt::Done(None)),
+        first => first?,
+    };
+    match first {
+        Attempt::WouldBlock | Attempt::Empty
+            if signs.irregular && mode::is_shut_down(source.fd())? =>
+        {
             // Nothing comes from now on, but something may have come just before.
             match attempt()? {
                 Attempt::WouldBlock | Attempt::Empty => Ok(Attempt::Done(None)),
@@ -60,15 +65,4 @@ pub(crate) fn received<T>(result: Result<T, Errno>, flags: RecvFlags) -> io::Res
         Err(Errno::AGAIN) if !flags.contains(RecvFlags::PEEK) => Ok(Attempt::Empty),
         result => Attempt::of(result),
     }
-}
-
-/// Whether nothing more can be received, because somebody has shut that down.
-fn is_shut_down(fd: impl AsFd) -> io::Result<bool> {
-    #[cfg(target_os = "linux")]
-    let end = PollFlags::RDHUP;
-    #[cfg(not(target_os = "linux"))]
-    let end = PollFlags::HUP;
-    let mut fds = [PollFd::new(&fd, end)];
-    poll(&mut fds, Some(&Timespec::default()))?;
-    Ok(fds[0].revents().contains(end))
 }

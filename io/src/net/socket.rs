@@ -1,16 +1,12 @@
 //! What sockets have in common, and what those of the internet have.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SocketAddrAny, SocketType,
-    recvmsg, sendmsg, sockopt,
-};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::net::{AddressFamily, SocketAddrAny, SocketType, sockopt};
 
-use crate::net::making::{self, Mode, SEND_FLAGS};
+use crate::net::making::{self, Mode};
 
 /// Opens a socket of the family of `address`.
 pub(crate) fn open(address: &SocketAddr, kind: SocketType, mode: Mode) -> io::Result<OwnedFd> {
@@ -32,18 +28,6 @@ pub(crate) fn local_addr(fd: impl AsFd) -> io::Result<SocketAddr> {
 
 pub(crate) fn peer_addr(fd: impl AsFd) -> io::Result<SocketAddr> {
     to_std(rustix::net::getpeername(fd)?)
-}
-
-/// Receives once, without blocking.
-pub(crate) fn receive_vectored(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-    let mut control = RecvAncillaryBuffer::default();
-    recvmsg(fd, bufs, &mut control, RecvFlags::DONTWAIT).map(|message| message.bytes)
-}
-
-/// Sends once, without blocking.
-pub(crate) fn send_vectored(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
-    let mut control = SendAncillaryBuffer::default();
-    sendmsg(fd, bufs, &mut control, SEND_FLAGS)
 }
 
 pub(crate) fn shutdown(fd: impl AsFd, how: Shutdown) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use rustix::io::Errno;
 
 use crate::buffers::{skip, taken, taken_mut, total};
-use crate::io::{Raw, moved};
+use crate::io::{Raw, received};
 use crate::looking::operate_looking;
 use crate::readiness::Direction;
 use crate::settings::Settings;
@@ -63,7 +63,7 @@ fn receive_with<S: Stream + ?Sized>(
     stream.source().operate(
         Direction::Read,
         || stream.patience(Direction::Read),
-        |_| moved(stream, try_read(), room),
+        |_| received(stream, try_read(), room),
     )
 }
 

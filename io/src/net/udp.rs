@@ -7,14 +7,15 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::net::{
     RecvFlags, SocketAddrAny, SocketType, bind, connect, recv, recvfrom, send, sendto, sockopt,
 };
 
 use crate::conversions::{conversions, from_raw_fd};
+use crate::mode;
 use crate::net::addr::{ToSocketAddrs, first_of};
 use crate::net::making::{Mode, SEND_FLAGS};
 use crate::net::receive::{receive, receive_async, received};
@@ -648,12 +649,14 @@ impl UdpSocket {
 
     /// Gives the descriptor away.
     fn into_fd(self) -> OwnedFd {
-        self.source.into_fd()
+        let fd = self.source.into_fd();
+        self.settings.release(fd.as_fd());
+        fd
     }
 }
 
 fn try_recv(fd: BorrowedFd<'_>, buf: &mut [u8], flags: RecvFlags) -> io::Result<Attempt<usize>> {
-    let result = recv(fd, buf, flags | RecvFlags::DONTWAIT);
+    let result = recv(fd, buf, flags | mode::RECEIVE);
     received(result.map(|(count, _)| count), flags)
 }
 
@@ -662,7 +665,7 @@ fn try_recv_from(
     buf: &mut [u8],
     flags: RecvFlags,
 ) -> io::Result<Attempt<(usize, Option<SocketAddrAny>)>> {
-    let result = recvfrom(fd, buf, flags | RecvFlags::DONTWAIT);
+    let result = recvfrom(fd, buf, flags | mode::RECEIVE);
     received(result.map(|(count, _, address)| (count, address)), flags)
 }
 

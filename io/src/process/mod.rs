@@ -5,7 +5,8 @@
 //! The same call on a plain OS thread blocks that OS thread.
 //!
 //! - To wait for a child takes no OS thread, however many children there are: on Linux it is a descriptor (a pidfd) with
-//!   the IO driver. Where the system has none, an OS thread waits for each child that is waited for.
+//!   the IO driver. Where the system has none, an OS thread waits for each child that is waited for. On Windows whoever waits does so in the
+//!   system, with the worker's place handed over, and so do reads and writes of pipes: no deadline and no cancellation ends these.
 //! - [`Command::spawn`] returns when the child executes its program. Until then the worker's place is handed over. A few
 //!   are started at a time, and the others wait for their turn.
 //! - The pipes to a child are read and written as sockets are, and under the same deadlines and cancellations. The end
@@ -38,9 +39,12 @@
 //! # }
 //! ```
 
+#[cfg_attr(windows, path = "child/windows.rs")]
 mod child;
 mod command;
+#[cfg(unix)]
 mod ended;
+#[cfg_attr(windows, path = "pipes/windows.rs")]
 mod pipes;
 mod turns;
 

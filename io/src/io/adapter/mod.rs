@@ -44,12 +44,12 @@ mod tokio_io;
 
 use std::fmt;
 use std::mem;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use roving_scheduler::lock::Mutex;
 
 use super::byte_stream::ByteStream;
+use crate::conversions::lends_that_of;
 use crate::polled::Pending;
 
 /// A stream that is read and written in futures: see the [module](crate::io).
@@ -139,11 +139,7 @@ impl<T> Unpin for Async<T> {}
 impl<T: UnwindSafe> UnwindSafe for Async<T> {}
 impl<T: RefUnwindSafe> RefUnwindSafe for Async<T> {}
 
-impl<T: AsFd> AsFd for Async<T> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
-    }
-}
+lends_that_of!(Async<T>, stream);
 
 impl<T: fmt::Debug> fmt::Debug for Async<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,14 +1,15 @@
 //! The standard streams. Mirrors what `std::io` has of them.
 
+#[cfg_attr(windows, path = "raw/windows.rs")]
 mod raw;
 mod reentrant;
+mod system;
 
 use std::any::Any;
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, LineWriter, Lines, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::panic::{self, RefUnwindSafe, UnwindSafe};
 use std::process::Stdio;
 use std::sync::{LazyLock, OnceLock, PoisonError};
@@ -19,8 +20,7 @@ use roving_scheduler::wait::Cancelled;
 
 use self::raw::{RawOutput, RawStdin, Stream};
 use self::reentrant::{ReentrantGuard, ReentrantLock};
-use crate::readiness::Direction;
-use crate::ready::Ready;
+pub use self::system::IsTerminal;
 
 /// The standard input of the process, with a buffer that all its handles share. Mirrors [`std::io::Stdin`].
 ///
@@ -82,15 +82,6 @@ impl Stdin {
     #[track_caller]
     pub fn lines(self) -> Lines<StdinLock<'static>> {
         self.lock().lines()
-    }
-
-    /// Returns what a [`select!`](roving_scheduler::select!) waits for until there is input, or its end.
-    ///
-    /// It tells of the descriptor and not of the buffer, in which lines may be left: a [lock](Self::lock) is asked for its
-    /// [`fill_buf`](BufRead::fill_buf) once the descriptor is ready, and gives lines until there is none.
-    #[must_use]
-    pub fn readable(&self) -> Ready<'static> {
-        Ready::unregistered(Stream::Stdin.fd(), Direction::Read)
     }
 }
 
@@ -201,33 +192,6 @@ impl Stderr {
             output: STDERR.lock(),
             _borrows: std::marker::PhantomData,
         }
-    }
-}
-
-/// Whether a descriptor is that of a terminal. Mirrors [`std::io::IsTerminal`], which others than std's own types cannot
-/// implement; this one is there for all that have a descriptor.
-///
-/// # Examples
-///
-/// ```
-/// use roving::io::{self, IsTerminal};
-///
-/// # fn main() -> io::Result<()> {
-/// assert!(!io::pipe()?.0.is_terminal());
-/// if io::stdin().is_terminal() {
-///     eprintln!("type away");
-/// }
-/// # Ok(())
-/// # }
-/// ```
-pub trait IsTerminal: AsFd {
-    /// Whether it is that of a terminal. If the system gives an error, it is not.
-    fn is_terminal(&self) -> bool;
-}
-
-impl<T: AsFd + ?Sized> IsTerminal for T {
-    fn is_terminal(&self) -> bool {
-        io::IsTerminal::is_terminal(&self.as_fd())
     }
 }
 
@@ -397,21 +361,9 @@ write_by!(locks, Stderr, lock());
 write_by!(locks, &Stderr, lock());
 write_by!(locked, StderrLock<'_>, output.borrow_mut());
 
-macro_rules! descriptors {
-    ($stream:ident: $($Type:ident $(<$a:lifetime>)?),*) => {
+macro_rules! stream {
+    ($($Type:ident $(<$a:lifetime>)?),*) => {
         $(
-            impl AsFd for $Type $(<$a>)? {
-                fn as_fd(&self) -> BorrowedFd<'_> {
-                    Stream::$stream.fd()
-                }
-            }
-
-            impl AsRawFd for $Type $(<$a>)? {
-                fn as_raw_fd(&self) -> RawFd {
-                    Stream::$stream.fd().as_raw_fd()
-                }
-            }
-
             impl fmt::Debug for $Type $(<$a>)? {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                     f.debug_struct(stringify!($Type)).finish_non_exhaustive()
@@ -425,9 +377,9 @@ macro_rules! descriptors {
     };
 }
 
-descriptors!(Stdin: Stdin, StdinLock<'_>);
-descriptors!(Stdout: Stdout, StdoutLock<'_>);
-descriptors!(Stderr: Stderr, StderrLock<'_>);
+stream!(Stdin, StdinLock<'_>);
+stream!(Stdout, StdoutLock<'_>);
+stream!(Stderr, StderrLock<'_>);
 
 impl From<Stdout> for Stdio {
     /// The standard output of this process becomes one of the child's.

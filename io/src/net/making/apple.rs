@@ -1,7 +1,6 @@
 //! Where what is asked of a socket is set when it has been made.
 
-use std::os::fd::{AsFd, OwnedFd};
-
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, ioctl_fioclex, ioctl_fionbio};
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrAny, SocketFlags, SocketType, acceptfrom, getpeername,
@@ -12,6 +11,9 @@ use super::Mode;
 
 /// What a call that sends, and may wait, is made with. That no signal comes of it is set for the socket.
 pub(crate) const SEND_FLAGS_TO_WAIT: SendFlags = SendFlags::empty();
+
+/// Whether listeners take an address that connections of an earlier one still have, as std's do.
+pub(crate) const REUSES_ADDRESSES: bool = true;
 
 fn set(fd: OwnedFd, mode: Mode) -> Result<OwnedFd, Errno> {
     ioctl_fioclex(&fd)?;

@@ -1,7 +1,6 @@
 //! Where a socket is made as it is to be.
 
-use std::os::fd::{AsFd, OwnedFd};
-
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrAny, SocketFlags, SocketType, acceptfrom_with, socket_with,
@@ -12,6 +11,9 @@ use super::Mode;
 
 /// What a call that sends, and may wait, is made with.
 pub(crate) const SEND_FLAGS_TO_WAIT: SendFlags = SendFlags::NOSIGNAL;
+
+/// Whether listeners take an address that connections of an earlier one still have, as std's do.
+pub(crate) const REUSES_ADDRESSES: bool = true;
 
 fn flags(mode: Mode) -> SocketFlags {
     match mode {

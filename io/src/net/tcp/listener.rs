@@ -4,13 +4,14 @@ use std::fmt;
 use std::io;
 use std::iter::FusedIterator;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::net::{bind, listen, sockopt};
 
 use super::TcpStream;
 use crate::net::accept::{self, Accepted};
 use crate::net::addr::{ToSocketAddrs, first_of};
+use crate::net::making::REUSES_ADDRESSES;
 use crate::net::socket;
 use crate::readiness::Direction;
 use crate::ready::Ready;
@@ -84,7 +85,7 @@ impl TcpListener {
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<Self> {
         first_of(addr, |address| {
             let fd = socket::open_stream(&address)?;
-            sockopt::set_socket_reuseaddr(&fd, true)?;
+            sockopt::set_socket_reuseaddr(&fd, REUSES_ADDRESSES)?;
             bind(&fd, &address)?;
             listen(&fd, BACKLOG)?;
             Ok(Self::listening(fd))

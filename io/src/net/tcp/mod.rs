@@ -7,7 +7,7 @@ pub(super) use listener::BACKLOG;
 pub use listener::{Incoming, TcpListener};
 pub use stream::TcpStream;
 
-use std::os::fd::OwnedFd;
+use rustix::fd::OwnedFd;
 
 use crate::conversions::{conversions, from_raw_fd};
 use crate::net::stream::read_and_write;
@@ -33,5 +33,5 @@ fn is_tcp(_: &OwnedFd) -> bool {
     false
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

@@ -5,15 +5,16 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::Buffer;
-use rustix::io::{Errno, ioctl_fionbio};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, recv, send, sockopt};
 
 use crate::error::zero_timeout;
 use crate::io::{Raw, read_async, write_async};
+use crate::mode;
 use crate::net::addr::{ToSocketAddrs, first_of};
 use crate::net::making::SEND_FLAGS;
 use crate::net::socket;
@@ -206,7 +207,7 @@ impl TcpStream {
     }
 
     fn connected(source: Source) -> io::Result<Self> {
-        ioctl_fionbio(source.fd(), false)?;
+        mode::connected(source.fd())?;
         Ok(Self {
             source,
             settings: Settings::default(),
@@ -400,11 +401,14 @@ impl TcpStream {
     /// ```
     #[track_caller]
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let flags = RecvFlags::PEEK | mode::RECEIVE;
         self.source.operate(
             Direction::Read,
             || self.patience(Direction::Read),
-            |_| Attempt::of(recv(self.source.fd(), &mut *buf, flags).map(|(_, received)| received)),
+            |_| {
+                let peeked = recv(self.source.fd(), &mut *buf, flags);
+                Attempt::of(mode::or_end(peeked.map(|(_, received)| received)))
+            },
         )
     }
 
@@ -555,7 +559,9 @@ impl TcpStream {
 
     /// Gives the descriptor away.
     pub(super) fn into_fd(self) -> OwnedFd {
-        self.source.into_fd()
+        let fd = self.source.into_fd();
+        self.settings.release(fd.as_fd());
+        fd
     }
 }
 
@@ -569,7 +575,7 @@ fn connecting(
         if !under_way {
             under_way = true;
             return match net::connect(fd, address) {
-                Err(Errno::INPROGRESS | Errno::INTR) => Ok(Attempt::WouldBlock),
+                Err(error) if mode::is_under_way(error) => Ok(Attempt::WouldBlock),
                 result => Ok(Attempt::Done(result?)),
             };
         }
@@ -594,11 +600,11 @@ impl Raw for TcpStream {
     }
 
     fn try_read<B: Buffer<u8>>(&self, buf: B) -> Result<B::Output, Errno> {
-        recv(self.source.fd(), buf, RecvFlags::DONTWAIT).map(|(received, _)| received)
+        recv(self.source.fd(), buf, mode::RECEIVE).map(|(received, _)| received)
     }
 
     fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-        socket::receive_vectored(self.source.fd(), bufs)
+        mode::receive_vectored(self.source.fd(), bufs)
     }
 
     fn try_write(&self, buf: &[u8]) -> Result<usize, Errno> {
@@ -606,7 +612,7 @@ impl Raw for TcpStream {
     }
 
     fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        socket::send_vectored(self.source.fd(), bufs)
+        mode::send_vectored(self.source.fd(), bufs, SEND_FLAGS)
     }
 
     fn close(&self) -> io::Result<()> {

@@ -19,6 +19,7 @@ use rustix::net::{self, RecvFlags, SocketAddrUnix, SocketType, recv, send};
 
 use super::{open, open_pair};
 use crate::io::{Raw, read_async, write_async};
+use crate::mode;
 use crate::net::making::{Mode, SEND_FLAGS};
 use crate::net::socket;
 use crate::net::stream::Stream;
@@ -348,7 +349,7 @@ impl Raw for UnixStream {
     }
 
     fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-        socket::receive_vectored(self.source.fd(), bufs)
+        mode::receive_vectored(self.source.fd(), bufs)
     }
 
     fn try_write(&self, buf: &[u8]) -> Result<usize, Errno> {
@@ -356,7 +357,7 @@ impl Raw for UnixStream {
     }
 
     fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        socket::send_vectored(self.source.fd(), bufs)
+        mode::send_vectored(self.source.fd(), bufs, SEND_FLAGS)
     }
 
     fn close(&self) -> io::Result<()> {
