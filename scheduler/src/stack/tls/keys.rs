@@ -2,12 +2,16 @@
 //!
 //! They lie in arrays that `struct pthread` points to. The first one is part of it; the others are
 //! allocated when a key with such a number gets a value.
+//!
+//! A program has few keys, and the C library gives the lowest number that is free (it [has been
+//! seen](super::pattern) to). So nobody has a value behind the first number that was never given.
 
 use std::ffi::c_void;
 use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::libc_layout::KeyLayout;
 use super::pattern::{Own, word};
 
 /// `PTHREAD_DESTRUCTOR_ITERATIONS`.
@@ -33,8 +37,11 @@ pub(super) fn forget_values(own: &Own, thread_pointer: usize) {
             continue;
         }
         if first_key == 0 {
-            for offset in (0..16 * own.layout.keys.values_an_array.cast_signed()).step_by(8) {
-                word(values, offset).store(0, Ordering::Relaxed);
+            for [sequence, value] in
+                given_keys(own, first_key).map(|(index, _)| fields(values, index))
+            {
+                sequence.store(0, Ordering::Relaxed);
+                value.store(0, Ordering::Relaxed);
             }
         } else {
             array.store(0, Ordering::Relaxed);
@@ -44,13 +51,51 @@ pub(super) fn forget_values(own: &Own, thread_pointer: usize) {
     }
 }
 
-/// The arrays of values, with the number of the first key in each.
+/// The arrays that may have values, with the number of the first key in each.
 fn arrays(own: &Own, thread_pointer: usize) -> impl Iterator<Item = (usize, &AtomicUsize)> {
     let keys = &own.layout.keys;
-    (0..keys.arrays).map(move |index| {
+    let arrays = (0..keys.arrays).map(move |index| {
         let array = word(thread_pointer, keys.specific + 8 * index.cast_signed());
         (index * keys.values_an_array, array)
-    })
+    });
+    arrays.take_while(|&(first_key, _)| given_keys(own, first_key).next().is_some())
+}
+
+/// What the C library has of the keys whose values are in the array of the key `first`: the sequence number and the destructor,
+/// with their places in the array. It ends where no key ever was.
+fn given_keys(own: &Own, first: usize) -> impl Iterator<Item = (usize, [&AtomicUsize; 2])> {
+    let keys = &own.layout.keys;
+    let all = (0..keys.values_an_array).map(move |index| {
+        // SAFETY: an element of the C library's array of keys, which stays.
+        let key = unsafe {
+            let key = keys.keys.add(first + index).cast_mut().cast::<usize>();
+            [
+                AtomicUsize::from_ptr(key),
+                AtomicUsize::from_ptr(key.add(1)),
+            ]
+        };
+        (index, key)
+    });
+    // It grows when a key is made, and when it is deleted.
+    all.take_while(|(_, [sequence, _])| sequence.load(Ordering::Acquire) != 0)
+}
+
+/// Whether the lowest number that was free has been given to `key`, which has just been made: none was ever given behind those
+/// that are in use.
+pub(super) fn is_lowest(keys: &KeyLayout, key: usize) -> bool {
+    // SAFETY: an element of the C library's array of keys, which stays.
+    let sequence = |key: usize| unsafe {
+        let sequence = keys.keys.add(key).cast_mut().cast::<usize>();
+        AtomicUsize::from_ptr(sequence).load(Ordering::Acquire)
+    };
+    // One that another thread deletes meanwhile has been given.
+    (0..key).all(|lower| sequence(lower) != 0) && sequence(key) != 0
+}
+
+/// The sequence number and the value of a key.
+fn fields(values: usize, index: usize) -> [&'static AtomicUsize; 2] {
+    let at = 16 * index.cast_signed();
+    [word(values, at), word(values, at + 8)]
 }
 
 /// Whether the thread has had values.
@@ -60,28 +105,23 @@ fn has_had_values(own: &Own, thread_pointer: usize) -> bool {
 
 /// Calls the destructors of keys that have a value. Gives whether there was one.
 fn destroy_each(own: &Own, thread_pointer: usize) -> bool {
-    let keys = &own.layout.keys;
     let mut any = false;
     for (first_key, array) in arrays(own, thread_pointer) {
         let values = array.load(Ordering::Relaxed);
         if values == 0 {
             continue;
         }
-        for index in 0..keys.values_an_array {
-            let at = 16 * index.cast_signed();
+        for (index, key) in given_keys(own, first_key) {
+            let [of_value, value] = fields(values, index);
             // Only its thread has it: an exchange would cost as much for each key that has none.
-            let value = word(values, at + 8).load(Ordering::Relaxed);
-            if value == 0 {
+            let taken = value.load(Ordering::Relaxed);
+            if taken == 0 {
                 continue;
             }
-            word(values, at + 8).store(0, Ordering::Relaxed);
-            // SAFETY: an element of the C library's array of keys.
-            let [sequence, destructor] = unsafe {
-                let key = keys.keys.add(first_key + index).cast_mut().cast::<usize>();
-                [key, key.add(1)].map(|field| AtomicUsize::from_ptr(field).load(Ordering::Acquire))
-            };
+            value.store(0, Ordering::Relaxed);
+            let [sequence, destructor] = key.map(|field| field.load(Ordering::Acquire));
             // A value of a key that was deleted since has another sequence number.
-            if destructor != 0 && word(values, at).load(Ordering::Relaxed) == sequence {
+            if destructor != 0 && of_value.load(Ordering::Relaxed) == sequence {
                 any = true;
                 // SAFETY: what was given to pthread_key_create, called with the value of its key.
                 unsafe {
@@ -89,7 +129,7 @@ fn destroy_each(own: &Own, thread_pointer: usize) -> bool {
                         mem::transmute::<*const c_void, unsafe extern "C" fn(*mut c_void)>(
                             ptr::with_exposed_provenance(destructor),
                         );
-                    destructor(ptr::with_exposed_provenance_mut(value));
+                    destructor(ptr::with_exposed_provenance_mut(taken));
                 }
             }
         }

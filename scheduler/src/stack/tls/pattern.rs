@@ -35,6 +35,7 @@ use crate::protocol::lock::Mutex;
 use super::OwnPointer;
 use super::claim;
 use super::everybody;
+use super::keys;
 use super::libc_layout::{Layout, Refusal};
 use super::model;
 use super::pointer;
@@ -461,8 +462,12 @@ impl Models {
             // SAFETY: the key is there until it is deleted.
             unsafe { libc::pthread_setspecific(key, ptr::without_provenance(1)) };
         });
+        let is_lowest = keys::is_lowest(&layout.keys, key as usize);
         // SAFETY: nobody else knows of the key.
         unsafe { libc::pthread_key_delete(key) };
+        if !is_lowest {
+            return Err("the C library gives numbers of pthread keys in an unknown order".into());
+        }
         if written.is_empty() {
             Err(
                 "the C library notes in an unknown way that a thread has values of pthread keys"
