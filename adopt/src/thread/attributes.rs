@@ -31,7 +31,7 @@ pub(super) struct Wanted {
     /// There is a guard of another size, and it is told that it has this.
     pub(super) guard_size: usize,
     pub(super) is_detached: bool,
-    /// The signals that it has blocked as it begins, if not those that its maker has.
+    /// The signals that it has blocked as it begins. `None` if it has those that its worker has.
     pub(super) blocked: Option<Signals>,
 }
 
@@ -106,7 +106,7 @@ impl Wanted {
 /// They are initialised.
 unsafe fn has_affinity(attributes: *const pthread_attr_t) -> bool {
     type Get = unsafe extern "C" fn(*const pthread_attr_t, usize, *mut cpu_set_t) -> c_int;
-    let mut set = MaybeUninit::<[u8; size_of::<cpu_set_t>()]>::zeroed();
+    let mut set = MaybeUninit::<[u64; size_of::<cpu_set_t>() / 8]>::zeroed();
     // SAFETY: there is room for the answer, which is some numbers; here and below it is the function of that name.
     unsafe {
         let found = next!(pthread_attr_getaffinity_np: Get)(
@@ -172,12 +172,15 @@ pub(crate) unsafe fn complete_attributes(id: libc::pthread_t, attributes: *mut p
         libc::PTHREAD_CREATE_JOINABLE
     };
     let (mut start, mut size) = (ptr::null_mut(), 0);
-    let cpus = kernel::affinity_of_late();
     // SAFETY: they are initialised, there is room for the answers, and it is a part of the stack, its upper end.
     unsafe {
         libc::pthread_attr_setdetachstate(attributes, detached);
         libc::pthread_attr_setguardsize(attributes, asked.guard_size);
-        pthread_attr_setaffinity_np(attributes, cpus.len(), cpus.as_ptr());
+        // To have it there takes memory: a thread that asks for its own is told when it asks for that.
+        if !is_current {
+            let cpus = kernel::affinity();
+            pthread_attr_setaffinity_np(attributes, cpus.len(), cpus.as_ptr());
+        }
         pthread_attr_getstack(attributes, &raw mut start, &raw mut size);
         if let Some(below) = size.checked_sub(asked.stack_size)
             && asked.stack_size != 0
@@ -185,6 +188,67 @@ pub(crate) unsafe fn complete_attributes(id: libc::pthread_t, attributes: *mut p
             pthread_attr_setstack(attributes, start.wrapping_byte_add(below), asked.stack_size);
         }
     }
+}
+
+/// The affinity in attributes. Those that a green thread has been told of itself have none, and are known by the stack in them: it
+/// is the one that the caller is on.
+///
+/// # Safety
+///
+/// That of the C library's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_attr_getaffinity_np(
+    attributes: *const pthread_attr_t,
+    size: usize,
+    cpus: *mut cpu_set_t,
+) -> c_int {
+    type Next = unsafe extern "C" fn(*const pthread_attr_t, usize, *mut cpu_set_t) -> c_int;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if current::id().is_some() && !has_affinity(attributes) && has_this_stack(attributes) {
+            return tell(kernel::affinity(), size, cpus.cast());
+        }
+        next!(pthread_attr_getaffinity_np: Next)(attributes, size, cpus)
+    }
+}
+
+/// Whether the caller is on the stack in attributes.
+///
+/// # Safety
+///
+/// They are initialised.
+#[inline(never)]
+unsafe fn has_this_stack(attributes: *const pthread_attr_t) -> bool {
+    unsafe extern "C" {
+        fn pthread_attr_getstack(
+            attr: *const pthread_attr_t,
+            start: *mut *mut c_void,
+            size: *mut usize,
+        ) -> c_int;
+    }
+    let (mut start, mut size) = (ptr::null_mut(), 0);
+    // SAFETY: the caller's promise, and there is room for the answers.
+    let failed = unsafe { pthread_attr_getstack(attributes, &raw mut start, &raw mut size) };
+    let here = (&raw const size).addr();
+    failed == 0 && here.wrapping_sub(start.addr()) < size
+}
+
+/// Tells an affinity as the C library does: it is an error if there is no room for all CPUs.
+///
+/// # Safety
+///
+/// There is room for so many bytes.
+unsafe fn tell(affinity: kernel::Cpus, room: usize, cpus: *mut u8) -> c_int {
+    let (told, left_out) = affinity.split_at(room.min(affinity.len()));
+    if left_out.iter().any(|&cpus| cpus != 0) {
+        return libc::EINVAL;
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        cpus.write_bytes(0, room);
+        cpus.copy_from_nonoverlapping(told.as_ptr(), told.len());
+    }
+    0
 }
 
 /// The names of files and functions whose threads stay OS threads.

@@ -18,18 +18,16 @@ use std::ffi::{c_int, c_void};
 use std::iter;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{clockid_t, cpu_set_t, pid_t, pthread_t, sched_param};
 
-use roving_scheduler::PerProcess;
 use roving_scheduler::adopt::{self, Inside};
-use roving_scheduler::lock::Mutex;
 
 use super::later::{self, Asked};
 use super::{Shared, Whose, cancel, current, is_green, news, whose};
+use crate::errno;
 use crate::next::next;
-use crate::{clock, errno};
 
 /// Whether a thread is the current one, if it is green.
 enum Which {
@@ -324,7 +322,7 @@ static ARE_SET: AtomicBool = AtomicBool::new(false);
 /// The affinity of whoever has adopted the program, which the workers have.
 static OF_WORKERS: OnceLock<Cpus> = OnceLock::new();
 
-type Cpus = [u8; size_of::<cpu_set_t>()];
+pub(super) type Cpus = [u8; size_of::<cpu_set_t>()];
 
 /// The affinity of the OS thread that runs the caller; no CPUs if it cannot be told.
 pub(super) fn affinity() -> Cpus {
@@ -332,40 +330,6 @@ pub(super) fn affinity() -> Cpus {
     // SAFETY: there is room for the answer.
     unsafe { libc::sched_getaffinity(0, size_of::<Cpus>(), cpus.as_mut_ptr().cast()) };
     cpus
-}
-
-/// The affinity of an OS thread that ran a green one.
-struct Seen {
-    cpus: Cpus,
-    /// How many settings there had been.
-    settings: u64,
-    /// When it was seen, in milliseconds.
-    at: i64,
-}
-
-/// How many affinities and policies this program has set.
-static SETTINGS: AtomicU64 = AtomicU64::new(0);
-
-/// The same as [`affinity`], but that what other processes set may be told a few milliseconds late. Each thread of std asks for it at its
-/// beginning.
-pub(super) fn affinity_of_late() -> Cpus {
-    /// In milliseconds.
-    const LATE: i64 = 10;
-    static LAST: PerProcess<Mutex<Option<Seen>>> = PerProcess::new();
-    let settings = SETTINGS.load(Ordering::Acquire);
-    let Some(now) = clock::now(libc::CLOCK_MONOTONIC_COARSE) else {
-        return affinity();
-    };
-    let at = now.tv_sec * 1000 + now.tv_nsec / 1_000_000;
-    let mut last = LAST.get_or_make(Mutex::default).lock();
-    match &*last {
-        Some(seen) if seen.settings == settings && at - seen.at < LATE => seen.cpus,
-        _ => {
-            let cpus = affinity();
-            *last = Some(Seen { cpus, settings, at });
-            cpus
-        }
-    }
 }
 
 /// The caller adopts the program.
@@ -377,7 +341,6 @@ pub(crate) fn note_affinity() {
 fn noted(error: c_int) -> c_int {
     if error == 0 {
         ARE_SET.store(true, Ordering::Relaxed);
-        SETTINGS.fetch_add(1, Ordering::Release);
     }
     error
 }

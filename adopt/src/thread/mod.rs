@@ -254,13 +254,15 @@ unsafe extern "C" fn pthread_create(
 /// The id may be written to `thread`.
 unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument: Left) -> c_int {
     later::begin();
-    let record = Known::new(current::name(), *wanted, Record::default());
+    let asked = Wanted {
+        blocked: wanted.blocked.or_else(mask::inherited),
+        ..*wanted
+    };
     let record = Arc::new(Known {
         is_detached: AtomicBool::new(wanted.is_detached),
-        ..record
+        ..Known::new(current::name(), asked, Record::default())
     });
     let id = id_of(&record);
-    let blocked = wanted.blocked.or_else(mask::inherited);
     let keep = |handle: JoinHandle<Left>| {
         let mut of_thread = record.lock();
         of_thread.thread = Some(handle.thread().clone());
@@ -275,9 +277,16 @@ unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument
     let builder = Builder::new().stack_size(wanted.stack_size);
     let own = record.clone();
     // Who spawns while its own runtime ends is unwound.
-    let spawned = panic::catch_unwind(AssertUnwindSafe(|| {
-        let live = move || live(id, own, blocked, start, argument);
-        adopt::spawn(builder, live, blocked, keep)
+    let spawned = panic::catch_unwind(AssertUnwindSafe(|| match start {
+        // What either closure has are three words, for which a green thread has room.
+        Start::Posix(start) => {
+            let live = move || live(own, Start::Posix(start), argument);
+            adopt::spawn(builder, live, asked.blocked, keep)
+        }
+        Start::C11(start) => {
+            let live = move || live(own, Start::C11(start), argument);
+            adopt::spawn(builder, live, asked.blocked, keep)
+        }
     }));
     match spawned {
         Ok(Ok(())) => 0,
@@ -285,21 +294,16 @@ unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument
     }
 }
 
-/// What a thread does. It has these signals blocked, or those that its worker has.
-fn live(
-    id: pthread_t,
-    record: Shared,
-    blocked: Option<Signals>,
-    start: Start,
-    argument: Left,
-) -> Left {
-    begin(id, record, blocked);
+/// What a thread does.
+fn live(record: Shared, start: Start, argument: Left) -> Left {
+    begin(record);
     call::call(start, argument)
 }
 
 // Not inlined: its frame would be there for as long as the thread lives.
 #[inline(never)]
-fn begin(id: pthread_t, record: Shared, blocked: Option<Signals>) {
+fn begin(record: Shared) {
+    let (id, blocked) = (id_of(&record), record.asked.blocked);
     let of_worker = adopt::blocked_by_worker();
     let differs = blocked.filter(|&blocked| Some(blocked) != of_worker);
     record.begin(blocked.or(of_worker).unwrap_or_default());
