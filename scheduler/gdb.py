@@ -279,8 +279,8 @@ class Green:
         block = read(address, layout["Waiter.size"])
         field = lambda at: struct.unpack_from("<Q", block, at)[0]
         self.id = field(layout["Waiter.id"])
-        name, length = field(layout["Waiter.name"]), field(layout["Waiter.name"] + 8)
-        self.name = text(name, length) if name else None
+        name = field(layout["Waiter.name"])
+        self.name = text(*words(name, 2)) if name else None
         own = layout["Waiter.kind"] + layout["Kind.green"] + layout["Green.own_stack"]
         self.site = roving.place(field(own + layout["OwnStack.site"]))
         coroutine = own + layout["OwnStack.stage"] + layout["Stage.started"] + layout["Started.coroutine"]

@@ -71,7 +71,7 @@ impl<I, Y, R> Core<I, Y, R> {
         overflow::install_handler();
         context::watch_forks();
         // Thread-locals are those of whoever resumes it.
-        let class = Class::of(stack_size.unwrap_or(DEFAULT_SIZE), None)?.for_calls();
+        let class = Class::of(stack_size.unwrap_or(DEFAULT_SIZE))?.for_calls();
         let mut stack = Promise::new(class)?.redeem();
         stack.lend(site);
         let core = Rc::new(Self {

@@ -25,6 +25,7 @@ use std::thread::{self as os_thread, ThreadId};
 use super::block_on;
 use crate::protocol::process::{PerProcess, Process};
 use crate::protocol::say::say;
+use crate::run::given_name::GivenName;
 use crate::run::green::{Kind, Waiter};
 use crate::run::guest::{self, Guest};
 use crate::run::own_stack::OwnStack;
@@ -126,7 +127,7 @@ impl Builder {
         let own_stack = OwnStack::new(errand, promise, site);
         let guest = Kind::Guest(Guest::new(own_stack, runtime::global));
         Ok(Greenly {
-            waiter: Arc::new(Waiter::new(name, guest)),
+            waiter: Arc::new(Waiter::new(GivenName::new(name), guest)),
             result,
             owns_thread_locals: class.has_thread_locals(),
             process: Process::current(),

@@ -25,29 +25,31 @@
 //! one word, so one of the two comes second, and the result is that one's: to be dropped. If nobody gives up joining, it is
 //! the joiner's once it has found `DONE`.
 
-use std::sync::OnceLock;
-
-use super::primitive::{AtomicUsize, Ordering, UnsafeCell};
+use super::made::Made;
+use super::primitive::{AtomicU32, Ordering, UnsafeCell};
+use super::process::Process;
 use super::watchers::{Key, Watchers};
 
-const JOINED: usize = 0b001;
-const DONE: usize = 0b010;
+const JOINED: u32 = 0b001;
+const DONE: u32 = 0b010;
 /// Somebody has watched. It stays.
-const WATCHED: usize = 0b100;
+const WATCHED: u32 = 0b100;
 /// The result is there.
-const LEFT: usize = 0b1000;
+const LEFT: u32 = 0b1000;
 /// Nobody will join.
-const DETACHED: usize = 0b1_0000;
+const DETACHED: u32 = 0b1_0000;
 /// What is left is that of a thread that was interrupted. It comes with `LEFT`.
-const INTERRUPTED: usize = 0b10_0000;
+const INTERRUPTED: u32 = 0b10_0000;
 
 /// See the [module](self). `T` is what wakes one who waits.
 #[derive(Debug)]
 pub(crate) struct Completion<T> {
-    state: AtomicUsize,
+    state: AtomicU32,
+    /// That of the thread: in any other, nobody tells of its end.
+    pub(crate) process: Process,
     joiner: UnsafeCell<Option<T>>,
     /// Made by the first who watches.
-    watchers: OnceLock<Box<Watchers<T>>>,
+    watchers: Made<Watchers<T>>,
 }
 
 // SAFETY: the slot is only touched by the side that the state gives it to (see the module), so `T`
@@ -64,11 +66,12 @@ pub(crate) struct Told<T> {
 }
 
 impl<T> Completion<T> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(process: Process) -> Self {
         Self {
-            state: AtomicUsize::new(0),
+            state: AtomicU32::new(0),
+            process,
             joiner: UnsafeCell::new(None),
-            watchers: OnceLock::new(),
+            watchers: Made::new(),
         }
     }
 
@@ -116,7 +119,7 @@ impl<T> Completion<T> {
     }
 
     /// Changes the state of a thread that has not ended, and gives what it was; `None` if it has.
-    fn change_running(&self, change: impl Fn(usize) -> usize) -> Option<usize> {
+    fn change_running(&self, change: impl Fn(u32) -> u32) -> Option<u32> {
         let mut seen = self.state.load(Ordering::Acquire);
         while seen & DONE == 0 {
             match self.state.compare_exchange_weak(
@@ -138,7 +141,7 @@ impl<T> Completion<T> {
         if self.is_done() {
             return None;
         }
-        let watchers = self.watchers.get_or_init(|| Box::new(Watchers::new()));
+        let watchers = self.watchers.get_or_make(Watchers::new);
         let key = watchers.add(watcher);
         if self.state.fetch_or(WATCHED, Ordering::AcqRel) & DONE != 0 {
             drop(watchers.remove(&key));
@@ -197,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_finisher_gets_the_joiner_and_a_late_joiner_is_told() {
-        let completion = Completion::new();
+        let completion = Completion::new(Process::current());
         // SAFETY: the only joiner.
         assert!(unsafe { completion.join(1) });
         // SAFETY: as above.
@@ -214,7 +217,7 @@ mod tests {
 
     #[test]
     fn each_who_watches_is_told_unless_it_has_changed_its_mind() {
-        let completion = Completion::new();
+        let completion = Completion::new(Process::current());
         let keys: Vec<_> = (0..4).map(|n| completion.watch(n).unwrap()).collect();
         // SAFETY: the only joiner.
         assert!(unsafe { completion.join(9) });
@@ -227,12 +230,15 @@ mod tests {
 
     #[test]
     fn a_result_is_that_of_whoever_comes_second() {
-        let (first, second) = (Completion::<()>::new(), Completion::<()>::new());
+        let (first, second) = (
+            Completion::<()>::new(Process::current()),
+            Completion::<()>::new(Process::current()),
+        );
         assert!(first.leave(true));
         assert_eq!(first.detach(), Some(true));
         assert_eq!(second.detach(), None);
         assert!(!second.leave(false));
-        let joined = Completion::<()>::new();
+        let joined = Completion::<()>::new(Process::current());
         assert!(joined.leave(false));
         assert!(!joined.is_done());
         let _ = joined.complete();
@@ -275,7 +281,7 @@ mod models {
     fn model(joiner: impl Fn(&Model) + Sync + Send + Copy + 'static) {
         loom::model(move || {
             let model = Arc::new(Model {
-                completion: Completion::new(),
+                completion: Completion::new(Process::current()),
                 result: UnsafeCell::new(0),
                 word: WaitWord::new(),
                 runs: Count::new(0),
@@ -344,7 +350,7 @@ mod models {
     fn a_result_is_dropped_by_the_thread_or_by_whoever_detaches_it() {
         loom::model(|| {
             let model = Arc::new(Model {
-                completion: Completion::new(),
+                completion: Completion::new(Process::current()),
                 result: UnsafeCell::new(0),
                 word: WaitWord::new(),
                 runs: Count::new(0),
@@ -397,7 +403,7 @@ mod models {
     #[test]
     fn watchers_come_and_go_beside_one_another() {
         loom::model(|| {
-            let completion = Arc::new(Completion::new());
+            let completion = Arc::new(Completion::new(Process::current()));
             let other = {
                 let completion = completion.clone();
                 thread::spawn(move || {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::protocol::completion::Completion;
 use crate::protocol::idle::Idle;
 use crate::protocol::parker::{Parker, Rouse};
+use crate::protocol::process::Process;
 use crate::protocol::timer::Shard;
 use crate::protocol::word::{By, Commit, Epoch, Fire, WaitWord};
 
@@ -85,7 +86,10 @@ fn the_stack_passes_from_worker_to_firer_and_back() {
 #[test]
 fn a_result_passes_from_finisher_to_joiner() {
     for _ in 0..500 {
-        let shared = Arc::new((Completion::<Arc<Parker>>::new(), Guarded::default()));
+        let shared = Arc::new((
+            Completion::<Arc<Parker>>::new(Process::current()),
+            Guarded::default(),
+        ));
         let finisher = {
             let shared = shared.clone();
             thread::spawn(move || {

@@ -26,6 +26,7 @@
 //! | `ring`       | the last of what several threads write down                         |
 //! | `timer`      | deadlines, in shards                                                |
 //! | `spare`      | memory that was used in a burst goes back                           |
+//! | `made`       | what hardly anybody needs, and who does first makes                 |
 //! | `list`       | a list of nodes that lie on the stacks of those who wait            |
 //! | `outline`    | where the fields of types are, for those who read memory from outside |
 //! | `process`    | which process this is, after a fork                                 |
@@ -40,6 +41,7 @@ mod hammer;
 pub(crate) mod idle;
 pub(crate) mod list;
 pub mod lock;
+pub(crate) mod made;
 pub(crate) mod nap;
 #[cfg(any(feature = "adopt", all(test, roving_loom)))]
 pub(crate) mod nudge;

@@ -86,6 +86,12 @@ impl Epoch {
         self.0 / EPOCH_UNIT
     }
 
+    /// Tells the wait from those before and after it, and is a number of which the lowest bit is 0. The 2³¹st after it has the
+    /// same one.
+    pub(crate) fn short(self) -> u32 {
+        (self.number() as u32) << 1
+    }
+
     pub(crate) fn from_token(token: u64) -> Option<Self> {
         (token & 0b10 != 0).then_some(Self(token & EPOCH))
     }

@@ -30,12 +30,12 @@
 use std::any::Any;
 use std::fmt;
 use std::mem;
-use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::protocol::lock::{Mutex, MutexGuard};
+use crate::protocol::made::Made;
 
 use crate::protocol::word::{Fire, WaitWord};
 use crate::run::green::Waiter;
@@ -170,8 +170,7 @@ impl Frames {
 /// See the [module](self).
 ///
 /// Nearly all threads are never cancelled and have no frames, and so have nothing but the place for them.
-#[derive(Default)]
-pub(crate) struct Ambient(AtomicPtr<Needed>);
+pub(crate) struct Ambient(Made<Needed>);
 
 /// What a thread has from then on when it has had a frame or was cancelled.
 #[derive(Default)]
@@ -183,33 +182,17 @@ struct Needed {
 
 impl Ambient {
     #[inline]
-    fn needed(&self) -> Option<&Needed> {
-        // SAFETY: null, or what `make` has put there, which stays. Acquire: it is there whole.
-        unsafe { self.0.load(Ordering::Acquire).as_ref() }
+    pub(crate) fn new() -> Self {
+        Self(Made::new())
     }
 
-    #[cold]
-    #[inline(never)]
-    fn make(&self) -> &Needed {
-        let new = Box::into_raw(Box::<Needed>::default());
-        let none = ptr::null_mut();
-        match self
-            .0
-            .compare_exchange(none, new, Ordering::AcqRel, Ordering::Acquire)
-        {
-            // SAFETY: it stays as long as this.
-            Ok(_) => unsafe { &*new },
-            Err(others) => {
-                // SAFETY: nobody has seen it.
-                drop(unsafe { Box::from_raw(new) });
-                // SAFETY: as in `needed`.
-                unsafe { &*others }
-            }
-        }
+    #[inline]
+    fn needed(&self) -> Option<&Needed> {
+        self.0.get()
     }
 
     fn needed_or_made(&self) -> &Needed {
-        self.needed().unwrap_or_else(|| self.make())
+        self.0.get_or_make(Needed::default)
     }
 
     fn lock(&self) -> MutexGuard<'_, Frames> {
@@ -391,17 +374,6 @@ impl Ambient {
             .store(!frames.stack.is_empty(), Ordering::Relaxed);
         drop(frames);
         drop(popped);
-    }
-}
-
-impl Drop for Ambient {
-    #[inline]
-    fn drop(&mut self) {
-        let needed = *self.0.get_mut();
-        if !needed.is_null() {
-            // SAFETY: from a box, and nobody has it any more.
-            drop(unsafe { Box::from_raw(needed) });
-        }
     }
 }
 

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::protocol::parker::Parker;
 use crate::protocol::{primitive, process};
+use crate::run::given_name::GivenName;
 use crate::run::green::{Kind, Waiter};
 use crate::run::guest::Guest;
 use crate::run::overflow;
@@ -87,7 +88,7 @@ thread_local! {
 fn os_waiter() -> Arc<Waiter> {
     watch_forks();
     let name = std::thread::current().name().map(Box::from);
-    Arc::new(Waiter::new(name, Kind::Os(Parker::new())))
+    Arc::new(Waiter::new(GivenName::new(name), Kind::Os(Parker::new())))
 }
 
 /// Lets a forked child know that it is one. A green thread that forks goes on in the child on its

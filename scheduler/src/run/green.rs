@@ -21,7 +21,7 @@ use std::fmt;
 use std::mem::offset_of;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 
 use crate::protocol::completion::Completion;
@@ -29,12 +29,12 @@ use crate::protocol::completion::Completion;
 use crate::protocol::nudge::Nudge;
 use crate::protocol::outline::{Field, fields};
 use crate::protocol::parker::Parker;
-use crate::protocol::process::Process;
 use crate::protocol::task::Task;
 use crate::protocol::token::Token;
 use crate::protocol::word::{Fire, WaitWord};
 use crate::run::ambient::Ambient;
 use crate::run::belongs::Belongs;
+use crate::run::enclosure::Enclosure;
 use crate::run::given_name::GivenName;
 use crate::run::guest::Guest;
 use crate::run::own_stack::OwnStack;
@@ -110,18 +110,18 @@ impl Waiter {
     }
 
     #[inline]
-    pub(crate) fn new(name: Option<Box<str>>, kind: Kind) -> Self {
+    pub(crate) fn new(name: GivenName, kind: Kind) -> Self {
         Self {
             word: WaitWord::new(),
             reason: Given::new(),
             since: AtomicU64::new(0),
-            ambient: Ambient::default(),
+            ambient: Ambient::new(),
             kind,
             token: Token::new(),
             #[cfg(feature = "adopt")]
             nudge: Nudge::new(),
             id: AtomicU64::new(0),
-            name: GivenName::new(name),
+            name,
         }
     }
 
@@ -206,16 +206,6 @@ impl fmt::Debug for Waiter {
     }
 }
 
-/// What a green thread must not outlive: it is told when the thread has ended and its stack is gone.
-pub(crate) trait Enclosing: Send + Sync {
-    /// Counts a thread off. Gives whoever must be told.
-    #[must_use]
-    fn thread_ended(&self) -> Option<Ticket>;
-
-    /// The payload by which a thread has ended is dropped, and nobody has taken it: it `was_interrupted`, or else has panicked.
-    fn payload_is_lost(&self, was_interrupted: bool);
-}
-
 /// What only green threads have. What a switch touches comes first, as in a [`Waiter`].
 #[repr(C)]
 pub(crate) struct Green {
@@ -227,13 +217,11 @@ pub(crate) struct Green {
     /// Whoever joins it.
     pub(crate) completion: Completion<Ticket>,
     /// What it must not outlive.
-    pub(crate) scope: Option<Arc<dyn Enclosing>>,
-    /// The wait that [`reclaim`](crate::run::reclaim) has seen it in.
-    pub(crate) scanned: AtomicU64,
+    pub(crate) scope: Option<Arc<Enclosure>>,
+    /// The [wait](crate::protocol::word::Epoch::short) that [`reclaim`](crate::run::reclaim) has seen it in.
+    pub(crate) scanned: AtomicU32,
     /// The wait of which it is known whether it is part of a deadlock.
-    pub(crate) judged: AtomicU64,
-    /// That of its runtime.
-    pub(crate) process: Process,
+    pub(crate) judged: AtomicU32,
 }
 
 /// A worker, as the threads that have run on it know it: for one OS thread at most, since a seat is taken by one spare after the other.
@@ -261,26 +249,25 @@ impl Green {
 
     const HOT: usize = offset_of!(Self, own_stack) + OwnStack::HOT;
     /// The bit of `scanned` that says that the wait was long, and all has been given back.
-    pub(crate) const RECLAIMED: u64 = 1;
+    pub(crate) const RECLAIMED: u32 = 1;
     /// The bit of `judged` that says that it is, and all have been told.
-    pub(crate) const TOLD: u64 = 1;
+    pub(crate) const TOLD: u32 = 1;
 
     #[inline]
     pub(crate) fn new(
         runtime: &Arc<Shared>,
         own_stack: OwnStack,
-        scope: Option<Arc<dyn Enclosing>>,
+        scope: Option<Arc<Enclosure>>,
     ) -> Self {
         Self {
             runtime: Belongs::to(runtime),
             home: AtomicU64::new(Home::NOWHERE.0),
             key: AtomicU64::new(NO_KEY),
             own_stack,
-            completion: Completion::new(),
+            completion: Completion::new(runtime.process),
             scope,
-            scanned: AtomicU64::new(0),
-            judged: AtomicU64::new(0),
-            process: runtime.process,
+            scanned: AtomicU32::new(0),
+            judged: AtomicU32::new(0),
         }
     }
 

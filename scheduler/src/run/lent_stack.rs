@@ -45,7 +45,7 @@ fn borrow() -> Option<(Stack, NonNull<OwnStack>)> {
         if !own.holds((&raw const here).addr()) {
             return None;
         }
-        let stack = context::with_worker(|worker| worker?.lend_stack(own.size))?;
+        let stack = context::with_worker(|worker| worker?.lend_stack(own.size()))?;
         Some((stack, NonNull::from(own_stack)))
     })?
 }

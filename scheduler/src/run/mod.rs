@@ -13,6 +13,7 @@
 //! | `alarm`     | timers of what is polled                                                 |
 //! | `ambient`   | what the blocking calls of a thread are subject to                       |
 //! | `ticket`    | the right to end a wait                                                  |
+//! | `enclosure` | what green threads must not outlive                                      |
 //! | `reason`    | why a thread waits                                                       |
 //! | `hold`      | a parked thread, held for a moment                                       |
 //! | `ticks`     | for how long                                                             |
@@ -54,7 +55,7 @@
 //! | `first_destructor` | when that is                                                      |
 //!
 //! It may use the floors below: `stack` and `protocol`. What it must tell those above, it does by what
-//! they have handed down: a [`Ticket`](ticket::Ticket), an [`Enclosing`](green::Enclosing) that counts
+//! they have handed down: a [`Ticket`](ticket::Ticket), an [`Enclosure`](enclosure::Enclosure) that counts
 //! its threads, a [`Canceller`](ambient::Canceller) that knows its frames, a
 //! [`Driver`](driver::Driver), a [`Look`](lookout::Look) for deadlocks.
 
@@ -65,6 +66,7 @@ pub(crate) mod context;
 pub(crate) mod counts;
 pub mod deep;
 pub mod driver;
+pub(crate) mod enclosure;
 pub(crate) mod event;
 #[cfg_attr(
     not(all(

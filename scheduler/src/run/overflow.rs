@@ -81,7 +81,7 @@ fn abort_if_overflow(waiter: &Waiter, address: usize, stack_pointer: usize) {
     // SAFETY: it is the current thread, and whoever runs it has started it before.
     let mut stacks = unsafe { own_stack.stacks() };
     if let Some(stack) = stacks.find(|stack| stack.is_overflow(address, stack_pointer)) {
-        report(waiter, own_stack, stack.size);
+        report(waiter, own_stack, stack.size());
         // SAFETY: abort may be called in a signal handler.
         unsafe { libc::abort() };
     }

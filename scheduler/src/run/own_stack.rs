@@ -112,8 +112,8 @@ impl OwnStack {
                 // SAFETY: the errand stays where it is, by the caller's promise, and whoever runs the coroutine has this.
                 coroutine: unsafe { Coroutine::new(stack, NonNull::from(&self.errand)) },
             };
-            // SAFETY: as above.
-            unsafe { *self.stage.get() = Stage::Started(started) };
+            // SAFETY: as above. What was there has been taken.
+            unsafe { self.stage.get().write(Stage::Started(started)) };
         }
     }
 

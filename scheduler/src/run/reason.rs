@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Instant;
 
 use crate::protocol::outline::{Field, fields};
+use crate::run::enclosure::Enclosure;
 use crate::run::green::Waiter;
 
 /// What a thread waits for, for people.
@@ -93,8 +94,8 @@ pub(crate) enum Whom<'a> {
     Holder(Holder),
     /// The thread must end.
     Thread(&'a Waiter),
-    /// All threads must end that the scope at this address encloses.
-    Scope(usize),
+    /// All threads must end that this encloses.
+    Scope(&'a Enclosure),
 }
 
 /// Who has a lock.

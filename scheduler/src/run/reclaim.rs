@@ -127,7 +127,7 @@ fn visit(waiter: &Arc<Waiter>) -> bool {
     let (Some(green), Some(epoch)) = (waiter.green(), waiter.word.parked()) else {
         return false;
     };
-    let (seen, done) = (epoch.to_token(), epoch.to_token() | Green::RECLAIMED);
+    let (seen, done) = (epoch.short(), epoch.short() | Green::RECLAIMED);
     match green.scanned.load(Ordering::Relaxed) {
         known if known == done => return false,
         known if known != seen => {

@@ -394,7 +394,7 @@ impl Builder {
         let stack_size = match self.stack_size {
             Some(bytes) => bytes,
             None => environment::STACK_SIZE
-                .number(|bytes| match Class::of(bytes, None) {
+                .number(|bytes| match Class::of(bytes) {
                     Ok(_) => Ok(bytes),
                     Err(error) => Err(error.to_string()),
                 })
@@ -411,11 +411,11 @@ impl Builder {
         // Nor does a child find half of it made, or locked what of the loader it takes to find it out.
         let passage = Passage::enter();
         let mode = self.mode()?;
-        let own = match mode.thread_locals {
-            ThreadLocals::Own => tls::own(),
-            ThreadLocals::Pinned | ThreadLocals::Shared => None,
+        let class = Class::of(stack_size)?;
+        let class = match mode.thread_locals {
+            ThreadLocals::Own => class.with_thread_locals(),
+            ThreadLocals::Pinned | ThreadLocals::Shared => class,
         };
-        let class = Class::of(stack_size, own)?;
         if let Some(guards) = environment::STACK_GUARDS.one_of(Guards::LADDER, Guards::name) {
             stack::begin_with_guards(guards);
         }

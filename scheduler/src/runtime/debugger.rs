@@ -23,6 +23,7 @@ use crate::protocol::outline::{Field, fields};
 use crate::protocol::parker::Parker;
 use crate::protocol::process::{FORKS, PerProcess};
 use crate::protocol::word::WaitWord;
+use crate::run::given_name::GivenName;
 use crate::run::green::{Green, Kind, Waiter};
 use crate::run::own_stack::{OwnStack, Started};
 use crate::run::reason::Reason;
@@ -113,7 +114,7 @@ impl Examples {
     );
 
     fn new() -> Self {
-        let waiter = || Arc::new(Waiter::new(None, Kind::Os(Parker::new())));
+        let waiter = || Arc::new(Waiter::new(GivenName::new(None), Kind::Os(Parker::new())));
         let mut entered = Entered::with_capacity(7);
         let [first, second, third] = [(); 3].map(|()| entered.insert(waiter()));
         entered.remove(second);

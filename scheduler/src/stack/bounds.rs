@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::class::Class;
 use super::guard;
 use super::memory;
 use super::page::page;
@@ -14,14 +15,10 @@ use crate::protocol::outline::{Field, fields};
 /// See the [module](self).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// The lowest address, where the guard begins.
-    pub(super) bottom: usize,
     /// The lowest address that a thread may use, where the guard ends.
     pub(super) lowest: usize,
     /// The address below which a thread uses it.
     pub(super) base: usize,
-    /// The size that was promised.
-    pub(crate) size: usize,
 }
 
 impl Bounds {
@@ -37,6 +34,17 @@ impl Bounds {
         self.base
     }
 
+    /// The lowest address, where the guard begins.
+    pub(super) fn bottom(&self) -> usize {
+        self.lowest - Class::guard_bytes()
+    }
+
+    /// The size that was promised, which is a power of two: at most a page and what tops are staggered by is beside it, and so
+    /// less than as much again. (Where a page is larger than that, so is what one has.)
+    pub(crate) fn size(&self) -> usize {
+        1 << (self.base - self.lowest).ilog2()
+    }
+
     /// The part that may be used.
     pub(crate) fn range(&self) -> Range<usize> {
         self.lowest..self.base
@@ -45,7 +53,7 @@ impl Bounds {
     /// Whether a fault at `address` is an overflow of this stack, `stack_pointer` being that of whoever
     /// faulted: an address in the guard, touched by somebody on this stack. Safe in a signal handler.
     pub(crate) fn is_overflow(&self, address: usize, stack_pointer: usize) -> bool {
-        let is_here = |address| (self.bottom..self.base).contains(&address);
+        let is_here = |address| (self.bottom()..self.base).contains(&address);
         is_here(address) && !self.holds(address) && is_here(stack_pointer)
     }
 
@@ -56,7 +64,7 @@ impl Bounds {
     /// `end` is in the slot of this stack, of which nothing is in use below it.
     pub(super) unsafe fn give_back_below(&self, end: usize) {
         let (start, end) = (self.lowest, end & !(page() - 1));
-        assert!(start.is_multiple_of(page()) && start > self.bottom);
+        assert!(start.is_multiple_of(page()));
         if start < end {
             // SAFETY: part of a slab, which is mapped for ever; by the caller's promise nothing in it is
             // in use.
@@ -67,6 +75,6 @@ impl Bounds {
     /// Guards it in a forked child, where it may be the only one that has lost its guard, and is the only
     /// one in use.
     pub(crate) fn guard_in_child(&self) {
-        guard::hold_in_child(self.bottom, self.lowest - self.bottom);
+        guard::hold_in_child(self.bottom(), Class::guard_bytes());
     }
 }

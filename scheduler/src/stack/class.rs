@@ -58,15 +58,14 @@ const SHALLOW: usize = if cfg!(feature = "adopt") {
 const PARKED: usize = 700;
 
 /// See the [module](self).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Class {
     log: u8,
     kind: Kind,
-    pub(super) own: Option<&'static tls::Own>,
 }
 
 /// Whom a stack is for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Thread,
     ThreadWithLocals,
@@ -76,12 +75,8 @@ enum Kind {
 const KINDS: usize = Kind::Call as usize + 1;
 
 impl Class {
-    /// The smallest class for threads of at least `size` bytes, with thread-locals of its own if `own` is given.
-    pub(crate) fn of(size: usize, own: Option<&'static tls::Own>) -> io::Result<Self> {
-        let kind = match own {
-            None => Kind::Thread,
-            Some(_) => Kind::ThreadWithLocals,
-        };
+    /// The smallest class for threads of at least `size` bytes, without thread-locals of their own.
+    pub(crate) fn of(size: usize) -> io::Result<Self> {
         if size > MAX_SIZE {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -93,28 +88,41 @@ impl Class {
         let log = size.max(MIN_SIZE).next_power_of_two().ilog2();
         Ok(Self {
             log: (log - MIN_LOG) as u8,
-            kind,
-            own,
+            kind: Kind::Thread,
         })
+    }
+
+    /// The same for threads with thread-locals of their own, which have been [found](tls::find).
+    pub(crate) fn with_thread_locals(self) -> Self {
+        Self {
+            kind: Kind::ThreadWithLocals,
+            ..self
+        }
     }
 
     /// The same with another size.
     pub(crate) fn resized(self, size: usize) -> io::Result<Self> {
-        Self::of(size, self.own)
+        let Self { log, .. } = Self::of(size)?;
+        Ok(Self { log, ..self })
     }
 
     /// The same for what runs as part of a thread, and with its thread-locals.
     pub(crate) fn for_calls(self) -> Self {
         Self {
             kind: Kind::Call,
-            own: None,
             ..self
         }
     }
 
     /// Whether whoever runs on a stack has thread-locals of its own.
     pub(crate) fn has_thread_locals(self) -> bool {
-        self.own.is_some()
+        matches!(self.kind, Kind::ThreadWithLocals)
+    }
+
+    /// What its thread-locals are made by, if it has any.
+    pub(super) fn own(self) -> Option<&'static tls::Own> {
+        self.has_thread_locals()
+            .then(|| tls::own().expect("they were found before there was such a class"))
     }
 
     /// The usable bytes of a stack.
@@ -137,22 +145,22 @@ impl Class {
         // What lies above the stack is added, so that the promised size is usable at every stagger.
         let stagger = self.stagger_places() * STAGGER_BYTES;
         let above = self.lift() + self.block_bytes() + stagger;
-        self.guard_bytes() + self.size() + above.next_multiple_of(page())
+        Self::guard_bytes() + self.size() + above.next_multiple_of(page())
     }
 
     /// The bytes of the guard at its low end.
-    pub(super) fn guard_bytes(self) -> usize {
+    pub(super) fn guard_bytes() -> usize {
         guard::BYTES.next_multiple_of(page())
     }
 
     /// What thread-locals take of a stack, at most.
     fn block_bytes(self) -> usize {
-        self.own.map_or(0, tls::Own::block_bytes)
+        self.own().map_or(0, tls::Own::block_bytes)
     }
 
     /// What of the thread-locals lies above all that a switch touches, and is in a page of its own.
     fn cold_bytes(self) -> usize {
-        match self.own {
+        match self.own() {
             Some(own) if !self.is_compact() => own.cold_bytes(),
             _ => 0,
         }
@@ -160,7 +168,7 @@ impl Class {
 
     /// Whether all that a thread which does little needs is in one page: then there is no page for what is hardly used.
     fn is_compact(self) -> bool {
-        let own = self.own.filter(|own| own.is_compact());
+        let own = self.own().filter(|own| own.is_compact());
         own.is_some_and(|own| own.block_bytes() + PARKED <= page())
     }
 
@@ -181,9 +189,14 @@ impl Class {
         (slack / STAGGER_BYTES + 1).min(STAGGER_PLACES)
     }
 
-    /// The top of the stack in the slot that begins at `bottom` and is the `number`th.
-    pub(super) fn top(self, bottom: usize, number: usize) -> usize {
-        let stagger = number % self.stagger_places() * STAGGER_BYTES;
+    /// Which of the places that tops are staggered over the `number`th stack has.
+    pub(super) fn place(self, number: usize) -> u8 {
+        (number % self.stagger_places()) as u8
+    }
+
+    /// The top of the stack in the slot that begins at `bottom` and has this [place](Self::place).
+    pub(super) fn top(self, bottom: usize, place: u8) -> usize {
+        let stagger = usize::from(place) * STAGGER_BYTES;
         bottom + self.slot_bytes() - self.lift() - stagger
     }
 
@@ -199,7 +212,7 @@ mod tests {
 
     #[test]
     fn sizes_are_rounded_up_and_bounded() {
-        let size = |size| Class::of(size, None).map(Class::size);
+        let size = |size| Class::of(size).map(Class::size);
         assert_eq!(size(0).unwrap(), MIN_SIZE);
         assert_eq!(size(MIN_SIZE + 1).unwrap(), 2 * MIN_SIZE);
         assert_eq!(size(DEFAULT_SIZE).unwrap(), DEFAULT_SIZE);

@@ -80,11 +80,11 @@ fn cool(pool: &Mutex<Pool>, count: usize) {
     let promised = stacks.len();
     let (mut bare, with_block): (Vec<_>, Vec<_>) = stacks
         .into_iter()
-        .partition(|stack| stack.block.is_none_or(Block::is_forgettable));
-    let blocks: Vec<_> = bare.iter().filter_map(|stack| stack.block).collect();
+        .partition(|stack| stack.block().is_none_or(Block::is_forgettable));
+    let blocks: Vec<_> = bare.iter().filter_map(Stack::block).collect();
     // SAFETY: nobody uses these stacks, and the blocks may be forgotten.
     if !blocks.is_empty() && unsafe { tls::forget(&blocks) } {
-        bare.iter_mut().for_each(|stack| stack.block = None);
+        bare.iter_mut().for_each(Stack::forget_block);
     }
     bare.extend(with_block);
     bare.iter().for_each(Stack::drop_pages);
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_nobody_has_needed_for_a_while_gets_cold() {
-        let class = Class::of(2 << 20, None).unwrap();
+        let class = Class::of(256 << 10).unwrap();
         let most_warm = Class::most_warm(class.index());
         let stacks: Vec<_> = (0..most_warm + 600)
             .map(|_| Promise::new(class).unwrap().redeem())
@@ -125,12 +125,11 @@ mod tests {
     #[test]
     fn what_stays_warm_is_counted_in_bytes() {
         for size in [16 << 10, 256 << 10, 8 << 20, 1 << 30] {
-            for own in [Ok(None), tls::find(|| None, false).map(Some)] {
-                match own {
-                    Ok(own) => {
-                        let class = Class::of(size, own).unwrap();
-                        assert!(Class::most_warm(class.index()) * size <= 32 << 20);
-                    }
+            let plain = Class::of(size).unwrap();
+            let own = tls::find(|| None, false).map(|_| plain.with_thread_locals());
+            for class in [Ok(plain), own] {
+                match class {
+                    Ok(class) => assert!(Class::most_warm(class.index()) * size <= 32 << 20),
                     Err(why) => not_tested::without_own_thread_locals(why),
                 }
             }

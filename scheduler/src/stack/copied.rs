@@ -379,7 +379,7 @@ mod tests {
     /// Whatever is on a stack, the walk of its copy ends, and so does that of what it is not.
     #[test]
     fn a_walk_does_not_leave_the_copy() {
-        let promise = crate::stack::Promise::new(crate::stack::Class::of(1 << 16, None).unwrap());
+        let promise = crate::stack::Promise::new(crate::stack::Class::of(1 << 16).unwrap());
         let own = promise.unwrap().redeem().bounds();
         let code = frame_size as *const () as usize + 1;
         let mut copied = Copied::new().unwrap();

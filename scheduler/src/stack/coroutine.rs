@@ -375,7 +375,7 @@ mod tests {
 
     /// A coroutine on a stack that nobody has used before, suspended in `body`.
     fn suspended(size: usize, body: impl FnOnce(Suspender) + Send + 'static) -> Coroutine {
-        let promise = Promise::new(Class::of(size, None).unwrap()).unwrap();
+        let promise = Promise::new(Class::of(size).unwrap()).unwrap();
         // SAFETY: nothing is borrowed.
         let errand = Box::leak(Box::new(unsafe { Errand::new(body) }));
         // SAFETY: it stays for ever.

@@ -41,6 +41,11 @@ impl Errand {
         }
     }
 
+    /// Whether a closure of this type needs no box.
+    pub(crate) const fn fits<F>() -> bool {
+        fits::<F>()
+    }
+
     /// Takes the closure and calls it.
     ///
     /// # Safety

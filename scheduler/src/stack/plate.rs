@@ -64,7 +64,7 @@ pub(crate) fn overflown(
     let plate = plates.find(|plate| plate.stack.is_overflow(address, stack_pointer))?;
     // SAFETY: null, or a location. Relaxed: it was set by the thread that runs on the stack, which is this.
     let site = unsafe { plate.site.load(Ordering::Relaxed).as_ref() }?;
-    Some((site, plate.stack.size))
+    Some((site, plate.stack.size()))
 }
 
 #[cfg(all(test, not(roving_loom)))]
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_stack_is_found_by_an_address_while_a_coroutine_has_it() {
-        let class = Class::of(64 << 10, None).unwrap();
+        let class = Class::of(64 << 10).unwrap();
         let here = Location::caller();
         for _ in 0..10 {
             let mut stack = Promise::new(class).unwrap().redeem();

@@ -78,28 +78,37 @@ impl Drop for Promise {
 /// A guarded stack. Dropping it gives it back to the pool.
 pub(crate) struct Stack {
     bottom: NonZeroUsize,
-    /// The highest address that it may use.
-    top: NonZeroUsize,
+    /// The address below which whoever runs on it uses it: its top, or where the thread-locals begin that end there.
+    base: NonZeroUsize,
     pub(super) class: Class,
-    /// The thread-locals, which end at the top.
-    pub(super) block: Option<Block>,
+    /// Of its [top](Class::top).
+    place: u8,
+    /// Whether its thread-locals are there.
+    has_block: bool,
     /// There since it was a coroutine's first.
     plate: Option<&'static Plate>,
 }
 
+// Of each thread, one is in the control block.
+const _: () = assert!(size_of::<Stack>() == 4 * size_of::<usize>());
+
 impl Stack {
     pub(crate) fn bounds(&self) -> Bounds {
         Bounds {
-            bottom: self.bottom.get(),
             lowest: self.lowest(),
-            base: corosensei::stack::Stack::base(self).get(),
-            size: self.class.size(),
+            base: self.base.get(),
         }
     }
 
     /// The thread pointer of whoever runs on it; `None` if that is its worker's.
     pub(crate) fn thread_pointer(&self) -> Option<NonZeroUsize> {
-        NonZeroUsize::new(self.block?.thread_pointer())
+        NonZeroUsize::new(self.block()?.thread_pointer())
+    }
+
+    /// The thread-locals, if they are there.
+    pub(super) fn block(&self) -> Option<Block> {
+        let own = self.class.own().filter(|_| self.has_block)?;
+        Some(Block::above(own, self.base.get()))
     }
 
     /// Calls `call` on it, as part of the current thread. What unwinds out of `call` unwinds out of this.
@@ -124,7 +133,7 @@ impl Stack {
     ///
     /// Nobody runs on it.
     pub(crate) unsafe fn renew(&self) {
-        if let Some(block) = self.block {
+        if let Some(block) = self.block() {
             // SAFETY: the caller's promise.
             unsafe { block.renew() };
         }
@@ -140,24 +149,32 @@ impl Stack {
     /// Makes the thread-locals if they should be there and are not. That touches new memory, so it is
     /// not for who has a lock.
     fn with_block(mut self) -> Self {
-        if let (Some(own), None) = (self.class.own, self.block) {
-            let stack = self.lowest()..self.top.get();
+        if let (Some(own), false) = (self.class.own(), self.has_block) {
+            let top = self.base.get();
             // SAFETY: this is the top of a stack that nobody else has; `cooling` forgets the
             // block before it uses the memory otherwise.
-            self.block = Some(unsafe { Block::new(own, self.top.get(), stack) });
+            let block = unsafe { Block::new(own, top, self.lowest()..top) };
+            self.base = base_below(block);
+            self.has_block = true;
         }
         self
     }
 
+    /// The thread-locals have been [forgotten](super::tls::forget), or are not there.
+    pub(super) fn forget_block(&mut self) {
+        self.has_block = false;
+        self.base = top(self.class, self.bottom.get(), self.place);
+    }
+
     /// The lowest address that it may use, where the guard ends.
     fn lowest(&self) -> usize {
-        self.bottom.get() + self.class.guard_bytes()
+        self.bottom.get() + Class::guard_bytes()
     }
 
     /// Gives all pages of a stack that nobody uses back to the system, but for those that hold
     /// thread-locals.
     pub(super) fn drop_pages(&self) {
-        let end = match self.block {
+        let end = match self.block() {
             Some(block) => block.bottom(),
             None => self.bottom.get() + self.class.slot_bytes(),
         };
@@ -180,8 +197,18 @@ impl Drop for Stack {
 
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stack({:#x}..{:#x})", self.bottom, self.top)
+        write!(f, "Stack({:#x}..{:#x})", self.bottom, self.base)
     }
+}
+
+/// Where a stack ends that has nothing above it.
+fn top(class: Class, bottom: usize, place: u8) -> NonZeroUsize {
+    NonZeroUsize::new(class.top(bottom, place)).expect("above the bottom")
+}
+
+/// Where a stack ends that has these thread-locals above it.
+fn base_below(block: Block) -> NonZeroUsize {
+    NonZeroUsize::new(block.bottom() & !(STACK_ALIGNMENT - 1)).expect("above the bottom")
 }
 
 // SAFETY: `bottom` and `base` are bounds within a mapping that is never unmapped; at the low end is
@@ -189,13 +216,7 @@ impl fmt::Debug for Stack {
 // at least 16 KiB usable.
 unsafe impl corosensei::stack::Stack for Stack {
     fn base(&self) -> NonZeroUsize {
-        match self.block {
-            Some(block) => {
-                let base = block.bottom() & !(STACK_ALIGNMENT - 1);
-                NonZeroUsize::new(base).expect("above the bottom")
-            }
-            None => self.top,
-        }
+        self.base
     }
 
     fn limit(&self) -> NonZeroUsize {
@@ -206,7 +227,7 @@ unsafe impl corosensei::stack::Stack for Stack {
     #[cfg(windows)]
     fn teb_fields(&self) -> corosensei::stack::StackTebFields {
         corosensei::stack::StackTebFields {
-            StackBase: self.base().get(),
+            StackBase: self.base.get(),
             StackLimit: self.lowest(),
             DeallocationStack: self.bottom.get(),
             GuaranteedStackBytes: 0,
@@ -275,7 +296,11 @@ impl Pool {
     fn take(&mut self) -> Stack {
         let free = self.warm.pop();
         self.fewest_warm = self.fewest_warm.min(self.warm.len());
-        let stack = free.or_else(|| self.cold.pop());
+        let stack = free.or_else(|| {
+            // As many as have been promised and not been asked for; and that may be a burst.
+            shrink(&mut self.cold);
+            self.cold.pop()
+        });
         stack.expect("a promise is a stack")
     }
 
@@ -291,22 +316,21 @@ impl Pool {
         mem::replace(&mut self.fewest_warm, self.warm.len())
     }
 
-    /// Gives back what a list of warm stacks takes that was much longer once.
+    /// Gives back what the list of warm stacks takes if it was much longer once.
     pub(super) fn shrink_warm(&mut self) {
-        if self.warm.capacity() / 4 > self.warm.len() {
-            self.warm.shrink_to(2 * self.warm.len());
-        }
+        shrink(&mut self.warm);
     }
 
     fn carve(&mut self, class: Class) -> io::Result<Stack> {
         let bottom = self.slab.carve(class, self.carved)?;
-        let top = class.top(bottom, self.carved);
+        let place = class.place(self.carved);
         self.carved += 1;
         Ok(Stack {
             bottom: NonZeroUsize::new(bottom).expect("mmap gave an address"),
-            top: NonZeroUsize::new(top).expect("above the bottom"),
+            base: top(class, bottom, place),
             class,
-            block: None,
+            place,
+            has_block: false,
             plate: None,
         })
     }
@@ -314,6 +338,14 @@ impl Pool {
     /// How many stacks are in the pool.
     pub(super) fn free(&self) -> usize {
         self.warm.len() + self.cold.len()
+    }
+}
+
+/// Gives back what a list takes that was much longer once.
+fn shrink(list: &mut Vec<Stack>) {
+    const FEW: usize = 64;
+    if list.capacity() / 4 > list.len().max(FEW) {
+        list.shrink_to(2 * list.len());
     }
 }
 
@@ -348,7 +380,7 @@ mod tests {
     use super::*;
 
     fn stack(size: usize) -> Stack {
-        let class = Class::of(size, None).unwrap();
+        let class = Class::of(size).unwrap();
         Promise::new(class).unwrap().redeem()
     }
 
@@ -370,7 +402,8 @@ mod tests {
         assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0));
         for stack in &stacks {
             let bounds = stack.bounds();
-            let (bottom, lowest) = (bounds.bottom, bounds.lowest);
+            let (bottom, lowest) = (bounds.bottom(), bounds.lowest);
+            assert_eq!((bottom, bounds.size()), (stack.bottom.get(), size));
             for (address, faults) in [
                 (bottom - 1, false),
                 (bottom, true),

@@ -63,7 +63,7 @@ impl Slab {
         let slots = Slots {
             bottom: self.next,
             slot_bytes: class.slot_bytes(),
-            guard_bytes: class.guard_bytes(),
+            guard_bytes: Class::guard_bytes(),
             // No fewer are left over than make sense by themselves.
             count: if left < count + FEW { left } else { count },
         };

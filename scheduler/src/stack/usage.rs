@@ -28,7 +28,7 @@ impl StackUsage {
     /// That of a stack which somebody may be running on.
     pub(crate) fn of(stack: Bounds) -> Self {
         Self {
-            size: stack.size,
+            size: stack.size(),
             high_water: high_water(stack),
         }
     }

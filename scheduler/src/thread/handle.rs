@@ -13,18 +13,15 @@ use std::time::Instant;
 use super::{Result, Thread};
 use crate::protocol::completion::Completion;
 use crate::run::context;
-use crate::run::green::{Enclosing, Green, Waiter};
+use crate::run::enclosure::Enclosure;
+use crate::run::green::{Green, Waiter};
 use crate::run::panicking;
 use crate::wait::selectable::{Registration, Selectable};
 use crate::wait::{self, Interrupt, Needs, Outcome, Ticket, Whom, Why};
 
 /// Drops a result that nobody takes: the thread does, or the owner of the handle, whoever
 /// [comes second](crate::protocol::completion). As in std, a panic of its destructor ends the process then.
-pub(super) fn drop_untaken<T>(
-    result: Result<T>,
-    scope: Option<&dyn Enclosing>,
-    was_interrupted: bool,
-) {
+pub(super) fn drop_untaken<T>(result: Result<T>, scope: Option<&Enclosure>, was_interrupted: bool) {
     let has_destructor = match &result {
         Ok(_) => mem::needs_drop::<T>(),
         Err(_) => {
@@ -190,7 +187,10 @@ impl<T> JoinHandle<T> {
             !is_itself,
             "a green thread cannot join itself: it would wait for ever"
         );
-        self.green().process.insist("the green thread to join");
+        self.green()
+            .completion
+            .process
+            .insist("the green thread to join");
     }
 
     /// The result of the thread, which has ended.

@@ -20,72 +20,30 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
-use std::ptr;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::spawn::Belonging;
 use super::{Builder, JoinHandle, Result, Thread};
-use crate::protocol::primitive::{AtomicUsize, Mutex, Ordering};
-use crate::protocol::process::Process;
 use crate::run::ambient::FrameId;
-use crate::run::green::Enclosing;
+use crate::run::enclosure::Enclosure;
 use crate::wait::ambient::Inheritance;
 use crate::wait::cancel::Token;
 use crate::wait::selectable::{Registration, Selectable};
 use crate::wait::{self, Interrupt, Needs, Ticket, Whom, Why};
 
-/// What a scope and its threads share.
-///
-/// In a forked child it is that of its parent still: what it counts does not exist there, so nothing
-/// is waited for, and nothing can be added.
-pub(crate) struct ScopeData {
-    process: Process,
-    running: AtomicUsize,
-    /// A thread has panicked, and nobody has taken the payload.
-    panicked: AtomicBool,
-    /// A thread was cancelled or its deadline came, and nobody has taken the payload.
-    interrupted: AtomicBool,
-    /// Who waits for the last thread to end.
-    waiting: Mutex<Option<Ticket>>,
+struct ScopeData {
+    /// What its threads have of it.
+    enclosure: Arc<Enclosure>,
     /// Cancels the threads.
     token: Arc<Token>,
     frame: FrameId,
 }
 
-// What it counts changes in single steps.
-impl UnwindSafe for ScopeData {}
-impl RefUnwindSafe for ScopeData {}
-
-impl Enclosing for ScopeData {
-    fn thread_ended(&self) -> Option<Ticket> {
-        // Release and acquire: what the threads did happens before the end of the scope.
-        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.waiting.lock().take()
-        } else {
-            None
-        }
-    }
-
-    fn payload_is_lost(&self, was_interrupted: bool) {
-        let lost = if was_interrupted {
-            &self.interrupted
-        } else {
-            &self.panicked
-        };
-        lost.store(true, Ordering::Relaxed);
-    }
-}
-
 impl ScopeData {
     fn new() -> Self {
         Self {
-            process: Process::current(),
-            running: AtomicUsize::new(0),
-            panicked: AtomicBool::new(false),
-            interrupted: AtomicBool::new(false),
-            waiting: Mutex::new(None),
+            enclosure: Arc::new(Enclosure::new()),
             token: Arc::default(),
             frame: FrameId::next(),
         }
@@ -94,19 +52,20 @@ impl ScopeData {
     /// Blocks until no thread is left in this process. Gives what interrupted that: then they have been cancelled.
     #[track_caller]
     fn wait_for_all(&self) -> Option<Interrupt> {
+        let enclosure = &*self.enclosure;
         let mut interrupted = None;
-        while self.process.is_current() && self.running.load(Ordering::Acquire) > 0 {
+        while enclosure.process.is_current() && enclosure.running() > 0 {
             let wait = if interrupted.is_none() {
                 wait::begin()
             } else {
                 wait::begin_masked()
             };
-            let earlier = self.waiting.lock().replace(wait.ticket());
+            let earlier = enclosure.wait(wait.ticket());
             drop(earlier);
-            if self.running.load(Ordering::Acquire) == 0 {
+            if enclosure.running() == 0 {
                 break;
             }
-            if let Err(interrupt) = wait.needs_threads(&EndOf(self)).try_block(None) {
+            if let Err(interrupt) = wait.needs_threads(&EndOf(enclosure)).try_block(None) {
                 self.token.cancel();
                 interrupted = Some(interrupt);
             }
@@ -116,11 +75,11 @@ impl ScopeData {
 }
 
 /// Why a scope waits at its end.
-struct EndOf<'a>(&'a ScopeData);
+struct EndOf<'a>(&'a Enclosure);
 
 impl Why for EndOf<'_> {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let running = self.0.running.load(Ordering::Relaxed);
+        let running = self.0.running();
         write!(f, "end of a scope with {running} threads")
     }
 
@@ -129,7 +88,7 @@ impl Why for EndOf<'_> {
     }
 
     fn needs(&self) -> Option<Needs<'_>> {
-        Some(Needs(Whom::Scope(ptr::from_ref(self.0).addr())))
+        Some(Needs(Whom::Scope(self.0)))
     }
 }
 
@@ -166,7 +125,7 @@ where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
     let scope = Scope {
-        data: Arc::new(ScopeData::new()),
+        data: ScopeData::new(),
         scope: PhantomData,
         env: PhantomData,
     };
@@ -177,19 +136,20 @@ where
         scope.data.token.cancel();
     }
     let interrupted = scope.data.wait_for_all();
+    let enclosure = &scope.data.enclosure;
     match (result, interrupted) {
         (Err(payload), _) => panic::resume_unwind(payload),
         (Ok(_), Some(interrupt)) => interrupt.unwind(),
-        (Ok(_), None) if scope.data.panicked.load(Ordering::Relaxed) => {
+        (Ok(_), None) if enclosure.has_panicked() => {
             panic!("a scoped thread panicked")
         }
         (Ok(value), None) => {
-            if scope.data.running.load(Ordering::Relaxed) > 0 {
-                scope.data.process.insist("the rest of the scope");
+            if enclosure.running() > 0 {
+                enclosure.process.insist("the rest of the scope");
             }
             // What has ended one of the threads may be due for this one too, which has not blocked: its
             // caller must not take a part of the work for the whole.
-            if scope.data.interrupted.load(Ordering::Relaxed) {
+            if enclosure.was_interrupted() {
                 wait::cancellation_point();
             }
             value
@@ -199,7 +159,7 @@ where
 
 /// A scope in which threads that borrow can be spawned: see [`scope()`].
 pub struct Scope<'scope, 'env: 'scope> {
-    data: Arc<ScopeData>,
+    data: ScopeData,
     /// Invariant, as in std: `'scope` neither grows nor shrinks.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
@@ -227,14 +187,14 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     ///
     /// This is a forked child, and the scope is its parent's.
     pub(super) fn check_process(&self) -> io::Result<()> {
-        self.data.process.check("the scope")
+        self.data.enclosure.process.check("the scope")
     }
 
     /// Counts a thread that is about to be spawned.
     #[track_caller]
     pub(super) fn admit(&self) -> Belonging {
-        let before = self.data.running.fetch_add(1, Ordering::Relaxed);
-        let admitted = Admitted(Some(self.data.clone()));
+        let before = self.data.enclosure.thread_begins();
+        let admitted = Admitted(Some(self.data.enclosure.clone()));
         assert!(
             before <= usize::MAX / 2,
             "too many running threads in thread scope"
@@ -250,11 +210,11 @@ impl<'scope, 'env> Scope<'scope, 'env> {
 
 /// That a thread is counted which does not exist yet. Dropping this counts it off: the spawn has
 /// failed, or unwinds.
-pub(super) struct Admitted(Option<Arc<ScopeData>>);
+pub(super) struct Admitted(Option<Arc<Enclosure>>);
 
 impl Admitted {
     /// The thread is about to exist: from now on its end counts it off.
-    pub(super) fn hand_over(mut self) -> Option<Arc<ScopeData>> {
+    pub(super) fn hand_over(mut self) -> Option<Arc<Enclosure>> {
         self.0.take()
     }
 }
@@ -270,14 +230,8 @@ impl Drop for Admitted {
 impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scope")
-            .field(
-                "num_running_threads",
-                &self.data.running.load(Ordering::Relaxed),
-            )
-            .field(
-                "a_thread_panicked",
-                &self.data.panicked.load(Ordering::Relaxed),
-            )
+            .field("num_running_threads", &self.data.enclosure.running())
+            .field("a_thread_panicked", &self.data.enclosure.has_panicked())
             .finish_non_exhaustive()
     }
 }
@@ -357,16 +311,16 @@ mod models {
     #[test]
     fn the_scope_ends_after_its_threads() {
         loom::model(|| {
-            let data = Arc::new(ScopeData::new());
+            let data = ScopeData::new();
             let borrowed =
                 loom::sync::Arc::new([Borrowed(UnsafeCell::new(0)), Borrowed(UnsafeCell::new(0))]);
             for thread in 0..2 {
-                data.running.fetch_add(1, Ordering::Relaxed);
-                let (data, borrowed) = (data.clone(), borrowed.clone());
+                data.enclosure.thread_begins();
+                let (enclosure, borrowed) = (data.enclosure.clone(), borrowed.clone());
                 loom::thread::spawn(move || {
                     // SAFETY: this thread's own, until it has ended.
                     borrowed[thread].0.with_mut(|value| unsafe { *value = 1 });
-                    if let Some(ticket) = data.thread_ended() {
+                    if let Some(ticket) = enclosure.thread_ended() {
                         ticket.fire();
                     }
                 });

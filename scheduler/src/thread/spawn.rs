@@ -12,6 +12,7 @@ use super::{JoinHandle, Scope, ScopedJoinHandle, Thread};
 use crate::protocol::process::Process;
 use crate::run::context;
 use crate::run::event::{self, End, Event, Told};
+use crate::run::given_name::GivenName;
 use crate::run::green::{Green, Kind, Runnable, Waiter};
 use crate::run::own_stack::OwnStack;
 use crate::run::registry::Closed;
@@ -173,6 +174,7 @@ impl Builder {
         spawned.map(ScopedJoinHandle::new)
     }
 
+    #[inline]
     #[track_caller]
     pub(crate) fn into_parts(self) -> (Option<Box<str>>, Option<usize>) {
         let has_null = self.name.as_ref().is_some_and(|name| name.contains('\0'));
@@ -311,7 +313,25 @@ where
 {
     // SAFETY: it is run or dropped, and its result dropped or handed over, before the thread has ended; until then our
     // caller keeps borrowed what it borrows.
-    unsafe { Errand::new(move |suspender| live(suspender, f)) }
+    unsafe {
+        if const { Errand::fits::<F>() } {
+            Errand::new(move |suspender| live(suspender, f))
+        } else {
+            // Taken out of its box where it is called, it lies on the stack once.
+            let f = Box::new(f);
+            Errand::new(move |suspender| live(suspender, || unboxed(f)()))
+        }
+    }
+}
+
+/// What was in the box, of which nothing is left.
+#[allow(
+    clippy::boxed_local,
+    reason = "the box goes before the closure is called"
+)]
+#[inline(always)]
+fn unboxed<F>(f: Box<F>) -> F {
+    *f
 }
 
 /// Makes a thread, which runs when it is scheduled. That is to be done before its runtime ends.
@@ -345,9 +365,11 @@ fn make(
     // Nothing unwinds from here until the thread is queued: of user code, only what listens to us runs.
     counted.hand_over();
     let scope = scope.and_then(Admitted::hand_over);
+    // What takes memory is made before: the rest is made where it will be.
+    let name = GivenName::new(name);
     let waiter = Waiter::new_in_place(|| {
         let own_stack = OwnStack::new(errand, stack, site);
-        let green = Green::new(runtime, own_stack, scope.map(|scope| scope as _));
+        let green = Green::new(runtime, own_stack, scope);
         Waiter::new(name, Kind::Green(green))
     });
     inheritance.give_to(&waiter);

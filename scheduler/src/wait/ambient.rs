@@ -79,7 +79,18 @@ impl Inheritance {
         Self::of_current(true)
     }
 
+    /// It costs nothing in a process where no thread has frames, as [`height`].
+    #[inline]
     fn of_current(everything: bool) -> Self {
+        if USED.load(Ordering::Relaxed) {
+            Self::of_frames(everything)
+        } else {
+            Self::default()
+        }
+    }
+
+    #[inline(never)]
+    fn of_frames(everything: bool) -> Self {
         Self(context::with_current(|waiter| {
             if !waiter.ambient.any() {
                 return Vec::new();
@@ -94,13 +105,18 @@ impl Inheritance {
         self.0.push((id, Kind::token(token)));
     }
 
-    /// Gives it to a thread that has not started.
+    /// Gives it to a thread that has not started. Nearly always there is nothing, which is seen in one step.
+    #[inline]
     pub(crate) fn give_to(self, waiter: &Arc<Waiter>) {
-        // Nearly always there is nothing, which is seen in one step.
         if !self.0.is_empty() {
-            for (id, kind) in self.0 {
-                push(waiter, Frame::new(id, kind, 0));
-            }
+            self.give_some_to(waiter);
+        }
+    }
+
+    #[inline(never)]
+    fn give_some_to(self, waiter: &Arc<Waiter>) {
+        for (id, kind) in self.0 {
+            push(waiter, Frame::new(id, kind, 0));
         }
     }
 }

@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 
 use super::Ticket;
 use crate::protocol::task::Task;
+use crate::run::given_name::GivenName;
 use crate::run::green::{Kind, Waiter};
 
 /// The waits of a future, one after the other: what [`begin`](super::begin) is for a thread.
@@ -47,7 +48,7 @@ impl Polled {
 
     /// Begins the next wait, and returns its ticket. One that was open ends.
     pub fn begin(&mut self) -> Ticket {
-        let new = || Arc::new(Waiter::new(None, Kind::Task(Task::new())));
+        let new = || Arc::new(Waiter::new(GivenName::new(None), Kind::Task(Task::new())));
         let waiter = self.waiter.get_or_insert_with(new);
         let epoch = waiter.word.begin(true);
         Ticket::new(waiter.clone(), epoch)

@@ -112,7 +112,7 @@ impl Search {
     fn take_in(&mut self, waiter: &Arc<Waiter>, suspect: Suspect) {
         let green = waiter.green().expect("only green threads are registered");
         let judged = green.judged.load(Ordering::Relaxed) & !Green::TOLD;
-        if judged != suspect.epoch.to_token() && self.is_own(green) {
+        if judged != suspect.epoch.short() && self.is_own(green) {
             let is_old = self.is_old(waiter.since.load(Ordering::Relaxed));
             self.has_old |= is_old;
             self.has_new |= !is_old;

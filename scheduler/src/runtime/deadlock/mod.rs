@@ -131,12 +131,12 @@ impl Member {
 
     /// Whether it has been told that it is in a deadlock.
     fn is_told(&self) -> bool {
-        self.green().judged.load(Ordering::Relaxed) == self.epoch.to_token() | Green::TOLD
+        self.green().judged.load(Ordering::Relaxed) == self.epoch.short() | Green::TOLD
     }
 
     fn set_judged(&self, told: bool) {
         let told = if told { Green::TOLD } else { 0 };
-        let judged = self.epoch.to_token() | told;
+        let judged = self.epoch.short() | told;
         self.green().judged.store(judged, Ordering::Relaxed);
     }
 
@@ -269,7 +269,7 @@ fn ask(held: &Held<'_>) -> (u64, Option<Needed>) {
         None => None,
         Some(Needs(Whom::Holder(holder))) => Some(Needed::Stack(holder.stack)),
         Some(Needs(Whom::Thread(thread))) => Some(Needed::Thread(ptr::from_ref(thread).addr())),
-        Some(Needs(Whom::Scope(scope))) => Some(Needed::Scope(scope)),
+        Some(Needs(Whom::Scope(scope))) => Some(Needed::Scope(ptr::from_ref(scope).addr())),
     };
     (held.since(), needed)
 }

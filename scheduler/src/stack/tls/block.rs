@@ -75,6 +75,16 @@ impl Block {
         this
     }
 
+    /// The block whose lowest address is `base` or just above it: less far than what a thread pointer is aligned to.
+    pub(crate) fn above(own: &'static Own, base: usize) -> Self {
+        let layout = &own.layout;
+        let least = base.wrapping_add_signed(-layout.block.start);
+        Self {
+            own,
+            thread_pointer: least.next_multiple_of(layout.align),
+        }
+    }
+
     /// The lowest address.
     pub(crate) fn bottom(self) -> usize {
         self.thread_pointer

@@ -66,6 +66,10 @@ impl Block {
         match own.0 {}
     }
 
+    pub(crate) fn above(own: &'static Own, _base: usize) -> Self {
+        match own.0 {}
+    }
+
     pub(crate) fn bottom(self) -> usize {
         match self.0 {}
     }
