@@ -88,9 +88,6 @@ enum Command {
     /// Answers bytes of standard input, until it ends
     #[command(hide = true)]
     Echo(switch::EchoOptions),
-    /// Measures one figure of `memory`
-    #[command(hide = true)]
-    MemoryCell(memory::CellOptions),
     /// Measures one cell of `adopt` once, not adopted
     #[command(hide = true)]
     AdoptCell(adopt::CellOptions),
@@ -131,7 +128,6 @@ fn main() -> ExitCode {
         Command::Sync(options) => sync::run(&sync::SUITE, options),
         Command::Files(options) => sync::run(&files::SUITE, options),
         Command::Memory(options) => memory::run(&options),
-        Command::MemoryCell(options) => memory::cell(&options),
         Command::Adopt(options) => adopt::run(options),
         Command::AdoptCell(options) => adopt::cell(&options),
         Command::Finished(options) => finished::run(options),
