@@ -1,4 +1,5 @@
-//! What the current thread is to the runtime. All of the runtime's thread-locals are in this file.
+//! What the current thread is to the runtime. All of the runtime's thread-locals are in this file, but those that are about
+//! [thread-locals themselves](crate::run::first_destructor).
 //!
 //! A green thread with [thread-locals of its own](crate::stack::tls) finds its worker there, one without
 //! finds it in those of its OS thread: the accessors are the same. A compiler may keep the address
@@ -57,12 +58,6 @@ thread_local! {
 
     /// In a forked child, what has forked it here and goes on as a plain OS thread.
     static FORMERLY: Cell<*const Waiter> = const { Cell::new(ptr::null()) };
-
-    /// Whether the destructor that was registered last with these thread-locals is the [first](crate::run::first_destructor) to run.
-    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
-
-    /// How many registrations of destructors have been seen with these thread-locals.
-    static REGISTRATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Whether anything has ever run on a stack of its own without thread-locals of its own.
@@ -513,52 +508,6 @@ pub(crate) fn is_neighbour(waiter: &Waiter) -> bool {
 /// Something without thread-locals of its own is about to run on a stack of its own.
 pub(crate) fn begins_to_share() {
     SOME_SHARE.store(true, Ordering::Relaxed);
-}
-
-/// Whether the thread-locals are a worker's, and the current thread only shares them.
-pub(crate) fn shares_workers_thread_locals() -> bool {
-    let shares = with_running(|waiter| {
-        let own_stack = waiter.own_stack()?;
-        // SAFETY: it is the current thread.
-        Some(unsafe { own_stack.started() }.thread_pointer.is_none())
-    });
-    shares.flatten() == Some(true) && with_worker(|worker| worker.is_some())
-}
-
-/// Whether what is [registered](crate::run::first_destructor) as the first destructor was registered last.
-#[inline(never)]
-pub(crate) fn is_guarded() -> bool {
-    IS_GUARDED.get()
-}
-
-#[inline(never)]
-pub(crate) fn set_guarded(is_guarded: bool) {
-    IS_GUARDED.set(is_guarded);
-}
-
-/// A destructor is registered with the current thread-locals.
-#[inline(never)]
-pub(crate) fn registers_destructor() {
-    REGISTRATIONS.set(REGISTRATIONS.get().wrapping_add(1));
-}
-
-/// Whether that is told when std registers one. To be asked once.
-#[inline(never)]
-pub(crate) fn sees_registrations() -> bool {
-    /// Has a destructor.
-    struct Probe;
-
-    impl Drop for Probe {
-        fn drop(&mut self) {}
-    }
-
-    thread_local! {
-        static PROBE: Probe = const { Probe };
-    }
-
-    let before = REGISTRATIONS.get();
-    let is_there = PROBE.try_with(|_| ()).is_ok();
-    is_there && REGISTRATIONS.get() != before
 }
 
 /// Lends the guest or the green thread that this OS thread runs, if it runs one. Safe in a signal handler.

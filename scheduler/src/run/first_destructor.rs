@@ -23,6 +23,7 @@
 //!
 //! That is [seen](is_there): it may be so where std is a library of its own, or Roving a part of one that a foreign program loads.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::mem;
 use std::ptr;
@@ -34,16 +35,68 @@ use crate::run::{context, unended};
 type Destructor = unsafe extern "C" fn(*mut c_void);
 type Register = unsafe extern "C" fn(Destructor, *mut c_void, *mut c_void) -> c_int;
 
+thread_local! {
+    /// Whether the destructor that was registered last is the one in this file.
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+
+    /// How many registrations have come here.
+    static REGISTRATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+#[inline(never)]
+fn is_guarded() -> bool {
+    IS_GUARDED.get()
+}
+
+#[inline(never)]
+fn set_guarded(is_guarded: bool) {
+    IS_GUARDED.set(is_guarded);
+}
+
+#[inline(never)]
+fn count_registration() {
+    REGISTRATIONS.set(REGISTRATIONS.get().wrapping_add(1));
+}
+
 /// Whether [`guard`] does anything.
 pub(crate) fn is_there() -> bool {
     static IS_THERE: OnceLock<bool> = OnceLock::new();
-    *IS_THERE.get_or_init(context::sees_registrations)
+    *IS_THERE.get_or_init(std_registers_here)
+}
+
+/// Whether std registers destructors here. To be asked once.
+#[inline(never)]
+fn std_registers_here() -> bool {
+    /// Has a destructor.
+    struct Probe;
+
+    impl Drop for Probe {
+        fn drop(&mut self) {}
+    }
+
+    thread_local! {
+        static PROBE: Probe = const { Probe };
+    }
+
+    let before = REGISTRATIONS.get();
+    let is_new = PROBE.try_with(|_| ()).is_ok();
+    is_new && REGISTRATIONS.get() != before
+}
+
+/// Whether the thread-locals are a worker's, and the current thread only shares them.
+fn shares_workers_thread_locals() -> bool {
+    let shares = context::with_running(|waiter| {
+        let own_stack = waiter.own_stack()?;
+        // SAFETY: it is the current thread.
+        Some(unsafe { own_stack.started() }.thread_pointer.is_none())
+    });
+    shares.flatten() == Some(true) && context::with_worker(|worker| worker.is_some())
 }
 
 /// From now on until the end of the current thread, what it has begun is ended before a destructor of a thread-local runs.
 #[inline]
 pub(crate) fn guard() {
-    if !context::is_guarded() {
+    if !is_guarded() {
         guard_anew();
     }
 }
@@ -55,7 +108,7 @@ fn guard_anew() {
         && let Some(register) = of_the_c_library()
     {
         register_first(register);
-        context::set_guarded(true);
+        set_guarded(true);
     }
 }
 
@@ -68,9 +121,9 @@ fn register_first(register: Register) {
 
 /// The destructor.
 unsafe extern "C" fn end_others(_: *mut c_void) {
-    context::set_guarded(false);
+    set_guarded(false);
     // Else the thread that runs here is in `exit`, and nothing is destroyed.
-    if !context::shares_workers_thread_locals() {
+    if !shares_workers_thread_locals() {
         unended::end_all();
     }
 }
@@ -87,15 +140,15 @@ unsafe extern "C" fn __cxa_thread_atexit_impl(
     let Some(register) = of_the_c_library() else {
         return -1;
     };
-    context::registers_destructor();
-    let (destructor, value) = if context::shares_workers_thread_locals() {
+    count_registration();
+    let (destructor, value) = if shares_workers_thread_locals() {
         not_in_exit(destructor, value)
     } else {
         (destructor, value)
     };
     // SAFETY: the caller's promise.
     let result = unsafe { register(destructor, value, library) };
-    if context::is_guarded() {
+    if is_guarded() {
         register_first(register);
     }
     result
@@ -107,7 +160,7 @@ struct Kept(Destructor, *mut c_void);
 /// What destroys `value` by `destructor`, unless that is in the `exit` of a thread that shares a worker's thread-locals.
 fn not_in_exit(destructor: Destructor, value: *mut c_void) -> (Destructor, *mut c_void) {
     unsafe extern "C" fn destroy(kept: *mut c_void) {
-        if context::shares_workers_thread_locals() {
+        if shares_workers_thread_locals() {
             return;
         }
         // SAFETY: it was made below, and this is called once.

@@ -170,6 +170,10 @@ pub(crate) fn end_own() {
 }
 
 /// Ends all that was begun with the current thread-locals, which are not shared by green threads.
+#[allow(
+    dead_code,
+    reason = "nobody calls it where nothing runs before all destructors"
+)]
 pub(crate) fn end_all() {
     while let Some(what) = context::with_unended_of_thread_locals(|list| list.find(|_| true)) {
         end(what);

@@ -1,4 +1,4 @@
-//! Where no program is adopted: a green thread has no mask of its own, and none is [marked](super::own_stack::OwnStack::keep_signals).
+//! Where no program is adopted: a green thread has no mask of its own, and none is marked.
 
 /// There is one.
 #[derive(Debug, Clone, Copy)]
