@@ -233,7 +233,7 @@ ADOPT_LACKS = for program in cc:gcc c++:g++ /usr/bin/python3:python3; do \
 adopt-uses:
 	@$(ADOPT_LACKS); [ -z "$$lacks" ] || echo "make adopt: there is more that it tests: apt install$$lacks"
 
-# What it wants of Debian, such as redis-server, postgresql and libpython3.*-testsuite, it says if it is not there, and goes on. For example
+# What it wants of Debian, such as redis-server, postgresql, glibc-source and libpython3.*-testsuite, it says if it is not there, and goes on. For example
 # `make adopt-suites ARGS="parking_lot rayon"`.
 adopt-suites:         ## the test suites of other projects, adopted with 1, 2 and 8 workers and on OS threads; takes hours, needs the network
 	$(CARGO) run --locked -p roving-adopt-suites -- $(ARGS)

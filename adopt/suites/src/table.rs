@@ -99,6 +99,37 @@ const fn package(name: &'static str, version: &'static str) -> Suite {
 const WITHIN_MILLISECONDS: &str =
     "on OS threads it fails too, if the machine is busy: a wait is to end within 5 ms";
 
+const CANCELLED_ANYWHERE: &str =
+    "a green thread that may be cancelled anywhere is cancelled at its next point of cancellation";
+const CANCELLED_LATER: &str =
+    "a green thread in a call that blocks an OS thread is cancelled when the call has returned";
+const IN_A_STREAM: &str =
+    "a green thread in a function of streams is cancelled at its next point of cancellation";
+const IN_A_HANDLER: &str = "a green thread is not cancelled in the handler of a signal";
+const INHERITS: &str =
+    "a green thread is refused a mutex that is robust and inherits priority, with ENOTSUP";
+
+const OF_GLIBC: &[(&str, &str)] = &[
+    ("tst-cancel1::tst-cancel1", CANCELLED_ANYWHERE),
+    ("tst-cancelx1::tst-cancelx1", CANCELLED_ANYWHERE),
+    ("tst-cancel30::tst-cancel30", CANCELLED_ANYWHERE),
+    ("tst-cancel16::tst-cancel16", CANCELLED_LATER),
+    ("tst-cancelx16::tst-cancelx16", CANCELLED_LATER),
+    ("tst-cancel17::tst-cancel17", CANCELLED_LATER),
+    ("tst-cancelx17::tst-cancelx17", CANCELLED_LATER),
+    ("tst-cancel6::tst-cancel6", IN_A_STREAM),
+    ("tst-cancel9::tst-cancel9", IN_A_STREAM),
+    ("tst-cancel20::tst-cancel20", IN_A_HANDLER),
+    ("tst-robustpi1::tst-robustpi1", INHERITS),
+    ("tst-robustpi2::tst-robustpi2", INHERITS),
+    ("tst-robustpi3::tst-robustpi3", INHERITS),
+    ("tst-robustpi4::tst-robustpi4", INHERITS),
+    ("tst-robustpi5::tst-robustpi5", INHERITS),
+    ("tst-robustpi6::tst-robustpi6", INHERITS),
+    ("tst-robustpi7::tst-robustpi7", INHERITS),
+    ("tst-robustpi9::tst-robustpi9", INHERITS),
+];
+
 const ALL_FEATURES: &[&str] = &["--all-features"];
 
 /// What of CPython has to do with threads, and with what they wait for.
@@ -272,6 +303,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         source: Source::Glibc(&["nptl", "sysdeps/pthread"]),
+        differs: OF_GLIBC,
         ..package("glibc", "")
     },
     Suite {
