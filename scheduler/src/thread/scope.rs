@@ -20,7 +20,7 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 use super::spawn::Belonging;
@@ -39,6 +39,10 @@ struct ScopeData {
     token: Arc<Token>,
     frame: FrameId,
 }
+
+// What its parts hold changes in single steps.
+impl UnwindSafe for ScopeData {}
+impl RefUnwindSafe for ScopeData {}
 
 impl ScopeData {
     fn new() -> Self {

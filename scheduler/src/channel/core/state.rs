@@ -291,7 +291,9 @@ impl<T> Locked<'_, T> {
     }
 
     fn receive_from_sender(&mut self) -> Received<T> {
-        let taken = if self.state.is_rendezvous() {
+        let taken = if self.state.senders.is_empty() {
+            None
+        } else if self.state.is_rendezvous() {
             self.take_from_sender()
         } else {
             // Those who wait, though nothing is queued, wait for selects to use the room that they have been promised.
