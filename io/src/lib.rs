@@ -65,6 +65,8 @@ mod end;
 mod error;
 mod event;
 pub mod fs;
+#[cfg(windows)]
+mod handed_over;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 pub mod io;

@@ -1,10 +1,10 @@
 //! Where they have descriptors.
 
-/// Implements the conversions of a type with the methods `lend`, `from_fd` and `into_fd`, whose counterpart in std is `$Std`.
-macro_rules! conversions {
-    ($Type:ident, $Std:ty) => {
+/// Implements the traits that lend what a type owns, and give it away, by its methods `lend` and `into_fd`.
+macro_rules! lends {
+    ($Type:ident) => {
         const _: () = {
-            use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+            use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 
             impl AsFd for $Type {
                 fn as_fd(&self) -> BorrowedFd<'_> {
@@ -21,30 +21,6 @@ macro_rules! conversions {
             impl IntoRawFd for $Type {
                 fn into_raw_fd(self) -> RawFd {
                     self.into_fd().into_raw_fd()
-                }
-            }
-
-            impl From<OwnedFd> for $Type {
-                fn from(fd: OwnedFd) -> Self {
-                    Self::from_fd(fd)
-                }
-            }
-
-            impl From<$Type> for OwnedFd {
-                fn from(ours: $Type) -> Self {
-                    ours.into_fd()
-                }
-            }
-
-            impl From<$Std> for $Type {
-                fn from(std: $Std) -> Self {
-                    Self::from_fd(std.into())
-                }
-            }
-
-            impl From<$Type> for $Std {
-                fn from(ours: $Type) -> Self {
-                    ours.into_fd().into()
                 }
             }
         };
@@ -93,4 +69,4 @@ macro_rules! lends_that_of {
 
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 pub(crate) use lends_that_of;
-pub(crate) use {conversions, from_raw_fd, into_stdio};
+pub(crate) use {from_raw_fd, into_stdio, lends};

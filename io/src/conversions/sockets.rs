@@ -1,11 +1,11 @@
 //! Windows, where they have sockets.
 
-/// Implements the conversions of a type with the methods `lend`, `from_fd` and `into_fd`, whose counterpart in std is `$Std`.
-macro_rules! conversions {
-    ($Type:ident, $Std:ty) => {
+/// Implements the traits that lend what a type owns, and give it away, by its methods `lend` and `into_fd`.
+macro_rules! lends {
+    ($Type:ident) => {
         const _: () = {
             use std::os::windows::io::{
-                AsRawSocket, AsSocket, BorrowedSocket, IntoRawSocket, OwnedSocket, RawSocket,
+                AsRawSocket, AsSocket, BorrowedSocket, IntoRawSocket, RawSocket,
             };
 
             impl AsSocket for $Type {
@@ -23,30 +23,6 @@ macro_rules! conversions {
             impl IntoRawSocket for $Type {
                 fn into_raw_socket(self) -> RawSocket {
                     self.into_fd().into_raw_socket()
-                }
-            }
-
-            impl From<OwnedSocket> for $Type {
-                fn from(socket: OwnedSocket) -> Self {
-                    Self::from_fd(socket)
-                }
-            }
-
-            impl From<$Type> for OwnedSocket {
-                fn from(ours: $Type) -> Self {
-                    ours.into_fd()
-                }
-            }
-
-            impl From<$Std> for $Type {
-                fn from(std: $Std) -> Self {
-                    Self::from_fd(std.into())
-                }
-            }
-
-            impl From<$Type> for $Std {
-                fn from(ours: $Type) -> Self {
-                    ours.into_fd().into()
                 }
             }
         };
@@ -83,4 +59,4 @@ macro_rules! lends_that_of {
 
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 pub(crate) use lends_that_of;
-pub(crate) use {conversions, from_raw_fd};
+pub(crate) use {from_raw_fd, lends};

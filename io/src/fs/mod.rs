@@ -60,6 +60,7 @@ mod nature;
 #[cfg(unix)]
 mod on_unix;
 mod open_options;
+mod whole_file;
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};

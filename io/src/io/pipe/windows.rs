@@ -1,11 +1,10 @@
 //! Pipes on Windows: std's, with the worker's place handed over for each call. Nobody can be told when one is ready.
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-
-use roving_scheduler::blocking::run as hand_over;
+use std::io;
 
 use crate::by_reference::{read_by_reference, write_by_reference};
 use crate::conversions::handle_conversions;
+use crate::handed_over::{reads_handed_over, writes_handed_over};
 
 /// Makes a pipe. Mirrors [`std::io::pipe`].
 ///
@@ -49,30 +48,8 @@ impl PipeWriter {
     }
 }
 
-impl Read for &PipeReader {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        hand_over(|| (&self.0).read(buf))
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        hand_over(|| (&self.0).read_vectored(bufs))
-    }
-}
-
-impl Write for &PipeWriter {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        hand_over(|| (&self.0).write(buf))
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        hand_over(|| (&self.0).write_vectored(bufs))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
+reads_handed_over!(PipeReader);
+writes_handed_over!(PipeWriter);
 read_by_reference!(PipeReader);
 write_by_reference!(PipeWriter);
 handle_conversions!(PipeReader, io::PipeReader);

@@ -2,6 +2,7 @@
 
 #[cfg_attr(windows, path = "raw/windows.rs")]
 mod raw;
+mod raw_output;
 mod reentrant;
 mod system;
 
@@ -18,7 +19,8 @@ use roving_scheduler::DeadlineElapsed;
 use roving_scheduler::sync::{Mutex, MutexGuard};
 use roving_scheduler::wait::Cancelled;
 
-use self::raw::{RawOutput, RawStdin, Stream};
+use self::raw::{RawStdin, Stream};
+use self::raw_output::RawOutput;
 use self::reentrant::{ReentrantGuard, ReentrantLock};
 pub use self::system::IsTerminal;
 

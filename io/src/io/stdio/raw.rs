@@ -4,7 +4,7 @@
 //! them from one call to the next. A call that has to wait does so with a duplicate, which it finishes with; if there can be none, since
 //! the process or the system has no descriptors left, it [tries again](crate::unannounced) now and then.
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::os::fd::BorrowedFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -76,6 +76,28 @@ impl Stream {
         let attempt = |_| Attempt::of(attempt(&nowait, source.fd()));
         operate_looking(&source, why, direction, must_look, patience, attempt)
     }
+
+    /// Writes once.
+    #[track_caller]
+    pub(super) fn write(self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let all = total(bufs);
+        let bufs = taken(bufs);
+        self.operate(Direction::Write, all, |nowait, fd| nowait.write(fd, bufs))
+    }
+
+    /// The same, and keeps the OS thread for it.
+    pub(super) fn write_at_last(self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let (fd, bufs) = (self.fd(), taken(bufs));
+        loop {
+            match writev(fd, bufs) {
+                // Somebody has made the description non-blocking.
+                Err(Errno::AGAIN) => {
+                    poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None)?;
+                }
+                result => return Ok(result?),
+            }
+        }
+    }
 }
 
 /// What can be waited with for the descriptor, even if another one is put in its place.
@@ -99,62 +121,5 @@ impl Read for RawStdin {
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let bufs = taken_mut(bufs);
         Stream::Stdin.operate(Direction::Read, 0, |nowait, fd| nowait.read(fd, bufs))
-    }
-}
-
-/// Standard output, or standard error.
-#[derive(Debug)]
-pub(super) struct RawOutput {
-    stream: Stream,
-    /// The process ends, and there is nobody left to let run.
-    is_last: bool,
-}
-
-impl RawOutput {
-    pub(super) const fn new(stream: Stream) -> Self {
-        Self {
-            stream,
-            is_last: false,
-        }
-    }
-
-    /// From now on nothing is waited for but the system.
-    pub(super) fn set_last(&mut self) {
-        self.is_last = true;
-    }
-}
-
-impl Write for RawOutput {
-    #[track_caller]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(buf)])
-    }
-
-    #[track_caller]
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let all = total(bufs);
-        let bufs = taken(bufs);
-        if self.is_last {
-            return write_at_last(self.stream.fd(), bufs);
-        }
-        self.stream
-            .operate(Direction::Write, all, |nowait, fd| nowait.write(fd, bufs))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Writes, and keeps the OS thread for it.
-fn write_at_last(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-    loop {
-        match writev(fd, bufs) {
-            // Somebody has made the description non-blocking.
-            Err(Errno::AGAIN) => {
-                poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None)?;
-            }
-            result => return Ok(result?),
-        }
     }
 }

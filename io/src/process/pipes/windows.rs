@@ -1,12 +1,13 @@
 //! The pipes to a child on Windows: std's, with the worker's place handed over for each call.
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, IoSliceMut, Read};
 use std::process;
 
 use roving_scheduler::blocking::run as hand_over;
 
 use crate::by_reference::write_by_reference;
 use crate::conversions::handle_conversions;
+use crate::handed_over::writes_handed_over;
 
 /// Where to write what a child reads from its standard input: see [`Child::stdin`](super::Child::stdin). Mirrors
 /// [`std::process::ChildStdin`].
@@ -26,20 +27,7 @@ pub struct ChildStdout(process::ChildStdout);
 /// It comes to its end when the child, and whoever has inherited the other end from it, has closed that.
 pub struct ChildStderr(process::ChildStderr);
 
-impl Write for &ChildStdin {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        hand_over(|| (&self.0).write(buf))
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        hand_over(|| (&self.0).write_vectored(bufs))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
+writes_handed_over!(ChildStdin);
 write_by_reference!(ChildStdin);
 
 macro_rules! output {

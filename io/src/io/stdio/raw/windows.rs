@@ -12,8 +12,13 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Writes once. Nothing stays in a buffer.
-    fn write(self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    /// Writes once.
+    pub(super) fn write(self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        blocking::run(|| self.write_at_last(bufs))
+    }
+
+    /// The same, and keeps the OS thread for it. Nothing stays in a buffer.
+    pub(super) fn write_at_last(self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         fn write_through(mut output: impl Write, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
             let written = output.write_vectored(bufs)?;
             output.flush()?;
@@ -37,45 +42,5 @@ impl Read for RawStdin {
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         blocking::run(|| io::stdin().read_vectored(bufs))
-    }
-}
-
-/// Standard output, or standard error.
-#[derive(Debug)]
-pub(super) struct RawOutput {
-    stream: Stream,
-    /// The process ends, and there is nobody left to let run.
-    is_last: bool,
-}
-
-impl RawOutput {
-    pub(super) const fn new(stream: Stream) -> Self {
-        Self {
-            stream,
-            is_last: false,
-        }
-    }
-
-    /// From now on nothing is waited for but the system.
-    pub(super) fn set_last(&mut self) {
-        self.is_last = true;
-    }
-}
-
-impl Write for RawOutput {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(buf)])
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        if self.is_last {
-            self.stream.write(bufs)
-        } else {
-            blocking::run(|| self.stream.write(bufs))
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
