@@ -371,10 +371,8 @@ impl Edges {
 /// the last one of a green thread that has ended can drop anything.
 #[derive(Debug, Default)]
 struct Waiters {
-    one: Option<Ticket>,
+    one: Option<(Side, Ticket)>,
     others: Option<Box<Others>>,
-    /// What `one` waits for.
-    side: Option<Side>,
 }
 
 /// Those beside one.
@@ -396,7 +394,7 @@ impl Waiters {
             Vec::new()
         };
         if self.one.is_none() {
-            (self.one, self.side) = (Some(ticket), Some(side));
+            self.one = Some((side, ticket));
         } else {
             let others = self.others.get_or_insert_default();
             others.0.push((side, ticket));
@@ -407,46 +405,39 @@ impl Waiters {
     /// Hands out all that wait for a side that is ready.
     #[inline]
     fn take_all(&mut self, readable: bool, writable: bool, ready: &mut Vec<Ticket>) {
-        let is_ready = |side| match side {
+        let is_ready = |(side, _): &(Side, Ticket)| match side {
             Side::Read => readable,
             Side::Write => writable,
         };
-        if self.side.is_some_and(is_ready) {
-            ready.extend(self.one.take());
-            self.side = None;
-        }
+        let one = self.one.take_if(|one| is_ready(one));
+        ready.extend(one.map(|(_, ticket)| ticket));
         if self.others.is_some() {
-            ready.append(&mut self.take_others(|(side, _)| is_ready(*side)));
+            ready.append(&mut self.take_others(is_ready));
         }
     }
 
     #[must_use]
     fn take(&mut self, side: Side, wanted: &Ticket) -> Option<Ticket> {
-        if self.side == Some(side) && self.one.as_ref() == Some(wanted) {
-            self.side = None;
-            return self.one.take();
+        let is_it = |(other, ticket): &(Side, Ticket)| *other == side && ticket == wanted;
+        match self.one.take_if(|one| is_it(one)) {
+            Some((_, ticket)) => Some(ticket),
+            None => self.take_others(is_it).pop(),
         }
-        self.take_others(|(other, ticket)| *other == side && ticket == wanted)
-            .pop()
     }
 
     /// Whether there is a ticket that is worth something.
     fn has_fresh(&self) -> bool {
         let others = self.others.iter().flat_map(|others| &others.0);
-        let others = others.map(|(_, ticket)| ticket);
-        self.one
-            .iter()
-            .chain(others)
-            .any(|ticket| !ticket.is_stale())
+        let mut all = self.one.iter().chain(others);
+        all.any(|(_, ticket)| !ticket.is_stale())
     }
 
     #[must_use]
     fn take_stale(&mut self) -> Vec<Ticket> {
-        let mut stale = self.take_others(|(_, ticket)| ticket.is_stale());
-        if self.one.as_ref().is_some_and(Ticket::is_stale) {
-            self.side = None;
-            stale.extend(self.one.take());
-        }
+        let is_stale = |(_, ticket): &(Side, Ticket)| ticket.is_stale();
+        let mut stale = self.take_others(is_stale);
+        let one = self.one.take_if(|one| is_stale(one));
+        stale.extend(one.map(|(_, ticket)| ticket));
         stale
     }
 
@@ -480,7 +471,8 @@ mod tests {
     impl Waiters {
         fn len(&self, side: Side) -> usize {
             let others = self.others.iter().flat_map(|others| &others.0);
-            usize::from(self.side == Some(side)) + others.filter(|other| other.0 == side).count()
+            let all = self.one.iter().chain(others);
+            all.filter(|(other, _)| *other == side).count()
         }
     }
 

@@ -12,10 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use common::{WORKER_COUNTS, child, is_child, message, printed, run, stacks_returned, watchdog};
+use common::{
+    WORKER_COUNTS, child, is_child, message, printed, run, stacks_returned, wait_until_parked,
+    watchdog,
+};
 use roving_scheduler::channel::{Receiver, bounded};
 use roving_scheduler::sync::{Barrier, Mutex, MutexGuard, Once, RwLock};
-use roving_scheduler::thread::{self, JoinHandle, State, Thread};
+use roving_scheduler::thread::{self, JoinHandle, State};
 use roving_scheduler::{
     Builder, CancelToken, Deadlocks, Handle, Runtime, ThreadLocals, block_on, coroutine, deadline,
     dump, greenly, on_warm_stack,
@@ -273,12 +276,6 @@ fn several_threads_of_a_scope_and_of_two_runtimes() {
             });
         })]
     });
-}
-
-fn wait_until_parked(thread: &Thread) {
-    while !matches!(thread.state(), State::Parked(_)) {
-        thread::yield_now();
-    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{
     alone, beside_one_that_computes, compute_until, each_kind, each_worker_count, lone_worker,
-    stacks_returned, watchdog,
+    stacks_returned, wait_until_parked, watchdog,
 };
 use corosensei::stack::DefaultStack;
 use roving_scheduler::channel::bounded;
@@ -30,12 +30,6 @@ fn each_mode(test: impl Fn(&Runtime)) {
         [builder.clone(), builder.pinned_thread_locals(), shared]
     };
     each_kind(kinds, test);
-}
-
-fn wait_until_parked(thread: &Thread) {
-    while !matches!(thread.state(), State::Parked(_)) {
-        std::thread::yield_now();
-    }
 }
 
 /// Parks below two functions whose names are looked for.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use common::{on_each_mode, on_each_worker_count};
+use common::{on_each_mode, on_each_worker_count, wait_until_parked};
 use executors::{in_each_executor, woken};
 use futures::future::{Either, join_all, select};
 use roving_scheduler::sync::{
@@ -539,13 +539,6 @@ fn the_guard_of_a_task_may_be_dropped_by_another_thread() {
     });
 }
 
-/// The thread is parked.
-fn until_parked(thread: &thread::Thread) {
-    while !matches!(thread.state(), thread::State::Parked(_)) {
-        thread::yield_now();
-    }
-}
-
 /// Leaves a future that waits for what is in `place` behind for ever, and puts another one there, at the same address.
 macro_rules! forget_and_renew {
     ($place:ident, $new:expr, |$value:ident| $waits:expr) => {
@@ -576,7 +569,7 @@ fn who_is_forgotten_is_not_woken_in_place_of_those_who_wait_for_what_lies_there_
                 let is_told = mutex.lock().unwrap();
                 drop(condvar.wait_while(is_told, |is_told| !*is_told));
             });
-            until_parked(waits.thread());
+            wait_until_parked(waits.thread());
             drop(guard);
             loop {
                 *mutex.lock().unwrap() = true;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use common::{
     WORKER_COUNTS, beside_one_that_computes, compute_until, each_kind, each_worker_count,
-    lone_worker, stacks_returned, watchdog,
+    lone_worker, stacks_returned, wait_until_parked, watchdog,
 };
 use roving_scheduler::sync::Barrier;
-use roving_scheduler::thread::{self, State, Thread};
+use roving_scheduler::thread::{self, Thread};
 use roving_scheduler::{Builder, Handle, Metrics, Runtime, blocking, channel};
 
 /// Runs `test` on a runtime of each size and mode.
@@ -28,10 +28,6 @@ fn wait_until(mut done: impl FnMut() -> bool) {
     while !done() {
         std::thread::yield_now();
     }
-}
-
-fn wait_until_parked(thread: &Thread) {
-    wait_until(|| matches!(thread.state(), State::Parked(_)));
 }
 
 /// What holds between the numbers of any runtime at any moment.

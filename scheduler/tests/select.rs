@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{each_worker_count, on_each_worker_count};
+use common::{each_worker_count, on_each_worker_count, wait_until_parked};
 use roving_scheduler::channel::{
     RecvTimeoutError, Select, Sender, TryRecvError, TrySendError, after, bounded, never, unbounded,
 };
@@ -533,9 +533,7 @@ fn others_meet_while_the_only_room_is_promised() {
             let sender = sender.clone();
             thread::spawn(move || sender.send(1))
         };
-        while !matches!(sends.thread().state(), thread::State::Parked(_)) {
-            thread::yield_now();
-        }
+        wait_until_parked(sends.thread());
         assert_eq!(receiver.recv(), Ok(1));
         assert_eq!(sends.join().unwrap(), Ok(()));
         let sends = {

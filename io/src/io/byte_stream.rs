@@ -264,7 +264,7 @@ pub(crate) fn received(
 }
 
 /// What came of a try to move `all` bytes.
-pub(crate) fn moved(
+fn moved(
     stream: &(impl Raw + ?Sized),
     result: Result<usize, Errno>,
     all: usize,

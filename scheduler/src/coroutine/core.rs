@@ -22,7 +22,7 @@ use std::thread;
 use super::nesting::Nesting;
 use crate::protocol::process::Process;
 use crate::run::unended::{Entry, Unended};
-use crate::run::{context, first_destructor, overflow, panicking, stack_use, thread_end};
+use crate::run::{context, overflow, panicking, stack_use, thread_end};
 use crate::stack::fiber::{Fiber, State, Way};
 use crate::stack::usage::StackUsage;
 use crate::stack::{Bounds, Class, DEFAULT_SIZE, Promise};
@@ -186,8 +186,7 @@ pub(super) trait Member {
 
 impl<I, Y, R> Member for Core<I, Y, R> {
     fn end(&self) -> thread::Result<()> {
-        let is_whole = || first_destructor::is_there() || !thread_end::may_have_begun();
-        self.end_if_whole(|| self.may_borrow || is_whole())
+        self.end_if_whole(|| self.may_borrow || !thread_end::may_be_too_late())
     }
 }
 

@@ -30,7 +30,7 @@ use crate::run::green::{Kind, Waiter};
 use crate::run::guest::{self, Guest};
 use crate::run::own_stack::OwnStack;
 use crate::run::unended::{self, Entry, Unended};
-use crate::run::{context, first_destructor, panicking, thread_end};
+use crate::run::{context, panicking, thread_end};
 use crate::runtime::{self, builder};
 use crate::stack::coroutine::Suspender;
 use crate::stack::errand::Errand;
@@ -378,8 +378,7 @@ impl<T> Drop for Greenly<T> {
                 return;
             }
             // It is dropped below `exit`, or may have borrowed a thread-local that is gone.
-            let may_be_late = || !first_destructor::is_there() && thread_end::may_have_begun();
-            if home.runs.get() || may_be_late() {
+            if home.runs.get() || thread_end::may_be_too_late() {
                 return;
             }
         }

@@ -16,11 +16,16 @@ use crate::protocol::lock::Mutex;
 
 use crate::protocol::passage::Passage;
 use crate::protocol::process::PerProcess;
-use crate::run::context;
+use crate::run::{context, first_destructor};
 use crate::stack::frames;
 
+/// Whether what is suspended may have borrowed a thread-local that is gone: it is not sure to have ended before.
+pub(crate) fn may_be_too_late() -> bool {
+    !first_destructor::is_there() && may_have_begun()
+}
+
 /// Whether the current thread drops its thread-locals, or nobody knows.
-pub(crate) fn may_have_begun() -> bool {
+fn may_have_begun() -> bool {
     let of_its_own = context::with_running(|waiter| {
         let own_stack = waiter.own_stack()?;
         // SAFETY: it is the current thread.

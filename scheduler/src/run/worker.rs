@@ -219,7 +219,7 @@ impl Worker {
         self.running().is_some() && self.polls.get().is_multiple_of(SPINNING)
     }
 
-    /// When the green thread that runs was switched to, in [ticks].
+    /// When it has switched last, in [ticks]: to the green thread that runs, or back.
     pub(crate) fn runs_since(&self) -> u64 {
         self.remote.running.since.load(Ordering::Relaxed)
     }
@@ -304,10 +304,10 @@ impl Worker {
         runnable.green().runtime.is_to(Arc::as_ptr(&self.shared))
     }
 
-    /// Ends a wait, and queues its green thread with `push` if it is one of this runtime.
-    fn wake(&self, ticket: Ticket, push: fn(&Self, Runnable)) {
+    /// Ends a wait, and queues its green thread before all that wait here if it is one of this runtime.
+    fn wake(&self, ticket: Ticket) {
         if let Some(runnable) = self.woken_by(ticket) {
-            push(self, runnable);
+            self.push_next(runnable);
         }
     }
 
@@ -499,10 +499,8 @@ impl Worker {
     #[cold]
     fn time_run(&self) {
         self.to_timed_run.begin();
-        let since = self.remote.running.since.load(Ordering::Relaxed);
-        self.counts()
-            .run_lengths
-            .add(ticks::now().saturating_sub(since));
+        let run = ticks::now().saturating_sub(self.runs_since());
+        self.counts().run_lengths.add(run);
     }
 
     /// Enters a green thread that has suspended into the registry, if it is not there.
@@ -576,15 +574,15 @@ impl Worker {
         self.shared.onlookers.see_off();
         let told = green.completion.complete();
         if let Some(joiner) = told.joiner {
-            self.wake(joiner, Self::push_next);
+            self.wake(joiner);
         }
         if let Some(enclosing) = of_scope {
-            self.wake(enclosing, Self::push_next);
+            self.wake(enclosing);
         }
         // Hardly ever is there any, and an empty list is asked in one step.
         if !told.watchers.is_empty() {
             for watcher in told.watchers {
-                self.wake(watcher, Self::push_next);
+                self.wake(watcher);
             }
         }
     }

@@ -41,11 +41,6 @@ impl Errand {
         }
     }
 
-    /// Whether a closure of this type needs no box.
-    pub(crate) const fn fits<F>() -> bool {
-        fits::<F>()
-    }
-
     /// Takes the closure and calls it.
     ///
     /// # Safety
@@ -129,7 +124,7 @@ unsafe fn unpack<V>(place: *const Place) -> V {
     }
 }
 
-const fn fits<V>() -> bool {
+pub(crate) const fn fits<V>() -> bool {
     size_of::<V>() <= size_of::<Place>() && align_of::<V>() <= align_of::<Place>()
 }
 

@@ -23,7 +23,7 @@ use crate::run::unended;
 use crate::run::wake;
 use crate::runtime;
 use crate::stack::coroutine::Suspender;
-use crate::stack::errand::{Errand, Packed};
+use crate::stack::errand::{Errand, Packed, fits};
 use crate::stack::{Class, Promise};
 use crate::wait;
 use crate::wait::ambient::Inheritance;
@@ -314,7 +314,7 @@ where
     // SAFETY: it is run or dropped, and its result dropped or handed over, before the thread has ended; until then our
     // caller keeps borrowed what it borrows.
     unsafe {
-        if const { Errand::fits::<F>() } {
+        if const { fits::<F>() } {
             Errand::new(move |suspender| live(suspender, f))
         } else {
             // Taken out of its box where it is called, it lies on the stack once.

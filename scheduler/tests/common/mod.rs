@@ -357,3 +357,12 @@ pub(crate) fn message(payload: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no text".to_owned())
 }
+
+/// Waits until the thread is parked.
+pub(crate) fn wait_until_parked(thread: &roving_scheduler::thread::Thread) {
+    use roving_scheduler::thread::{State, yield_now};
+
+    while !matches!(thread.state(), State::Parked(_)) {
+        yield_now();
+    }
+}

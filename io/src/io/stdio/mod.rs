@@ -4,6 +4,8 @@
 mod raw;
 mod raw_output;
 mod reentrant;
+#[cfg_attr(unix, path = "system/descriptors.rs")]
+#[cfg_attr(windows, path = "system/handles.rs")]
 mod system;
 
 use std::any::Any;

@@ -226,7 +226,7 @@ impl Worker {
     pub(super) fn find_or_sleep(&self) -> Option<Runnable> {
         self.schedule_scan();
         let shift = &self.counts().shift;
-        shift.rest(self.remote.running.since.load(Ordering::Relaxed));
+        shift.rest(self.runs_since());
         self.has_looked.set(false);
         let found = sleep::find_or_sleep(self);
         shift.go_on(self.remote.running.switches());

@@ -65,17 +65,7 @@ fn arrays(own: &Own, thread_pointer: usize) -> impl Iterator<Item = (usize, &Ato
 /// with their places in the array. It ends where no key ever was.
 fn given_keys(own: &Own, first: usize) -> impl Iterator<Item = (usize, [&AtomicUsize; 2])> {
     let keys = &own.layout.keys;
-    let all = (0..keys.values_an_array).map(move |index| {
-        // SAFETY: an element of the C library's array of keys, which stays.
-        let key = unsafe {
-            let key = keys.keys.add(first + index).cast_mut().cast::<usize>();
-            [
-                AtomicUsize::from_ptr(key),
-                AtomicUsize::from_ptr(key.add(1)),
-            ]
-        };
-        (index, key)
-    });
+    let all = (0..keys.values_an_array).map(move |index| (index, known(keys, first + index)));
     // It grows when a key is made, and when it is deleted.
     all.take_while(|(_, [sequence, _])| sequence.load(Ordering::Acquire) != 0)
 }
@@ -83,13 +73,20 @@ fn given_keys(own: &Own, first: usize) -> impl Iterator<Item = (usize, [&AtomicU
 /// Whether the lowest number that was free has been given to `key`, which has just been made: none was ever given behind those
 /// that are in use.
 pub(super) fn is_lowest(keys: &KeyLayout, key: usize) -> bool {
-    // SAFETY: an element of the C library's array of keys, which stays.
-    let sequence = |key: usize| unsafe {
-        let sequence = keys.keys.add(key).cast_mut().cast::<usize>();
-        AtomicUsize::from_ptr(sequence).load(Ordering::Acquire)
-    };
     // One that another thread deletes meanwhile has been given.
-    (0..key).all(|lower| sequence(lower) != 0) && sequence(key) != 0
+    (0..=key).all(|given| known(keys, given)[0].load(Ordering::Acquire) != 0)
+}
+
+/// What the C library has of a key: the sequence number and the destructor.
+fn known(keys: &KeyLayout, key: usize) -> [&'static AtomicUsize; 2] {
+    // SAFETY: an element of the C library's array of keys, which stays.
+    unsafe {
+        let key = keys.keys.add(key).cast_mut().cast::<usize>();
+        [
+            AtomicUsize::from_ptr(key),
+            AtomicUsize::from_ptr(key.add(1)),
+        ]
+    }
 }
 
 /// The sequence number and the value of a key.
