@@ -139,10 +139,8 @@ impl Drop for Tells {
         if self.is_gone() {
             return;
         }
-        let error = errno::get();
         // SAFETY: it was opened here, and nobody has closed it since.
-        unsafe { close_at_no_point(self.fd) };
-        errno::set(error);
+        errno::kept(|| unsafe { close_at_no_point(self.fd) });
     }
 }
 
@@ -289,37 +287,35 @@ unsafe extern "C-unwind" fn waitid(
     if options & libc::WNOHANG != 0 || !parks() {
         return next(info, options);
     }
-    let before = errno::get();
-    // SAFETY: zeroes are a valid answer.
-    let mut found: siginfo_t = unsafe { mem::zeroed() };
-    let mut result = 0;
-    let mut is_told = || {
-        result = next(&raw mut found, options | libc::WNOHANG);
-        // SAFETY: the answer is one about a child, or zeroes.
-        result != 0 || unsafe { found.si_pid() } != 0
-    };
-    let only_ends = options & !libc::WNOWAIT == libc::WEXITED;
-    let until_told = if is_told() {
-        Ok(())
-    } else if let Some(child) = one(kind, id).filter(|_| only_ends) {
-        until_told(child, &mut is_told)
-    } else {
-        Err(NotTold::Call)
-    };
-    match until_told {
-        Ok(()) => {
-            if result == 0 {
-                errno::set(before);
+    errno::kept_by_success(|| {
+        // SAFETY: zeroes are a valid answer.
+        let mut found: siginfo_t = unsafe { mem::zeroed() };
+        let mut result = 0;
+        let mut is_told = || {
+            result = next(&raw mut found, options | libc::WNOHANG);
+            // SAFETY: the answer is one about a child, or zeroes.
+            result != 0 || unsafe { found.si_pid() } != 0
+        };
+        let only_ends = options & !libc::WNOWAIT == libc::WEXITED;
+        let until_told = if is_told() {
+            Ok(())
+        } else if let Some(child) = one(kind, id).filter(|_| only_ends) {
+            until_told(child, &mut is_told)
+        } else {
+            Err(NotTold::Call)
+        };
+        match until_told {
+            Ok(()) => {
+                if result == 0 && !info.is_null() {
+                    // SAFETY: the caller's promise.
+                    unsafe { info.write(found) };
+                }
+                result
             }
-            if result == 0 && !info.is_null() {
-                // SAFETY: the caller's promise.
-                unsafe { info.write(found) };
-            }
-            result
+            Err(NotTold::Call) => hand_over(|| next(info, options)),
+            Err(NotTold::Failed(error)) => errno::fail(error),
         }
-        Err(NotTold::Call) => hand_over(|| next(info, options)),
-        Err(NotTold::Failed(error)) => errno::fail(error),
-    }
+    })
 }
 
 /// The child that `waitid` is to wait for, if it is one.

@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use libc::{FILE, socklen_t};
 use roving_scheduler::adopt;
 
-use crate::hand_over::hand_over;
+use crate::hand_over::{hand_over, in_system};
 use crate::kept;
 use crate::next::next;
 use crate::slot::{self, Nature, Slot, replacing};
@@ -225,7 +225,7 @@ unsafe extern "C-unwind" fn pclose(stream: *mut FILE) -> c_int {
     // SAFETY: the caller's promise.
     replacing(unsafe { number(stream) }, || {
         // It waits for the child.
-        if parks() { hand_over(close) } else { close() }
+        in_system(close)
     })
 }
 

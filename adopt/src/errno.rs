@@ -34,6 +34,23 @@ pub(crate) fn kept_by_success<T: PartialOrd + From<i8>>(call: impl FnOnce() -> T
     result
 }
 
+/// What `attempt` gives, which does not wait; or what `wait` gives, if that fails with one of these errors. The error is left as it was
+/// if it succeeds.
+pub(crate) fn or_wait<T: PartialOrd + From<i8>>(
+    would_wait: &[c_int],
+    attempt: impl FnOnce() -> T,
+    wait: impl FnOnce() -> T,
+) -> T {
+    kept_by_success(|| {
+        let result = attempt();
+        if result < T::from(0) && would_wait.contains(&get()) {
+            wait()
+        } else {
+            result
+        }
+    })
+}
+
 /// What a function gives that has failed with this error: -1.
 pub(crate) fn fail<T: From<i8>>(error: c_int) -> T {
     set(error);

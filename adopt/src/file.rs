@@ -27,25 +27,12 @@ unsafe extern "C" fn flock(file: c_int, operation: c_int) -> c_int {
         return next(operation);
     }
     let attempt = || next(operation | libc::LOCK_NB);
-    lock_or_wait(&[libc::EWOULDBLOCK], attempt, || next(operation))
+    let wait = || hand_over(|| next(operation));
+    errno::or_wait(&[libc::EWOULDBLOCK], attempt, wait)
 }
 
-/// Takes a lock by `attempt`, and by `wait` if that fails since it is taken, of which these errors tell.
-fn lock_or_wait(
-    is_taken: &[c_int],
-    attempt: impl FnOnce() -> c_int,
-    wait: impl FnOnce() -> c_int,
-) -> c_int {
-    errno::kept_by_success(|| {
-        if attempt() == 0 {
-            0
-        } else if is_taken.contains(&errno::get()) {
-            hand_over(wait)
-        } else {
-            -1
-        }
-    })
-}
+/// The errors of a lock of a process that is another one's.
+const IS_TAKEN: [c_int; 2] = [libc::EAGAIN, libc::EACCES];
 
 /// Defines `lockf` for offsets of one of the two types.
 macro_rules! lockf {
@@ -65,7 +52,8 @@ macro_rules! lockf {
             if !parks() {
                 return next(command);
             }
-            lock_or_wait(&[libc::EAGAIN, libc::EACCES], || next(libc::F_TLOCK), || next(command))
+            let wait = || hand_over(|| next(command));
+            errno::or_wait(&IS_TAKEN, || next(libc::F_TLOCK), wait)
         }
     };
 }
@@ -84,11 +72,8 @@ pub(crate) fn lock(command: c_int, next: impl Fn(c_int) -> c_int) -> c_int {
     if !parks() {
         return next(command);
     }
-    lock_or_wait(
-        &[libc::EAGAIN, libc::EACCES],
-        || next(attempt),
-        || next(command),
-    )
+    let wait = || hand_over(|| next(command));
+    errno::or_wait(&IS_TAKEN, || next(attempt), wait)
 }
 
 /// Whether to open it waits until somebody else has opened it too.

@@ -16,9 +16,10 @@ use std::time::Instant;
 use libc::{pid_t, timespec};
 use roving_scheduler::adopt::{self, Awaited, Inside};
 
+use crate::hand_over::in_system;
 use crate::next::next;
 use crate::thread::{Heeded, heed};
-use crate::{clock, descriptor, errno, mask, signal, thread};
+use crate::{clock, descriptor, errno, mask, thread};
 
 type Syscall =
     unsafe extern "C-unwind" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
@@ -81,9 +82,9 @@ unsafe fn other(
         // SAFETY: the caller's promise.
         libc::SYS_rt_sigprocmask => unsafe { mask::by_number(b, || with(a, b)) },
         libc::SYS_rt_sigpending => mask::telling_pending(|| with(a, b)),
-        libc::SYS_rt_sigtimedwait | libc::SYS_rt_sigsuspend => signal::by_number(|| with(a, b)),
+        libc::SYS_rt_sigtimedwait | libc::SYS_rt_sigsuspend => in_system(|| with(a, b)),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_pause => signal::by_number(|| with(a, b)),
+        libc::SYS_pause => in_system(|| with(a, b)),
         // SAFETY: it has no preconditions.
         libc::SYS_unshare => unsafe { descriptor::unshare(a as c_int).into() },
         // SAFETY: the caller's promise.

@@ -100,6 +100,15 @@ pub(crate) fn hand_over<T>(call: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Calls a function that may block for long: [so](hand_over), if the caller may be parked.
+pub(crate) fn in_system<T>(call: impl FnOnce() -> T) -> T {
+    if crate::parks() {
+        hand_over(call)
+    } else {
+        call()
+    }
+}
+
 /// Defines functions that do nothing else. They are points of cancellation, but for those of which it is said that they are none.
 ///
 /// # Safety
@@ -122,11 +131,7 @@ macro_rules! handed_over {
             type Next = unsafe extern "C-unwind" fn($($type),*) $(-> $result)?;
             // SAFETY: the caller's promise.
             let next = || unsafe { $crate::next::next!($name: Next)($($argument),*) };
-            if $crate::parks() {
-                $crate::hand_over::hand_over(next)
-            } else {
-                next()
-            }
+            $crate::hand_over::in_system(next)
         }
     };
 }

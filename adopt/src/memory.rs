@@ -13,6 +13,11 @@ use crate::errno;
 pub(crate) fn is_there(at: *const c_void, len: usize) -> bool {
     let mut copy = [0_u8; 2];
     let ends = [at, at.wrapping_byte_add(len.saturating_sub(1))];
+    // What is on the page of this frame is there, as most is that a caller has on its stack. No page is smaller.
+    let page = |at: *const c_void| at.addr() >> 12;
+    if ends.map(page) == [page(copy.as_ptr().cast()); 2] {
+        return true;
+    }
     let there = ends.map(|at| iovec {
         iov_base: at.cast_mut(),
         iov_len: 1,

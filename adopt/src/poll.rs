@@ -52,7 +52,7 @@ impl Time {
     ///
     /// Null, or a time, if it is there.
     unsafe fn of_timespec(time: *const timespec) -> Option<Self> {
-        if !time.is_null() && !memory::is_there(time.cast(), size_of::<timespec>()) {
+        if !time.is_null() && !crate::time::is_there(time) {
             return None;
         }
         // SAFETY: the caller's promise.

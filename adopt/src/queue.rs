@@ -36,14 +36,8 @@ fn wait_if_not_at_once<T: PartialOrd + From<i8>>(
     if flags & libc::IPC_NOWAIT != 0 || !parks() {
         return next(flags);
     }
-    errno::kept_by_success(|| {
-        let result = next(flags | libc::IPC_NOWAIT);
-        if result == T::from(-1) && errno::get() == would_wait {
-            hand_over(|| next(flags))
-        } else {
-            result
-        }
-    })
+    let attempt = || next(flags | libc::IPC_NOWAIT);
+    errno::or_wait(&[would_wait], attempt, || hand_over(|| next(flags)))
 }
 
 /// # Safety

@@ -3,11 +3,11 @@
 //! The system delivers signals to OS threads. A green thread that waits for one waits on the OS thread that runs it, which is handed
 //! over: with the mask of signals that it has.
 
-use std::ffi::{c_int, c_long};
+use std::ffi::c_int;
 
 use libc::{siginfo_t, sigset_t, timespec};
 
-use crate::hand_over::{hand_over, handed_over};
+use crate::hand_over::handed_over;
 
 handed_over! {
     fn sigwait(signals: *const sigset_t, signal: *mut c_int) -> c_int;
@@ -20,13 +20,4 @@ handed_over! {
     fn sigpause(mask: c_int) -> c_int;
     fn __sigpause(signal_or_mask: c_int, is_signal: c_int) -> c_int;
     fn __xpg_sigpause(signal: c_int) -> c_int;
-}
-
-/// A system call that waits for signals, made by its number.
-pub(crate) fn by_number(call: impl FnOnce() -> c_long) -> c_long {
-    if crate::parks() {
-        hand_over(call)
-    } else {
-        call()
-    }
 }

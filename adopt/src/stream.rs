@@ -550,13 +550,14 @@ unsafe fn read_from(fd: c_int, buffers: &[iovec], read: impl Fn() -> isize) -> i
         let Some(mut waiting) = Waiting::begin(fd, Read, None) else {
             return hand_over(read);
         };
+        let preadv2 = |flags| {
+            let count = buffers.len() as c_int;
+            // SAFETY: the caller's promise.
+            unsafe { next!(preadv2: PreadV2)(fd, buffers.as_ptr(), count, HERE, flags) }
+        };
         let mut nature = waiting.slot.nature(fd);
         if nature == Some(Nature::Flagged) {
-            let result = waiting.insist(|may_block| {
-                let (count, flags) = (buffers.len() as c_int, nowait(may_block));
-                // SAFETY: the caller's promise.
-                unsafe { next!(preadv2: PreadV2)(fd, buffers.as_ptr(), count, HERE, flags) }
-            });
+            let result = waiting.insist(|may_block| preadv2(nowait(may_block)));
             if result >= 0 || !is_refused(errno::get()) {
                 return result;
             }
@@ -589,16 +590,11 @@ unsafe fn read_from(fd: c_int, buffers: &[iovec], read: impl Fn() -> isize) -> i
                 return result;
             }
         }
-        let probe = |flags| {
-            let count = buffers.len() as c_int;
-            // SAFETY: the caller's promise.
-            unsafe { next!(preadv2: PreadV2)(fd, buffers.as_ptr(), count, HERE, flags) }
-        };
         match nature {
             None => read(),
             // SAFETY: the caller's promise.
             Some(Nature::File) => unsafe { read_file(fd, buffers, read) },
-            Some(_) if !blocks(fd) || !would_move(probe) => read(),
+            Some(_) if !blocks(fd) || !would_move(preadv2) => read(),
             Some(Nature::Terminal) if ends_without_input(fd) => hand_over(read),
             Some(_) => waiting.poll_and_call(libc::POLLIN, read),
         }
@@ -1012,16 +1008,13 @@ unsafe extern "C-unwind" fn splice(
     if len == 0 || flags & libc::SPLICE_F_NONBLOCK != 0 || !parks() {
         return splice(len, flags);
     }
-    errno::kept_by_success(|| {
-        if slot::is_fifo(to) {
-            // So it does not wait for room, and that nobody writes to a FIFO it tells at once.
-            let result = splice(len, flags | libc::SPLICE_F_NONBLOCK);
-            if result >= 0 || errno::get() != libc::EAGAIN {
-                return result;
-            }
-        }
-        copy(from, to, || splice(len.min(room(to)), flags))
-    })
+    let wait = || copy(from, to, || splice(len.min(room(to)), flags));
+    if !slot::is_fifo(to) {
+        return wait();
+    }
+    // So it does not wait for room, and that nobody writes to a FIFO it tells at once.
+    let attempt = || splice(len, flags | libc::SPLICE_F_NONBLOCK);
+    errno::or_wait(&[libc::EAGAIN], attempt, wait)
 }
 
 /// # Safety
@@ -1037,12 +1030,8 @@ unsafe extern "C-unwind" fn tee(from: c_int, to: c_int, len: size_t, flags: c_ui
         return tee(flags);
     }
     // Most of what these are not for, it tells at once.
-    let result = tee(flags | libc::SPLICE_F_NONBLOCK);
-    if result < 0 && errno::get() == libc::EAGAIN {
-        copy(from, to, || tee(flags))
-    } else {
-        result
-    }
+    let attempt = || tee(flags | libc::SPLICE_F_NONBLOCK);
+    errno::or_wait(&[libc::EAGAIN], attempt, || copy(from, to, || tee(flags)))
 }
 
 /// # Safety
@@ -1063,11 +1052,7 @@ unsafe extern "C-unwind" fn vmsplice(
         return vmsplice();
     }
     errno::kept_by_success(|| {
-        let (direction, events) = if may_move(fd, Write) {
-            (Write, libc::POLLOUT)
-        } else {
-            (Read, libc::POLLIN)
-        };
+        let direction = if may_move(fd, Write) { Write } else { Read };
         match Waiting::begin(fd, direction, None) {
             // On all else it fails.
             Some(mut waiting)
@@ -1076,15 +1061,17 @@ unsafe extern "C-unwind" fn vmsplice(
                     Some(Nature::Flagged | Nature::Fifo)
                 ) =>
             {
-                if !may_move(fd, direction) {
+                if direction == Write {
+                    waiting.poll_and_call(libc::POLLOUT, vmsplice)
+                } else if !may_move(fd, Read) {
                     vmsplice()
-                } else if direction == Read && blocks(fd) {
+                } else if blocks(fd) {
                     waiting.insist(|may_block| match may_block {
                         MayBlock::Yes => vmsplice(),
                         MayBlock::No => with(flags | libc::SPLICE_F_NONBLOCK),
                     })
                 } else {
-                    waiting.poll_and_call(events, vmsplice)
+                    waiting.poll_and_call(libc::POLLIN, vmsplice)
                 }
             }
             _ => hand_over(vmsplice),

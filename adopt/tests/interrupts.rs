@@ -17,11 +17,8 @@ fn told(run: impl Fn(*mut c_int) -> c_int) -> Vec<c_int> {
 #[test]
 fn who_gets_a_signal_handles_it_in_any_wait() {
     is_the_same("who_gets_a_signal_handles_it_in_any_wait", || {
-        let library = load("interrupts.c", "cc")?;
         // SAFETY: it has this type.
-        let run: extern "C" fn(*mut c_int) -> c_int =
-            unsafe { library.function(c"who_gets_a_signal") };
-        let told = told(|told| run(told));
+        let told = unsafe { load("interrupts.c", "cc")?.told(c"who_gets_a_signal") };
         for told in told.chunks(4) {
             // It has failed, and on the thread itself a handler has run.
             assert_eq!((told[0], told[2], told[3]), (-1, 1, 0), "{told:?}");

@@ -25,12 +25,8 @@ const HUP: c_int = 8;
 
 /// Checks what a function of `masks.c` tells, if it can be compiled.
 fn tells(function: &CStr, expected: &[c_int]) -> Option<Vec<c_int>> {
-    let library = load("masks.c", "cc")?;
     // SAFETY: it has this type.
-    let run: extern "C" fn(*mut c_int) -> c_int = unsafe { library.function(function) };
-    let mut told = [0; 64];
-    let count = run(told.as_mut_ptr());
-    let told = told[..count as usize].to_vec();
+    let told = unsafe { load("masks.c", "cc")?.told(function) };
     assert_eq!(told, expected);
     Some(told)
 }
@@ -429,11 +425,8 @@ fn a_thread_alone_lets_the_end_of_the_process_come() {
                 continue;
             }
             let end = || {
-                let library = load("masks.c", "cc")?;
                 // SAFETY: it has this type.
-                let run: extern "C" fn(*mut c_int) -> c_int =
-                    unsafe { library.function(c"who_lets_its_end_come") };
-                Some(run([0; 8].as_mut_ptr()))
+                Some(unsafe { load("masks.c", "cc")?.told(c"who_lets_its_end_come") })
             };
             if role == "an OS thread" {
                 thread::spawn(end).join().unwrap();

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::ffi::{CStr, c_int};
+use std::ffi::CStr;
 
 use common::is_the_same;
 use common::library::load;
@@ -10,12 +10,8 @@ use common::library::load;
 /// Checks that a function of `promises.c` tells the same. It is all that the test of its name does.
 fn tells_the_same(function: &'static CStr) {
     is_the_same(function.to_str().unwrap(), move || {
-        let library = load("promises.c", "cc")?;
         // SAFETY: it has this type.
-        let run: extern "C" fn(*mut c_int) -> c_int = unsafe { library.function(function) };
-        let mut told = [0; 256];
-        let count = run(told.as_mut_ptr());
-        Some(told[..count as usize].to_vec())
+        Some(unsafe { load("promises.c", "cc")?.told(function) })
     });
 }
 

@@ -30,13 +30,9 @@ impl std::error::Error for Interrupted {}
 
 /// That a benchmark has no row whose name contains what was asked for, and which rows it has.
 pub(crate) fn no_row<'a>(only: &str, rows: impl Iterator<Item = &'a str>) -> String {
-    let mut error = format!("no row's name contains {only:?}; the rows are");
-    let mut separator = ": ";
-    for row in rows {
-        error.extend([separator, row]);
-        separator = "; ";
-    }
-    error
+    let rows: Vec<_> = rows.collect();
+    let rows = rows.join("; ");
+    format!("no row's name contains {only:?}; the rows are: {rows}")
 }
 
 /// Prints the error, if there is one, and says with which code to exit.

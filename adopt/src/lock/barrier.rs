@@ -12,7 +12,8 @@ use roving_scheduler::PerProcess;
 use roving_scheduler::lock::Mutex;
 
 use super::layout::layout;
-use super::{ALL, ANY, in_system};
+use super::{ALL, ANY};
+use crate::hand_over::in_system;
 use crate::is_adopted;
 use crate::next::next;
 

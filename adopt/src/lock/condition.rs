@@ -17,7 +17,8 @@ use roving_scheduler::adopt::Awaited;
 
 use super::layout::layout;
 use super::owner;
-use super::{ALL, ANY, Until, in_system, is_of_waits, mutex};
+use super::{ALL, ANY, Until, is_of_waits, mutex};
+use crate::hand_over::in_system;
 use crate::is_adopted;
 use crate::next::next;
 use crate::thread::Point;

@@ -44,10 +44,9 @@ use std::time::{Duration, Instant};
 use libc::{clockid_t, timespec};
 use roving_scheduler::adopt::{self, Awaited, Inside};
 
-use crate::hand_over::hand_over;
+use crate::clock;
 use crate::next::next;
 use crate::thread::{Heeded, heed};
-use crate::{clock, parks};
 
 /// Asks the C library for what is to be known of it before the program is adopted.
 ///
@@ -215,14 +214,5 @@ fn nap() {
 fn wake(address: usize, bits: u32, at_most: usize) {
     if adopt::is_announced(address) {
         adopt::wake(address, bits, at_most);
-    }
-}
-
-/// Calls a function of the C library that may block for long.
-fn in_system<T>(function: impl FnOnce() -> T) -> T {
-    if parks() {
-        hand_over(function)
-    } else {
-        function()
     }
 }

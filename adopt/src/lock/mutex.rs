@@ -14,7 +14,8 @@ use roving_scheduler::adopt::{self, Inside};
 
 use super::layout::layout;
 use super::owner;
-use super::{ANY, LONG_AGO, Until, in_system, insist, is_of_waits, nap};
+use super::{ANY, LONG_AGO, Until, insist, is_of_waits, nap};
+use crate::hand_over::in_system;
 use crate::next::next;
 use crate::{is_adopted, parks};
 

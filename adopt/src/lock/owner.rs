@@ -197,7 +197,7 @@ pub(crate) fn end() {
     let own = own();
     set_own(NONE);
     let made_up = adopt::thread_number().unwrap_or_default();
-    let [_, given_up] = robust::give_up([made_up, own.number]);
+    let given_up = robust::give_up(made_up, own.number);
     let locks = i64::from(own.locks) - given_up as i64;
     let is_of_others = own.number & MARK != 0;
     if is_of_others && locks <= 0 {

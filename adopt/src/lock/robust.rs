@@ -50,12 +50,13 @@ pub(super) fn ask() {
     }
 }
 
-/// Gives up all that the current thread, which is green and ends, has locked by one of these numbers. Gives how many each was on.
-pub(super) fn give_up(numbers: [u32; 2]) -> [usize; 2] {
-    let mut given_up = [0; 2];
+/// Gives up all that the current thread, which is green and ends, has locked by the number that is made up for it, or by its own. Gives how
+/// many it had by its own alone.
+pub(super) fn give_up(made_up: u32, own: u32) -> usize {
     let Some(offset) = OFFSET.get() else {
-        return given_up;
+        return 0;
     };
+    let mut by_own = 0;
     let head = (current_real_id() as usize).wrapping_add(*offset);
     // SAFETY: it is a part of what the C library has of this thread.
     let Head {
@@ -76,15 +77,12 @@ pub(super) fn give_up(numbers: [u32; 2]) -> [usize; 2] {
         // SAFETY: it is there, and changed as one.
         let word = unsafe { &*(word as *const AtomicU32) };
         let owner = word.load(Ordering::Relaxed) & libc::FUTEX_TID_MASK;
-        if let Some(which) = numbers
-            .iter()
-            .position(|&number| number != 0 && number == owner)
-        {
+        if owner != 0 && (owner == made_up || owner == own) {
             leave(word, owner);
-            given_up[which] += 1;
+            by_own += usize::from(owner != made_up);
         }
     }
-    given_up
+    by_own
 }
 
 /// The owner of the mutex of this word has ended.

@@ -21,6 +21,16 @@ use super::{Known, Whose, current, kernel, whose};
 use crate::mask;
 use crate::next::next;
 
+unsafe extern "C" {
+    fn pthread_attr_getstack(
+        attr: *const pthread_attr_t,
+        start: *mut *mut c_void,
+        size: *mut usize,
+    ) -> c_int;
+}
+
+type GetAffinity = unsafe extern "C" fn(*const pthread_attr_t, usize, *mut cpu_set_t) -> c_int;
+
 /// The most that the stack of a green thread can have.
 const MOST: usize = 1 << 30;
 
@@ -48,11 +58,6 @@ impl Wanted {
             -> c_int;
             fn pthread_attr_getinheritsched(attr: *const pthread_attr_t, how: *mut c_int) -> c_int;
             fn pthread_attr_getguardsize(attr: *const pthread_attr_t, size: *mut usize) -> c_int;
-            fn pthread_attr_getstack(
-                attr: *const pthread_attr_t,
-                start: *mut *mut c_void,
-                size: *mut usize,
-            ) -> c_int;
         }
         let mut default = MaybeUninit::uninit();
         let are_default = attributes.is_null();
@@ -105,11 +110,10 @@ impl Wanted {
 ///
 /// They are initialised.
 unsafe fn has_affinity(attributes: *const pthread_attr_t) -> bool {
-    type Get = unsafe extern "C" fn(*const pthread_attr_t, usize, *mut cpu_set_t) -> c_int;
     let mut set = MaybeUninit::<[u64; size_of::<cpu_set_t>() / 8]>::zeroed();
     // SAFETY: there is room for the answer, which is some numbers; here and below it is the function of that name.
     unsafe {
-        let found = next!(pthread_attr_getaffinity_np: Get)(
+        let found = next!(pthread_attr_getaffinity_np: GetAffinity)(
             attributes,
             size_of::<cpu_set_t>(),
             set.as_mut_ptr().cast(),
@@ -139,11 +143,6 @@ unsafe fn blocked(attributes: *const pthread_attr_t) -> Option<Signals> {
 /// The attributes are initialised.
 pub(crate) unsafe fn complete_attributes(id: libc::pthread_t, attributes: *mut pthread_attr_t) {
     unsafe extern "C" {
-        fn pthread_attr_getstack(
-            attr: *const pthread_attr_t,
-            start: *mut *mut c_void,
-            size: *mut usize,
-        ) -> c_int;
         fn pthread_attr_setstack(
             attr: *mut pthread_attr_t,
             start: *mut c_void,
@@ -202,13 +201,12 @@ unsafe extern "C" fn pthread_attr_getaffinity_np(
     size: usize,
     cpus: *mut cpu_set_t,
 ) -> c_int {
-    type Next = unsafe extern "C" fn(*const pthread_attr_t, usize, *mut cpu_set_t) -> c_int;
     // SAFETY: the caller's promise.
     unsafe {
         if current::id().is_some() && !has_affinity(attributes) && has_this_stack(attributes) {
             return tell(kernel::affinity(), size, cpus.cast());
         }
-        next!(pthread_attr_getaffinity_np: Next)(attributes, size, cpus)
+        next!(pthread_attr_getaffinity_np: GetAffinity)(attributes, size, cpus)
     }
 }
 
@@ -219,13 +217,6 @@ unsafe extern "C" fn pthread_attr_getaffinity_np(
 /// They are initialised.
 #[inline(never)]
 unsafe fn has_this_stack(attributes: *const pthread_attr_t) -> bool {
-    unsafe extern "C" {
-        fn pthread_attr_getstack(
-            attr: *const pthread_attr_t,
-            start: *mut *mut c_void,
-            size: *mut usize,
-        ) -> c_int;
-    }
     let (mut start, mut size) = (ptr::null_mut(), 0);
     // SAFETY: the caller's promise, and there is room for the answers.
     let failed = unsafe { pthread_attr_getstack(attributes, &raw mut start, &raw mut size) };

@@ -227,8 +227,7 @@ pub(super) fn give_current(signal: c_int, value: Option<*mut c_void>) -> c_int {
 /// Sends a signal to a green thread that is not the current one, and gives an error or 0. What is sent to one at its end is lost, as the system
 /// loses it.
 pub(super) fn send(known: &Known, signal: c_int, value: Option<*mut c_void>) -> c_int {
-    let is_sent = send_as(known, Sent::by_thread(signal, value));
-    is_sent.unwrap_or(Ok(())).err().unwrap_or(0)
+    send_as(known, Sent::by_thread(signal, value)).unwrap_or(0)
 }
 
 /// Sends one that the process was sent to a green thread. Whether it takes it.
@@ -242,9 +241,8 @@ pub(super) fn pass_on(known: &Known, signal: c_int, info: &siginfo_t) -> bool {
     send_as(known, sent).is_some()
 }
 
-/// `None` if it is at its end, or is not to have it.
-fn send_as(known: &Known, sent: Sent) -> Option<Result<(), c_int>> {
-    let result = |error| if error == 0 { Ok(()) } else { Err(error) };
+/// An error or 0; `None` if it is at its end, or is not to have it.
+fn send_as(known: &Known, sent: Sent) -> Option<c_int> {
     let signal = sent.signal;
     let handler = action(signal).sa_sigaction;
     let thread = {
@@ -255,22 +253,22 @@ fn send_as(known: &Known, sent: Sent) -> Option<Result<(), c_int>> {
         }
         match handler {
             _ if is_blocked => {}
-            libc::SIG_IGN => return Some(Ok(())),
+            libc::SIG_IGN => return Some(0),
             libc::SIG_DFL => {
                 drop(record);
                 // SAFETY: it sends a signal.
                 let failed = unsafe { libc::kill(libc::getpid(), signal) } != 0;
-                return Some(result(if failed { errno::get() } else { 0 }));
+                return Some(if failed { errno::get() } else { 0 });
             }
             _ => {}
         }
         let os_thread = known.os_thread.load(Ordering::Relaxed);
         if os_thread != 0 {
             record.was_given = true;
-            return Some(result(give(os_thread, &sent)));
+            return Some(give(os_thread, &sent));
         }
         if record.sent.len() >= MOST {
-            return Some(Err(libc::EAGAIN));
+            return Some(libc::EAGAIN);
         }
         // Those with the smaller numbers are not counted.
         let is_same =
@@ -283,7 +281,7 @@ fn send_as(known: &Known, sent: Sent) -> Option<Result<(), c_int>> {
     if let Some(thread) = thread {
         adopt::nudge(&thread);
     }
-    Some(Ok(()))
+    Some(0)
 }
 
 /// While there is one, the current thread is on an OS thread of its own.

@@ -58,9 +58,8 @@ impl Default for Counts {
 impl Open {
     /// Lists a thread anew. Whether there is another set for the taker.
     fn set(&mut self, id: pthread_t, known: Shared, open: Signals) -> bool {
-        let listed = self.threads.entry(id).or_insert(Listed { known, open: 0 });
-        let before = mem::replace(&mut listed.open, open);
-        self.count(before, open)
+        self.threads.entry(id).or_insert(Listed { known, open: 0 });
+        self.change(id, |_| open)
     }
 
     /// The same for one that is listed.
@@ -113,14 +112,18 @@ impl Open {
 
 static OPEN: PerProcess<Mutex<Open>> = PerProcess::new();
 
-/// Whether an OS thread has been started that takes them.
-static HAS_BEGUN: PerProcess<Mutex<bool>> = PerProcess::new();
+/// The OS thread that takes them.
+#[derive(Default)]
+struct Taker {
+    /// Whether it has been started.
+    has_begun: Mutex<bool>,
+    /// Its number, once it is there, and else 0.
+    number: AtomicI32,
+    /// Whether it has been told to look, and has not begun to.
+    is_told: AtomicBool,
+}
 
-/// Its number, once it is there, and else 0.
-static TAKER: PerProcess<AtomicI32> = PerProcess::new();
-
-/// Whether it has been told to look, and has not begun to.
-static IS_TOLD: PerProcess<AtomicBool> = PerProcess::new();
+static TAKER: PerProcess<Taker> = PerProcess::new();
 
 thread_local! {
     static IS_LISTED: Cell<bool> = const { Cell::new(false) };
@@ -190,12 +193,8 @@ pub(super) fn in_child() {
     set_listed(false);
 }
 
-fn taker() -> &'static AtomicI32 {
-    TAKER.get_or_make(AtomicI32::default)
-}
-
-fn is_told() -> &'static AtomicBool {
-    IS_TOLD.get_or_make(AtomicBool::default)
+fn taker() -> &'static Taker {
+    TAKER.get_or_make(Taker::default)
 }
 
 fn look_again_if(is_to_look: bool) {
@@ -207,8 +206,9 @@ fn look_again_if(is_to_look: bool) {
 /// Has the taker look at what is listed. While the system refuses an OS thread, signals come when their threads run.
 #[cold]
 fn look_again() {
+    let taker = taker();
     {
-        let mut has_begun = HAS_BEGUN.get_or_make(Mutex::default).lock();
+        let mut has_begun = taker.has_begun.lock();
         if !*has_begun {
             // It looks first.
             let begun = roving_scheduler::start_os_thread("roving-signals".to_owned(), take_all);
@@ -216,16 +216,16 @@ fn look_again() {
             return;
         }
     }
-    let taker = taker().load(Ordering::SeqCst);
+    let number = taker.number.load(Ordering::SeqCst);
     // One that is not there yet looks when it is.
-    if taker != 0 && !is_told().swap(true, Ordering::SeqCst) {
+    if number != 0 && !taker.is_told.swap(true, Ordering::SeqCst) {
         let told = system(
             libc::SYS_tgkill,
-            [process(), taker as usize, LOOK as usize, 0],
+            [process(), number as usize, LOOK as usize, 0],
         );
         // There is no room for another signal: the next one who lists something tells it.
         if told != 0 {
-            is_told().store(false, Ordering::SeqCst);
+            taker.is_told.store(false, Ordering::SeqCst);
         }
     }
 }
@@ -252,10 +252,11 @@ fn system(number: c_long, [a, b, c, d]: [usize; 4]) -> c_long {
 /// What the taker does.
 fn take_all() {
     adopt::block_all();
-    taker().store(kernel::os_thread(), Ordering::SeqCst);
+    let taker = taker();
+    taker.number.store(kernel::os_thread(), Ordering::SeqCst);
     loop {
         // Before it looks: who lists something from then on tells it again.
-        is_told().store(false, Ordering::SeqCst);
+        taker.is_told.store(false, Ordering::SeqCst);
         let set = open().lock().all | bit(LOOK);
         // SAFETY: zeroes are valid for what is told of a signal.
         let mut info: siginfo_t = unsafe { mem::zeroed() };

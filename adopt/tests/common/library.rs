@@ -1,7 +1,7 @@
 //! What is in `tests/programs`.
 
 use std::env;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_int};
 use std::mem;
 use std::path::PathBuf;
 use std::process::Command;
@@ -49,5 +49,18 @@ impl Library {
         assert!(!function.is_null());
         // SAFETY: the caller's promise.
         unsafe { mem::transmute_copy(&function) }
+    }
+
+    /// What a function tells, in as many numbers as it returns.
+    ///
+    /// # Safety
+    ///
+    /// It is of the type `int (int *told)`, and tells no more than there is room for.
+    pub(crate) unsafe fn told(self, name: &CStr) -> Vec<c_int> {
+        // SAFETY: the caller's promise.
+        let run: extern "C" fn(*mut c_int) -> c_int = unsafe { self.function(name) };
+        let mut told = [0; 256];
+        let count = run(told.as_mut_ptr());
+        told[..count as usize].to_vec()
     }
 }
