@@ -25,6 +25,8 @@ const LIMIT: Duration = Duration::from_secs(600);
 pub const THREADS: usize = 16;
 /// So many suspensions each.
 pub const ROUNDS: usize = 100;
+/// So many times a green thread yields until it has moved, at most: for longer than a worker is stuck that waits for its turn.
+const YIELDS: usize = 1_000_000;
 
 /// The kernel's number of the current OS thread.
 #[inline(never)]
@@ -59,11 +61,15 @@ pub fn migrate(way: usize) {
 pub fn migrate_inlined(way: usize) {
     let before = os_thread();
     suspend(way);
-    // Some ways suspend twice, or not at all if the other thread was faster.
-    if os_thread() == before {
+    // Some ways suspend twice, or not at all if the other thread was faster. And while the worker to which it goes is stuck,
+    // the one from which it came may run it.
+    for _ in 0..YIELDS {
+        if os_thread() != before {
+            return;
+        }
         thread::yield_now();
     }
-    assert_ne!(os_thread(), before, "the green thread has moved");
+    panic!("the green thread does not move");
 }
 
 /// Suspends the current green thread in one of several ways. Some suspend twice, or not at all.
