@@ -18,22 +18,21 @@
 //! The slots lie in chunks that are mapped when a number is first waited for, and never freed: a slot is found without a lock.
 //! A number beyond the last chunk has none, and calls on it are made with the worker's place handed over.
 
+mod nature;
 mod relied;
+mod replacing;
 
+pub(crate) use self::nature::{Nature, is_fifo, option};
 pub(crate) use self::relied::note_shared;
+pub(crate) use self::replacing::{replacing, replacing_all};
 
-use std::array;
 use std::ffi::c_int;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK};
 use roving_io::adopt::Watch;
 use roving_scheduler::Handle;
-
-use crate::errno;
-use crate::waiting::is_only_read;
 
 const CHUNK: usize = 1 << 10;
 const CHUNKS: usize = 1 << 10;
@@ -126,93 +125,6 @@ pub(crate) fn note_low_water_mark() {
 pub(crate) fn has_low_water_mark(fd: c_int) -> bool {
     ARE_LOW_WATER_MARKS.load(Ordering::Relaxed)
         && option(fd, libc::SO_RCVLOWAT).is_some_and(|mark| mark > 1)
-}
-
-/// What kind of thing a descriptor is of, as far as it matters to who waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Nature {
-    Socket,
-    /// A socket of TCP, of which a read or a write of a part tells that it would block.
-    Tcp,
-    /// A pipe, an event counter, a timer: a flag keeps calls from blocking.
-    Flagged,
-    /// A FIFO that is read from, by its name: another flag keeps reads from blocking. That nobody has opened it to write, they tell, and no poll.
-    Fifo,
-    /// What knows no such flag: `poll` tells whether a call would block.
-    Polled,
-    /// A terminal: the same, and a write of some bytes may block if there is room for fewer.
-    Terminal,
-    /// Another device: the same, and a write may be a message, which is not to be torn apart.
-    Device,
-    /// A file: nothing tells.
-    File,
-}
-
-impl Nature {
-    pub(crate) fn is_socket(self) -> bool {
-        matches!(self, Self::Socket | Self::Tcp)
-    }
-
-    fn from_code(code: u64) -> Option<Self> {
-        [
-            Self::Socket,
-            Self::Tcp,
-            Self::Flagged,
-            Self::Fifo,
-            Self::Polled,
-            Self::Terminal,
-            Self::Device,
-            Self::File,
-        ]
-        .into_iter()
-        .find(|nature| nature.code() == code)
-    }
-
-    fn code(self) -> u64 {
-        self as u64 + 1
-    }
-
-    /// What that is which has refused the flag.
-    pub(crate) fn that_refuses(fd: c_int) -> Self {
-        if is_fifo(fd) && is_only_read(fd) {
-            Self::Fifo
-        } else {
-            Self::Polled
-        }
-    }
-
-    /// Asks the system.
-    fn ask(fd: c_int) -> Option<Self> {
-        Some(match file_type(fd)? {
-            S_IFSOCK => {
-                let protocol = option(fd, libc::SO_PROTOCOL);
-                if protocol == Some(libc::IPPROTO_TCP) {
-                    Self::Tcp
-                } else {
-                    Self::Socket
-                }
-            }
-            S_IFREG | S_IFDIR | S_IFBLK => Self::File,
-            // SAFETY: it has no preconditions.
-            S_IFCHR if errno::kept(|| unsafe { libc::isatty(fd) }) == 1 => Self::Terminal,
-            S_IFCHR => Self::Device,
-            // Pipes, and what has no kind: event counters, timers.
-            _ => Self::Flagged,
-        })
-    }
-}
-
-/// Whether a descriptor is of a pipe or a FIFO.
-pub(crate) fn is_fifo(fd: c_int) -> bool {
-    file_type(fd) == Some(S_IFIFO)
-}
-
-fn file_type(fd: c_int) -> Option<libc::mode_t> {
-    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: there is room for the answer, which is there if it succeeds.
-    unsafe {
-        (libc::fstat(fd, stat.as_mut_ptr()) == 0).then(|| stat.assume_init().st_mode & S_IFMT)
-    }
 }
 
 /// A number of descriptors. See the [module](self). All zero is one that has never been seen.
@@ -416,74 +328,6 @@ impl Slot {
         // SAFETY: both are leaked.
         Ok(unsafe { &*watch })
     }
-
-    /// Whether it matters that the descriptor is closed or replaced.
-    fn is_to_be_told(&self) -> bool {
-        let is_known = self.watch().is_some() || self.nature.load(Ordering::SeqCst) != 0;
-        is_known && is_ours()
-    }
-
-    /// Whether nobody is taking the number from what has it. If a generation that has been looked at before had begun with that, it is
-    /// done: what has the number now is of that generation, or of a later one.
-    fn is_settled(&self) -> bool {
-        self.replacing.load(Ordering::SeqCst) == 0
-    }
-
-    /// The descriptor is about to be closed or replaced. If anything is known of it, a new generation begins, and who waits finds out.
-    /// Whether it is so.
-    fn begin_replacing(&self, fd: c_int) -> bool {
-        self.replacing.fetch_add(1, Ordering::SeqCst);
-        let is_told = self.is_to_be_told();
-        if is_told {
-            self.generation.fetch_add(1, Ordering::AcqRel);
-            if let Some(watch) = self.watch() {
-                watch.dismiss(fd);
-            }
-        }
-        is_told
-    }
-
-    /// It has been closed or replaced. Who has begun to wait meanwhile looks again.
-    fn end_replacing(&self, was_told: bool) {
-        // That of a forked child has not counted who began.
-        let one_less = |replacing: u32| replacing.checked_sub(1);
-        let _ = self
-            .replacing
-            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, one_less);
-        if let Some(watch) = self.watch()
-            && (was_told || is_ours())
-        {
-            watch.rouse();
-        }
-    }
-}
-
-/// Does what `replace` does: it takes the number from whatever has it.
-///
-/// Who waits is told before, so that it does not take what comes next for its own; and again afterwards, since it may have
-/// begun to wait in between. Where the handler of a signal does it, another thread tells.
-pub(crate) fn replacing<T>(fd: c_int, replace: impl FnOnce() -> T) -> T {
-    let slot = Slot::seen(fd).filter(|_| crate::is_adopted());
-    let Some(slot) = slot else {
-        return replace();
-    };
-    let _ends = EndsReplacing {
-        slot,
-        is_told: slot.begin_replacing(fd),
-    };
-    replace()
-}
-
-/// When it is dropped, a number has been taken from what had it, or its taker has been cancelled.
-struct EndsReplacing {
-    slot: &'static Slot,
-    is_told: bool,
-}
-
-impl Drop for EndsReplacing {
-    fn drop(&mut self) {
-        errno::kept(|| self.slot.end_replacing(self.is_told));
-    }
 }
 
 /// Both in one word. Each may come round, but not both while one call asks the system.
@@ -491,57 +335,9 @@ fn mixed(generation: Generation, epoch: u64) -> u64 {
     epoch << 24 | generation.0 & 0xff_ffff
 }
 
-/// An option of a socket that is a number.
-pub(crate) fn option(fd: c_int, name: c_int) -> Option<c_int> {
-    let mut value: c_int = 0;
-    let mut len = size_of::<c_int>() as libc::socklen_t;
-    // SAFETY: there is room for the answer.
-    let failed = unsafe {
-        libc::getsockopt(
-            fd,
-            libc::SOL_SOCKET,
-            name,
-            (&raw mut value).cast(),
-            &raw mut len,
-        )
-    };
-    (failed == 0).then_some(value)
-}
-
 /// The number of an error, as the C library tells it.
 pub(crate) fn number_of(error: &std::io::Error) -> c_int {
     error.raw_os_error().unwrap_or(libc::ENOMEM)
-}
-
-/// The same for all from the first number to the last.
-pub(crate) fn replacing_all<T>(first: u32, last: u32, replace: impl FnOnce() -> T) -> T {
-    if !crate::is_adopted() || !is_ours() {
-        return replace();
-    }
-    // What is mapped meanwhile does not count who begins here, and so not who ends.
-    let are_mapped: [bool; CHUNKS] =
-        array::from_fn(|chunk| !SLOTS[chunk].load(Ordering::Relaxed).is_null());
-    let for_all = |f: &dyn Fn(&'static Slot, c_int)| {
-        let beyond = (CHUNK * CHUNKS) as u32;
-        let mut number = first;
-        while number <= last && number < beyond {
-            let is_mapped = are_mapped[number as usize / CHUNK];
-            match Slot::seen(number as c_int).filter(|_| is_mapped) {
-                Some(slot) => {
-                    f(slot, number as c_int);
-                    number += 1;
-                }
-                // On to the next chunk.
-                None => number = (number / CHUNK as u32 + 1) * CHUNK as u32,
-            }
-        }
-    };
-    for_all(&|slot, fd| {
-        slot.begin_replacing(fd);
-    });
-    let replaced = replace();
-    errno::kept(|| for_all(&|slot, _| slot.end_replacing(true)));
-    replaced
 }
 
 #[cfg(test)]
