@@ -5,7 +5,7 @@
 //! that is its own. It is [marked](adopt::keep_signals) here, and takes its mask along when it is parked.
 //!
 //! Others are to know what a green thread has blocked who send it a signal: so that is [noted](crate::thread::note_mask) after each change.
-//! Before a change the thread gives the system [what was sent](crate::thread::take_in) to it. From then on the system holds that back or
+//! Before a change the thread gives the system [what was sent](crate::thread::take_in_all) to it. From then on the system holds that back or
 //! delivers it, as it does for any thread.
 //!
 //! A mask that the handler of a signal sets ends with the handler. If this is jumped out of, what the jump restores stays, or else the
@@ -38,7 +38,7 @@ fn changing<T>(change: impl FnOnce() -> T) -> T {
         return change();
     }
     if !Inside::is_current() {
-        errno::kept(thread::take_in);
+        errno::kept(thread::take_in_all);
     }
     let result = change();
     errno::kept(thread::note_mask);

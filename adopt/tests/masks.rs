@@ -333,7 +333,7 @@ fn what_is_blocked_stays_pending_where_no_descriptor_is_left() {
     });
 }
 
-/// Begins a program anew that does the test `name`, with `SIGUSR1` and `SIGCHLD` blocked in all of its threads. `None` in that program.
+/// Begins a program anew that does the test `name`, with `SIGUSR1`, `SIGCHLD` and `SIGRTMIN` blocked in all of its threads. `None` in that program.
 fn with_all_blocked(name: &str, role: &str) -> Option<std::process::ExitStatus> {
     const ROLE: &str = "TEST_WITH_ALL_BLOCKED";
     if env::var(ROLE).is_ok_and(|had| had == role) {
@@ -348,6 +348,7 @@ fn with_all_blocked(name: &str, role: &str) -> Option<std::process::ExitStatus> 
         let mut set: libc::sigset_t = mem::zeroed();
         libc::sigaddset(&raw mut set, libc::SIGUSR1);
         libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        libc::sigaddset(&raw mut set, libc::SIGRTMIN());
         program.pre_exec(move || {
             libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut());
             Ok(())
@@ -408,6 +409,22 @@ fn a_signal_to_the_process_outlives_the_thread_that_lets_it_come() {
         c"who_ends_leaves_what_is_for_all",
         &[1, 78],
     );
+}
+
+/// Of an OS thread that runs the system promises less: it may block them before it is told that there are any.
+#[test]
+fn what_was_sent_to_the_process_is_handled_before_the_last_blocks_it_or_ends() {
+    let name = "what_was_sent_to_the_process_is_handled_before_the_last_blocks_it_or_ends";
+    in_programs(name, || {
+        if let Some(status) = with_all_blocked(name, "tells") {
+            assert!(status.success());
+            return;
+        }
+        roving_adopt::adopt().unwrap();
+        let tell = || _ = tells(c"who_lets_go_has_handled_what_was_for_all", &[400, 0, 0]);
+        tell();
+        on_a_green_thread(tell);
+    });
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub(crate) use self::kernel::{gettid, note_affinity, os_thread, sent_to};
 use self::name::{Given, Name};
 use self::news::Sent;
 pub(crate) use self::news::{
-    Heeded, OnOsThread, heed, is_ending, note_mask, note_mask_as, take_in,
+    Heeded, OnOsThread, heed, is_ending, note_mask, note_mask_as, take_in, take_in_all,
 };
 
 use crate::next::next;

@@ -167,9 +167,19 @@ pub(crate) fn take_in() {
 
 /// The current thread, which `pthread_create` has made, has done what it was made for, or is about to exit.
 pub(super) extern "C-unwind" fn comes_to_end() {
-    if !Inside::is_current() && adopt::take_nudge() {
+    if Inside::is_current() {
+        return;
+    }
+    open::settle();
+    if adopt::take_nudge() {
         take_in();
     }
+}
+
+/// Gives the system what was sent to the current thread, or to the process for it: it is about to change its mask.
+pub(crate) fn take_in_all() {
+    open::settle();
+    take_in();
 }
 
 /// The current thread has changed its mask.

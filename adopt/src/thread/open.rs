@@ -8,6 +8,10 @@
 //! What was sent is held back by nobody meanwhile, and ends a wait as what is sent to the thread itself. But it is for the process: if the thread
 //! blocks it before it heeds it, or ends, it goes to another one that has it open, or else back to the process.
 //!
+//! What was sent before a thread blocks it, or ends, is handled before: nobody else may have it open, and the system would not lose it either.
+//! But the taker may have it in hand. So such a thread [settles](settle) that first: the system delivers what it still has, and the taker says
+//! when it has passed on what it had.
+//!
 //! A thread in a call that has its worker handed over is not listed meanwhile: it is on an OS thread of its own, which has the signal open, and
 //! the system finds that.
 //!
@@ -20,14 +24,15 @@ use std::ffi::{c_int, c_long};
 use std::hash::BuildHasherDefault;
 use std::mem;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use libc::{pthread_t, siginfo_t};
 use roving_scheduler::PerProcess;
-use roving_scheduler::adopt::{self, Signals};
+use roving_scheduler::adopt::{self, Awaited, Signals};
 use roving_scheduler::lock::Mutex;
 
-use super::{OfAddress, Shared, current, kernel, news};
+use super::{Known, OfAddress, Shared, current, kernel, news};
 use crate::mask;
 use crate::next::next;
 
@@ -121,6 +126,32 @@ struct Taker {
     number: AtomicI32,
     /// Whether it has been told to look, and has not begun to.
     is_told: AtomicBool,
+    /// How often it was asked whether it has passed on all that it has taken.
+    asked: AtomicU32,
+    /// How many of these it has answered: it has.
+    answered: AtomicU32,
+}
+
+impl Taker {
+    /// Whether a question is not answered, of which there were so many.
+    fn owes(&self, asked: u32) -> bool {
+        let answered = self.answered.load(Ordering::SeqCst);
+        (asked.wrapping_sub(answered) as i32) > 0
+    }
+
+    /// It has passed on all that it has taken.
+    fn answer(&self) {
+        let asked = self.asked.load(Ordering::SeqCst);
+        if self.owes(asked) {
+            self.answered.store(asked, Ordering::SeqCst);
+            adopt::wake(self.place(), !0, usize::MAX);
+        }
+    }
+
+    /// Where those wait who have asked.
+    fn place(&self) -> usize {
+        &raw const self.answered as usize
+    }
 }
 
 static TAKER: PerProcess<Taker> = PerProcess::new();
@@ -188,6 +219,46 @@ pub(super) fn change_place(is_on_os_thread: bool) {
     look_again_if(is_to_look);
 }
 
+/// How long after it was told the taker is told again.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// Sees to it that what was sent to the process until now, of what the current thread has open, is with a thread that handles it. This one is about
+/// to block it, or to end; and a handler may end it here.
+pub(super) fn settle() {
+    if !is_listed() {
+        return;
+    }
+    let Some((of_worker, blocked)) =
+        adopt::blocked_by_worker().zip(current::with_known(Known::blocked))
+    else {
+        return;
+    };
+    // First: what is left to the taker now, it may take when it has answered.
+    let_pending_come(of_worker & !blocked);
+    let taker = taker();
+    let asked = taker.asked.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
+    let waits = || taker.owes(asked);
+    while waits() && look_again() {
+        let again = Some(Instant::now() + AGAIN);
+        let why = &"signals to the process";
+        if adopt::wait(taker.place(), !0, again, why, waits, || ()) == Awaited::TimedOut {
+            news::heed(false);
+        }
+    }
+}
+
+/// Has the system deliver what is pending for the process, of these that the current thread has open. It may have woken another thread for it, and
+/// looks again where a mask changes.
+fn let_pending_come(open: Signals) {
+    type Syscall =
+        unsafe extern "C-unwind" fn(c_long, c_int, *const Signals, usize, usize) -> c_long;
+    for how in [libc::SIG_BLOCK, libc::SIG_UNBLOCK] {
+        let (number, size) = (libc::SYS_rt_sigprocmask, size_of::<Signals>());
+        // SAFETY: it is a set of that size, and nothing is told of the mask before.
+        unsafe { next!(syscall: Syscall)(number, how, &raw const open, 0, size) };
+    }
+}
+
 /// In a forked child, whose only thread is an OS thread.
 pub(super) fn in_child() {
     set_listed(false);
@@ -203,9 +274,10 @@ fn look_again_if(is_to_look: bool) {
     }
 }
 
-/// Has the taker look at what is listed. While the system refuses an OS thread, signals come when their threads run.
+/// Has the taker look at what is listed, and at what it is asked. Whether it will. While the system refuses an OS thread, signals come when their
+/// threads run.
 #[cold]
-fn look_again() {
+fn look_again() -> bool {
     let taker = taker();
     {
         let mut has_begun = taker.has_begun.lock();
@@ -213,7 +285,7 @@ fn look_again() {
             // It looks first.
             let begun = roving_scheduler::start_os_thread("roving-signals".to_owned(), take_all);
             *has_begun = begun.is_ok();
-            return;
+            return *has_begun;
         }
     }
     let number = taker.number.load(Ordering::SeqCst);
@@ -226,8 +298,10 @@ fn look_again() {
         // There is no room for another signal: the next one who lists something tells it.
         if told != 0 {
             taker.is_told.store(false, Ordering::SeqCst);
+            return false;
         }
     }
+    true
 }
 
 /// What tells the taker to look. The program cannot use it, and the C library sends it to threads alone that it cancels.
@@ -255,8 +329,9 @@ fn take_all() {
     let taker = taker();
     taker.number.store(kernel::os_thread(), Ordering::SeqCst);
     loop {
-        // Before it looks: who lists something from then on tells it again.
+        // Before it looks: who lists something or asks from then on tells it again.
         taker.is_told.store(false, Ordering::SeqCst);
+        taker.answer();
         let set = open().lock().all | bit(LOOK);
         // SAFETY: zeroes are valid for what is told of a signal.
         let mut info: siginfo_t = unsafe { mem::zeroed() };
@@ -317,7 +392,6 @@ pub(super) fn pass_on(signal: c_int, info: &siginfo_t) {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::Known;
     use super::*;
 
     #[test]

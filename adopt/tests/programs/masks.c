@@ -711,6 +711,52 @@ int who_ends_leaves_what_is_for_all(int *told)
 	return 2;
 }
 
+/* All have it blocked but for a thread that is sent some, and then blocks it, or ends. */
+
+static atomic_int handled_before;
+
+static void *lets_go(void *argument)
+{
+	int round = (int)(long)argument;
+	unblock(SIGRTMIN);
+	stage = 1;
+	if (round & 1) {
+		pthread_mutex_lock(&lock);
+		pthread_mutex_unlock(&lock);
+	} else {
+		while (stage < 2)
+			sched_yield();
+	}
+	if (round & 2) {
+		block(SIGRTMIN);
+		handled_before = handled;
+	}
+	return 0;
+}
+
+/* How many rounds there were, and in how many not all was handled until then. */
+int who_lets_go_has_handled_what_was_for_all(int *told)
+{
+	enum { ROUNDS = 400, SENT = 5 };
+	handle(SIGRTMIN, notes, SA_RESTART);
+	told[0] = ROUNDS;
+	told[1] = on_another = 0;
+	for (int round = 0; round < ROUNDS; round++) {
+		stage = handled = handled_before = 0;
+		pthread_mutex_lock(&lock);
+		target = start(lets_go, (void *)(long)round);
+		wait_for(&stage, 1);
+		for (int n = 0; n < SENT; n++)
+			sigqueue(getpid(), SIGRTMIN, (union sigval){.sival_int = n});
+		stage = 2;
+		pthread_mutex_unlock(&lock);
+		pthread_join(target, 0);
+		told[1] += (round & 2 ? handled_before : handled) != SENT;
+	}
+	told[2] = on_another;
+	return 3;
+}
+
 /* What is told of a child's end, and of what a program says more of than the C library knows. */
 
 static void *sleeps(void *lets_come)
