@@ -19,8 +19,8 @@ use crate::{errno, parks};
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn flock(file: c_int, operation: c_int) -> c_int {
-    type Next = unsafe extern "C" fn(c_int, c_int) -> c_int;
+unsafe extern "C-unwind" fn flock(file: c_int, operation: c_int) -> c_int {
+    type Next = unsafe extern "C-unwind" fn(c_int, c_int) -> c_int;
     // SAFETY: the caller's promise.
     let next = |operation| unsafe { next!(flock: Next)(file, operation) };
     if operation & libc::LOCK_NB != 0 || !parks() {

@@ -85,7 +85,7 @@ pub(crate) fn end_left() {
     }
 }
 
-/// Calls `call` so, for a caller that may be parked. It must not unwind.
+/// Calls `call` so, for a caller that may be parked. It unwinds where the handler of a signal exits in it.
 #[inline(never)]
 pub(crate) fn hand_over<T>(call: impl FnOnce() -> T) -> T {
     end_left();

@@ -14,8 +14,9 @@
 //! - otherwise it is on an OS thread, or inside of the runtime, and the next definition does it, but where threads of both
 //!   kinds meet: there both wait in one place.
 //!
-//! Nothing unwinds through these functions: their callers may be C. A wait in them is not interrupted, unless the function has an
-//! error to give for that.
+//! No panic leaves these functions: their callers may be C. A thread that ends in one unwinds through it, as through the C library's: it
+//! is cancelled there, or exits in the handler of a signal that comes there. So those in which either may be are `extern "C-unwind"`, and
+//! are called, and call the next ones, as such. Otherwise a wait in them is not interrupted, unless the function has an error to give for that.
 //!
 //! # The files
 //!

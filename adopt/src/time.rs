@@ -187,7 +187,7 @@ fn until_shown(time: timespec) -> Option<c_int> {
 }
 
 #[unsafe(no_mangle)]
-pub(crate) extern "C" fn sched_yield() -> c_int {
+pub(crate) extern "C-unwind" fn sched_yield() -> c_int {
     if parks() {
         adopt::yield_now();
         return 0;

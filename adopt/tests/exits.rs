@@ -14,6 +14,10 @@ use common::{in_programs, is_the_same, on_a_green_thread};
 fn notes(library: Library, name: &CStr) -> (c_long, String) {
     // SAFETY: it has this type.
     let run: extern "C" fn(*mut c_char) -> c_long = unsafe { library.function(name) };
+    notes_of(|letters| run(letters))
+}
+
+fn notes_of(run: impl FnOnce(*mut c_char) -> c_long) -> (c_long, String) {
     let mut letters = [0; 32];
     let left = run(letters.as_mut_ptr());
     // SAFETY: it ends with a zero.
@@ -45,6 +49,34 @@ fn a_thread_exits_in_a_handler_that_runs_as_it_lets_a_signal_come() {
         ];
         let left = c_long::from(libc::SIGUSR2);
         assert_eq!(told, [(left, "a".to_owned()), (left, "ba".to_owned())]);
+        Some(told)
+    });
+}
+
+#[test]
+fn a_thread_exits_in_a_handler_wherever_it_waits() {
+    const WAITS: c_int = 10;
+    is_the_same("a_thread_exits_in_a_handler_wherever_it_waits", || {
+        let library = load("exits.c", "cc")?;
+        // SAFETY: it has this type.
+        let run: extern "C" fn(c_int, *mut c_char) -> c_long =
+            unsafe { library.function(c"who_waits") };
+        for kind in 0..WAITS {
+            let told = notes_of(|letters| run(kind, letters));
+            assert_eq!(told, (libc::SIGUSR2.into(), "a".to_owned()), "{kind}");
+        }
+        Some(())
+    });
+}
+
+#[test]
+fn who_allows_to_be_cancelled_anywhere_is_cancelled_there() {
+    const NAME: &str = "who_allows_to_be_cancelled_anywhere_is_cancelled_there";
+    is_the_same(NAME, || {
+        let library = load("exits.c", "cc")?;
+        // Not every C library leaves then what it says that it leaves.
+        let (_, told) = notes(library, c"who_allows");
+        assert_eq!(told, "da");
         Some(told)
     });
 }

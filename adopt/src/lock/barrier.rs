@@ -67,8 +67,8 @@ impl Rounds {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_barrier_wait(barrier: *mut pthread_barrier_t) -> c_int {
-    type Next = unsafe extern "C" fn(*mut pthread_barrier_t) -> c_int;
+unsafe extern "C-unwind" fn pthread_barrier_wait(barrier: *mut pthread_barrier_t) -> c_int {
+    type Next = unsafe extern "C-unwind" fn(*mut pthread_barrier_t) -> c_int;
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(pthread_barrier_wait: Next)(barrier) };
     if !is_adopted() {

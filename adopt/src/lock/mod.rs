@@ -199,7 +199,7 @@ fn wait(
 
 /// Waits for a moment, whoever the caller is.
 fn nap() {
-    type Next = unsafe extern "C" fn(*const timespec, *mut timespec) -> c_int;
+    type Next = unsafe extern "C-unwind" fn(*const timespec, *mut timespec) -> c_int;
     let moment = timespec {
         tv_sec: 0,
         tv_nsec: 1_000_000,

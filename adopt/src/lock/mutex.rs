@@ -19,15 +19,16 @@ use crate::hand_over::in_system;
 use crate::next::next;
 use crate::{is_adopted, parks};
 
-type OfMutex = unsafe extern "C" fn(*mut pthread_mutex_t) -> c_int;
-type TimedLock = unsafe extern "C" fn(*mut pthread_mutex_t, *const timespec) -> c_int;
-type ClockLock = unsafe extern "C" fn(*mut pthread_mutex_t, clockid_t, *const timespec) -> c_int;
+type OfMutex = unsafe extern "C-unwind" fn(*mut pthread_mutex_t) -> c_int;
+type TimedLock = unsafe extern "C-unwind" fn(*mut pthread_mutex_t, *const timespec) -> c_int;
+type ClockLock =
+    unsafe extern "C-unwind" fn(*mut pthread_mutex_t, clockid_t, *const timespec) -> c_int;
 
 /// # Safety
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int {
+pub(super) unsafe extern "C-unwind" fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int {
     if is_adopted() {
         // SAFETY: the caller's promise.
         unsafe { lock(mutex) }
@@ -94,7 +95,7 @@ unsafe fn known_to_others(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn pthread_mutex_timedlock(
+pub(super) unsafe extern "C-unwind" fn pthread_mutex_timedlock(
     mutex: *mut pthread_mutex_t,
     time: *const timespec,
 ) -> c_int {
@@ -112,7 +113,7 @@ pub(super) unsafe extern "C" fn pthread_mutex_timedlock(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_mutex_clocklock(
+unsafe extern "C-unwind" fn pthread_mutex_clocklock(
     mutex: *mut pthread_mutex_t,
     clock: clockid_t,
     time: *const timespec,

@@ -15,9 +15,10 @@ use crate::hand_over::hand_over;
 use crate::next::next;
 use crate::{is_adopted, parks};
 
-type OfLock = unsafe extern "C" fn(*mut pthread_rwlock_t) -> c_int;
-type Timed = unsafe extern "C" fn(*mut pthread_rwlock_t, *const timespec) -> c_int;
-type Clocked = unsafe extern "C" fn(*mut pthread_rwlock_t, clockid_t, *const timespec) -> c_int;
+type OfLock = unsafe extern "C-unwind" fn(*mut pthread_rwlock_t) -> c_int;
+type Timed = unsafe extern "C-unwind" fn(*mut pthread_rwlock_t, *const timespec) -> c_int;
+type Clocked =
+    unsafe extern "C-unwind" fn(*mut pthread_rwlock_t, clockid_t, *const timespec) -> c_int;
 
 const READS: u32 = 1;
 const WRITES: u32 = 2;
@@ -164,7 +165,7 @@ unsafe fn known_to_others(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t) -> c_int {
+pub(super) unsafe extern "C-unwind" fn pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t) -> c_int {
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(pthread_rwlock_rdlock: OfLock)(lock) };
     if is_adopted() {
@@ -179,7 +180,7 @@ pub(super) unsafe extern "C" fn pthread_rwlock_rdlock(lock: *mut pthread_rwlock_
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn pthread_rwlock_wrlock(lock: *mut pthread_rwlock_t) -> c_int {
+pub(super) unsafe extern "C-unwind" fn pthread_rwlock_wrlock(lock: *mut pthread_rwlock_t) -> c_int {
     // SAFETY: the caller's promise.
     let real = || unsafe { next!(pthread_rwlock_wrlock: OfLock)(lock) };
     if is_adopted() {
@@ -216,7 +217,7 @@ tries!(pthread_rwlock_tryrdlock pthread_rwlock_trywrlock);
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_rwlock_timedrdlock(
+unsafe extern "C-unwind" fn pthread_rwlock_timedrdlock(
     lock: *mut pthread_rwlock_t,
     time: *const timespec,
 ) -> c_int {
@@ -234,7 +235,7 @@ unsafe extern "C" fn pthread_rwlock_timedrdlock(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_rwlock_timedwrlock(
+unsafe extern "C-unwind" fn pthread_rwlock_timedwrlock(
     lock: *mut pthread_rwlock_t,
     time: *const timespec,
 ) -> c_int {
@@ -252,7 +253,7 @@ unsafe extern "C" fn pthread_rwlock_timedwrlock(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_rwlock_clockrdlock(
+unsafe extern "C-unwind" fn pthread_rwlock_clockrdlock(
     lock: *mut pthread_rwlock_t,
     clock: clockid_t,
     time: *const timespec,
@@ -271,7 +272,7 @@ unsafe extern "C" fn pthread_rwlock_clockrdlock(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_rwlock_clockwrlock(
+unsafe extern "C-unwind" fn pthread_rwlock_clockwrlock(
     lock: *mut pthread_rwlock_t,
     clock: clockid_t,
     time: *const timespec,

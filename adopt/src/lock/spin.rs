@@ -16,13 +16,13 @@ use crate::parks;
 /// About as often as a short section takes.
 const SPINS: u32 = 100;
 
-type OfLock = unsafe extern "C" fn(*mut pthread_spinlock_t) -> c_int;
+type OfLock = unsafe extern "C-unwind" fn(*mut pthread_spinlock_t) -> c_int;
 
 /// # Safety
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_spin_lock(lock: *mut pthread_spinlock_t) -> c_int {
+unsafe extern "C-unwind" fn pthread_spin_lock(lock: *mut pthread_spinlock_t) -> c_int {
     if !parks() {
         // SAFETY: the caller's promise.
         return unsafe { next!(pthread_spin_lock: OfLock)(lock) };

@@ -106,6 +106,6 @@ unsafe extern "C-unwind" fn thrd_sleep(time: *const timespec, left: *mut timespe
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn thrd_yield() {
+extern "C-unwind" fn thrd_yield() {
     crate::time::sched_yield();
 }

@@ -149,8 +149,8 @@ pub(super) fn look() {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int {
-    type Next = unsafe extern "C" fn(c_int, *mut c_int) -> c_int;
+unsafe extern "C-unwind" fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int {
+    type Next = unsafe extern "C-unwind" fn(c_int, *mut c_int) -> c_int;
     if current::id().is_none() {
         // SAFETY: the caller's promise.
         return unsafe { next!(pthread_setcancelstate: Next)(state, before) };
@@ -163,6 +163,9 @@ unsafe extern "C" fn pthread_setcancelstate(state: c_int, before: *mut c_int) ->
     if !before.is_null() {
         // SAFETY: the caller's promise.
         unsafe { before.write(had.state) };
+    }
+    if is_asynchronous() {
+        look();
     }
     0
 }

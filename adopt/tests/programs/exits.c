@@ -6,9 +6,11 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 #include <linux/futex.h>
@@ -131,6 +133,113 @@ long who_raises(char *letters)
 long who_lets_come(char *letters)
 {
 	return run(lets_come, letters);
+}
+
+/* What a thread waits for that the one has which has made it. */
+struct awaited {
+	struct notes notes;
+	int kind;
+	pthread_mutex_t mutex;
+	mtx_t plain;
+	pthread_rwlock_t lock;
+	pthread_barrier_t barrier;
+	int file;
+	atomic_int is_there;
+};
+
+static void *waits(void *argument)
+{
+	struct awaited *awaited = argument;
+	struct timespec late = {.tv_sec = 1L << 40};
+	pthread_cleanup_push(note_a, &awaited->notes);
+	awaited->is_there = 1;
+	switch (awaited->kind) {
+	case 0:
+		pthread_mutex_lock(&awaited->mutex);
+		break;
+	case 1:
+		pthread_mutex_timedlock(&awaited->mutex, &late);
+		break;
+	case 2:
+		pthread_mutex_clocklock(&awaited->mutex, CLOCK_MONOTONIC, &late);
+		break;
+	case 3:
+		mtx_lock(&awaited->plain);
+		break;
+	case 4:
+		pthread_rwlock_rdlock(&awaited->lock);
+		break;
+	case 5:
+		pthread_rwlock_wrlock(&awaited->lock);
+		break;
+	case 6:
+		pthread_rwlock_timedrdlock(&awaited->lock, &late);
+		break;
+	case 7:
+		pthread_rwlock_clockwrlock(&awaited->lock, CLOCK_MONOTONIC, &late);
+		break;
+	case 8:
+		pthread_barrier_wait(&awaited->barrier);
+		break;
+	default:
+		flock(awaited->file, LOCK_EX);
+	}
+	note(&awaited->notes, '!');
+	pthread_cleanup_pop(1);
+	return 0;
+}
+
+/* In the handler of a signal that comes as it waits. What it has waited for stays as it was, and is used no more. */
+long who_waits(int kind, char *letters)
+{
+	struct awaited *awaited = calloc(1, sizeof *awaited);
+	int other = open("/proc/self/exe", O_RDONLY);
+	pthread_t id;
+	void *left = 0;
+	awaited->kind = kind;
+	awaited->file = open("/proc/self/exe", O_RDONLY);
+	pthread_mutex_init(&awaited->mutex, 0);
+	mtx_init(&awaited->plain, mtx_plain);
+	pthread_rwlock_init(&awaited->lock, 0);
+	pthread_barrier_init(&awaited->barrier, 0, 2);
+	pthread_mutex_lock(&awaited->mutex);
+	mtx_lock(&awaited->plain);
+	pthread_rwlock_wrlock(&awaited->lock);
+	if (kind == 9)
+		flock(other, LOCK_EX);
+	signal(SIGUSR2, exit_of);
+	if (pthread_create(&id, 0, waits, awaited))
+		return -2;
+	while (!awaited->is_there)
+		usleep(500);
+	/* It waits by then, or exits on its way there. */
+	usleep(20000);
+	pthread_kill(id, SIGUSR2);
+	pthread_join(id, &left);
+	close(other);
+	close(awaited->file);
+	strcpy(letters, awaited->notes.letters);
+	return (long)left;
+}
+
+/* As it may be cancelled again, anywhere. */
+static void *allows(void *argument)
+{
+	int before;
+	pthread_cleanup_push(note_a, argument);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before);
+	pthread_cancel(pthread_self());
+	note(argument, 'd');
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &before);
+	note(argument, '!');
+	pthread_cleanup_pop(1);
+	return 0;
+}
+
+long who_allows(char *letters)
+{
+	return run(allows, letters);
 }
 
 long who_is_cancelled(char *letters)
