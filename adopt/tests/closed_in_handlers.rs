@@ -87,8 +87,8 @@ fn a_handler_wakes_nobody_itself() {
             let (one, other) = UnixStream::pair().unwrap();
             let fd = one.into_raw_fd();
             let reader = thread::spawn(move || receive(fd));
-            // It waits by then, or finds out when it begins to.
-            thread::sleep(Duration::from_millis(20));
+            // Who begins to wait only now is told of what has the number by then.
+            until(|| roving_scheduler::dump().to_string().contains("read on "));
             FD.store(fd, Ordering::SeqCst);
             WAY.store(n, Ordering::SeqCst);
             // SAFETY: there is a handler.

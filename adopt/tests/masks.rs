@@ -4,6 +4,7 @@ mod common;
 
 use std::env;
 use std::ffi::{CStr, c_int};
+use std::fs;
 use std::mem;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::os::unix::thread::JoinHandleExt;
@@ -83,8 +84,27 @@ fn what_is_sent_to_a_thread_before_it_has_begun_is_pending_if_it_inherits_it_blo
     });
 }
 
+/// Whether the system tells by the program's numbers what is pending for a thread. An emulation of another processor may have its own, of
+/// which `/proc` knows nothing.
+fn pending_is_told_by_number() -> bool {
+    let tell = || {
+        let signal = libc::SIGRTMIN();
+        change_mask(libc::SIG_BLOCK, &[signal]);
+        // SAFETY: it is blocked, and ends with the thread.
+        assert_eq!(unsafe { libc::raise(signal) }, 0);
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let mut lines = status.lines();
+        let pending = lines.find_map(|line| line.strip_prefix("SigPnd:")).unwrap();
+        u64::from_str_radix(pending.trim(), 16).unwrap() == 1 << (signal - 1)
+    };
+    thread::spawn(tell).join().unwrap()
+}
+
 #[test]
 fn what_is_blocked_is_pending_for_its_thread() {
+    if !pending_is_told_by_number() {
+        return eprintln!("not tested: /proc tells of pending signals by other numbers");
+    }
     tells_the_same(
         "what_is_blocked_is_pending_for_its_thread",
         c"what_is_blocked_is_pending",

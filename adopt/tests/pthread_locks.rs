@@ -51,8 +51,6 @@ unsafe extern "C" {
         clock: clockid_t,
         time: *const timespec,
     ) -> c_int;
-    fn pthread_once(once: *mut pthread_once_t, body: extern "C-unwind" fn()) -> c_int;
-    fn call_once(once: *mut pthread_once_t, body: extern "C-unwind" fn());
     fn __pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int;
     fn __pthread_mutex_unlock(mutex: *mut pthread_mutex_t) -> c_int;
     fn __pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t) -> c_int;
@@ -72,6 +70,11 @@ unsafe extern "C" {
     ) -> c_int;
     fn cnd_signal(condition: *mut pthread_cond_t) -> c_int;
     fn cnd_broadcast(condition: *mut pthread_cond_t) -> c_int;
+}
+
+unsafe extern "C-unwind" {
+    fn pthread_once(once: *mut pthread_once_t, body: extern "C-unwind" fn()) -> c_int;
+    fn call_once(once: *mut pthread_once_t, body: extern "C-unwind" fn());
 }
 
 /// How many threads the kernel knows in this process.

@@ -41,7 +41,6 @@ unsafe extern "C" {
         size: usize,
         set: *const libc::cpu_set_t,
     ) -> c_int;
-    fn pthread_exit(result: *mut c_void) -> !;
     fn thrd_create(
         thread: *mut pthread_t,
         start: extern "C" fn(*mut c_void) -> c_int,
@@ -54,10 +53,22 @@ unsafe extern "C" {
     fn thrd_yield();
 }
 
-type Start = extern "C" fn(*mut c_void) -> *mut c_void;
+unsafe extern "C-unwind" {
+    fn pthread_create(
+        thread: *mut pthread_t,
+        attributes: *const pthread_attr_t,
+        start: Start,
+        argument: *mut c_void,
+    ) -> c_int;
+    fn pthread_exit(result: *mut c_void) -> !;
+    fn pthread_testcancel();
+}
+
+/// Threads exit in some.
+type Start = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
 /// Gives back what it is called with, after so many milliseconds.
-extern "C" fn sleeps(milliseconds: *mut c_void) -> *mut c_void {
+extern "C-unwind" fn sleeps(milliseconds: *mut c_void) -> *mut c_void {
     thread::sleep(Duration::from_millis(milliseconds.addr() as u64));
     milliseconds
 }
@@ -78,7 +89,7 @@ fn create_with(
     let mut id = 0;
     let attributes = attributes.map_or(ptr::null(), ptr::from_ref);
     // SAFETY: there is room for the id, and the attributes are null or initialised.
-    match unsafe { libc::pthread_create(&raw mut id, attributes, start, number(argument)) } {
+    match unsafe { pthread_create(&raw mut id, attributes, start, number(argument)) } {
         0 => Ok(id),
         error => Err(error),
     }
@@ -120,7 +131,7 @@ fn in_milliseconds(clock: libc::clockid_t, milliseconds: i64) -> timespec {
 fn a_thread_is_joined_in_every_way() {
     is_the_same("a_thread_is_joined_in_every_way", || {
         static MAY_END: AtomicBool = AtomicBool::new(false);
-        extern "C" fn waits(_: *mut c_void) -> *mut c_void {
+        extern "C-unwind" fn waits(_: *mut c_void) -> *mut c_void {
             while !MAY_END.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(1));
             }
@@ -214,7 +225,7 @@ fn a_thread_is_detached_once() {
     });
 }
 
-extern "C" fn joins(id: *mut c_void) -> *mut c_void {
+extern "C-unwind" fn joins(id: *mut c_void) -> *mut c_void {
     match join(id.addr() as pthread_t) {
         Ok(left) => number(left),
         Err(error) => number(error as usize + 1000),
@@ -237,7 +248,7 @@ fn two_do_not_join_one_thread() {
 fn two_do_not_join_each_other() {
     in_programs("two_do_not_join_each_other", || {
         static FIRST: AtomicUsize = AtomicUsize::new(0);
-        extern "C" fn joins_first(_: *mut c_void) -> *mut c_void {
+        extern "C-unwind" fn joins_first(_: *mut c_void) -> *mut c_void {
             thread::sleep(Duration::from_millis(50));
             joins(number(FIRST.load(Ordering::SeqCst)))
         }
@@ -255,7 +266,7 @@ fn two_of_any_kind_do_not_join_each_other() {
     in_programs("two_of_any_kind_do_not_join_each_other", || {
         static MAKER: AtomicUsize = AtomicUsize::new(0);
         static REFUSED: AtomicUsize = AtomicUsize::new(0);
-        extern "C" fn joins_maker(milliseconds: *mut c_void) -> *mut c_void {
+        extern "C-unwind" fn joins_maker(milliseconds: *mut c_void) -> *mut c_void {
             thread::sleep(Duration::from_millis(milliseconds.addr() as u64));
             joins(number(MAKER.load(Ordering::SeqCst)))
         }
@@ -263,7 +274,7 @@ fn two_of_any_kind_do_not_join_each_other() {
             // SAFETY: it has no preconditions.
             MAKER.store(unsafe { libc::pthread_self() } as usize, Ordering::SeqCst);
         }
-        extern "C" fn joins_last(_: *mut c_void) -> *mut c_void {
+        extern "C-unwind" fn joins_last(_: *mut c_void) -> *mut c_void {
             be_maker();
             let other = create(joins_maker, 0);
             thread::sleep(Duration::from_millis(50));
@@ -304,7 +315,7 @@ fn two_of_any_kind_do_not_join_each_other() {
 #[test]
 fn ids_are_of_one_thread_each() {
     is_the_same("ids_are_of_one_thread_each", || {
-        extern "C" fn own_id(_: *mut c_void) -> *mut c_void {
+        extern "C-unwind" fn own_id(_: *mut c_void) -> *mut c_void {
             // SAFETY: they have no preconditions.
             unsafe {
                 let id = libc::pthread_self();
@@ -333,7 +344,7 @@ fn names_are_those_that_were_given() {
             // SAFETY: it ends with a zero.
             (error, unsafe { CStr::from_ptr(name.as_ptr()) }.to_owned())
         };
-        extern "C" fn inherits(_: *mut c_void) -> *mut c_void {
+        extern "C-unwind" fn inherits(_: *mut c_void) -> *mut c_void {
             let mut name = [0 as c_char; 16];
             // SAFETY: there is room for the answer.
             unsafe { libc::pthread_getname_np(libc::pthread_self(), name.as_mut_ptr(), 16) };
@@ -574,7 +585,7 @@ fn who_asks_whether_a_thread_has_ended_holds_nobody_up() {
     in_programs(
         "who_asks_whether_a_thread_has_ended_holds_nobody_up",
         || {
-            extern "C" fn names_itself(_: *mut c_void) -> *mut c_void {
+            extern "C-unwind" fn names_itself(_: *mut c_void) -> *mut c_void {
                 for _ in 0..1000 {
                     // SAFETY: a string.
                     unsafe { libc::pthread_setname_np(libc::pthread_self(), c"named".as_ptr()) };
@@ -646,10 +657,7 @@ fn a_thread_signals_and_cancels_itself() {
             let value = unsafe { (*info).si_value().sival_ptr.addr() };
             SEEN.store(signal as usize * 1000 + value, Ordering::SeqCst);
         }
-        extern "C" fn cancels_itself(_: *mut c_void) -> *mut c_void {
-            unsafe extern "C" {
-                fn pthread_testcancel();
-            }
+        extern "C-unwind" fn cancels_itself(_: *mut c_void) -> *mut c_void {
             // SAFETY: there is nothing on this stack.
             unsafe {
                 libc::pthread_cancel(libc::pthread_self());
@@ -758,9 +766,6 @@ fn who_exits_leaves_what_it_says() {
             // SAFETY: there is nothing on this stack.
             unsafe { pthread_exit(with) }
         }
-        // SAFETY: they differ in what may unwind.
-        let exits: Start =
-            unsafe { mem::transmute(exits as extern "C-unwind" fn(*mut c_void) -> *mut c_void) };
         // The blocks of those that have exited are used again.
         (0..100).map(|n| join(create(exits, n))).collect::<Vec<_>>()
     });
@@ -768,7 +773,7 @@ fn who_exits_leaves_what_it_says() {
 
 /// Whether a thread with these attributes runs on an OS thread that it has for itself.
 fn is_os_thread(attributes: &pthread_attr_t) -> bool {
-    extern "C" fn asks(_: *mut c_void) -> *mut c_void {
+    extern "C-unwind" fn asks(_: *mut c_void) -> *mut c_void {
         // SAFETY: it has no preconditions. That of the C library is even.
         number(unsafe { libc::pthread_self() } as usize & 1)
     }
@@ -981,7 +986,7 @@ fn attributes_are_told_as_they_were_asked_for() {
         }
         type Told = (usize, usize, c_int, bool, bool);
         static TOLD: Mutex<Option<Told>> = Mutex::new(None);
-        extern "C" fn tells(_: *mut c_void) -> *mut c_void {
+        extern "C-unwind" fn tells(_: *mut c_void) -> *mut c_void {
             // SAFETY: there is room for the answers.
             let told = unsafe {
                 let mut attributes = mem::zeroed();
@@ -1009,17 +1014,19 @@ fn attributes_are_told_as_they_were_asked_for() {
             *TOLD.lock().unwrap() = Some(told);
             ptr::null_mut()
         }
+        // SAFETY: it has no preconditions.
+        let least = unsafe { libc::sysconf(libc::_SC_THREAD_STACK_MIN) } as usize;
         let asked = [
             (1 << 20, 4096),
             ((1 << 20) + 4096, 16 * 4096),
-            (64 << 10, 0),
+            (least.max(64 << 10), 0),
         ];
         asked.map(|(stack, guard)| {
             [libc::PTHREAD_CREATE_JOINABLE, libc::PTHREAD_CREATE_DETACHED].map(|detached| {
                 let attributes = attributes(|attributes| {
                     // SAFETY: they are initialised.
                     unsafe {
-                        libc::pthread_attr_setstacksize(attributes, stack);
+                        assert_eq!(libc::pthread_attr_setstacksize(attributes, stack), 0);
                         libc::pthread_attr_setguardsize(attributes, guard);
                         libc::pthread_attr_setdetachstate(attributes, detached);
                     }
@@ -1045,7 +1052,7 @@ fn what_is_asked_of_a_thread_that_has_ended_is_refused() {
     is_the_same(
         "what_is_asked_of_a_thread_that_has_ended_is_refused",
         || {
-            extern "C" fn nothing(_: *mut c_void) -> *mut c_void {
+            extern "C-unwind" fn nothing(_: *mut c_void) -> *mut c_void {
                 ptr::null_mut()
             }
             let id = create(nothing, 0);
@@ -1080,7 +1087,7 @@ fn what_is_asked_of_a_thread_that_has_ended_is_refused() {
 #[test]
 fn an_affinity_is_inherited() {
     is_the_same("an_affinity_is_inherited", || {
-        extern "C" fn has(_: *mut c_void) -> *mut c_void {
+        extern "C-unwind" fn has(_: *mut c_void) -> *mut c_void {
             // SAFETY: there is room for the answer.
             let count = unsafe {
                 let mut cpus: libc::cpu_set_t = mem::zeroed();
@@ -1089,7 +1096,7 @@ fn an_affinity_is_inherited() {
             };
             number(count as usize)
         }
-        extern "C" fn takes_one(_: *mut c_void) -> *mut c_void {
+        extern "C-unwind" fn takes_one(_: *mut c_void) -> *mut c_void {
             // SAFETY: it is a set with one of those that there are.
             unsafe {
                 let mut cpus: libc::cpu_set_t = mem::zeroed();
