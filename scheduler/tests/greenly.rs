@@ -13,12 +13,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use common::{child, is_child, on_each_mode, on_each_worker_count, printed, uses_global_runtime};
-use roving_scheduler::channel::{bounded, unbounded};
+use roving_scheduler::channel::{Receiver, bounded, unbounded};
 use roving_scheduler::sync::Mutex;
 use roving_scheduler::thread::Builder;
 use roving_scheduler::{
-    DeadlineElapsed, Greenly, ThreadLocals, await_, block_on, deadline, greenly, is_green, stacks,
-    thread,
+    DeadlineElapsed, Greenly, ThreadLocals, await_, block_on, deadline, greenly, is_green, select,
+    stacks, thread,
 };
 
 /// Whether what `greenly` runs has thread-locals of its own, and so moves between OS threads.
@@ -624,6 +624,34 @@ fn elsewhere_it_is_block_on() {
     uses_global_runtime();
     assert_eq!(await_(async { 1 }), 1);
     on_each_mode(|| await_(Yields(false)));
+}
+
+/// What it waits for is for another task to do, on the only thread of its executor.
+#[test]
+fn one_that_asks_in_vain_lets_other_tasks_run() {
+    let _watchdog = common::watchdog("in an executor of one thread");
+    let asks = |ask: fn(&Receiver<u32>) -> u32| {
+        let (sender, receiver) = unbounded();
+        let asks = greenly(move || ask(&receiver));
+        let sends = async move { sender.send(1).unwrap() };
+        let both = futures::executor::block_on(futures::future::join(asks, sends));
+        assert_eq!(both.0, 1);
+    };
+    asks(|receiver| {
+        loop {
+            if let Ok(n) = receiver.try_recv() {
+                return n;
+            }
+        }
+    });
+    asks(|receiver| {
+        loop {
+            select! {
+                recv(receiver) -> n => return n.unwrap(),
+                default => {}
+            }
+        }
+    });
 }
 
 #[test]

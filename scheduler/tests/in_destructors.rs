@@ -303,3 +303,33 @@ fn a_deadline_holds_in_destructors_at_the_end_of_a_thread() {
         }
     });
 }
+
+/// As one of std is: what others know of it is true still.
+#[cfg(unix)]
+#[test]
+fn an_os_thread_is_the_same_thread_when_its_thread_locals_are_destroyed() {
+    type AtEnd = OnDrop<Box<dyn FnMut()>>;
+
+    thread_local! {
+        static AT_END: RefCell<Option<AtEnd>> = const { RefCell::new(None) };
+    }
+
+    let _watchdog = common::watchdog("on an OS thread");
+    let (tells, told) = std::sync::mpsc::channel();
+    let os_thread = std::thread::spawn(move || {
+        // Registered before whatever the runtime may register.
+        AT_END.with(|_| ());
+        let me = thread::current();
+        tells.send(me.clone()).unwrap();
+        let at_end: Box<dyn FnMut()> = Box::new(move || {
+            assert_eq!(thread::current().id(), me.id());
+            tells.send(me.clone()).unwrap();
+            thread::park();
+        });
+        AT_END.set(Some(OnDrop(at_end)));
+    });
+    let known = told.recv().unwrap();
+    told.recv().unwrap();
+    known.unpark();
+    os_thread.join().unwrap();
+}

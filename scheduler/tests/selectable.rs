@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{each_worker_count, on_each_worker_count, watchdog};
-use roving_scheduler::channel::{Registration, Select, Selectable, Ticket, Watchers, unbounded};
-use roving_scheduler::{CancelToken, select, sync, thread, wait};
+use roving_scheduler::channel::{
+    Registration, Select, Selectable, Ticket, Watchers, ready_async, unbounded,
+};
+use roving_scheduler::{CancelToken, block_on, select, sync, thread, wait};
 
 /// A type as a user would write it.
 #[derive(Default)]
@@ -252,6 +254,21 @@ fn what_keeps_no_ticket_leaves_the_worker_to_others() {
             default => {}
         }
         let waits = thread::spawn(move || select! { ready(never) => {} });
+        waits.cancel();
+        assert!(waits.join().unwrap_err().is::<wait::Cancelled>());
+    });
+}
+
+/// As a future, on the only thread of its executor.
+#[test]
+fn what_keeps_no_ticket_leaves_the_executor_to_other_tasks() {
+    let _watchdog = watchdog("in an executor of one thread");
+    let flag = KeepsNone::default();
+    let sets = async { flag.0.store(true, Ordering::Release) };
+    let both = futures::future::join(ready_async(&flag), sets);
+    assert!(futures::executor::block_on(both).0.is_ok());
+    each_worker_count(|runtime| {
+        let waits = runtime.spawn(|| block_on(ready_async(&KeepsNone::default())));
         waits.cancel();
         assert!(waits.join().unwrap_err().is::<wait::Cancelled>());
     });

@@ -141,6 +141,17 @@ fn a_watch_waits_for_what_is_asked() {
 }
 
 #[test]
+fn who_waits_for_a_value_keeps_none_meanwhile() {
+    on_each_worker_count(|| {
+        let (sender, mut receiver) = watch::channel(1);
+        let waits = thread::spawn(move || receiver.wait_for(|n| *n == 3).map(|n| *n));
+        common::wait_until_parked(waits.thread());
+        assert_eq!(sender.send_replace(3), Some(1));
+        assert_eq!(waits.join().unwrap(), Ok(3));
+    });
+}
+
+#[test]
 fn intervals() {
     on_each_worker_count(|| {
         let start = Instant::now();

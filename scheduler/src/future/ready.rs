@@ -9,6 +9,9 @@ use std::task::{Context, Poll, ready};
 use crate::wait::polled::Polled;
 use crate::wait::selectable::{Registration, Selectable};
 
+/// So many rounds in a row it goes on at once, if what is not ready may be.
+const ROUNDS: u32 = 16;
+
 /// Waits until a [`Selectable`] is ready: see [`ready_async`].
 #[must_use = "futures do nothing unless they are polled"]
 pub struct Ready<'a, S: ?Sized> {
@@ -51,7 +54,7 @@ impl<S: Selectable + ?Sized> Future for Ready<'_, S> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        loop {
+        for _ in 0..ROUNDS {
             if this.registration.is_some() {
                 ready!(this.polled.poll(context));
                 this.registration = None;
@@ -61,6 +64,9 @@ impl<S: Selectable + ?Sized> Future for Ready<'_, S> {
             }
             this.registration = this.selectable.watch(this.polled.begin())?;
         }
+        // What makes it ready may be for another task of the executor to do.
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

@@ -11,6 +11,7 @@ mod real {
     pub(crate) use std::sync::atomic::{
         AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
+    #[cfg(not(unix))]
     pub(crate) use std::thread_local;
 
     /// `std::cell::UnsafeCell` with loom's closure interface.

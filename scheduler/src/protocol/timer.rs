@@ -226,13 +226,13 @@ impl<T> Shard<T> {
         all.into_iter().map(|(_, entry)| entry.value).collect()
     }
 
-    /// Gives back the room of a burst that is over.
     /// How many timers are armed, and how many ever were.
     pub(crate) fn counts(&self) -> (usize, u64) {
         let heap = self.heap.lock();
         (heap.nodes.len(), heap.next_sequence)
     }
 
+    /// Gives back the room of a burst that is over.
     pub(crate) fn shrink(&self) {
         self.heap.lock().shrink();
     }

@@ -1,5 +1,5 @@
-//! What the current thread is to the runtime. All of the runtime's thread-locals are in this file, but those that are about
-//! [thread-locals themselves](crate::run::first_destructor).
+//! What the current thread is to the runtime. All of the runtime's thread-locals are in this file and the one below it, but those that are
+//! about [thread-locals themselves](crate::run::first_destructor).
 //!
 //! A green thread with [thread-locals of its own](crate::stack::tls) finds its worker there, one without
 //! finds it in those of its OS thread: the accessors are the same. A compiler may keep the address
@@ -7,6 +7,10 @@
 //! ([`with_thread_locals`]) or, with shared thread-locals, the OS thread. Therefore every access is
 //! in a function that is never inlined, and no reference to what a thread-local leads to lives
 //! across a suspension: [`with_worker`] lends the worker to closures that do not suspend.
+
+#[cfg_attr(all(unix, not(roving_loom)), path = "context/by_key.rs")]
+#[cfg_attr(not(all(unix, not(roving_loom))), path = "context/by_destructor.rs")]
+mod of_os_thread;
 
 use std::cell::Cell;
 use std::hint;
@@ -16,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::protocol::parker::Parker;
-use crate::protocol::{primitive, process};
+use crate::protocol::process;
 use crate::run::given_name::GivenName;
 use crate::run::green::{Kind, Waiter};
 use crate::run::guest::Guest;
@@ -67,17 +71,6 @@ static SOME_SHARE: AtomicBool = AtomicBool::new(false);
 thread_local! {
     /// Whether what runs here counts as a plain OS thread.
     static COUNTS_AS_OS_THREAD: Cell<bool> = const { Cell::new(false) };
-}
-
-primitive::thread_local! {
-    /// This OS thread as a waiter, once it has blocked.
-    static OS_THREAD: Arc<Waiter> = os_waiter();
-}
-
-thread_local! {
-    /// The same for an OS thread that blocks so late in its end that the other one is gone. It needs no
-    /// destructor, so it is there as long as the OS thread; what it refers to stays for ever.
-    static LATE_OS_THREAD: Cell<Option<&'static Arc<Waiter>>> = const { Cell::new(None) };
 }
 
 fn os_waiter() -> Arc<Waiter> {
@@ -309,7 +302,7 @@ pub fn is_green() -> bool {
 
 /// The current thread, green or not.
 pub(crate) fn current() -> Arc<Waiter> {
-    current_on_stack().unwrap_or_else(os_thread)
+    current_on_stack().unwrap_or_else(of_os_thread::current)
 }
 
 /// The current thread, if it is a green one or a guest.
@@ -327,7 +320,7 @@ pub(crate) fn with_current<R>(f: impl FnOnce(&Waiter) -> R) -> R {
     // SAFETY: as in `with_running`.
     match unsafe { who_blocks().as_ref() } {
         Some(waiter) => f(waiter),
-        None => f(&os_thread()),
+        None => f(&of_os_thread::current()),
     }
 }
 
@@ -351,19 +344,6 @@ pub(crate) fn home_shard(runtime: &Shared) -> usize {
     with_worker(|worker| match worker {
         Some(worker) if worker.shared().id == runtime.id => worker.shard(),
         _ => 0,
-    })
-}
-
-#[inline(never)]
-fn os_thread() -> Arc<Waiter> {
-    OS_THREAD.try_with(Arc::clone).unwrap_or_else(|_| {
-        // In the destructor of another thread-local, when this one is gone, it is one thread still.
-        let waiter = LATE_OS_THREAD.get().unwrap_or_else(|| {
-            let waiter = Box::leak(Box::new(os_waiter()));
-            LATE_OS_THREAD.set(Some(waiter));
-            waiter
-        });
-        waiter.clone()
     })
 }
 

@@ -33,7 +33,7 @@ use crate::run::green::Waiter;
 use crate::run::own_stack::OwnStack;
 use crate::run::shared::Shared;
 use crate::run::ticket::Ticket;
-use crate::run::worker::Worker;
+use crate::run::worker::{SPINNING, Worker};
 use crate::stack::Promise;
 use crate::stack::coroutine::{Resumed, Suspend};
 use crate::stack::fp::Environment;
@@ -52,6 +52,8 @@ pub(crate) struct Guest {
     /// Touched by whoever has the right to run it.
     turn: UnsafeCell<Turn>,
     asks: Cell<Option<NonNull<Question<'static>>>>,
+    /// How often it has polled in vain since it was run. Touched by itself, and by whoever runs it.
+    polls: Cell<u32>,
 }
 
 /// What is left to do before it runs again.
@@ -62,8 +64,8 @@ enum Turn {
     Waits,
 }
 
-// SAFETY: `turn` is touched by whoever has the right to run it, and `asks` by that one and by itself while
-// that one runs it; what it leads to is `Send`. The rest is `Sync` by itself.
+// SAFETY: `turn` is touched by whoever has the right to run it, and `asks` and `polls` by that one and by itself while
+// that one runs it; what `asks` leads to is `Send`. The rest is `Sync` by itself.
 unsafe impl Sync for Guest {}
 // SAFETY: as above.
 unsafe impl Send for Guest {}
@@ -77,7 +79,14 @@ impl Guest {
             os_thread_pointer: AtomicUsize::new(0),
             turn: UnsafeCell::new(Turn::Runs),
             asks: Cell::new(None),
+            polls: Cell::new(0),
         }
+    }
+
+    /// Notes that it has polled in vain. `true` if it evidently spins, and its executor gets to nothing else. For the guest itself.
+    pub(crate) fn polled_in_vain(&self) -> bool {
+        self.polls.set(self.polls.get() + 1);
+        self.polls.get().is_multiple_of(SPINNING)
     }
 
     /// The thread pointer of the OS thread that runs it, where its own is another. Safe in a signal
@@ -184,6 +193,7 @@ pub(crate) unsafe fn poll(waiter: &Arc<Waiter>, context: &mut Context<'_>) -> Po
 ///
 /// As [`poll`].
 unsafe fn resume(waiter: &Arc<Waiter>, guest: &Guest) -> Resumed {
+    guest.polls.set(0);
     // SAFETY: the caller has the right to run it.
     let started = unsafe {
         guest.own_stack.start(Promise::redeem);

@@ -48,7 +48,7 @@ use crate::stack::{Cache, Class, Promise, Stack};
 
 /// A green thread that has polled so often without a switch, and never found anything, waits for
 /// something that perhaps nobody can do while it keeps this worker.
-const SPINNING: u32 = 1000;
+pub(super) const SPINNING: u32 = 1000;
 
 /// One worker, or a spare. Everything in it is touched by its own OS thread only, be it from the loop or from
 /// the green thread on it.

@@ -264,6 +264,7 @@ impl<T> Receiver<T> {
             if is_it(&value) {
                 return Ok(value);
             }
+            drop(value);
             self.changed()?;
         }
     }

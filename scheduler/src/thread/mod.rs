@@ -48,6 +48,7 @@ use std::num::NonZero;
 use std::time::{Duration, Instant};
 
 use crate::run::context;
+use crate::run::guest::Guest;
 use crate::run::worker::Worker;
 use crate::stack::coroutine::Suspend;
 use crate::wait;
@@ -105,9 +106,12 @@ pub(crate) fn let_others_run() {
 }
 
 /// Notes that something was tried that does not block, and there was nothing. A green thread that
-/// does nothing else for long lets the others run: what it waits for may be theirs to do.
+/// does nothing else for long lets the others run: what it waits for may be theirs to do. So does what a
+/// [`greenly`](crate::greenly) runs, for the tasks of its executor.
 pub(crate) fn polled_in_vain() {
-    if context::with_worker(|worker| worker.is_some_and(Worker::polled_in_vain)) {
+    let of_worker = context::with_worker(|worker| worker.map(Worker::polled_in_vain));
+    let of_guest = || context::with_running(|waiter| waiter.guest().map(Guest::polled_in_vain));
+    if of_worker.or_else(|| of_guest().flatten()) == Some(true) {
         let_others_run();
     }
 }

@@ -1,0 +1,66 @@
+//! The waiter of an OS thread, which that has until the destructors of all its thread-locals have run: these may block, and are
+//! of one thread with what came before. So it lies in a thread-local that has no destructor, and a key of the C library lets go
+//! of it, whose destructors run last.
+//!
+//! Another key's destructor that blocks later still may find a new one.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::{Arc, OnceLock};
+
+use super::os_waiter;
+use crate::run::green::Waiter;
+
+thread_local! {
+    /// Of an `Arc`, or null.
+    static OS_THREAD: Cell<*const Waiter> = const { Cell::new(ptr::null()) };
+}
+
+/// The one of this OS thread.
+#[inline(never)]
+pub(super) fn current() -> Arc<Waiter> {
+    let mut waiter = OS_THREAD.get();
+    if waiter.is_null() {
+        waiter = Arc::into_raw(os_waiter());
+        OS_THREAD.set(waiter);
+        let_go_of_at_last(waiter);
+    }
+    // SAFETY: of an `Arc`, which is let go of when it is taken from there.
+    unsafe {
+        Arc::increment_strong_count(waiter);
+        Arc::from_raw(waiter)
+    }
+}
+
+/// If the C library has no key left, it stays for ever.
+fn let_go_of_at_last(waiter: *const Waiter) {
+    static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
+    let make = || {
+        let mut key = 0;
+        // SAFETY: it writes a key, whose destructor takes what is set below.
+        let failed = unsafe { libc::pthread_key_create(&raw mut key, Some(let_go_of)) };
+        (failed == 0).then_some(key)
+    };
+    if let Some(key) = KEY.get_or_init(make) {
+        // SAFETY: it is a key.
+        unsafe { libc::pthread_setspecific(*key, waiter.cast()) };
+    }
+}
+
+unsafe extern "C" fn let_go_of(waiter: *mut c_void) {
+    OS_THREAD.set(ptr::null());
+    // SAFETY: it was set for this thread, by who had taken it from its `Arc`.
+    drop(unsafe { Arc::from_raw(waiter.cast_const().cast::<Waiter>()) });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_waiter_goes_with_its_os_thread() {
+        let of_thread = std::thread::spawn(|| Arc::downgrade(&current()));
+        assert!(of_thread.join().unwrap().upgrade().is_none());
+    }
+}
