@@ -112,8 +112,8 @@ fn a_library_that_is_loaded_cannot_adopt() {
         let output = as_ever(asks.path(), &[library.as_os_str(), OsStr::new(&flags)]);
         assert_eq!(
             String::from_utf8_lossy(&output.stdout),
-            "cannot adopt the program: its calls of pthread_create go to libc.so.6: what adopts is the program itself, or a \
-             library that is loaded before it (LD_PRELOAD), and none that is loaded later\n"
+            "cannot adopt the program: its calls of pthread_create go to libc.so.6: only the program itself, or a library that is \
+             preloaded (LD_PRELOAD), can adopt\n"
         );
     }
     // Before it, it may.
