@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use common::folder::Folder;
 use common::{everywhere, on_each_mode, on_each_that_moves, pattern};
+use roving::coroutine::{self, Yielder};
 use roving::fs::{self, File, OpenOptions};
 use roving::{ThreadLocals, deadline, go, thread};
 
@@ -357,18 +358,25 @@ fn a_deep_directory() {
     let _stacks = common::stacks_returned();
     let _watchdog = common::watchdog("");
     let runtime = common::runtime(2);
-    runtime.run(|| {
+    let all = || {
         let folder = Folder::new();
         let path = folder.join("d/".repeat(DEPTH));
-        let all = move || {
-            fs::create_dir_all(&path).unwrap();
-            fs::write(path.join("file"), "x").unwrap();
-            fs::remove_dir_all(folder.join("d")).unwrap();
-            assert_eq!(fs::read_dir(&*folder).unwrap().count(), 0);
-        };
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("file"), "x").unwrap();
+        fs::remove_dir_all(folder.join("d")).unwrap();
+        assert_eq!(fs::read_dir(&*folder).unwrap().count(), 0);
+    };
+    runtime.run(|| {
         let small = thread::Builder::new().stack_size(64 << 10);
         small.spawn(all).unwrap().join().unwrap();
     });
+    let in_a_coroutine = || {
+        let small = coroutine::Builder::new().stack_size(64 << 10);
+        let does_it = small.generator(move |_: &Yielder<(), ()>| all()).unwrap();
+        assert_eq!(does_it.count(), 0);
+    };
+    in_a_coroutine();
+    runtime.run(in_a_coroutine);
     runtime.shutdown();
 }
 

@@ -1,4 +1,4 @@
-//! Whose stack an address is on, for those who know nothing else: a signal handler.
+//! Whose stack an address is on, for those who know nothing else: a signal handler, what an OS thread calls.
 //!
 //! A stack that a coroutine uses has a *plate* from then on, with its bounds and, while the coroutine has
 //! it, the place in the source where that was made. Switches do nothing for it. Plates stay for ever, in a
@@ -67,6 +67,15 @@ pub(crate) fn overflown(
     Some((site, plate.stack.size()))
 }
 
+/// Whether `address` is on the stack of a coroutine.
+pub(crate) fn is_on_a_coroutines(address: usize) -> bool {
+    let mut plates = std::iter::successors(first(), |plate| plate.next);
+    plates.any(|plate| {
+        // Relaxed: it was set by the thread that runs on the stack, which is this, if there is one.
+        plate.stack.holds(address) && !plate.site.load(Ordering::Relaxed).is_null()
+    })
+}
+
 #[cfg(all(test, not(roving_loom)))]
 mod tests {
     use super::*;
@@ -84,8 +93,10 @@ mod tests {
             stack.lend(here);
             assert_eq!(found(), Some((here, 64 << 10)));
             assert_eq!(overflown(bounds.lowest, bounds.lowest), None);
+            assert!(is_on_a_coroutines(bounds.lowest) && !is_on_a_coroutines(bounds.lowest - 1));
             drop(stack);
             assert_eq!(found(), None);
+            assert!(!is_on_a_coroutines(bounds.lowest));
         }
     }
 }
