@@ -3,12 +3,14 @@
 use std::env;
 use std::ffi::{CStr, CString, OsString, c_int, c_void};
 use std::os::unix::ffi::OsStringExt;
+use std::sync::{Arc, Barrier};
 use std::thread;
 
 use roving::go;
 
 type Check = extern "C" fn() -> c_int;
 
+#[derive(Clone, Copy)]
 struct Plugin(*mut c_void);
 
 // SAFETY: a handle is for all threads.
@@ -57,8 +59,25 @@ fn main() {
             }
         });
     }
+    // An OS thread that has waited in each ends when it is gone.
+    let all = plugins.len() + 1;
+    let (used, gone) = (Arc::new(Barrier::new(all)), Arc::new(Barrier::new(all)));
+    let outlive = plugins.iter().map(|&plugin| {
+        let (used, gone) = (used.clone(), gone.clone());
+        thread::spawn(move || {
+            plugin.check(c"roving_plugin_works");
+            used.wait();
+            gone.wait();
+        })
+    });
+    let outlive: Vec<_> = outlive.collect();
+    used.wait();
     // Threads of the plugins wait in them.
     plugins.into_iter().for_each(Plugin::unload);
+    gone.wait();
+    for thread in outlive {
+        thread.join().expect("it has done nothing but wait");
+    }
     roving_builds::everything();
     assert_eq!(go!(|| 42).join().unwrap(), 42);
     println!("{}: works", roving_builds::what());

@@ -2,10 +2,12 @@
 //! of one thread with what came before. So it lies in a thread-local that has no destructor, and a key of the C library lets go
 //! of it, whose destructors run last.
 //!
-//! Another key's destructor that blocks later still may find a new one.
+//! Another key's destructor that blocks later still may find a new one. And a library that has Roving in it stays loaded from then on:
+//! of a key, the dynamic linker does not know that its destructor is still to be called.
 
 use std::cell::Cell;
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
@@ -37,6 +39,7 @@ pub(super) fn current() -> Arc<Waiter> {
 fn let_go_of_at_last(waiter: *const Waiter) {
     static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
     let make = || {
+        keep_loaded();
         let mut key = 0;
         // SAFETY: it writes a key, whose destructor takes what is set below.
         let failed = unsafe { libc::pthread_key_create(&raw mut key, Some(let_go_of)) };
@@ -45,6 +48,18 @@ fn let_go_of_at_last(waiter: *const Waiter) {
     if let Some(key) = KEY.get_or_init(make) {
         // SAFETY: it is a key.
         unsafe { libc::pthread_setspecific(*key, waiter.cast()) };
+    }
+}
+
+/// Keeps the library that this is in from being unloaded. Of a program itself, or where libraries are not unloaded, nothing comes.
+fn keep_loaded() {
+    let mut about = MaybeUninit::<libc::Dl_info>::uninit();
+    // SAFETY: there is room for the answer, which is there if it succeeds; what is loaded already runs no constructors.
+    unsafe {
+        if libc::dladdr(let_go_of as *const c_void, about.as_mut_ptr()) != 0 {
+            let flags = libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
+            libc::dlopen(about.assume_init().dli_fname, flags);
+        }
     }
 }
 
