@@ -19,7 +19,7 @@ use roving_scheduler::adopt::{self, Awaited, Inside};
 use crate::hand_over::in_system;
 use crate::next::next;
 use crate::thread::{Heeded, heed};
-use crate::{clock, descriptor, errno, mask, thread};
+use crate::{clock, descriptor, errno, mask, process, thread};
 
 type Syscall =
     unsafe extern "C-unwind" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
@@ -88,7 +88,11 @@ unsafe fn other(
         // SAFETY: it has no preconditions.
         libc::SYS_unshare => unsafe { descriptor::unshare(a as c_int).into() },
         // SAFETY: the caller's promise.
-        _ => unsafe { descriptor::by_number(number, a, b, || with(a, b)) },
+        _ => unsafe {
+            process::by_number(number, a, || {
+                descriptor::by_number(number, a, b, || with(a, b))
+            })
+        },
     }
 }
 

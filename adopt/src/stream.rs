@@ -14,6 +14,7 @@
 mod buffers;
 mod checked;
 mod copy;
+mod counter;
 mod read;
 mod receive;
 mod send;

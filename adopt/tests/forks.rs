@@ -5,8 +5,10 @@ mod common;
 use std::cell::UnsafeCell;
 use std::ffi::{CString, c_int, c_void};
 use std::fs;
+use std::io::{Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
@@ -14,7 +16,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use common::{in_programs, on_a_green_thread};
+use common::{MANY, in_adopted_programs, in_programs, on_a_green_thread, os_threads};
 
 /// What a child does that goes on without executing another program: threads, locks and messages, and another child.
 fn goes_on() {
@@ -407,4 +409,136 @@ fn a_daemon_closes_what_it_has_and_goes_on() {
         assert_eq!(fs::read_to_string(path).unwrap(), "done");
         fs::remove_file(path).unwrap();
     });
+}
+
+/// What a child does of which nobody was told: what may be called in the handler of a signal, and waits.
+extern "C" fn waits(ends: *mut c_void) -> c_int {
+    // SAFETY: the caller gives two descriptors, which the child has; the rest is its own.
+    unsafe {
+        let [from_parent, to_parent] = *ends.cast::<[c_int; 2]>();
+        let moment = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 1_000_000,
+        };
+        let mut byte = 0_u8;
+        let byte = (&raw mut byte).cast::<c_void>();
+        let mut none = libc::pollfd {
+            fd: from_parent,
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let is_well = libc::nanosleep(&raw const moment, ptr::null_mut()) == 0
+            && libc::poll(&raw mut none, 1, 1) == 0
+            && libc::write(to_parent, byte, 1) == 1
+            && libc::read(from_parent, byte, 1) == 1;
+        let grandchild = libc::fork();
+        if grandchild == 0 {
+            libc::nanosleep(&raw const moment, ptr::null_mut());
+            libc::_exit(3);
+        }
+        let mut status = 0;
+        let is_well = is_well
+            && libc::waitpid(grandchild, &raw mut status, 0) == grandchild
+            && libc::WEXITSTATUS(status) == 3;
+        libc::_exit(if is_well { 42 } else { 1 })
+    }
+}
+
+unsafe extern "C" {
+    fn _Fork() -> libc::pid_t;
+}
+
+/// As many words as `clone` has of the stack of a child.
+const WORDS: usize = 1 << 13;
+
+/// Has `make` make a child that [`waits`], for which there is a stack, and what it is to be given.
+fn is_waited_for(make: impl FnOnce(*mut c_void, *mut c_void) -> libc::pid_t) {
+    let (from_parent, mut to_child) = std::io::pipe().unwrap();
+    let (mut from_child, to_parent) = std::io::pipe().unwrap();
+    let mut ends = [from_parent.as_raw_fd(), to_parent.as_raw_fd()];
+    let mut stack = vec![0_u128; WORDS];
+    let child = make(
+        stack.as_mut_ptr_range().end.cast(),
+        (&raw mut ends).cast::<c_void>(),
+    );
+    assert!(child > 0);
+    from_child.read_exact(&mut [0]).unwrap();
+    to_child.write_all(&[0]).unwrap();
+    let mut status = 0;
+    // SAFETY: there is room for the answer.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 42 << 8);
+}
+
+#[test]
+fn a_child_of_which_nobody_is_told_waits_in_the_system() {
+    in_adopted_programs(
+        "a_child_of_which_nobody_is_told_waits_in_the_system",
+        || {
+            let as_fork = |fork: &dyn Fn() -> libc::pid_t| {
+                is_waited_for(|_, ends| match fork() {
+                    0 => waits(ends),
+                    child => child,
+                });
+            };
+            // SAFETY: what others hold locked in this process is not used by the child.
+            unsafe {
+                as_fork(&|| _Fork());
+                as_fork(&|| libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) as _);
+                #[cfg(target_arch = "x86_64")]
+                as_fork(&|| libc::syscall(libc::SYS_fork) as _);
+                let mut arguments: libc::clone_args = std::mem::zeroed();
+                arguments.exit_signal = libc::SIGCHLD as u64;
+                as_fork(&|| {
+                    libc::syscall(
+                        libc::SYS_clone3,
+                        &raw const arguments,
+                        size_of_val(&arguments),
+                    ) as _
+                });
+                is_waited_for(|stack, ends| libc::clone(waits, stack, libc::SIGCHLD, ends));
+            }
+            // The parent waits as before.
+            thread::sleep(Duration::from_millis(1));
+            let threads: Vec<_> = (0..MANY)
+                .map(|_| thread::spawn(|| thread::sleep(Duration::from_millis(200))))
+                .collect();
+            assert!(os_threads() < MANY);
+            for thread in threads {
+                thread.join().unwrap();
+            }
+        },
+    );
+}
+
+#[test]
+fn a_child_in_the_memory_of_its_parent_waits_in_the_system() {
+    extern "C" fn sleeps(_: *mut c_void) -> c_int {
+        thread::sleep(Duration::from_millis(1));
+        42
+    }
+    in_adopted_programs(
+        "a_child_in_the_memory_of_its_parent_waits_in_the_system",
+        || {
+            let mut stack = vec![0_u128; WORDS];
+            let end = stack.as_mut_ptr_range().end.cast();
+            let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+            let mut status = 0;
+            // SAFETY: it has a stack, and its parent waits; there is room for the answer.
+            unsafe {
+                let child = libc::clone(sleeps, end, flags, ptr::null_mut());
+                assert!(child > 0);
+                assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+            }
+            assert_eq!(status, 42 << 8);
+            // The parent waits as before.
+            let waits = || thread::sleep(Duration::from_millis(200));
+            let threads: Vec<_> = (0..MANY).map(|_| thread::spawn(waits)).collect();
+            waits();
+            assert!(os_threads() < MANY);
+            for thread in threads {
+                thread.join().unwrap();
+            }
+        },
+    );
 }

@@ -172,3 +172,32 @@ fn a_buffer_that_is_too_short_is_an_error() {
         }
     });
 }
+
+#[test]
+fn who_reads_a_counter_by_its_own_function_is_parked() {
+    in_adopted_programs("who_reads_a_counter_by_its_own_function_is_parked", || {
+        // SAFETY: it makes a descriptor.
+        let counter = unsafe { libc::eventfd(0, libc::EFD_SEMAPHORE) };
+        let count = move || {
+            let mut value = 0;
+            // SAFETY: there is room for the value.
+            let read = unsafe { libc::eventfd_read(counter, &raw mut value) };
+            (read, value)
+        };
+        let threads: Vec<_> = (0..MANY).map(|_| thread::spawn(count)).collect();
+        thread::yield_now();
+        for _ in &threads {
+            // SAFETY: it writes to a descriptor of the test's own.
+            assert_eq!(unsafe { libc::eventfd_write(counter, 1) }, 0);
+        }
+        for thread in threads {
+            assert_eq!(thread.join().unwrap(), (0, 1));
+        }
+        // SAFETY: it is the test's own.
+        unsafe {
+            assert_eq!(libc::eventfd_write(counter, u64::MAX), -1);
+            libc::close(counter);
+            assert_eq!(libc::eventfd_write(counter, 1), -1);
+        }
+    });
+}

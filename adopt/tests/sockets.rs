@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{MANY, in_adopted_programs, os_threads};
+use common::{MANY, in_adopted_programs, or_error, os_threads, until};
 
 fn listen() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
@@ -336,5 +336,38 @@ fn who_sends_a_file_waits_for_room() {
         for sends in senders {
             sends.join().unwrap();
         }
+    });
+}
+
+/// The byte is announced, and does not come before what was sent ahead of it is read.
+#[test]
+fn nobody_waits_for_urgent_data_that_is_announced() {
+    in_adopted_programs("nobody_waits_for_urgent_data_that_is_announced", || {
+        let listener = listen();
+        let set = |socket: &dyn AsRawFd, option, bytes: i32| {
+            let (fd, size) = (socket.as_raw_fd(), size_of_val(&bytes) as libc::socklen_t);
+            let place = (&raw const bytes).cast();
+            // SAFETY: it is a number.
+            let failed = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, option, place, size) };
+            assert_eq!(failed, 0);
+        };
+        set(&listener, libc::SO_RCVBUF, 4096);
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        set(&client, libc::SO_SNDBUF, 1 << 20);
+        let server = listener.accept().unwrap().0;
+        client.write_all(&[0; 40_000]).unwrap();
+        let send = |byte: u8, flags| {
+            // SAFETY: there is a byte.
+            unsafe { libc::send(client.as_raw_fd(), (&raw const byte).cast(), 1, flags) }
+        };
+        assert_eq!(send(b'!', libc::MSG_OOB), 1);
+        let receive = |flags| {
+            let mut byte = 0_u8;
+            let place = (&raw mut byte).cast();
+            // SAFETY: there is room for a byte.
+            or_error(unsafe { libc::recv(server.as_raw_fd(), place, 1, flags) } as i64)
+        };
+        until(|| receive(libc::MSG_OOB | libc::MSG_DONTWAIT) == Err(libc::EAGAIN));
+        assert_eq!(receive(libc::MSG_OOB), Err(libc::EAGAIN));
     });
 }

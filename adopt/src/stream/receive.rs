@@ -13,7 +13,7 @@ use libc::{
 use roving_io::adopt::Direction::Read;
 
 use super::buffers::{buffers, message_of, total, with_rest};
-use super::{Recv, RecvMsg, is_stream, note_passed, waits, with};
+use super::{Recv, RecvMsg, is_stream, note_passed, with};
 use crate::errno;
 use crate::hand_over::hand_over;
 use crate::memory;
@@ -21,6 +21,11 @@ use crate::next::next;
 use crate::slot::{self, Nature};
 use crate::thread::Point;
 use crate::waiting::Waiting;
+
+/// Whether to receive may wait, and its caller be parked. For urgent data nobody waits, be it announced or not.
+fn waits(flags: c_int) -> bool {
+    flags & MSG_OOB == 0 && super::waits(flags)
+}
 
 /// Receives once into room for so many bytes. `receive` is given the flags. How much room there is, is asked for when something was received.
 #[inline(never)]
@@ -41,8 +46,7 @@ pub(super) fn receive(
             return peek_all(&mut waiting, flags & !MSG_WAITALL, room, receive);
         }
         let result = waiting.insist(|may_block| receive(with(flags, may_block)));
-        let is_part =
-            || 0 < result && flags & (MSG_PEEK | MSG_OOB) == 0 && (result as usize) < room();
+        let is_part = || 0 < result && flags & MSG_PEEK == 0 && (result as usize) < room();
         if waiting.seen().is_some() && waiting.slot.nature(fd) == Some(Nature::Tcp) && is_part() {
             waiting.mark_drained();
         }

@@ -96,7 +96,11 @@ unsafe fn write_to(fd: c_int, buffers: &[iovec], write: impl Fn() -> isize) -> i
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C-unwind" fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t {
+pub(super) unsafe extern "C-unwind" fn write(
+    fd: c_int,
+    buf: *const c_void,
+    len: size_t,
+) -> ssize_t {
     let _point = Point::begin();
     type Next = unsafe extern "C-unwind" fn(c_int, *const c_void, size_t) -> ssize_t;
     // SAFETY: the caller's promise.
