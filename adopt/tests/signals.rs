@@ -4,8 +4,8 @@ mod common;
 
 use std::ffi::c_int;
 use std::mem;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
@@ -458,5 +458,57 @@ fn a_handler_names_and_signals_its_own_thread() {
                 .for_each(|thread| thread.join().unwrap());
             assert!(HANDLED.load(Ordering::SeqCst) > 0);
         });
+    });
+}
+
+/// Runs the test `name` again, which finds then that it is to do what ends it, and gives how it has ended.
+fn ended(name: &str, variable: &str) -> ExitStatus {
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    again.args([name, "--exact", "--nocapture"]);
+    again.env(variable, "1").output().unwrap().status
+}
+
+#[test]
+fn who_handled_faults_before_handles_an_overflow() {
+    const OVERFLOWS: &str = "TEST_OVERFLOWS";
+    const NAME: &str = "who_handled_faults_before_handles_an_overflow";
+    extern "C" fn exit(_: c_int) {
+        // SAFETY: it may be called in the handler of a signal.
+        unsafe { libc::_exit(7) };
+    }
+    #[allow(unconditional_recursion, reason = "it is to overflow")]
+    fn deep(depth: usize) -> usize {
+        let block = std::hint::black_box([depth; 64]);
+        deep(depth + 1) + block[depth % 64]
+    }
+    in_programs(NAME, || {
+        if std::env::var_os(OVERFLOWS).is_some() {
+            install(libc::SIGSEGV, exit, libc::SA_ONSTACK);
+            install(libc::SIGBUS, exit, libc::SA_ONSTACK);
+            on_a_green_thread(|| {
+                println!("{}", deep(0));
+            });
+        }
+        assert_eq!(ended(NAME, OVERFLOWS).code(), Some(7));
+    });
+}
+
+#[test]
+fn a_fault_that_somebody_sends_ends_the_process() {
+    const SENDS: &str = "TEST_SENDS";
+    const NAME: &str = "a_fault_that_somebody_sends_ends_the_process";
+    in_programs(NAME, || {
+        if std::env::var_os(SENDS).is_some() {
+            // The handler of std goes on.
+            // SAFETY: nobody is told of such a signal any more.
+            unsafe { libc::signal(libc::SIGSEGV, libc::SIG_DFL) };
+            on_a_green_thread(|| {
+                // SAFETY: it sends this process a signal.
+                unsafe { libc::kill(libc::getpid(), libc::SIGSEGV) };
+                thread::sleep(Duration::from_secs(1));
+            });
+            std::process::exit(3);
+        }
+        assert_eq!(ended(NAME, SENDS).signal(), Some(libc::SIGSEGV));
     });
 }

@@ -266,7 +266,7 @@ fn take_away(signal: c_int, number: usize) {
 }
 
 /// Only what may be done in a handler: it leaves `errno` as it was.
-extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+extern "C-unwind" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let Some(number) = usize::try_from(signal).ok().filter(|it| *it < SIGNALS) else {
         return;
     };

@@ -4,7 +4,7 @@
 //! here runs on the worker's [alternate stack](super::signal_stack). If the
 //! address lies in the guard of the green thread that this OS thread runs, and the stack pointer on its
 //! stack, or on the one that it has been lent, it says whose stack it was and how to get a larger one, and aborts, as std does for its own
-//! threads. So it does for a coroutine, of which it knows by the [plate] of the
+//! threads, unless the handler that was there before knows how to go on. So it does for a coroutine, of which it knows by the [plate] of the
 //! stack, also on an OS thread that runs no green thread. Every other fault goes to the handler that was there before, so a plain OS thread's
 //! overflow gets std's message, and that of another stack which a green thread runs on is whoever's
 //! who made it.
@@ -52,25 +52,35 @@ pub(crate) fn watch_in_child(waiter: &Waiter, own_stack: &OwnStack) {
     FORKED.store(ptr::from_ref(waiter).cast_mut(), Ordering::Relaxed);
 }
 
-extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+extern "C-unwind" fn handle(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
     // SAFETY: the system gives a valid `siginfo_t`.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
     // SAFETY: with SA_SIGINFO the system gives the registers of whoever faulted.
     let stack_pointer = unsafe { stack_pointer(context) };
     // Signals that somebody has sent have other codes, and no address.
-    if code > 0 {
-        let stack_pointer = stack_pointer.unwrap_or(address);
-        let check = |waiter: &Waiter| abort_if_overflow(waiter, address, stack_pointer);
-        context::with_running(check);
-        // SAFETY: null, or that of a thread which does not end before the process.
-        unsafe { FORKED.load(Ordering::Relaxed).as_ref() }.map(check);
-        if let Some((site, size)) = plate::overflown(address, stack_pointer) {
-            report_coroutine(site, size);
-            // SAFETY: abort may be called in a signal handler.
-            unsafe { libc::abort() };
-        }
+    if code <= 0 {
+        return pass_on_sent(signal, info, context);
     }
-    pass_on(signal, info, context);
+    let left = call_previous(signal, info, context);
+    if left == Left::Nothing && !Action::of(signal).is_default() {
+        return;
+    }
+    let stack_pointer = stack_pointer.unwrap_or(address);
+    let check = |waiter: &Waiter| abort_if_overflow(waiter, address, stack_pointer);
+    context::with_running(check);
+    // SAFETY: null, or that of a thread which does not end before the process.
+    unsafe { FORKED.load(Ordering::Relaxed).as_ref() }.map(check);
+    if let Some((site, size)) = plate::overflown(address, stack_pointer) {
+        report_coroutine(site, size);
+        // SAFETY: abort may be called in a signal handler.
+        unsafe { libc::abort() };
+    }
+    // The instruction faults again after the return, and then the system does its default.
+    set_default(signal);
 }
 
 /// Says so and aborts, if a fault is an overflow of the stack of a green thread that has started.
@@ -116,23 +126,38 @@ unsafe fn stack_pointer(context: *mut libc::c_void) -> Option<usize> {
     }
 }
 
-/// Does what would have been done without our handler.
-fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+/// Calls the handler that was there before.
+fn call_previous(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) -> Left {
     let previous = PREVIOUS.get().map(|previous| match signal {
         libc::SIGSEGV => &previous.segv,
         _ => &previous.bus,
     });
-    let left = previous.map_or(Left::Default, |previous| {
+    previous.map_or(Left::Default, |previous| {
         previous.call(signal, info, context)
-    });
-    if left != Left::Nothing {
-        // The instruction faults again after the return, and then the system does its default.
-        // SAFETY: zeroes with SIG_DFL are a valid action; sigaction may be called in a handler.
-        unsafe {
-            let mut default: libc::sigaction = std::mem::zeroed();
-            default.sa_sigaction = libc::SIG_DFL;
-            libc::sigaction(signal, &default, ptr::null_mut());
-        }
+    })
+}
+
+/// Does what would have been done without our handler with a signal that somebody has sent.
+fn pass_on_sent(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    if call_previous(signal, info, context) == Left::Default {
+        set_default(signal);
+        // It comes when this returns, and has it held back no more.
+        // SAFETY: raise may be called in a signal handler.
+        unsafe { libc::raise(signal) };
+    }
+}
+
+/// From now on the system does its default.
+fn set_default(signal: libc::c_int) {
+    // SAFETY: zeroes with SIG_DFL are a valid action; sigaction may be called in a handler.
+    unsafe {
+        let mut default: libc::sigaction = std::mem::zeroed();
+        default.sa_sigaction = libc::SIG_DFL;
+        libc::sigaction(signal, &default, ptr::null_mut());
     }
 }
 

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libc::siginfo_t;
 
-/// What the system calls. It does only what may be done in a handler.
-pub(crate) type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
+/// What the system calls. It does only what may be done in a handler, and does not unwind, unless one that was there before does.
+pub(crate) type Handler = extern "C-unwind" fn(c_int, *mut siginfo_t, *mut c_void);
 
 /// What is left to do for who has called the previous handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,7 @@ pub(crate) fn install(signal: c_int, handler: Handler, flags: c_int) -> Action {
     } else {
         // It may fork, or not return.
         action.sa_mask = current.0.sa_mask;
+        action.sa_flags |= current.0.sa_flags & libc::SA_NODEFER;
     }
     // It has the signature that SA_SIGINFO asks for.
     let previous = Action(action).set(signal);
@@ -154,7 +155,7 @@ impl Action {
             }
             address => {
                 // SAFETY: without SA_SIGINFO the address is that of a function of this type.
-                let handler: extern "C" fn(c_int) = unsafe { mem::transmute(address) };
+                let handler: extern "C-unwind" fn(c_int) = unsafe { mem::transmute(address) };
                 handler(signal);
             }
         }

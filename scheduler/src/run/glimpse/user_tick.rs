@@ -128,7 +128,7 @@ fn blocks(os_thread: u32) -> Option<bool> {
     Some(blocked & 1 << (SIGNAL - 1) != 0)
 }
 
-extern "C" fn handle(_: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+extern "C-unwind" fn handle(_: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the system gives a valid `siginfo_t`.
     let (code, number) = unsafe { ((*info).si_code, (*info).si_value().sival_ptr.addr()) };
     // Acquire: what is wanted.

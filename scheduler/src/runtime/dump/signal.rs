@@ -117,7 +117,11 @@ fn complain(path: &Path, error: &io::Error) {
 }
 
 /// Only what may be done in a handler: it leaves `errno` as it was.
-extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+extern "C-unwind" fn handle(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
     let bell = BELL.get();
     if let Some(bell) = bell {
         signal_handler::keep_errno(|| {
