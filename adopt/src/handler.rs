@@ -18,6 +18,7 @@ use libc::{sigaction as Action, sighandler_t, siginfo_t};
 use roving_scheduler::adopt::Inside;
 
 use crate::next::next;
+use crate::thread::OnOsThread;
 use crate::{hand_over, is_adopted, lock, mask, slot};
 
 /// Signals have numbers up to this.
@@ -35,6 +36,8 @@ static HAVE_CONTEXT: [AtomicBool; LAST + 1] = [const { AtomicBool::new(false) };
 thread_local! {
     /// How many handlers run on the current thread, each in the one before.
     static RUNNING: Cell<u32> = const { Cell::new(0) };
+    /// Whether one of them has said that the thread is on an OS thread to itself.
+    static ON_OS_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
 // Not inlined: a compiler may keep the address of a thread-local for as long as a function runs.
@@ -53,14 +56,75 @@ pub(crate) fn set_running(running: u32) {
     RUNNING.set(running);
 }
 
+/// What it was before.
+#[inline(never)]
+fn set_on_os_thread(on_os_thread: bool) -> bool {
+    ON_OS_THREAD.replace(on_os_thread)
+}
+
+/// A handler that runs on the current thread.
+///
+/// The thread is on an OS thread to itself for as long: what it is sent meanwhile it may wait for in the handler. So it says if the handler has
+/// interrupted the program; the runtime may have what tells of it locked.
+struct Run {
+    before: u32,
+    inside: ManuallyDrop<Inside>,
+    has_returned: bool,
+}
+
+impl Run {
+    fn begin() -> Self {
+        let is_of_program = !Inside::is_current();
+        let inside = ManuallyDrop::new(Inside::enter());
+        let before = running();
+        set_running(before + 1);
+        if is_of_program {
+            set_on_os_thread(true);
+            mem::forget(OnOsThread::begin());
+        }
+        Self {
+            before,
+            inside,
+            has_returned: false,
+        }
+    }
+
+    /// Whether it has not been left by a jump.
+    fn goes_on(&self) -> bool {
+        running() == self.before + 1
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if !self.goes_on() {
+            return;
+        }
+        set_running(self.before);
+        leave_os_thread();
+        // SAFETY: it is dropped once.
+        unsafe { ManuallyDrop::drop(&mut self.inside) };
+        if !self.has_returned {
+            // An exception leaves it as a jump does.
+            mask::is_left();
+            lock::return_to_made_up();
+            slot::leave_turn();
+        }
+    }
+}
+
+/// The current thread has an OS thread to itself no more, if a handler has said so.
+fn leave_os_thread() {
+    if set_on_os_thread(false) {
+        OnOsThread::leave();
+    }
+}
+
 /// What the system calls.
 extern "C-unwind" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     type Handler = extern "C-unwind" fn(c_int, *mut siginfo_t, *mut c_void);
     let handler = of(signal).map_or(libc::SIG_DFL, |handler| handler.load(Ordering::Acquire));
-    // Not dropped by who unwinds: the C library does so on the stack of a thread that ends, over frames that it knows nothing of.
-    let inside = ManuallyDrop::new(Inside::enter());
-    let before = running();
-    set_running(before + 1);
+    let mut run = Run::begin();
     // SAFETY: it is what the program has given as a handler. One that takes the signal alone ignores the rest, which is in registers
     // that are its own.
     let handler: Handler = unsafe { mem::transmute(handler) };
@@ -69,13 +133,11 @@ extern "C-unwind" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c
     let mask = || has_context.then(|| unsafe { mask::of_context(context) });
     let mask_before = mask();
     handler(signal, info, context);
-    // If it has jumped within itself, it was left by that.
-    if running() == before + 1 {
-        set_running(before);
-        drop(ManuallyDrop::into_inner(inside));
-        if let Some(mask) = mask().filter(|_| mask() != mask_before) {
-            mask::is_changed_by_handler(mask);
-        }
+    run.has_returned = true;
+    let goes_on = run.goes_on();
+    drop(run);
+    if goes_on && let Some(mask) = mask().filter(|_| mask() != mask_before) {
+        mask::is_changed_by_handler(mask);
     }
 }
 
@@ -276,9 +338,11 @@ pub(crate) fn leave() -> bool {
     let left = running();
     if left != 0 {
         set_running(0);
+        leave_os_thread();
         Inside::leave_abandoned(left);
         mask::is_left();
         lock::return_to_made_up();
+        slot::leave_turn();
     }
     left != 0
 }

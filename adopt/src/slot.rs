@@ -21,15 +21,19 @@
 mod nature;
 mod relied;
 mod replacing;
+mod turn;
 
 pub(crate) use self::nature::{Nature, is_fifo, option};
 pub(crate) use self::relied::note_shared;
 pub(crate) use self::replacing::{replacing, replacing_all};
+pub(crate) use self::turn::{Turn, leave_turn};
 
 use std::ffi::c_int;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
+};
 
 use roving_io::adopt::Watch;
 use roving_scheduler::Handle;
@@ -90,6 +94,7 @@ extern "C" fn in_child() {
             slot.arming.store(0, Ordering::Relaxed);
             slot.replacing.store(0, Ordering::Relaxed);
             slot.is_relied_on.store(false, Ordering::Relaxed);
+            slot.turn.store(0, Ordering::Relaxed);
         }
     }
 }
@@ -144,6 +149,8 @@ pub(crate) struct Slot {
     replacing: AtomicU32,
     /// Whether somebody has waited who has [relied] on its being armed, and nobody has looked since.
     is_relied_on: AtomicBool,
+    /// Of those who read from a file: see [`Turn`].
+    turn: AtomicU8,
     /// Made when it is first waited for.
     watch: AtomicPtr<Watch>,
 }

@@ -190,6 +190,8 @@ fn until_shown(time: timespec) -> Option<c_int> {
 pub(crate) extern "C-unwind" fn sched_yield() -> c_int {
     if parks() {
         adopt::yield_now();
+        // Who only yields waits nowhere.
+        heed(false);
         return 0;
     }
     // SAFETY: it has no preconditions.

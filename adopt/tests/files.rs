@@ -4,9 +4,9 @@ mod common;
 
 use std::ffi::{CString, c_int};
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
@@ -169,5 +169,54 @@ fn what_is_created_has_its_mode() {
         file.sync_all().unwrap();
         file.sync_data().unwrap();
         file.metadata().unwrap().permissions().mode()
+    });
+}
+
+/// Each record is of as many pages, of which the last are not in memory when it is read.
+#[test]
+fn what_one_reads_lies_together_in_the_file() {
+    const PAGE: usize = 4096;
+    const RECORD: usize = 16 * PAGE;
+    const RECORDS: usize = 200;
+    in_programs("what_one_reads_lies_together_in_the_file", || {
+        let path = Path::new("records");
+        let mut file = path.open();
+        for number in 0..RECORDS {
+            file.write_all(&[number as u8; RECORD]).unwrap();
+        }
+        file.sync_all().unwrap();
+        let forget = |from: usize, bytes: usize| {
+            let (from, bytes) = (from as libc::off_t, bytes as libc::off_t);
+            let fd = file.as_raw_fd();
+            // SAFETY: it changes what is in memory of a file of the test's own.
+            unsafe { libc::posix_fadvise(fd, from, bytes, libc::POSIX_FADV_DONTNEED) };
+        };
+        forget(0, 0);
+        for number in 0..RECORDS {
+            let at = number * RECORD;
+            file.read_at(&mut [0], at as u64).unwrap();
+            forget(at + 3 * PAGE, RECORD - 3 * PAGE);
+        }
+        (&file).seek(SeekFrom::Start(0)).unwrap();
+        let file = Arc::new(file);
+        let read = on_a_green_thread(move || {
+            let read_all = || {
+                let mut read = 0;
+                let mut record = vec![0; RECORD];
+                while (&*file).read(&mut record).unwrap() == RECORD {
+                    assert!(record.iter().all(|byte| *byte == record[0]));
+                    read += 1;
+                }
+                read
+            };
+            thread::scope(|scope| {
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(read_all)).collect();
+                threads
+                    .into_iter()
+                    .map(|read| read.join().unwrap())
+                    .sum::<usize>()
+            })
+        });
+        assert_eq!(read, RECORDS);
     });
 }

@@ -5,6 +5,7 @@ mod common;
 use std::ffi::c_int;
 use std::mem;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::thread::JoinHandleExt;
 use std::process::{Command, ExitStatus};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use common::{in_programs, is_the_same, on_a_green_thread, or_error};
+use common::{in_programs, is_the_same, on_a_green_thread, or_error, until};
 use libc::timespec;
 
 fn install(signal: c_int, handler: extern "C" fn(c_int), flags: c_int) {
@@ -510,5 +511,51 @@ fn a_fault_that_somebody_sends_ends_the_process() {
             std::process::exit(3);
         }
         assert_eq!(ended(NAME, SENDS).signal(), Some(libc::SIGSEGV));
+    });
+}
+
+/// As collectors of garbage stop the threads of a program.
+#[test]
+fn a_handler_waits_for_another_signal() {
+    static STOPPED: AtomicUsize = AtomicUsize::new(0);
+    static IS_OVER: AtomicBool = AtomicBool::new(false);
+    extern "C" fn stop(_: c_int) {
+        STOPPED.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: zeroes are a set, and this may be called in the handler of a signal.
+        unsafe {
+            let mut all_but_one: libc::sigset_t = mem::zeroed();
+            libc::sigfillset(&raw mut all_but_one);
+            libc::sigdelset(&raw mut all_but_one, libc::SIGUSR2);
+            libc::sigsuspend(&raw const all_but_one);
+        }
+        STOPPED.fetch_sub(1, Ordering::SeqCst);
+    }
+    extern "C" fn go_on(_: c_int) {}
+    in_programs("a_handler_waits_for_another_signal", || {
+        install(libc::SIGUSR1, stop, libc::SA_RESTART);
+        install(libc::SIGUSR2, go_on, 0);
+        on_a_green_thread(|| ());
+        let sleeps = || thread::sleep(Duration::from_millis(1));
+        for pause in [sleeps, thread::yield_now] {
+            IS_OVER.store(false, Ordering::SeqCst);
+            let waits = thread::spawn(move || {
+                while !IS_OVER.load(Ordering::SeqCst) {
+                    pause();
+                }
+            });
+            let send = |signal| {
+                // SAFETY: it has not ended.
+                let failed = unsafe { libc::pthread_kill(waits.as_pthread_t(), signal) };
+                assert_eq!(failed, 0);
+            };
+            for _ in 0..10 {
+                send(libc::SIGUSR1);
+                until(|| STOPPED.load(Ordering::SeqCst) == 1);
+                send(libc::SIGUSR2);
+                until(|| STOPPED.load(Ordering::SeqCst) == 0);
+            }
+            IS_OVER.store(true, Ordering::SeqCst);
+            waits.join().unwrap();
+        }
     });
 }

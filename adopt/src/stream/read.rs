@@ -15,7 +15,7 @@ use crate::errno;
 use crate::hand_over::hand_over;
 use crate::next::next;
 use crate::parks;
-use crate::slot::Nature;
+use crate::slot::{Nature, Turn};
 use crate::thread::Point;
 use crate::waiting::{MayBlock, Waiting, blocks};
 
@@ -72,8 +72,11 @@ unsafe fn read_from(fd: c_int, buffers: &[iovec], read: impl Fn() -> isize) -> i
         }
         match nature {
             None => read(),
-            // SAFETY: the caller's promise.
-            Some(Nature::File) => unsafe { read_file(fd, buffers, read) },
+            Some(Nature::File) => {
+                let _turn = Turn::take(waiting.slot);
+                // SAFETY: the caller's promise.
+                unsafe { read_file(fd, buffers, read) }
+            }
             Some(_) if !blocks(fd) || !would_move(preadv2) => read(),
             Some(Nature::Terminal) if ends_without_input(fd) => hand_over(read),
             Some(_) => waiting.poll_and_call(libc::POLLIN, read),
