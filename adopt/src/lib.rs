@@ -180,7 +180,7 @@ pub fn adopt() -> io::Result<()> {
         roving_scheduler::adopt::call_at_end(thread::end_current);
         thread::watch_forks();
         thread::note_affinity();
-        roving_scheduler::adopt::complete_attributes(thread::complete_attributes);
+        roving_scheduler::adopt::tell_attributes(thread::tell_attributes);
         thread::except();
     });
     slot::wait_with(runtime);

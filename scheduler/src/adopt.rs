@@ -4,6 +4,8 @@
 //! of both. It parks its caller only if that [may be parked](may_park), and is otherwise the C library's. No function here
 //! but [`spawn`] unwinds.
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+use std::ffi::c_void;
 use std::io;
 use std::mem;
 use std::time::Instant;
@@ -178,11 +180,13 @@ pub fn ask_for_ids(real_id: fn(libc::pthread_t) -> Option<libc::pthread_t>) {
     let _ = tls::REAL_ID.set(real_id);
 }
 
-/// Lets what is told of the attributes of a thread that goes by another id be completed. They are initialised, and the first completes
-/// them.
+/// Lets the attributes of a thread that goes by another id be told of by `tell`. They are initialised, and it is given the stack that the thread
+/// has. The first tells.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-pub fn complete_attributes(complete: unsafe fn(libc::pthread_t, *mut libc::pthread_attr_t)) {
-    let _ = tls::COMPLETE.set(complete);
+pub fn tell_attributes(
+    tell: unsafe fn(libc::pthread_t, *mut libc::pthread_attr_t, *mut c_void, usize),
+) {
+    let _ = tls::TELL.set(tell);
 }
 
 /// Has `at_end` called on each green thread with thread-locals of its own when the destructors of these have run, and those of its keys.

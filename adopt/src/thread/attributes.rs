@@ -35,7 +35,7 @@ type GetAffinity = unsafe extern "C" fn(*const pthread_attr_t, usize, *mut cpu_s
 const MOST: usize = 1 << 30;
 
 /// What a thread is to be, of what a green one can be.
-#[derive(Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) stack_size: usize,
     /// There is a guard of another size, and it is told that it has this.
@@ -52,6 +52,30 @@ impl Wanted {
     ///
     /// Null, or attributes that are initialised.
     pub(super) unsafe fn of(attributes: *const pthread_attr_t, start: Start) -> Option<Self> {
+        // SAFETY: the caller's promise.
+        let asked = unsafe { Self::remembered(attributes).or_else(|| Self::asked(attributes)) };
+        asked.filter(|_| !kernel::are_inherited() && !is_excepted(start))
+    }
+
+    /// What the attributes ask for, if they are those that are remembered.
+    ///
+    /// # Safety
+    ///
+    /// Null, or attributes that are initialised.
+    unsafe fn remembered(attributes: *const pthread_attr_t) -> Option<Self> {
+        let (plain, wanted) = PLAIN.get()?;
+        // SAFETY: the caller's promise: the C library initialises all of them.
+        let given = unsafe { attributes.cast::<Words>().as_ref() }?;
+        (given == plain).then_some(*wanted)
+    }
+
+    /// What the attributes ask for; `None` if a green thread cannot be that.
+    ///
+    /// # Safety
+    ///
+    /// Null, or attributes that are initialised.
+    #[inline(never)]
+    unsafe fn asked(attributes: *const pthread_attr_t) -> Option<Self> {
         unsafe extern "C" {
             fn pthread_getattr_default_np(attributes: *mut pthread_attr_t) -> c_int;
             fn pthread_attr_getdetachstate(attr: *const pthread_attr_t, state: *mut c_int)
@@ -86,23 +110,52 @@ impl Wanted {
         let has_stack = stack.addr().wrapping_add(bytes) != 0;
         // SAFETY: they are initialised.
         let (has_affinity, blocked) = unsafe { (has_affinity(attributes), blocked(attributes)) };
-        if are_default {
-            // SAFETY: they are initialised, and not used any more. The affinity is a copy.
-            unsafe { libc::pthread_attr_destroy(default.as_mut_ptr()) };
-        }
         let can_be_green = failed == 0
             && !has_stack
             && !has_affinity
             && how == libc::PTHREAD_INHERIT_SCHED
-            && stack_size <= MOST
-            && !kernel::are_inherited()
-            && !is_excepted(start);
-        can_be_green.then_some(Self {
+            && stack_size <= MOST;
+        let asked = can_be_green.then_some(Self {
             stack_size,
             guard_size,
             is_detached: detached == libc::PTHREAD_CREATE_DETACHED,
             blocked,
-        })
+        });
+        if are_default {
+            // SAFETY: they are initialised, and not used any more. The affinity is a copy.
+            unsafe { libc::pthread_attr_destroy(default.as_mut_ptr()) };
+        } else if let Some(wanted) = asked
+            && PLAIN.get().is_none()
+        {
+            // SAFETY: the caller's promise.
+            unsafe { remember(&*attributes.cast(), wanted) };
+        }
+        asked
+    }
+}
+
+/// Attributes, as the C library has them.
+type Words = [usize; size_of::<pthread_attr_t>() / size_of::<usize>()];
+
+/// The first attributes with the size of a stack and nothing else, as std has them for each of its threads, and what they ask for.
+static PLAIN: OnceLock<(Words, Wanted)> = OnceLock::new();
+
+/// Remembers attributes if they are those of the C library with a size of the stack, to the last bit. What has that much in common with them
+/// later leads to nothing else, and does not depend on which size is the C library's own.
+#[cold]
+fn remember(given: &Words, wanted: Wanted) {
+    let mut plain = MaybeUninit::<pthread_attr_t>::uninit();
+    // SAFETY: there is room for them, and they are initialised first, all of them. Such have nothing to be freed.
+    let plain = unsafe {
+        if libc::pthread_attr_init(plain.as_mut_ptr()) != 0
+            || libc::pthread_attr_setstacksize(plain.as_mut_ptr(), wanted.stack_size) != 0
+        {
+            return;
+        }
+        plain.as_ptr().cast::<Words>().read()
+    };
+    if *given == plain {
+        let _ = PLAIN.set((plain, wanted));
     }
 }
 
@@ -136,12 +189,17 @@ unsafe fn blocked(attributes: *const pthread_attr_t) -> Option<Signals> {
     }
 }
 
-/// Completes what `pthread_getattr_np` tells of a green thread: what was asked for, of what it has no less.
+/// Tells what `pthread_getattr_np` tells of a green thread: what was asked for. It has no less: its stack is this one.
 ///
 /// # Safety
 ///
 /// The attributes are initialised.
-pub(crate) unsafe fn complete_attributes(id: libc::pthread_t, attributes: *mut pthread_attr_t) {
+pub(crate) unsafe fn tell_attributes(
+    id: libc::pthread_t,
+    attributes: *mut pthread_attr_t,
+    start: *mut c_void,
+    size: usize,
+) {
     unsafe extern "C" {
         fn pthread_attr_setstack(
             attr: *mut pthread_attr_t,
@@ -158,34 +216,30 @@ pub(crate) unsafe fn complete_attributes(id: libc::pthread_t, attributes: *mut p
     // Most ask for their own, and need not look for it.
     let is_current = current::id() == Some(id);
     let of_current = is_current.then(|| current::with_known(state)).flatten();
-    let (asked, is_detached) = match of_current {
-        Some(state) => state,
-        None => match whose(id) {
-            Whose::Green(known) => state(&known),
-            Whose::Nobody | Whose::Real => return,
-        },
+    let of_other = || match whose(id) {
+        Whose::Green(known) => Some(state(&known)),
+        Whose::Nobody | Whose::Real => None,
     };
-    let detached = if is_detached {
-        libc::PTHREAD_CREATE_DETACHED
-    } else {
-        libc::PTHREAD_CREATE_JOINABLE
+    let known = of_current.or_else(of_other);
+    let below = match known {
+        Some((asked, _)) if asked.stack_size != 0 => size.saturating_sub(asked.stack_size),
+        _ => 0,
     };
-    let (mut start, mut size) = (ptr::null_mut(), 0);
-    // SAFETY: they are initialised, there is room for the answers, and it is a part of the stack, its upper end.
+    // SAFETY: they are initialised, and it is a part of the stack, its upper end.
     unsafe {
-        libc::pthread_attr_setdetachstate(attributes, detached);
-        libc::pthread_attr_setguardsize(attributes, asked.guard_size);
+        if let Some((asked, is_detached)) = known {
+            libc::pthread_attr_setguardsize(attributes, asked.guard_size);
+            // Others are joinable.
+            if is_detached {
+                libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED);
+            }
+        }
         // To have it there takes memory: a thread that asks for its own is told when it asks for that.
-        if !is_current {
+        if !is_current && known.is_some() {
             let cpus = kernel::affinity();
             pthread_attr_setaffinity_np(attributes, cpus.len(), cpus.as_ptr());
         }
-        pthread_attr_getstack(attributes, &raw mut start, &raw mut size);
-        if let Some(below) = size.checked_sub(asked.stack_size)
-            && asked.stack_size != 0
-        {
-            pthread_attr_setstack(attributes, start.wrapping_byte_add(below), asked.stack_size);
-        }
+        pthread_attr_setstack(attributes, start.wrapping_byte_add(below), size - below);
     }
 }
 
@@ -296,4 +350,78 @@ fn is_excepted(start: Start) -> bool {
         let plain = file.find(".so").map_or(file, |end| &file[..end]);
         names.iter().any(|name| name == file || name == plain)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    unsafe extern "C" {
+        fn pthread_attr_setinheritsched(attr: *mut pthread_attr_t, how: c_int) -> c_int;
+        fn pthread_attr_setsigmask_np(attr: *mut pthread_attr_t, set: *const sigset_t) -> c_int;
+        fn pthread_attr_setaffinity_np(
+            attr: *mut pthread_attr_t,
+            size: usize,
+            cpus: *const u8,
+        ) -> c_int;
+    }
+
+    const SIZE: usize = 2 << 20;
+
+    /// What is remembered of attributes with a size of the stack, and of what they ask for.
+    fn told(set: impl FnOnce(*mut pthread_attr_t) -> c_int) -> [Option<Wanted>; 2] {
+        extern "C-unwind" fn nothing(_: *mut c_void) -> *mut c_void {
+            ptr::null_mut()
+        }
+        let mut attributes = MaybeUninit::uninit();
+        // SAFETY: there is room for them, and they are initialised first.
+        unsafe {
+            libc::pthread_attr_init(attributes.as_mut_ptr());
+            libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), SIZE);
+            assert_eq!(set(attributes.as_mut_ptr()), 0);
+            let given = attributes.as_ptr();
+            let told = [
+                Wanted::remembered(given),
+                Wanted::of(given, Start::Posix(nothing)),
+            ];
+            libc::pthread_attr_destroy(attributes.as_mut_ptr());
+            told
+        }
+    }
+
+    #[test]
+    fn attributes_that_ask_for_more_are_not_taken_for_those_that_are_remembered() {
+        let [_, plain] = told(|_| 0);
+        let plain = plain.unwrap();
+        assert_eq!((plain.stack_size, plain.is_detached), (SIZE, false));
+        assert_eq!(told(|_| 0), [Some(plain); 2]);
+        // SAFETY: zeroes are sets, and what is given is attributes.
+        let differ = unsafe {
+            let mask = std::mem::zeroed();
+            let cpus = [0; size_of::<cpu_set_t>()];
+            [
+                told(|given| libc::pthread_attr_setstacksize(given, 2 * SIZE)),
+                told(|given| libc::pthread_attr_setguardsize(given, 0)),
+                told(|given| {
+                    libc::pthread_attr_setdetachstate(given, libc::PTHREAD_CREATE_DETACHED)
+                }),
+                told(|given| pthread_attr_setinheritsched(given, libc::PTHREAD_EXPLICIT_SCHED)),
+                told(|given| pthread_attr_setsigmask_np(given, &raw const mask)),
+                told(|given| pthread_attr_setaffinity_np(given, cpus.len(), cpus.as_ptr())),
+            ]
+        };
+        for (number, [remembered, wanted]) in differ.into_iter().enumerate() {
+            assert_eq!(remembered, None, "{number}");
+            assert_ne!(wanted, Some(plain), "{number}");
+        }
+        // SAFETY: they are initialised.
+        let default = unsafe {
+            let mut default = MaybeUninit::uninit();
+            libc::pthread_attr_init(default.as_mut_ptr());
+            Wanted::remembered(default.as_ptr())
+        };
+        assert_eq!(default, None);
+        // SAFETY: null is the default.
+        assert_eq!(unsafe { Wanted::remembered(ptr::null()) }, None);
+    }
 }

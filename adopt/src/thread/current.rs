@@ -1,15 +1,16 @@
 //! Which thread the current one is.
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use libc::pthread_t;
 use roving_scheduler::adopt;
 
 use super::name::Name;
-use super::{ALIVE, Known, Record, Shared, list};
+use super::records::{Place, Shared, list_survivor};
+use super::{ALIVE, Known, Record};
 use crate::next::next;
 
 thread_local! {
@@ -17,7 +18,7 @@ thread_local! {
     static ID: Cell<pthread_t> = const { Cell::new(0) };
     /// What is known of it, until its end: a reference that it has. It is not dropped with the thread-locals, since the
     /// destructors of others, and those of keys, are the thread's too.
-    static KNOWN: Cell<*const Known> = const { Cell::new(ptr::null()) };
+    static KNOWN: Cell<*const Place> = const { Cell::new(ptr::null()) };
 }
 
 // Not inlined: a compiler may keep the address of a thread-local for as long as a function runs.
@@ -27,12 +28,12 @@ pub(super) fn id() -> Option<pthread_t> {
 }
 
 #[inline(never)]
-fn known() -> *const Known {
+fn known() -> *const Place {
     KNOWN.get()
 }
 
 #[inline(never)]
-fn set_known(known: *const Known) {
+fn set_known(known: *const Place) {
     KNOWN.set(known);
 }
 
@@ -40,7 +41,7 @@ fn set_known(known: *const Known) {
 pub(super) fn with_known<T>(f: impl FnOnce(&Known) -> T) -> Option<T> {
     // SAFETY: the thread has a reference to it until `take`; that happens on this thread, and not while `f` runs, since that is
     // a call of this thread's.
-    unsafe { known().as_ref() }.map(f)
+    unsafe { known().as_ref().map(|place| f(place.known())) }
 }
 
 /// The id of the current thread and what is known of it, as [`with_known`].
@@ -49,29 +50,27 @@ pub(super) fn shared() -> Option<(pthread_t, Shared)> {
     if known.is_null() {
         return None;
     }
-    // SAFETY: it is from `Arc::into_raw`, and the thread has a reference to it until `take`, which this thread calls.
-    unsafe {
-        Arc::increment_strong_count(known);
-        Some((id, Arc::from_raw(known)))
-    }
+    // SAFETY: it is from `into_raw`, and the thread has that reference until `take`, which this thread calls: so this is not dropped.
+    let own = ManuallyDrop::new(unsafe { Shared::from_raw(known) });
+    Some((id, Shared::clone(&own)))
 }
 
 /// This is the thread with that id, from now on.
 #[inline(never)]
 pub(super) fn begin(id: pthread_t, record: Shared) {
     ID.set(id);
-    set_known(Arc::into_raw(record));
+    set_known(record.into_raw());
 }
 
-/// The id of the current thread and what is known of it, if it is a green one that `pthread_create` made. From now on nothing is.
-pub(super) fn take() -> Option<(pthread_t, Shared)> {
-    let (id, known) = (id()?, known());
+/// What is known of the current thread, if it is a green one that `pthread_create` made. From now on nothing is.
+pub(super) fn take() -> Option<Shared> {
+    let known = known();
     if known.is_null() {
         return None;
     }
     set_known(ptr::null());
-    // SAFETY: it is from `Arc::into_raw`, and is found nowhere any more.
-    Some((id, unsafe { Arc::from_raw(known) }))
+    // SAFETY: it is from `into_raw`, and is found nowhere any more.
+    Some(unsafe { Shared::from_raw(known) })
 }
 
 /// By which id the C library knows it.
@@ -88,16 +87,16 @@ pub(super) fn name() -> Option<Name> {
 /// Lists the only thread of a forked child under the id that it has had, if it was a green one.
 pub(super) fn in_child() {
     let Some(id) = id() else { return };
-    let of_child = Arc::new(Known::new(
+    let of_child = Known::new(
         name(),
         with_known(|known| known.asked).unwrap_or_default(),
         Record::default(),
-    ));
+    );
     of_child.begin(with_known(Known::blocked).unwrap_or_else(adopt::blocked));
     ALIVE.store(1, Ordering::SeqCst);
-    list(id).lock().insert(id, of_child.clone());
-    if !known().is_null() {
-        // That of the parent is left as it is.
-        set_known(Arc::into_raw(of_child));
+    let of_child = list_survivor(id, of_child);
+    // That of the parent is left as it is.
+    if let Some(of_child) = of_child.filter(|_| !known().is_null()) {
+        set_known(of_child.into_raw());
     }
 }

@@ -12,7 +12,8 @@ use roving_scheduler::adopt;
 use roving_scheduler::thread::JoinHandle;
 
 use super::news::{heed, is_ending};
-use super::{Left, Point, Shared, Whose, call, current, forget, whose};
+use super::records::Shared;
+use super::{Left, Point, Whose, call, current, whose};
 use crate::clock;
 use crate::next::next;
 
@@ -58,7 +59,7 @@ unsafe fn join(
         return error;
     }
     let left = adopt::join(handle);
-    forget(id);
+    thread.unlist();
     if !result.is_null() {
         // What has not ended by itself counts as cancelled.
         let left = left.map_or(call::CANCELED, |left| left.0);

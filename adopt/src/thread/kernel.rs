@@ -25,7 +25,8 @@ use libc::{clockid_t, cpu_set_t, pid_t, pthread_t, sched_param};
 use roving_scheduler::adopt::{self, Inside};
 
 use super::later::{self, Asked};
-use super::{Shared, Whose, cancel, current, is_green, news, whose};
+use super::records::Shared;
+use super::{Whose, cancel, current, is_green, news, whose};
 use crate::errno;
 use crate::next::next;
 

@@ -5,10 +5,10 @@
 //! scheduling class, an affinity and a stack of the caller's: who asks for one of these
 //! [when it is made](attributes) gets an OS thread, and who asks a green thread for one later is [refused](kernel).
 //!
-//! The id of a green thread is the address of its [record](Record), and one: odd, as no id of the C library's is, which are
-//! addresses too. So each function that takes an id sees at once whose it is. The records of green threads are listed until
-//! they are joined, or are detached and have ended; an id that is not in the list is of no thread. A forked child has a list of
-//! its own, with its only thread, if that was a green one.
+//! The id of a green thread leads to its [record](records), and is odd, as no id of the C library's is, which are addresses. So
+//! each function that takes an id sees at once whose it is. The records of green threads are listed until they are joined, or
+//! are detached and have ended; an id whose record is not listed is of no thread. In a forked child only its only thread is, if
+//! that was a green one.
 
 mod attributes;
 mod c11;
@@ -21,23 +21,20 @@ mod later;
 mod name;
 mod news;
 mod open;
+mod records;
 
-use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 use libc::{pthread_attr_t, pthread_t};
-use roving_scheduler::PerProcess;
 use roving_scheduler::adopt::{self, Awaited, Inside, Signals};
 use roving_scheduler::lock::{Mutex, MutexGuard};
 use roving_scheduler::thread::{Builder, JoinHandle, Thread};
 
 use self::attributes::Wanted;
-pub(crate) use self::attributes::{complete_attributes, except};
+pub(crate) use self::attributes::{except, tell_attributes};
 use self::call::Start;
 pub(crate) use self::cancel::Point;
 pub(crate) use self::current::real_id as current_real_id;
@@ -47,6 +44,7 @@ use self::news::Sent;
 pub(crate) use self::news::{
     Heeded, OnOsThread, heed, is_ending, note_mask, note_mask_as, take_in, take_in_all,
 };
+use self::records::Shared;
 
 use crate::next::next;
 use crate::{first, hand_over, is_adopted, lock, mask};
@@ -107,7 +105,8 @@ impl Known {
     /// The current thread is this one, and has these signals blocked.
     fn begin(&self, blocked: Signals) {
         self.real_id.store(current::real_id(), Ordering::Release);
-        self.set_blocked(blocked);
+        // It does not look into the record now: whoever has sent it something before has nudged it.
+        self.let_through.store(!blocked, Ordering::Release);
     }
 
     /// The signals that it has blocked; all before it has begun. Who sends it one has the record locked while he asks; so the thread itself
@@ -140,45 +139,8 @@ struct Record {
     was_given: bool,
 }
 
-type Shared = Arc<Known>;
-
-/// Records by id.
-type List = HashMap<pthread_t, Shared, BuildHasherDefault<OfAddress>>;
-
-/// The hash of an id, which is an address that the program has not chosen.
-#[derive(Default)]
-struct OfAddress(u64);
-
-impl Hasher for OfAddress {
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("an id is written as a number");
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        // Fibonacci hashing.
-        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// As many lists as let workers not wait for each other.
-type Records = [Mutex<List>; LISTS];
-
-const LISTS: usize = 64;
-
-static RECORDS: PerProcess<Records> = PerProcess::new();
-
 /// How many threads there are that have not come to their end.
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
-
-fn list(id: pthread_t) -> &'static Mutex<List> {
-    let records = RECORDS.get_or_make(|| std::array::from_fn(|_| Mutex::default()));
-    // Records are some hundred bytes apart.
-    &records[(id as usize >> 7) % LISTS]
-}
 
 /// Whose an id is.
 enum Whose {
@@ -198,20 +160,7 @@ fn whose(id: pthread_t) -> Whose {
     if !is_green(id) {
         return Whose::Real;
     }
-    let record = list(id).lock().get(&id).cloned();
-    record.map_or(Whose::Nobody, Whose::Green)
-}
-
-/// The id of a thread by its record.
-fn id_of(record: &Shared) -> pthread_t {
-    Arc::as_ptr(record).expose_provenance() as pthread_t | 1
-}
-
-/// From now on the id is that of nobody.
-fn forget(id: pthread_t) {
-    let record = list(id).lock().remove(&id);
-    // Not while the list is locked: with it goes the last that is known of the thread.
-    drop(record);
+    records::find(id).map_or(Whose::Nobody, Whose::Green)
 }
 
 /// # Safety
@@ -258,24 +207,26 @@ unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument
         blocked: wanted.blocked.or_else(mask::inherited),
         ..*wanted
     };
-    let record = Arc::new(Known {
+    let known = || Known {
         is_detached: AtomicBool::new(wanted.is_detached),
         ..Known::new(current::name(), asked, Record::default())
-    });
-    let id = id_of(&record);
+    };
+    let Some((own, record)) = Shared::two(known) else {
+        return libc::EAGAIN;
+    };
     let keep = |handle: JoinHandle<Left>| {
-        let mut of_thread = record.lock();
+        // SAFETY: nobody looks into it yet: the thread has not begun, and its id leads nowhere.
+        let of_thread = unsafe { &mut *record.record.data_ptr() };
         of_thread.thread = Some(handle.thread().clone());
         of_thread.handle = Some(handle).filter(|_| !wanted.is_detached);
-        drop(of_thread);
-        list(id).lock().insert(id, record.clone());
+        let id = record.id();
+        record.list();
         ALIVE.fetch_add(1, Ordering::Relaxed);
         // The thread, too, may look there.
         // SAFETY: the caller's promise.
         unsafe { thread.write(id) };
     };
     let builder = Builder::new().stack_size(wanted.stack_size);
-    let own = record.clone();
     // Who spawns while its own runtime ends is unwound.
     let spawned = panic::catch_unwind(AssertUnwindSafe(|| match start {
         // What either closure has are three words, for which a green thread has room.
@@ -303,7 +254,7 @@ fn live(record: Shared, start: Start, argument: Left) -> Left {
 // Not inlined: its frame would be there for as long as the thread lives.
 #[inline(never)]
 fn begin(record: Shared) {
-    let (id, blocked) = (id_of(&record), record.asked.blocked);
+    let (id, blocked) = (record.id(), record.asked.blocked);
     let of_worker = adopt::blocked_by_worker();
     let differs = blocked.filter(|&blocked| Some(blocked) != of_worker);
     record.begin(blocked.or(of_worker).unwrap_or_default());
@@ -320,13 +271,13 @@ pub(crate) fn end_current() {
     lock::end_owner();
     open::end();
     match current::take() {
-        Some((id, record)) => end(id, &record),
+        Some(record) => end(&record),
         None => adopt::end_signals(),
     }
 }
 
 /// The current thread has come to its end, and calls nothing of the program's any more.
-fn end(id: pthread_t, known: &Shared) {
+fn end(known: &Shared) {
     let (is_detached, sent) = {
         let mut record = known.lock();
         record.is_at_end = true;
@@ -335,7 +286,7 @@ fn end(id: pthread_t, known: &Shared) {
     adopt::end_signals();
     news::leave_all(sent);
     if is_detached {
-        forget(id);
+        known.unlist();
     }
     one_less();
 }
@@ -422,7 +373,7 @@ unsafe extern "C" fn pthread_detach(id: pthread_t) -> c_int {
     drop(record);
     drop(handle);
     if is_at_end {
-        forget(id);
+        known.unlist();
     }
     0
 }

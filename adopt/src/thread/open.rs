@@ -21,7 +21,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::{c_int, c_long};
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
@@ -32,7 +32,8 @@ use roving_scheduler::PerProcess;
 use roving_scheduler::adopt::{self, Awaited, Signals};
 use roving_scheduler::lock::Mutex;
 
-use super::{Known, OfAddress, Shared, current, kernel, news};
+use super::records::Shared;
+use super::{Known, current, kernel, news};
 use crate::mask;
 use crate::next::next;
 
@@ -42,10 +43,29 @@ struct Listed {
     open: Signals,
 }
 
+/// The hash of an id, which the program has not chosen.
+#[derive(Default)]
+struct OfId(u64);
+
+impl Hasher for OfId {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("an id is written as a number");
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // Fibonacci hashing.
+        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// Who has which open.
 #[derive(Default)]
 struct Open {
-    threads: HashMap<pthread_t, Listed, BuildHasherDefault<OfAddress>>,
+    threads: HashMap<pthread_t, Listed, BuildHasherDefault<OfId>>,
     /// How many have each open, by its bit.
     counts: Counts,
     /// Those that any has open.
@@ -390,14 +410,12 @@ pub(super) fn pass_on(signal: c_int, info: &siginfo_t) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]
     fn the_taker_looks_when_another_set_is_open() {
         let mut open = Open::default();
-        let known = || Arc::new(Known::default());
+        let known = || Shared::two(Known::default).unwrap().0;
         let (one, two) = (bit(10), bit(12));
         assert!(open.set(1, known(), one));
         assert!(!open.set(2, known(), one));

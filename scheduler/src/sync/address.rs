@@ -10,6 +10,8 @@
 //! - that of the one who waits: then the other one sees the count;
 //! - that of the one who wakes: then the other one sees the word as it was changed, and does not wait.
 //!
+//! Where the count is seen without it, that fence is not needed: who wakes then takes the lock under which the others look at the word.
+//!
 //! To wake takes locks of the runtime and changes queues of its. It is for callers who are not doing either; others have it
 //! [done for them](super::noted).
 
@@ -74,9 +76,13 @@ pub fn wake(address: usize, bits: u32, at_most: usize) -> usize {
 /// Whether anybody may wait at `address`.
 #[inline]
 pub(super) fn is_awaited(address: usize) -> bool {
-    // With that of who is counted.
-    fence(Ordering::SeqCst);
-    waiting::count(address).load(Ordering::Relaxed) != 0
+    let count = waiting::count(address);
+    let is_somebody_there = || count.load(Ordering::Relaxed) != 0;
+    is_somebody_there() || {
+        // With that of who is counted.
+        fence(Ordering::SeqCst);
+        is_somebody_there()
+    }
 }
 
 /// The same, where somebody may wait.

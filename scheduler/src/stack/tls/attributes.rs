@@ -26,10 +26,10 @@ use crate::stack::{guard, tls};
 pub(crate) static REAL_ID: std::sync::OnceLock<fn(libc::pthread_t) -> Option<libc::pthread_t>> =
     std::sync::OnceLock::new();
 
-/// Adds what else is known of a thread that goes by another id. The attributes are initialised.
+/// Tells what is known of a thread that goes by another id, in attributes that are initialised. It has this stack.
 #[cfg(feature = "adopt")]
-pub(crate) static COMPLETE: std::sync::OnceLock<
-    unsafe fn(libc::pthread_t, *mut libc::pthread_attr_t),
+pub(crate) static TELL: std::sync::OnceLock<
+    unsafe fn(libc::pthread_t, *mut libc::pthread_attr_t, *mut c_void, usize),
 > = std::sync::OnceLock::new();
 
 type GetAttributes = unsafe extern "C" fn(libc::pthread_t, *mut libc::pthread_attr_t) -> c_int;
@@ -52,14 +52,16 @@ unsafe extern "C" fn pthread_getattr_np(
     {
         None => return libc::ESRCH,
         Some(real) if real != thread => {
+            // SAFETY: as asked for below.
+            let tell = |start, size| unsafe {
+                match TELL.get() {
+                    Some(tell) => tell(thread, attributes, start, size),
+                    None => tell_stack(attributes, start, size),
+                }
+            };
             // SAFETY: it is a green one that has begun, and the caller's promise.
-            let told = tls::own().and_then(|own| unsafe { of_green_thread(own, real, attributes) });
-            if told == Some(0)
-                && let Some(complete) = COMPLETE.get()
-            {
-                // SAFETY: they have been initialised.
-                unsafe { complete(thread, attributes) };
-            }
+            let told =
+                tls::own().and_then(|own| unsafe { of_green_thread(own, real, attributes, tell) });
             return told.unwrap_or(libc::ESRCH);
         }
         Some(real) => real,
@@ -67,9 +69,10 @@ unsafe extern "C" fn pthread_getattr_np(
     // SAFETY: the caller's promise.
     let result = unsafe { of_the_c_library(thread, attributes) };
     match tls::own() {
-        // SAFETY: the C library has just looked at the thread.
+        // SAFETY: the C library has just looked at the thread; the attributes are as asked for below.
         Some(own) if result == libc::ESRCH => unsafe {
-            of_green_thread(own, thread, attributes).unwrap_or(result)
+            let tell = |start, size| tell_stack(attributes, start, size);
+            of_green_thread(own, thread, attributes, tell).unwrap_or(result)
         },
         _ => result,
     }
@@ -87,7 +90,7 @@ fn of_the_c_library() -> Option<GetAttributes> {
     (!found.is_null()).then(|| unsafe { mem::transmute::<*const c_void, GetAttributes>(found) })
 }
 
-/// Initialises `attributes` if this is a green thread.
+/// Initialises `attributes` if this is a green thread, and then has `tell` tell in them of its stack.
 ///
 /// # Safety
 ///
@@ -96,6 +99,7 @@ unsafe fn of_green_thread(
     own: &Own,
     thread: libc::pthread_t,
     attributes: *mut libc::pthread_attr_t,
+    tell: impl FnOnce(*mut c_void, usize),
 ) -> Option<c_int> {
     let layout = &own.layout;
     let thread_pointer = (thread as usize).wrapping_add_signed(-layout.pthread.start);
@@ -104,14 +108,21 @@ unsafe fn of_green_thread(
         return None;
     }
     let (start, size) = (load(own.stack_bounds), load(own.stack_bounds + 8));
-    // SAFETY: the attributes are initialised first, and have these of a stack that is there.
+    // SAFETY: the caller's promise.
+    let initialised = unsafe { libc::pthread_attr_init(attributes) };
+    if initialised == 0 {
+        tell(std::ptr::with_exposed_provenance_mut(start), size);
+    }
+    Some(initialised)
+}
+
+/// # Safety
+///
+/// The attributes are initialised.
+unsafe fn tell_stack(attributes: *mut libc::pthread_attr_t, start: *mut c_void, size: usize) {
+    // SAFETY: the caller's promise. They are told of a stack that is there.
     unsafe {
-        let initialised = libc::pthread_attr_init(attributes);
-        if initialised == 0 {
-            let start = std::ptr::with_exposed_provenance_mut(start);
-            libc::pthread_attr_setguardsize(attributes, guard::BYTES);
-            libc::pthread_attr_setstack(attributes, start, size);
-        }
-        Some(initialised)
+        libc::pthread_attr_setguardsize(attributes, guard::BYTES);
+        libc::pthread_attr_setstack(attributes, start, size);
     }
 }

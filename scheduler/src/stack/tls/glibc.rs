@@ -21,7 +21,7 @@ mod unsignalled;
 use super::OwnPointer;
 
 #[cfg(feature = "adopt")]
-pub(crate) use attributes::{COMPLETE, REAL_ID};
+pub(crate) use attributes::{REAL_ID, TELL};
 pub(crate) use block::{Block, forget};
 #[cfg(feature = "adopt")]
 pub(crate) use end::AT_END;
