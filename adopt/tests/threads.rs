@@ -14,7 +14,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use common::{MANY, in_programs, is_the_same, on_a_green_thread, os_threads};
+use common::{MANY, in_programs, is_the_same, on_a_green_thread, os_threads, until};
 use libc::{pthread_attr_t, pthread_t, sched_param, timespec};
 
 unsafe extern "C" {
@@ -235,11 +235,24 @@ extern "C-unwind" fn joins(id: *mut c_void) -> *mut c_void {
 #[test]
 fn two_do_not_join_one_thread() {
     in_programs("two_do_not_join_one_thread", || {
+        static ONE_IS_REFUSED: AtomicBool = AtomicBool::new(false);
+        extern "C-unwind" fn waits(_: *mut c_void) -> *mut c_void {
+            until(|| ONE_IS_REFUSED.load(Ordering::SeqCst));
+            number(150)
+        }
+        extern "C-unwind" fn joins_or_is_refused(id: *mut c_void) -> *mut c_void {
+            let told = joins(id);
+            if told != number(150) {
+                ONE_IS_REFUSED.store(true, Ordering::SeqCst);
+            }
+            told
+        }
         on_a_green_thread(|| {
-            let sleeper = create(sleeps, 150);
-            let joiner = create(joins, sleeper as usize);
-            thread::sleep(Duration::from_millis(50));
-            assert_eq!((join(sleeper), join(joiner)), (Err(libc::EINVAL), Ok(150)));
+            let awaited = create(waits, 0);
+            let joiners = [(); 2].map(|()| create(joins_or_is_refused, awaited as usize));
+            let mut told = joiners.map(|joiner| join(joiner).unwrap());
+            told.sort_unstable();
+            assert_eq!(told, [150, libc::EINVAL as usize + 1000]);
         });
     });
 }
@@ -248,15 +261,23 @@ fn two_do_not_join_one_thread() {
 fn two_do_not_join_each_other() {
     in_programs("two_do_not_join_each_other", || {
         static FIRST: AtomicUsize = AtomicUsize::new(0);
+        static TOLD: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+        // Who comes later is refused, and leaves that to the other one.
+        extern "C-unwind" fn joins_and_tells(id: *mut c_void) -> *mut c_void {
+            let told = joins(id);
+            TOLD.lock().unwrap().push(told.addr());
+            told
+        }
         extern "C-unwind" fn joins_first(_: *mut c_void) -> *mut c_void {
-            thread::sleep(Duration::from_millis(50));
-            joins(number(FIRST.load(Ordering::SeqCst)))
+            until(|| FIRST.load(Ordering::SeqCst) != 0);
+            joins_and_tells(number(FIRST.load(Ordering::SeqCst)))
         }
         on_a_green_thread(|| {
             let second = create(joins_first, 0);
-            let first = create(joins, second as usize);
+            let first = create(joins_and_tells, second as usize);
             FIRST.store(first as usize, Ordering::SeqCst);
-            assert_eq!(join(first), Ok(libc::EDEADLK as usize + 1000));
+            until(|| TOLD.lock().unwrap().len() == 2);
+            assert_eq!(*TOLD.lock().unwrap(), [libc::EDEADLK as usize + 1000; 2]);
         });
     });
 }
@@ -270,30 +291,26 @@ fn two_of_any_kind_do_not_join_each_other() {
             thread::sleep(Duration::from_millis(milliseconds.addr() as u64));
             joins(number(MAKER.load(Ordering::SeqCst)))
         }
-        fn be_maker() {
+        /// Makes one that joins its maker, who joins it, both after so many milliseconds. With what one of them is refused: the later one.
+        fn refused_of_two(maker: u64, made: usize) -> usize {
             // SAFETY: it has no preconditions.
             MAKER.store(unsafe { libc::pthread_self() } as usize, Ordering::SeqCst);
+            let other = create(joins_maker, made);
+            thread::sleep(Duration::from_millis(maker));
+            match join(other) {
+                Ok(left) => left - 1000,
+                Err(error) => error as usize,
+            }
         }
-        extern "C-unwind" fn joins_last(_: *mut c_void) -> *mut c_void {
-            be_maker();
-            let other = create(joins_maker, 0);
-            thread::sleep(Duration::from_millis(50));
-            let refused = join(other).unwrap_err();
-            REFUSED.store(refused as usize, Ordering::SeqCst);
+        extern "C-unwind" fn makes_one(is_later: *mut c_void) -> *mut c_void {
+            let (maker, made) = if is_later.is_null() { (0, 50) } else { (50, 0) };
+            REFUSED.store(refused_of_two(maker, made), Ordering::SeqCst);
             number(0)
         }
-        let is_joined_first = || {
-            be_maker();
-            assert_eq!(
-                join(create(joins_maker, 50)),
-                Ok(libc::EDEADLK as usize + 1000)
-            );
-        };
         roving_adopt::adopt().unwrap();
-        is_joined_first();
-        thread::spawn(is_joined_first).join().unwrap();
+        assert_eq!(refused_of_two(0, 50), libc::EDEADLK as usize);
         // Each is given a policy, so that it is an OS thread, or is not.
-        for is_os_thread in [false, true] {
+        for (is_os_thread, is_later) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
             let attributes = attributes(|attributes| {
                 if is_os_thread {
                     // SAFETY: the attributes are there.
@@ -303,10 +320,8 @@ fn two_of_any_kind_do_not_join_each_other() {
                 }
             });
             REFUSED.store(0, Ordering::SeqCst);
-            create_with(Some(&attributes), joins_last, 0).unwrap();
-            while REFUSED.load(Ordering::SeqCst) == 0 {
-                thread::sleep(Duration::from_millis(1));
-            }
+            create_with(Some(&attributes), makes_one, is_later).unwrap();
+            until(|| REFUSED.load(Ordering::SeqCst) != 0);
             assert_eq!(REFUSED.load(Ordering::SeqCst), libc::EDEADLK as usize);
         }
     });
