@@ -82,6 +82,16 @@ fn who_allows_to_be_cancelled_anywhere_is_cancelled_there() {
 }
 
 #[test]
+fn who_waits_for_a_condition_is_cancelled_there() {
+    is_the_same("who_waits_for_a_condition_is_cancelled_there", || {
+        let library = load("exits.c", "cc")?;
+        let told = notes(library, c"who_is_cancelled_at_a_condition");
+        assert_eq!(told, (-1, "h".to_owned()));
+        Some(told)
+    });
+}
+
+#[test]
 fn who_is_cancelled_ends_at_no_other_point() {
     is_the_same("who_is_cancelled_ends_at_no_other_point", || {
         let library = load("exits.c", "cc")?;

@@ -21,7 +21,7 @@ use super::{ALL, ANY, Until, is_of_waits, mutex};
 use crate::hand_over::in_system;
 use crate::is_adopted;
 use crate::next::next;
-use crate::thread::Point;
+use crate::thread::{Point, is_ending};
 
 type OfCondition = unsafe extern "C-unwind" fn(*mut pthread_cond_t) -> c_int;
 type Wait = unsafe extern "C-unwind" fn(*mut pthread_cond_t, *mut pthread_mutex_t) -> c_int;
@@ -209,6 +209,10 @@ unsafe fn wait(
     );
     if awaited == Awaited::Changed {
         return released;
+    }
+    // Who was not woken may be cancelled, and is when it has the mutex again.
+    if awaited == Awaited::TimedOut {
+        is_ending();
     }
     // SAFETY: the caller's promise.
     let locked = unsafe { mutex::lock(mutex) };

@@ -106,6 +106,14 @@ const CANCELLED_LATER: &str =
 const IN_A_STREAM: &str =
     "a green thread in a function of streams is cancelled at its next point of cancellation";
 const IN_A_HANDLER: &str = "a green thread is not cancelled in the handler of a signal";
+const TO_THE_PROCESS: &str =
+    "the handler of a signal to the process runs on a worker, with its thread-locals";
+const FOR_NOTHING: &str =
+    "a signal that a green thread has blocked ends its wait for a condition for nothing, as it may";
+const NO_PREFERENCE: &str =
+    "a green thread that waits to write has no preference, whatever the attributes of the lock say";
+const SHOWS_WORKERS: &str =
+    "it waits until the system shows no thread but the first, and the runtime has some of its own";
 const INHERITS: &str =
     "a green thread is refused a mutex that is robust and inherits priority, with ENOTSUP";
 
@@ -117,9 +125,25 @@ const OF_GLIBC: &[(&str, &str)] = &[
     ("tst-cancelx16::tst-cancelx16", CANCELLED_LATER),
     ("tst-cancel17::tst-cancel17", CANCELLED_LATER),
     ("tst-cancelx17::tst-cancelx17", CANCELLED_LATER),
+    (
+        "tst-pthread-raise-blocked-self::tst-pthread-raise-blocked-self",
+        CANCELLED_LATER,
+    ),
     ("tst-cancel6::tst-cancel6", IN_A_STREAM),
+    ("tst-cancelx6::tst-cancelx6", IN_A_STREAM),
     ("tst-cancel9::tst-cancel9", IN_A_STREAM),
+    ("tst-cancelx9::tst-cancelx9", IN_A_STREAM),
     ("tst-cancel20::tst-cancel20", IN_A_HANDLER),
+    ("tst-cancelx20::tst-cancelx20", IN_A_HANDLER),
+    (
+        "tst-pthread_cancel-exited::tst-pthread_cancel-exited",
+        SHOWS_WORKERS,
+    ),
+    ("tst-pt-tls2::tst-pt-tls2", TO_THE_PROCESS),
+    ("tst-signal6::tst-signal6", TO_THE_PROCESS),
+    ("tst-kill2::tst-kill2", FOR_NOTHING),
+    ("tst-kill3::tst-kill3", FOR_NOTHING),
+    ("tst-rwlock15::tst-rwlock15", NO_PREFERENCE),
     ("tst-robustpi1::tst-robustpi1", INHERITS),
     ("tst-robustpi2::tst-robustpi2", INHERITS),
     ("tst-robustpi3::tst-robustpi3", INHERITS),

@@ -247,6 +247,51 @@ long who_is_cancelled(char *letters)
 	return run(cancels, letters);
 }
 
+/* Waits for a condition that does not come, and is cancelled there. It has the mutex again. */
+
+static pthread_mutex_t of_condition = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
+static int has_locked;
+
+static void note_mutex(void *notes)
+{
+	note(notes, pthread_mutex_trylock(&of_condition) ? 'h' : '?');
+	pthread_mutex_unlock(&of_condition);
+}
+
+static void *waits_for_a_condition(void *argument)
+{
+	pthread_mutex_lock(&of_condition);
+	pthread_cleanup_push(note_mutex, argument);
+	has_locked = 1;
+	pthread_cond_wait(&condition, &of_condition);
+	note(argument, '!');
+	pthread_cleanup_pop(1);
+	return 0;
+}
+
+long who_is_cancelled_at_a_condition(char *letters)
+{
+	struct notes notes;
+	pthread_t id;
+	void *left = 0;
+	memset(&notes, 0, sizeof notes);
+	has_locked = 0;
+	if (pthread_create(&id, 0, waits_for_a_condition, &notes))
+		return -2;
+	for (int waits = 0; !waits;) {
+		usleep(100);
+		pthread_mutex_lock(&of_condition);
+		waits = has_locked;
+		pthread_mutex_unlock(&of_condition);
+	}
+	pthread_cancel(id);
+	if (pthread_join(id, &left))
+		return -2;
+	strcpy(letters, notes.letters);
+	return (long)left;
+}
+
 /* What is asked for here is at no point of cancellation. Notes without sleeping, which is. */
 static void *asks(void *argument)
 {
