@@ -22,7 +22,7 @@ use libc::{id_t, idtype_t, pid_t, rusage, siginfo_t};
 use roving_io::adopt::Direction;
 
 use crate::descriptor::close_at_no_point;
-use crate::hand_over::hand_over;
+use crate::hand_over::{hand_over, hand_over_at_point};
 use crate::next::next;
 use crate::slot::{Generation, Slot};
 use crate::thread::{Heeded, Point, heed};
@@ -183,8 +183,14 @@ fn until_told(child: Child, is_told: &mut dyn FnMut() -> bool) -> Result<(), Not
     }
 }
 
-/// What `wait4` tells of a child, for all functions of its kind. `next` is that of the C library, with options.
-fn wait_for(pid: pid_t, options: c_int, mut next: impl FnMut(c_int) -> pid_t) -> pid_t {
+/// What `wait4` tells of a child, for all functions of its kind. `next` is that of the C library, with options, which is made by `hand_over` if it
+/// waits.
+fn wait_for(
+    pid: pid_t,
+    options: c_int,
+    mut next: impl FnMut(c_int) -> pid_t,
+    hand_over: impl FnOnce(&mut dyn FnMut() -> pid_t) -> pid_t,
+) -> pid_t {
     errno::kept_by_success(|| {
         if options & libc::WNOHANG != 0 || !parks() {
             return next(options);
@@ -203,7 +209,7 @@ fn wait_for(pid: pid_t, options: c_int, mut next: impl FnMut(c_int) -> pid_t) ->
         };
         match until_told {
             Ok(()) => told,
-            Err(NotTold::Call) => hand_over(|| next(options)),
+            Err(NotTold::Call) => hand_over(&mut || next(options)),
             Err(NotTold::Failed(error)) => errno::fail::<i8>(error).into(),
         }
     })
@@ -214,10 +220,11 @@ const ANY: pid_t = -1;
 
 /// Waits for a child of the caller's own, at no point of cancellation.
 pub(crate) fn await_child(pid: pid_t, status: &mut c_int) -> pid_t {
-    wait_for(pid, 0, |options| {
+    let next = |options| {
         // SAFETY: there is room for the answer.
         unsafe { next!(waitpid: WaitPid)(pid, status, options) }
-    })
+    };
+    wait_for(pid, 0, next, |call| hand_over(call))
 }
 
 type WaitPid = unsafe extern "C-unwind" fn(pid_t, *mut c_int, c_int) -> pid_t;
@@ -238,10 +245,11 @@ macro_rules! waits {
         ) -> pid_t {
             let _point = $crate::thread::Point::begin();
             type Next = unsafe extern "C-unwind" fn($($before_type,)* c_int $(, $after_type)?) -> pid_t;
-            wait_for($child, options, |options| {
+            let next = |options| {
                 // SAFETY: the caller's promise.
                 unsafe { next!($name: Next)($($before,)* options $(, $after)?) }
-            })
+            };
+            wait_for($child, options, next, |call| hand_over_at_point(call))
         }
     )*};
 }
@@ -312,7 +320,7 @@ unsafe extern "C-unwind" fn waitid(
                 }
                 result
             }
-            Err(NotTold::Call) => hand_over(|| next(info, options)),
+            Err(NotTold::Call) => hand_over_at_point(|| next(info, options)),
             Err(NotTold::Failed(error)) => errno::fail(error),
         }
     })

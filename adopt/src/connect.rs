@@ -27,7 +27,7 @@ use roving_scheduler::PerProcess;
 use roving_scheduler::adopt::{self, Awaited};
 use roving_scheduler::lock::Mutex;
 
-use crate::hand_over::hand_over;
+use crate::hand_over::hand_over_at_point;
 use crate::next::next;
 use crate::thread::Point;
 use crate::thread::heed;
@@ -66,7 +66,7 @@ unsafe extern "C-unwind" fn __connect(
 #[inline(never)]
 fn begin_and_wait(fd: c_int, connect: impl Fn() -> c_int) -> c_int {
     errno::kept_by_success(|| {
-        let whole = || hand_over(&connect);
+        let whole = || hand_over_at_point(&connect);
         let Some(mut waiting) = Waiting::begin(fd, Write, Some(SO_SNDTIMEO)) else {
             return whole();
         };
@@ -188,7 +188,7 @@ fn wait_and_accept(fd: c_int, accept: impl Fn() -> c_int) -> c_int {
             return accept();
         }
         let Some(mut waiting) = Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) else {
-            return hand_over(accept);
+            return hand_over_at_point(accept);
         };
         if !is_ready(fd, libc::POLLIN) && slot::option(fd, libc::SO_ACCEPTCONN) != Some(1) {
             // There will be none.
@@ -203,7 +203,7 @@ fn wait_and_accept(fd: c_int, accept: impl Fn() -> c_int) -> c_int {
                         // Another one has had it.
                         continue;
                     }
-                    hand_over(accept)
+                    hand_over_at_point(accept)
                 }
                 // In non-blocking mode, if it is so by now, it says so itself.
                 Err(libc::EAGAIN) if !waiting.is_time_up() => accept(),

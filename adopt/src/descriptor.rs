@@ -341,29 +341,49 @@ unsafe extern "C" fn setsockopt(
     if is_timeout(level, name) && is_adopted() {
         slot::settings_changed();
     }
-    if level == libc::SOL_SOCKET && name == libc::SO_RCVLOWAT {
+    if is_low_water_mark(level, name) {
         slot::note_low_water_mark();
     }
     result
 }
 
-/// What is to be done before a system call that its caller makes by its number, if it takes a number from a descriptor.
+fn is_low_water_mark(level: c_int, name: c_int) -> bool {
+    level == libc::SOL_SOCKET && name == libc::SO_RCVLOWAT
+}
+
+/// What is to be done with a system call that its caller makes by its number, if it takes a number from a descriptor, or changes how one is
+/// used.
 ///
 /// # Safety
 ///
 /// That of the system call, which `call` makes.
 pub(crate) unsafe fn by_number(
     number: c_long,
-    a: usize,
-    b: usize,
+    [a, b, c]: [usize; 3],
     call: impl FnOnce() -> c_long,
 ) -> c_long {
+    let has_settings = || match number {
+        libc::SYS_fcntl => b as c_int == libc::F_SETFL,
+        libc::SYS_ioctl => b as c_ulong == libc::FIONBIO,
+        libc::SYS_setsockopt => is_timeout(b as c_int, c as c_int),
+        _ => false,
+    };
     match number {
         libc::SYS_close if kept::is_kept(a as c_int) => errno::fail::<i8>(libc::EBADF).into(),
         libc::SYS_close => replacing(a as c_int, call),
         libc::SYS_dup3 if takes(a as c_int, b as c_int) => take(b as c_int, call),
         #[cfg(target_arch = "x86_64")]
         libc::SYS_dup2 if takes(a as c_int, b as c_int) => take(b as c_int, call),
+        libc::SYS_fcntl | libc::SYS_ioctl | libc::SYS_setsockopt if is_adopted() => {
+            let result = call();
+            if has_settings() {
+                slot::settings_changed();
+            }
+            if number == libc::SYS_setsockopt && is_low_water_mark(b as c_int, c as c_int) {
+                slot::note_low_water_mark();
+            }
+            result
+        }
         _ => call(),
     }
 }

@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 
 use libc::{iovec, mode_t, off_t, off64_t, ssize_t, timespec};
 
-use crate::hand_over::{hand_over, handed_over};
+use crate::hand_over::{hand_over, hand_over_at_point, handed_over};
 use crate::next::next;
 use crate::thread::Point;
 use crate::{errno, parks};
@@ -52,7 +52,7 @@ macro_rules! lockf {
             if !parks() {
                 return next(command);
             }
-            let wait = || hand_over(|| next(command));
+            let wait = || hand_over_at_point(|| next(command));
             errno::or_wait(&IS_TAKEN, || next(libc::F_TLOCK), wait)
         }
     };
@@ -72,7 +72,7 @@ pub(crate) fn lock(command: c_int, next: impl Fn(c_int) -> c_int) -> c_int {
     if !parks() {
         return next(command);
     }
-    let wait = || hand_over(|| next(command));
+    let wait = || hand_over_at_point(|| next(command));
     errno::or_wait(&IS_TAKEN, || next(attempt), wait)
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn lock(command: c_int, next: impl Fn(c_int) -> c_int) -> c_int {
 ///
 /// Null, or a path.
 #[inline(never)]
-unsafe fn waits_to_open(directory: c_int, path: *const c_char, flags: c_int) -> bool {
+pub(crate) unsafe fn waits_to_open(directory: c_int, path: *const c_char, flags: c_int) -> bool {
     let mut found = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the caller's promise, to the system, which checks it; there is room for the answer, which is there if it succeeds.
     flags & (libc::O_NONBLOCK | libc::O_PATH) == 0
@@ -106,7 +106,7 @@ unsafe fn open_by(
 ) -> c_int {
     // SAFETY: the caller's promise.
     if parks() && unsafe { waits_to_open(directory, path, flags) } {
-        hand_over(open)
+        hand_over_at_point(open)
     } else {
         open()
     }
@@ -211,6 +211,7 @@ at_a_place! {
 
 // What has been written reaches the disk, the terminal or the other side of a mapping.
 handed_over! {
+    can be interrupted:
     fn fsync(file: c_int) -> c_int;
     fn fdatasync(file: c_int) -> c_int;
     fn msync(start: *mut c_void, length: usize, flags: c_int) -> c_int;
@@ -228,6 +229,7 @@ handed_over! {
 
 // Operations that the C library does on threads of its own.
 handed_over! {
+    can be interrupted:
     fn aio_suspend(list: *const *const c_void, count: c_int, timeout: *const timespec) -> c_int;
     fn aio_suspend64(list: *const *const c_void, count: c_int, timeout: *const timespec) -> c_int;
 }

@@ -8,99 +8,27 @@
 //! What is shared with other processes, be it said to be so or not: libstdc++ does not say that its words are private. So the
 //! mapping of a word decides, which is looked up before such a wait.
 
-use std::ffi::{c_int, c_long, c_uint};
+use std::ffi::{c_int, c_long};
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use libc::{pid_t, timespec};
+use libc::timespec;
 use roving_scheduler::adopt::{self, Awaited, Inside};
 
 use crate::hand_over::in_system;
 use crate::next::next;
+use crate::numbered::Syscall;
 use crate::thread::{Heeded, heed};
-use crate::{clock, descriptor, errno, mask, process, thread};
-
-type Syscall =
-    unsafe extern "C-unwind" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
+use crate::{clock, errno};
 
 const ANY: u32 = !0;
 
-/// The system calls. All of them have up to six arguments, in registers, so those that the caller has not given are there too. The handler of
-/// a signal that one lets come may end the thread.
-///
-/// # Safety
-///
-/// That of the system call.
-#[unsafe(no_mangle)]
-unsafe extern "C-unwind" fn syscall(
-    number: c_long,
-    a: usize,
-    b: usize,
-    c: usize,
-    d: usize,
-    e: usize,
-    f: usize,
-) -> c_long {
-    if number == libc::SYS_futex && crate::is_adopted() {
-        // SAFETY: the caller's promise.
-        unsafe { futex(a, b as c_int, c as u32, d, e, f as u32) }
-    } else {
-        // SAFETY: the caller's promise.
-        unsafe { other(number, a, b, c, d, e, f) }
-    }
-}
-
-/// Any other system call.
-///
-/// # Safety
-///
-/// That of the system call.
-// Not inlined, nor is what else has a frame: whoever waits for a futex keeps that for as long.
-#[inline(never)]
-unsafe fn other(
-    number: c_long,
-    a: usize,
-    b: usize,
-    c: usize,
-    d: usize,
-    e: usize,
-    f: usize,
-) -> c_long {
-    // SAFETY: the caller's promise.
-    let with = |a, b| unsafe { next!(syscall: Syscall)(number, a, b, c, d, e, f) };
-    match number {
-        libc::SYS_gettid => thread::gettid().into(),
-        libc::SYS_tkill => with(thread::sent_to(a as pid_t) as usize, b),
-        libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => {
-            with(a, thread::sent_to(b as pid_t) as usize)
-        }
-        // SAFETY: the caller's promise.
-        libc::SYS_close_range if crate::is_adopted() => unsafe {
-            descriptor::close_range(a as c_uint, b as c_uint, c as c_int).into()
-        },
-        // SAFETY: the caller's promise.
-        libc::SYS_rt_sigprocmask => unsafe { mask::by_number(b, || with(a, b)) },
-        libc::SYS_rt_sigpending => mask::telling_pending(|| with(a, b)),
-        libc::SYS_rt_sigtimedwait | libc::SYS_rt_sigsuspend => in_system(|| with(a, b)),
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_pause => in_system(|| with(a, b)),
-        // SAFETY: it has no preconditions.
-        libc::SYS_unshare => unsafe { descriptor::unshare(a as c_int).into() },
-        // SAFETY: the caller's promise.
-        _ => unsafe {
-            process::by_number(number, a, || {
-                descriptor::by_number(number, a, b, || with(a, b))
-            })
-        },
-    }
-}
-
 /// # Safety
 ///
 /// That of the system call.
 #[inline(never)]
-unsafe fn futex(
+pub(crate) unsafe fn futex(
     address: usize,
     operation: c_int,
     value: u32,
@@ -140,7 +68,8 @@ unsafe fn futex(
             let at = unsafe { at.as_ref() }.copied();
             match deadline(command, operation, at) {
                 Ok(deadline) if in_table => wait(address, value, bits, deadline),
-                _ => system(value),
+                // Not in its frame, which others have for as long as they wait.
+                _ => in_system_alone(&|| system(value)),
             }
         }
         libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET => {
@@ -150,17 +79,7 @@ unsafe fn futex(
                 bits
             };
             // The system wakes one where none was asked for.
-            let at_most = (value as c_int).max(1) as usize;
-            let woken = adopt::wake(address, bits, at_most);
-            if woken == at_most {
-                return woken as c_long;
-            }
-            let others = system((at_most - woken) as u32);
-            if others < 0 {
-                others
-            } else {
-                woken as c_long + others
-            }
+            wake(address, bits, (value as c_int).max(1) as usize, system)
         }
         // Nobody is moved in the table: who might have been is woken, as anybody may be for nothing.
         libc::FUTEX_REQUEUE | libc::FUTEX_CMP_REQUEUE | libc::FUTEX_WAKE_OP => {
@@ -177,6 +96,32 @@ unsafe fn futex(
         }
         _ => system(value),
     }
+}
+
+/// Wakes so many who wait in the table, and has the system wake the rest.
+pub(crate) fn wake(
+    address: usize,
+    bits: u32,
+    at_most: usize,
+    system: impl FnOnce(u32) -> c_long,
+) -> c_long {
+    let woken = adopt::wake(address, bits, at_most);
+    if woken == at_most {
+        return woken as c_long;
+    }
+    let others = system((at_most - woken) as u32);
+    if others < 0 {
+        others
+    } else {
+        woken as c_long + others
+    }
+}
+
+/// Waits in the system.
+#[cold]
+#[inline(never)]
+fn in_system_alone(wait: &dyn Fn() -> c_long) -> c_long {
+    in_system(wait)
 }
 
 /// Below it there is no memory, as the system tells.

@@ -10,12 +10,13 @@
 //! at its end. If the jump stayed within the handler, the call goes on, and there is less to do at its end.
 
 use std::cell::Cell;
+use std::ffi::c_int;
 use std::mem::ManuallyDrop;
 
 use roving_scheduler::adopt::{self, Inside};
 use roving_scheduler::blocking;
 
-use crate::thread::OnOsThread;
+use crate::thread::{Interruptible, OnOsThread, is_ending};
 use crate::{errno, report};
 
 /// What the current thread is in.
@@ -65,6 +66,7 @@ impl Drop for Call {
 pub(crate) fn leave() {
     match go(Where::LeftCall) {
         Where::Call => {
+            Interruptible::leave();
             OnOsThread::leave();
             Inside::leave_abandoned(1);
         }
@@ -88,14 +90,57 @@ pub(crate) fn end_left() {
 /// Calls `call` so, for a caller that may be parked. It unwinds where the handler of a signal exits in it.
 #[inline(never)]
 pub(crate) fn hand_over<T>(call: impl FnOnce() -> T) -> T {
+    run(|| {
+        let _on_os_thread = OnOsThread::begin();
+        with_error(call)
+    })
+}
+
+/// The same for a call at a point of cancellation, which ends with `EINTR` if it is interrupted. Who is cancelled is interrupted in it, and ends where the
+/// point does, or is told by `ECANCELED` if it is Roving that has cancelled it.
+#[inline(never)]
+pub(crate) fn hand_over_at_point<T: PartialOrd + From<i8>>(call: impl FnOnce() -> T) -> T {
+    let result = run(|| {
+        let _on_os_thread = OnOsThread::begin();
+        let interruptible = Interruptible::begin();
+        if interruptible.is_interrupted() {
+            (T::from(-1), libc::EINTR)
+        } else {
+            with_error(call)
+        }
+    });
+    if result < T::from(0) && errno::get() == libc::EINTR && !is_ending() && adopt::is_cancelled() {
+        errno::set(libc::ECANCELED);
+    }
+    result
+}
+
+/// The same for a function that gives its error as its result, or 0.
+pub(crate) fn number_at_point(call: impl FnOnce() -> c_int) -> c_int {
+    errno::kept(|| {
+        let call = || match call() {
+            0 => 0,
+            error => errno::fail(error),
+        };
+        match hand_over_at_point(call) {
+            0 => 0,
+            _ => errno::get(),
+        }
+    })
+}
+
+/// What a call gives, with the error of the thread. That may change as the thread leaves.
+fn with_error<T>(call: impl FnOnce() -> T) -> (T, c_int) {
+    let result = report::timed(call);
+    (result, errno::get())
+}
+
+fn run<T>(call: impl FnOnce() -> (T, c_int)) -> T {
     end_left();
     let (result, error) = blocking::run(|| {
         let _call = Call::begin();
-        let _on_os_thread = OnOsThread::begin();
-        let result = report::timed(call);
-        (result, errno::get())
+        call()
     });
-    // To take a worker back may have changed it.
     errno::set(error);
     result
 }
@@ -109,19 +154,33 @@ pub(crate) fn in_system<T>(call: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Defines functions that do nothing else. They are points of cancellation, but for those of which it is said that they are none.
+/// The same [at a point of cancellation](hand_over_at_point).
+pub(crate) fn in_system_at_point<T: PartialOrd + From<i8>>(call: impl FnOnce() -> T) -> T {
+    if crate::parks() {
+        hand_over_at_point(call)
+    } else {
+        call()
+    }
+}
+
+/// Defines functions that do nothing else. They are points of cancellation, but for those of which it is said that they are none. Who is cancelled in one
+/// of them is interrupted in those of which it is said that they can be.
 ///
 /// # Safety
 ///
 /// Those of these names in the C library have these types.
 macro_rules! handed_over {
     (at no point of cancellation: $(fn $name:ident($($argument:tt)*) $(-> $result:ty)?;)*) => {$(
-        $crate::hand_over::handed_over!(@ (None::<$crate::thread::Point>) fn $name($($argument)*) $(-> $result)?);
+        $crate::hand_over::handed_over!(@ (None::<$crate::thread::Point>, in_system) fn $name($($argument)*) $(-> $result)?);
+    )*};
+    (can be interrupted: $(fn $name:ident($($argument:tt)*) $(-> $result:ty)?;)*) => {$(
+        $crate::hand_over::handed_over!(@ (Some($crate::thread::Point::begin()), in_system_at_point)
+            fn $name($($argument)*) $(-> $result)?);
     )*};
     ($(fn $name:ident($($argument:tt)*) $(-> $result:ty)?;)*) => {$(
-        $crate::hand_over::handed_over!(@ (Some($crate::thread::Point::begin())) fn $name($($argument)*) $(-> $result)?);
+        $crate::hand_over::handed_over!(@ (Some($crate::thread::Point::begin()), in_system) fn $name($($argument)*) $(-> $result)?);
     )*};
-    (@ ($point:expr) fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?) => {
+    (@ ($point:expr, $in_system:ident) fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?) => {
         /// # Safety
         ///
         /// That of the C library's.
@@ -131,7 +190,7 @@ macro_rules! handed_over {
             type Next = unsafe extern "C-unwind" fn($($type),*) $(-> $result)?;
             // SAFETY: the caller's promise.
             let next = || unsafe { $crate::next::next!($name: Next)($($argument),*) };
-            $crate::hand_over::in_system(next)
+            $crate::hand_over::$in_system(next)
         }
     };
 }

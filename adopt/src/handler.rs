@@ -9,17 +9,18 @@
 //! jumps within itself, since the place is not known: what it calls from then on may park whom it has interrupted.
 
 use std::cell::Cell;
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_int, c_long, c_void};
 use std::mem::{self, ManuallyDrop};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use libc::{sigaction as Action, sighandler_t, siginfo_t};
-use roving_scheduler::adopt::Inside;
+use roving_scheduler::adopt::{Inside, Signals};
 
 use crate::next::next;
+use crate::system_action::SystemAction;
 use crate::thread::OnOsThread;
-use crate::{hand_over, is_adopted, lock, mask, slot};
+use crate::{hand_over, is_adopted, lock, mask, memory, slot};
 
 /// Signals have numbers up to this.
 const LAST: usize = 64;
@@ -299,6 +300,64 @@ unsafe extern "C" fn __sigaction(
 ) -> c_int {
     // SAFETY: the caller's promise.
     unsafe { sigaction(signal, action, before) }
+}
+
+/// The system call, which `call` makes with an action and a place for the one before.
+///
+/// # Safety
+///
+/// That of the system call.
+pub(crate) unsafe fn by_number(
+    signal: c_int,
+    action: usize,
+    before: usize,
+    size: usize,
+    call: impl Fn(usize, usize) -> c_long,
+) -> c_long {
+    let is_there = |place: usize| {
+        place == 0
+            || memory::is_there(
+                ptr::with_exposed_provenance(place),
+                size_of::<SystemAction>(),
+            )
+    };
+    if !is_adopted() || size != size_of::<Signals>() || !is_there(action) || !is_there(before) {
+        return call(action, before);
+    }
+    let mut had = SystemAction::default();
+    let told = &raw mut had;
+    let place = told.expose_provenance();
+    // SAFETY: it is there, and the system writes to it within the call alone.
+    let system_had = || unsafe { (*told).handler };
+    let program_had = if action == 0 {
+        (call(0, place) == 0).then(|| match of(signal) {
+            Some(handler) if system_had() == ours() => handler.load(Ordering::Acquire),
+            _ => system_had(),
+        })
+    } else {
+        // SAFETY: the caller's promise: it is an action, and it is there.
+        let action =
+            unsafe { ptr::with_exposed_provenance::<SystemAction>(action).read_unaligned() };
+        exchange(signal, action.handler, |handler| {
+            let mut action = action;
+            action.handler = handler;
+            let set = || call((&raw const action).expose_provenance(), place);
+            let is_set = with_flags(signal, action.flags as c_int, set) == 0;
+            is_set.then(system_had)
+        })
+    };
+    let Some(program_had) = program_had else {
+        return -1;
+    };
+    if before != 0 {
+        // SAFETY: the caller's promise: there is room for an action. The one that was told is there.
+        unsafe {
+            (*told).handler = program_had;
+            let before = ptr::with_exposed_provenance_mut::<SystemAction>(before);
+            before.write_unaligned(*told);
+        }
+    }
+    0
 }
 
 /// Defines functions that set a handler, and nothing else of it, which may change the mask or do not.

@@ -33,6 +33,7 @@
 //! | `clock`  | times as the C library gives them                              |
 //! | `clock_set` | who waits for a time of a clock that is set                 |
 //! | `futex`  | the system call in which std's locks, threads and channels wait |
+//! | `numbered` | system calls that the program makes by their numbers         |
 //! | `lock`   | mutexes, condition variables and whatever else threads wait for of each other |
 //! | `time`   | sleeping, and letting others run                               |
 //! | `thread` | threads                                                        |
@@ -54,6 +55,7 @@
 //! | `connect` | connections made and accepted                                 |
 //! | `poll`   | waiting for many descriptors                                   |
 //! | `handler` | handlers of signals                                           |
+//! | `system_action` | what the system has of them                            |
 //! | `mask`   | which signals a thread has blocked                              |
 //! | `signal_stack` | the alternate stack on which they run                    |
 //!
@@ -87,6 +89,7 @@ mod mask;
 mod memory;
 mod name;
 mod next;
+mod numbered;
 mod poll;
 mod process;
 mod queue;
@@ -97,6 +100,7 @@ mod signal_stack;
 mod slot;
 mod stack;
 mod stream;
+mod system_action;
 mod thread;
 mod time;
 mod vfork;
@@ -179,6 +183,7 @@ pub fn adopt() -> io::Result<()> {
         roving_scheduler::adopt::ask_for_ids(thread::real_id);
         roving_scheduler::adopt::call_at_end(thread::end_current);
         thread::watch_forks();
+        thread::begin_to_interrupt();
         thread::note_affinity();
         roving_scheduler::adopt::tell_attributes(thread::tell_attributes);
         thread::except();

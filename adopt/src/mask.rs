@@ -88,9 +88,9 @@ fn set(mask: Signals) {
 }
 
 /// The current thread begins, with this mask, and with all held back until now. What was sent to it before is left for later: it was never
-/// without the mask.
+/// without the mask. The handler of what comes by that may end the thread.
 pub(crate) fn begin(mask: Signals) {
-    type Next = unsafe extern "C" fn(c_int, *const sigset_t, *mut sigset_t) -> c_int;
+    type Next = unsafe extern "C-unwind" fn(c_int, *const sigset_t, *mut sigset_t) -> c_int;
     adopt::begin_signals();
     let set = to_library(mask);
     // SAFETY: it is a set.

@@ -19,7 +19,7 @@ use libc::{nfds_t, pollfd, sigset_t, timespec};
 use roving_io::adopt::{Direction, Seen, Watch};
 use roving_scheduler::wait::{self, Outcome, Ticket};
 
-use crate::hand_over::hand_over;
+use crate::hand_over::hand_over_at_point;
 use crate::next::next;
 use crate::slot::{Generation, Slot};
 use crate::thread::{Heeded, Point, heed};
@@ -155,11 +155,11 @@ fn ask_and_wait(
             Time::Forever => None,
         };
         let Some(mut awaited) = awaited() else {
-            return hand_over(call);
+            return hand_over_at_point(call);
         };
         loop {
             if !awaited.iter_mut().all(Awaited::arm) {
-                return hand_over(call);
+                return hand_over_at_point(call);
             }
             let found = ask();
             if found != 0 {
@@ -269,7 +269,7 @@ unsafe extern "C-unwind" fn ppoll(
     match unsafe { Time::of_timespec(timeout) } {
         // SAFETY: the caller's promise.
         Some(time) if mask.is_null() => unsafe { poll_green(fds, count, time, ppoll) },
-        _ => hand_over(ppoll),
+        _ => hand_over_at_point(ppoll),
     }
 }
 

@@ -7,12 +7,13 @@ use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
 
 use libc::{mqd_t, sembuf, timespec};
 
-use crate::hand_over::{hand_over, handed_over};
+use crate::hand_over::{hand_over_at_point, handed_over};
 use crate::next::next;
 use crate::thread::Point;
 use crate::{errno, parks};
 
 handed_over! {
+    can be interrupted:
     fn mq_receive(queue: mqd_t, message: *mut c_char, length: usize, priority: *mut c_uint) -> isize;
     fn mq_timedreceive(queue: mqd_t, message: *mut c_char, length: usize, priority: *mut c_uint,
         until: *const timespec) -> isize;
@@ -37,7 +38,9 @@ fn wait_if_not_at_once<T: PartialOrd + From<i8>>(
         return next(flags);
     }
     let attempt = || next(flags | libc::IPC_NOWAIT);
-    errno::or_wait(&[would_wait], attempt, || hand_over(|| next(flags)))
+    errno::or_wait(&[would_wait], attempt, || {
+        hand_over_at_point(|| next(flags))
+    })
 }
 
 /// # Safety

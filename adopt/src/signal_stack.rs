@@ -23,7 +23,7 @@ static OF_WORKERS: OnceLock<(usize, usize)> = OnceLock::new();
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sigaltstack(new: *const stack_t, old: *mut stack_t) -> c_int {
+pub(crate) unsafe extern "C" fn sigaltstack(new: *const stack_t, old: *mut stack_t) -> c_int {
     let is_of_green = is_adopted() && adopt::thread_number().is_some();
     // A handler runs on the worker's, and is told so.
     if !is_of_green || handler::is_running() {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use libc::{clockid_t, timespec};
 use roving_scheduler::adopt;
 
-use crate::hand_over::hand_over;
+use crate::hand_over::number_at_point;
 use crate::next::next;
 use crate::thread::{Heeded, Point, heed};
 use crate::{clock, clock_set, errno, memory, parks};
@@ -137,7 +137,7 @@ unsafe extern "C-unwind" fn clock_nanosleep(
     let is_until = flags & libc::TIMER_ABSTIME != 0;
     if clock == libc::CLOCK_REALTIME && is_until {
         // SAFETY: the caller's promise.
-        return until_shown(unsafe { *time }).unwrap_or_else(|| hand_over(next));
+        return until_shown(unsafe { *time }).unwrap_or_else(|| number_at_point(next));
     }
     if matches!(
         clock,
@@ -160,7 +160,7 @@ unsafe extern "C-unwind" fn clock_nanosleep(
         return slept.err().unwrap_or(0);
     }
     // Others may stand still.
-    hand_over(next)
+    number_at_point(next)
 }
 
 /// Parks the caller until the system's clock shows a time, be it set meanwhile. Gives an error or 0; `None` if nobody would tell that it is

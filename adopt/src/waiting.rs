@@ -17,7 +17,7 @@ use libc::{c_short, timeval};
 use roving_io::adopt::{Direction, Seen};
 
 use crate::errno;
-use crate::hand_over::hand_over;
+use crate::hand_over::hand_over_at_point;
 use crate::next::next;
 use crate::slot::{Generation, Nature, Slot};
 use crate::thread::{Heeded, heed, is_ending};
@@ -128,7 +128,7 @@ impl Waiting {
             }
             match self.wait() {
                 Next::Try => {}
-                Next::Call => return hand_over(|| attempt(MayBlock::Yes)),
+                Next::Call => return hand_over_at_point(|| attempt(MayBlock::Yes)),
                 Next::Fail(error) => return errno::fail::<i8>(error).into(),
             }
         }
@@ -190,8 +190,8 @@ impl Waiting {
     pub(crate) fn poll_and_call(&mut self, events: c_short, call: impl FnOnce() -> isize) -> isize {
         match self.until_ready(events) {
             // If it is not to block, it does not.
-            Ok(()) => hand_over(call),
-            Err(libc::EAGAIN) if !self.time_is_up => hand_over(call),
+            Ok(()) => hand_over_at_point(call),
+            Err(libc::EAGAIN) if !self.time_is_up => hand_over_at_point(call),
             Err(error) => errno::fail::<i8>(error).into(),
         }
     }
@@ -205,7 +205,13 @@ impl Waiting {
     #[inline(never)]
     fn wait(&mut self) -> Next {
         if self.time_is_up {
-            return Next::Fail(libc::EAGAIN);
+            // What has come in time may be the end, of which a socket of datagrams tells nobody who does not wait.
+            let has_ended = self.direction == Direction::Read && reads_no_more(self.fd);
+            return if has_ended && !self.is_gone() {
+                Next::Call
+            } else {
+                Next::Fail(libc::EAGAIN)
+            };
         }
         // Without descriptors for it there is no driver to wait with.
         let Ok(watch) = self.slot.watch_or_make() else {
@@ -379,6 +385,11 @@ fn has_failed(fd: c_int) -> bool {
     // An error alone may be one that is queued beside the connection.
     const FAILED: c_short = libc::POLLERR | libc::POLLHUP;
     events(fd, 0) & FAILED == FAILED
+}
+
+/// Whether nothing comes to a socket any more but what is there: then who reads does not wait.
+fn reads_no_more(fd: c_int) -> bool {
+    events(fd, libc::POLLRDHUP) & libc::POLLRDHUP != 0
 }
 
 /// Whether the option is one on which it depends how long calls wait.

@@ -3,9 +3,14 @@
 mod common;
 
 use std::ffi::{CStr, c_char, c_int};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
-use common::is_the_same;
 use common::library::load;
+use common::{in_adopted_programs, is_the_same, or_error, until};
+use roving_scheduler::CancelToken;
 
 /// What a function of `interrupts.c` tells, in as many numbers.
 fn told(run: impl Fn(*mut c_int) -> c_int) -> Vec<c_int> {
@@ -45,6 +50,78 @@ fn who_is_cancelled_ends_in_any_wait() {
             assert!(told.chunks(3).all(has_ended), "{told:?}");
         }
         Some(all.map(|told| told.len()))
+    });
+}
+
+#[test]
+fn who_is_cancelled_ends_in_a_call_on_an_os_thread() {
+    is_the_same("who_is_cancelled_ends_in_a_call_on_an_os_thread", || {
+        let library = load("interrupts.c", "cc")?;
+        // SAFETY: it has this type.
+        let run: extern "C" fn(*mut c_int, c_int, c_int) -> c_int =
+            unsafe { library.function(c"who_is_cancelled_in_a_call") };
+        // Those that are given stacks are OS threads, which the C library cancels by the same signal.
+        let all = [(0, 0), (0, 1), (300, 0), (2_000, 1)];
+        let all = all.map(|(delay, has_stack)| told(|told| run(told, delay, has_stack)));
+        for told in &all {
+            assert!(told.chunks(3).all(|told| told == [1, 0, 1]), "{told:?}");
+        }
+        Some(all.map(|told| told.len()))
+    });
+}
+
+/// A thread that Roving cancels, or what it does, is told of it by an error, as in any wait for a descriptor.
+#[test]
+fn roving_cancels_who_is_in_a_call_on_an_os_thread() {
+    in_adopted_programs("roving_cancels_who_is_in_a_call_on_an_os_thread", || {
+        // SAFETY: it has no preconditions.
+        let pauses = || or_error(unsafe { libc::pause() });
+        fn takes_a_message() -> Result<i64, i32> {
+            // SAFETY: the queue is made and removed here, and there is room for a message of nothing.
+            unsafe {
+                let queue = libc::msgget(libc::IPC_PRIVATE, 0o600);
+                let mut message = 0_i64;
+                let told = or_error(libc::msgrcv(queue, (&raw mut message).cast(), 0, 0, 0) as i64);
+                libc::msgctl(queue, libc::IPC_RMID, std::ptr::null_mut());
+                told
+            }
+        }
+        let calls: [fn() -> Result<i64, i32>; 2] = [pauses, takes_a_message];
+        for (call, delay) in calls.into_iter().flat_map(|call| [(call, 0), (call, 2)]) {
+            let begun = Arc::new(AtomicBool::new(false));
+            let begins = begun.clone();
+            let waits = roving_scheduler::thread::spawn(move || {
+                begins.store(true, Ordering::SeqCst);
+                call()
+            });
+            until(|| begun.load(Ordering::SeqCst));
+            thread::sleep(Duration::from_millis(delay));
+            waits.cancel();
+            assert_eq!(waits.join().unwrap(), Err(libc::ECANCELED));
+
+            let token = CancelToken::new();
+            let (cancels, (sender, receiver)) = (token.clone(), mpsc::channel());
+            let waits = thread::spawn(move || {
+                token.run(|| {
+                    sender.send(()).unwrap();
+                    call()
+                })
+            });
+            receiver.recv().unwrap();
+            thread::sleep(Duration::from_millis(delay));
+            cancels.cancel();
+            assert_eq!(waits.join().unwrap().unwrap(), Err(libc::ECANCELED));
+        }
+    });
+}
+
+#[test]
+fn who_forbids_it_is_not_interrupted() {
+    is_the_same("who_forbids_it_is_not_interrupted", || {
+        // SAFETY: it has this type.
+        let told = unsafe { load("interrupts.c", "cc")?.told(c"who_forbids_it_in_a_call") };
+        assert_eq!(told, [7, 1, 1]);
+        Some(told)
     });
 }
 

@@ -392,6 +392,15 @@ fn tells_with_all_blocked(name: &'static str, function: &'static CStr, expected:
 }
 
 #[test]
+fn a_thread_exits_in_a_handler_before_it_begins() {
+    tells_with_all_blocked(
+        "a_thread_exits_in_a_handler_before_it_begins",
+        c"who_exits_before_it_begins",
+        &[1, 0],
+    );
+}
+
+#[test]
 fn a_thread_alone_lets_a_signal_to_the_process_come() {
     tells_with_all_blocked(
         "a_thread_alone_lets_a_signal_to_the_process_come",

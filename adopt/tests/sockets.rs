@@ -4,13 +4,13 @@ mod common;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{MANY, in_adopted_programs, or_error, os_threads, until};
+use common::{MANY, in_adopted_programs, is_the_same, or_error, os_threads, until};
 
 fn listen() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
@@ -370,4 +370,142 @@ fn nobody_waits_for_urgent_data_that_is_announced() {
         until(|| receive(libc::MSG_OOB | libc::MSG_DONTWAIT) == Err(libc::EAGAIN));
         assert_eq!(receive(libc::MSG_OOB), Err(libc::EAGAIN));
     });
+}
+
+/// Of a socket of datagrams it is who may wait that is told, at once, and nobody else.
+#[test]
+fn datagrams_end_in_time() {
+    type Receive = fn(i32, &mut [u8; 9]) -> isize;
+    const RECEIVES: [Receive; 5] = [
+        // SAFETY: there is room for so many bytes.
+        |fd, to| unsafe { libc::recv(fd, to.as_mut_ptr().cast(), to.len(), 0) },
+        |fd, to| {
+            let (place, none) = (to.as_mut_ptr().cast(), std::ptr::null_mut());
+            // SAFETY: the same; no address is asked for.
+            unsafe { libc::recvfrom(fd, place, to.len(), 0, none, none.cast()) }
+        },
+        // SAFETY: the same.
+        |fd, to| unsafe { libc::read(fd, to.as_mut_ptr().cast(), to.len()) },
+        |fd, to| {
+            let (mut part, mut message) = parts(to);
+            message.msg_iov = &raw mut part;
+            // SAFETY: the message is there.
+            unsafe { libc::recvmsg(fd, &raw mut message, 0) }
+        },
+        |fd, to| {
+            let (mut part, mut message) = parts(to);
+            message.msg_iov = &raw mut part;
+            let mut message = libc::mmsghdr {
+                msg_hdr: message,
+                msg_len: 7,
+            };
+            // SAFETY: the message is there.
+            let count = unsafe { libc::recvmmsg(fd, &raw mut message, 1, 0, std::ptr::null_mut()) };
+            10 * count as isize + message.msg_len as isize
+        },
+    ];
+    fn parts(to: &mut [u8; 9]) -> (libc::iovec, libc::msghdr) {
+        let part = libc::iovec {
+            iov_base: to.as_mut_ptr().cast(),
+            iov_len: to.len(),
+        };
+        // SAFETY: zeroes are a message of nothing.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iovlen = 1;
+        (part, message)
+    }
+    fn sockets() -> [OwnedFd; 3] {
+        let mut ends = [0; 2];
+        // SAFETY: there is room for both, which are owned by what is given.
+        let [one, other] = unsafe {
+            let kind = libc::SOCK_SEQPACKET;
+            or_error(libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr())).unwrap();
+            ends.map(|end| OwnedFd::from_raw_fd(end))
+        };
+        std::mem::forget(other);
+        let datagrams = UnixDatagram::unbound().unwrap();
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        [udp.into(), datagrams.into(), one]
+    }
+    fn shut_down(socket: &OwnedFd) {
+        // SAFETY: it ends what comes to a socket. One that is not connected is told so, and it is done.
+        unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RD) };
+    }
+    /// The time is up when those that wait are told of the end.
+    fn ends_before_its_time(socket: &OwnedFd) -> Result<i64, i32> {
+        const TIME: Duration = Duration::from_millis(100);
+        set_timeout(socket, TIME);
+        loop {
+            let socket = socket.try_clone().unwrap();
+            let again = socket.try_clone().unwrap();
+            let start = Instant::now();
+            let waits =
+                thread::spawn(
+                    move || or_error(RECEIVES[0](socket.as_raw_fd(), &mut [0; 9]) as i64),
+                );
+            thread::sleep(Duration::from_millis(2));
+            shut_down(&again);
+            let is_in_time = start.elapsed() < TIME;
+            while start.elapsed() < 2 * TIME {
+                std::hint::spin_loop();
+            }
+            let told = waits.join().unwrap();
+            if is_in_time {
+                return told;
+            }
+        }
+    }
+    is_the_same("datagrams_end_in_time", || {
+        let mut all = Vec::new();
+        for kind in 0..2 {
+            all.push(ends_before_its_time(&sockets()[kind]));
+        }
+        for receive in RECEIVES {
+            for kind in 0..3 {
+                for _ in 0..30 {
+                    let socket = &sockets()[kind];
+                    set_timeout(socket, Duration::from_micros(1));
+                    shut_down(socket);
+                    all.push(or_error(receive(socket.as_raw_fd(), &mut [0; 9]) as i64));
+                }
+                // While it waits.
+                let socket = &sockets()[kind];
+                set_timeout(socket, Duration::from_secs(60));
+                let told = thread::scope(|scope| {
+                    let waits =
+                        scope.spawn(|| or_error(receive(socket.as_raw_fd(), &mut [0; 9]) as i64));
+                    thread::sleep(Duration::from_millis(2));
+                    shut_down(socket);
+                    waits.join().unwrap()
+                });
+                all.push(told);
+                let socket = &sockets()[kind];
+                set_nonblocking(socket);
+                shut_down(socket);
+                all.push(or_error(receive(socket.as_raw_fd(), &mut [0; 9]) as i64));
+            }
+        }
+        all
+    });
+}
+
+fn set_timeout(socket: &OwnedFd, time: Duration) {
+    let time = libc::timeval {
+        tv_sec: time.as_secs() as libc::time_t,
+        tv_usec: time.subsec_micros().into(),
+    };
+    // SAFETY: it is a time.
+    let set = unsafe {
+        let place = (&raw const time).cast();
+        let size = size_of::<libc::timeval>() as libc::socklen_t;
+        let fd = socket.as_raw_fd();
+        libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, place, size)
+    };
+    assert_eq!(set, 0);
+}
+
+fn set_nonblocking(socket: &OwnedFd) {
+    // SAFETY: it changes the mode, and nothing else.
+    let set = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+    assert_eq!(set, 0);
 }

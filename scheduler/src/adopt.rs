@@ -13,7 +13,9 @@ use std::time::Instant;
 use crate::blocking;
 pub use crate::protocol::lock::Inside;
 use crate::run::context;
+use crate::run::green::Waiter;
 use crate::run::own_stack::OwnStack;
+use crate::run::wake::AT_CANCELLATION;
 use crate::stack::tls;
 pub use crate::sync::address::{Awaited, wait, wake as wake_midway};
 pub use crate::sync::announced::{announce, barrier, is_announced};
@@ -102,6 +104,27 @@ pub fn ends_by<T>(thread: &mut JoinHandle<T>, deadline: Option<Instant>) -> bool
 /// had come. The caller is not inside of the runtime.
 pub fn nudge(thread: &Thread) {
     thread.waiter().nudge();
+}
+
+/// By what a thread is known while it is there.
+pub fn identity(thread: &Thread) -> usize {
+    thread.waiter().identity()
+}
+
+/// The same of the current thread, if it is a green one. Safe in a signal handler.
+pub fn current_identity() -> Option<usize> {
+    context::with_running(Waiter::identity)
+}
+
+/// Has `is_cancelled` called with each thread when it has been cancelled, or something that it does; it may be in no wait. The first is called.
+pub fn call_at_cancellation(is_cancelled: fn(usize)) {
+    let _ = AT_CANCELLATION.set(is_cancelled);
+}
+
+/// Whether waits of the current thread that can be interrupted are, since it has been cancelled.
+pub fn is_cancelled() -> bool {
+    context::with_running(|waiter| waiter.word.cancel_requested() && wait::is_interruptible(waiter))
+        .unwrap_or(false)
 }
 
 /// Whether the current thread has been [nudged](nudge). From now on it has not.

@@ -9,7 +9,7 @@ use libc::{clockid_t, sem_t, timespec};
 
 use super::layout::layout;
 use super::{ANY, Until, insist, is_of_waits};
-use crate::hand_over::hand_over;
+use crate::hand_over::hand_over_at_point;
 use crate::next::next;
 use crate::thread::Point;
 use crate::{errno, is_adopted, parks};
@@ -152,7 +152,7 @@ unsafe fn wait_at_zero(
 ) -> c_int {
     // SAFETY: the caller's promise.
     if unsafe { layout().shared_semaphore.is_on(semaphore) } {
-        return hand_over(real);
+        return hand_over_at_point(real);
     }
     // SAFETY: the caller's promise.
     let attempt = || unsafe { attempt(semaphore) };

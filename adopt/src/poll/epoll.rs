@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use libc::{epoll_event, sigset_t, timespec};
 
 use super::{Awaited, Time, ask_and_wait};
-use crate::hand_over::hand_over;
+use crate::hand_over::hand_over_at_point;
 use crate::next::next;
 use crate::parks;
 use crate::thread::Point;
@@ -75,7 +75,7 @@ unsafe extern "C-unwind" fn epoll_pwait(
         return epoll_pwait();
     }
     if !mask.is_null() {
-        return hand_over(epoll_pwait);
+        return hand_over_at_point(epoll_pwait);
     }
     let time = Time::of_milliseconds(timeout);
     // SAFETY: the caller's promise.
@@ -112,6 +112,6 @@ unsafe extern "C-unwind" fn epoll_pwait2(
             // SAFETY: the caller's promise.
             unsafe { epoll_green(epoll, events, most, time, epoll_pwait2) }
         }
-        _ => hand_over(epoll_pwait2),
+        _ => hand_over_at_point(epoll_pwait2),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use libc::{fd_set, sigset_t, time_t, timespec, timeval};
 
 use super::{Awaited, Time, ask_and_wait};
-use crate::hand_over::hand_over;
+use crate::hand_over::hand_over_at_point;
 use crate::next::next;
 use crate::thread::Point;
 use crate::{memory, parks};
@@ -94,7 +94,7 @@ unsafe fn select_green(
 ) -> c_int {
     // The system looks at no more than there can be descriptors, so whoever asks for all may have smaller sets than he says.
     if count > libc::FD_SETSIZE as c_int {
-        return hand_over(call);
+        return hand_over_at_point(call);
     }
     let are_there = |set: &*mut fd_set| set.is_null() || memory::is_there(set.cast(), 1);
     if count > 0 && !places.iter().all(are_there) {
@@ -204,6 +204,6 @@ unsafe extern "C-unwind" fn pselect(
             // SAFETY: the caller's promise.
             unsafe { select_green(count, [reads, writes, excepts], time, pselect) }
         }
-        _ => hand_over(pselect),
+        _ => hand_over_at_point(pselect),
     }
 }

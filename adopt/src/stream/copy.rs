@@ -7,7 +7,7 @@ use roving_io::adopt::Direction::{self, Read, Write};
 
 use super::{HERE, PreadV2, PwriteV2, Vmsplice, is_stream, would_move};
 use crate::errno;
-use crate::hand_over::hand_over;
+use crate::hand_over::hand_over_at_point;
 use crate::next::next;
 use crate::parks;
 use crate::slot::{self, Nature};
@@ -48,7 +48,7 @@ fn copy(from: c_int, to: c_int, copy: impl Fn() -> isize) -> isize {
         }
         match Waiting::begin(to, Write, Some(SO_SNDTIMEO)) {
             Some(mut waiting) => waiting.poll_and_call(libc::POLLOUT, copy),
-            None => hand_over(copy),
+            None => hand_over_at_point(copy),
         }
     })
 }
@@ -86,7 +86,7 @@ fn send_parts(to: c_int, len: usize, sendfile: impl Fn(usize) -> isize) -> isize
             return sendfile(len);
         }
         let Some(mut waiting) = Waiting::begin(to, Write, Some(SO_SNDTIMEO)) else {
-            return hand_over(|| sendfile(len));
+            return hand_over_at_point(|| sendfile(len));
         };
         let mut done = 0;
         loop {
@@ -238,7 +238,7 @@ unsafe extern "C-unwind" fn vmsplice(
                     waiting.poll_and_call(libc::POLLIN, vmsplice)
                 }
             }
-            _ => hand_over(vmsplice),
+            _ => hand_over_at_point(vmsplice),
         }
     })
 }

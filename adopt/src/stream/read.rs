@@ -12,7 +12,7 @@ use super::{
     HERE, PreadV2, ReadV, Recv, RecvMsg, Vmsplice, as_socket, is_refused, nowait, would_move,
 };
 use crate::errno;
-use crate::hand_over::hand_over;
+use crate::hand_over::hand_over_at_point;
 use crate::next::next;
 use crate::parks;
 use crate::slot::{Nature, Turn};
@@ -28,7 +28,7 @@ use crate::waiting::{MayBlock, Waiting, blocks};
 unsafe fn read_from(fd: c_int, buffers: &[iovec], read: impl Fn() -> isize) -> isize {
     errno::kept_by_success(|| {
         let Some(mut waiting) = Waiting::begin(fd, Read, None) else {
-            return hand_over(read);
+            return hand_over_at_point(read);
         };
         let preadv2 = |flags| {
             let count = buffers.len() as c_int;
@@ -44,7 +44,7 @@ unsafe fn read_from(fd: c_int, buffers: &[iovec], read: impl Fn() -> isize) -> i
             // Counters, timers and queues of signals tell so of a buffer that has no room for what they have, whether there is any or not.
             if errno::get() == libc::EINVAL && total(buffers) < size_of::<libc::signalfd_siginfo>()
             {
-                return hand_over(read);
+                return hand_over_at_point(read);
             }
             let mut becomes = Nature::Polled;
             if errno::get() == libc::EOPNOTSUPP {
@@ -78,7 +78,7 @@ unsafe fn read_from(fd: c_int, buffers: &[iovec], read: impl Fn() -> isize) -> i
                 unsafe { read_file(fd, buffers, read) }
             }
             Some(_) if !blocks(fd) || !would_move(preadv2) => read(),
-            Some(Nature::Terminal) if ends_without_input(fd) => hand_over(read),
+            Some(Nature::Terminal) if ends_without_input(fd) => hand_over_at_point(read),
             Some(_) => waiting.poll_and_call(libc::POLLIN, read),
         }
     })
@@ -126,7 +126,7 @@ unsafe fn read_file(fd: c_int, buffers: &[iovec], read: impl Fn() -> isize) -> i
             Ok(0) => break,
             Ok(more) => done += more,
             Err(_) if errno::get() == libc::EAGAIN => {
-                let rest = hand_over(|| read_rest(done, 0));
+                let rest = hand_over_at_point(|| read_rest(done, 0));
                 if done == 0 {
                     return rest;
                 }

@@ -15,7 +15,7 @@ use roving_io::adopt::Direction::Read;
 use super::buffers::{buffers, message_of, total, with_rest};
 use super::{Recv, RecvMsg, is_stream, note_passed, with};
 use crate::errno;
-use crate::hand_over::hand_over;
+use crate::hand_over::hand_over_at_point;
 use crate::memory;
 use crate::next::next;
 use crate::slot::{self, Nature};
@@ -37,10 +37,10 @@ pub(super) fn receive(
 ) -> isize {
     errno::kept_by_success(|| {
         let Some(mut waiting) = Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) else {
-            return hand_over(|| receive(flags));
+            return hand_over_at_point(|| receive(flags));
         };
         if slot::has_low_water_mark(fd) {
-            return hand_over(|| receive(flags));
+            return hand_over_at_point(|| receive(flags));
         }
         if flags & MSG_WAITALL != 0 && flags & MSG_PEEK != 0 && is_stream(fd) {
             return peek_all(&mut waiting, flags & !MSG_WAITALL, room, receive);
@@ -109,7 +109,7 @@ fn receive_all(
         Some(mut waiting) => {
             waiting.move_all(all, |done, may_block| receive(done, with(flags, may_block)))
         }
-        None => hand_over(|| receive(0, flags | MSG_WAITALL)),
+        None => hand_over_at_point(|| receive(0, flags | MSG_WAITALL)),
     })
 }
 
@@ -169,7 +169,7 @@ unsafe fn takes_more_than_bytes(message: *const msghdr) -> bool {
 fn receive_whole(fd: c_int, receive: impl Fn() -> isize) -> isize {
     errno::kept_by_success(|| match Waiting::begin(fd, Read, Some(SO_RCVTIMEO)) {
         Some(mut waiting) => waiting.poll_and_call(libc::POLLIN, receive),
-        None => hand_over(receive),
+        None => hand_over_at_point(receive),
     })
 }
 
@@ -235,7 +235,7 @@ unsafe extern "C-unwind" fn recvmmsg(
         // Each of them is to be filled.
         return receive_whole(fd, || recvmmsg(0, flags, timeout) as isize) as c_int;
     }
-    let whole = || hand_over(|| recvmmsg(0, flags, timeout) as isize) as c_int;
+    let whole = || hand_over_at_point(|| recvmmsg(0, flags, timeout) as isize) as c_int;
     // Between messages, the system looks whether the time is up: nobody else knows how much is left.
     if !timeout.is_null() {
         return whole();

@@ -14,7 +14,7 @@ use roving_io::adopt::Direction::Write;
 use super::buffers::{buffers, message_of, total, with_rest};
 use super::{Send, SendMsg, is_stream, note_passed, waits, with};
 use crate::errno;
-use crate::hand_over::hand_over;
+use crate::hand_over::hand_over_at_point;
 use crate::memory;
 use crate::next::next;
 use crate::thread::Point;
@@ -38,7 +38,7 @@ pub(super) fn send_all(
                     send(done, with(flags | quietly, may_block))
                 })
             }
-            _ => hand_over(|| send(0, flags)),
+            _ => hand_over_at_point(|| send(0, flags)),
         }
     })
 }

@@ -9,7 +9,7 @@ use super::buffers::{self, message_of, total, with_rest};
 use super::send::send_all;
 use super::{HERE, PwriteV2, ReadV, Send, SendMsg, as_socket, is_refused, nowait, would_move};
 use crate::errno;
-use crate::hand_over::hand_over;
+use crate::hand_over::hand_over_at_point;
 use crate::next::next;
 use crate::parks;
 use crate::slot::{self, Nature};
@@ -28,7 +28,7 @@ const TERMINAL_BUF: usize = 1024;
 unsafe fn write_to(fd: c_int, buffers: &[iovec], write: impl Fn() -> isize) -> isize {
     errno::kept_by_success(|| {
         let Some(mut waiting) = Waiting::begin(fd, Write, None) else {
-            return hand_over(write);
+            return hand_over_at_point(write);
         };
         let all = total(buffers);
         if all == 0 {
@@ -50,7 +50,7 @@ unsafe fn write_to(fd: c_int, buffers: &[iovec], write: impl Fn() -> isize) -> i
             }
             // An event counter tells at once of what is too short for it, whether it has room or not.
             if all < size_of::<u64>() && !slot::is_fifo(fd) {
-                return hand_over(write);
+                return hand_over_at_point(write);
             }
         }
         // As much as is written at once without waiting for a reader.

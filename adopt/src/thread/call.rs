@@ -6,6 +6,9 @@
 //! exception goes further: `begin` is where the stack ends for those who unwind it, as the thread's beginning is in the C
 //! library. An exception that nobody catches ends the program, in the way of its language.
 //!
+//! The handler of a signal may exit, and one that was held back until the thread has its mask runs as it gets that. So a thread has such a place before
+//! [anything](super::begin) else of it is there.
+//!
 //! What was [sent](super::news) to the thread until then it heeds before it leaves there: a handler may still exit.
 
 use std::arch::global_asm;
@@ -16,6 +19,7 @@ use std::ptr;
 
 use libc::{pthread_attr_t, pthread_t};
 
+use super::records::Shared;
 use super::{Left, cancel, current, is_any_alive, kernel, news, wait_for_all};
 use crate::next::next;
 use crate::{handler, is_adopted};
@@ -48,13 +52,14 @@ struct Place(
 );
 
 unsafe extern "C" {
-    /// Calls `start` with `argument`. 0 if it has returned, with its result; 1 if it has exited.
+    /// Has the thread of a record begin, and calls `start` with `argument`. 0 if it has returned, with its result; 1 if it has exited.
     #[link_name = "roving_adopt_begin"]
     fn begin(
         argument: *mut c_void,
         start: *const c_void,
         place: *mut Place,
         result: *mut *mut c_void,
+        record: *const c_void,
     ) -> c_int;
 }
 
@@ -71,12 +76,13 @@ global_asm!(
     "push r12",
     "push r13",
     "push r14",
-    "sub rsp, 8",
+    "push r15",
     ".cfi_def_cfa_offset 48",
     "mov rbx, rdi",
     "mov r12, rsi",
     "mov r13, rdx",
     "mov r14, rcx",
+    "mov r15, r8",
     "mov rdi, r13",
     "xor esi, esi",
     "call __sigsetjmp@PLT",
@@ -84,6 +90,8 @@ global_asm!(
     "jnz 2f",
     "mov rdi, r13",
     "call __pthread_register_cancel@PLT",
+    "mov rdi, r15",
+    "call {begins}",
     "mov rdi, rbx",
     "call r12",
     "mov [r14], rax",
@@ -96,7 +104,7 @@ global_asm!(
     "mov rdi, r13",
     "call __pthread_unregister_cancel@PLT",
     "mov eax, ebx",
-    "add rsp, 8",
+    "pop r15",
     "pop r14",
     "pop r13",
     "pop r12",
@@ -105,6 +113,7 @@ global_asm!(
     ".cfi_endproc",
     ".size roving_adopt_begin, . - roving_adopt_begin",
     ".popsection",
+    begins = sym begins,
     comes_to_end = sym news::comes_to_end,
 );
 
@@ -117,21 +126,25 @@ global_asm!(
     "roving_adopt_begin:",
     ".cfi_startproc",
     ".cfi_undefined x30",
-    "stp x29, x30, [sp, #-48]!",
+    "stp x29, x30, [sp, #-64]!",
     "stp x19, x20, [sp, #16]",
     "stp x21, x22, [sp, #32]",
+    "str x23, [sp, #48]",
     "mov x29, sp",
-    ".cfi_def_cfa_offset 48",
+    ".cfi_def_cfa_offset 64",
     "mov x19, x0",
     "mov x20, x1",
     "mov x21, x2",
     "mov x22, x3",
+    "mov x23, x4",
     "mov x0, x21",
     "mov w1, #0",
     "bl __sigsetjmp",
     "cbnz w0, 2f",
     "mov x0, x21",
     "bl __pthread_register_cancel",
+    "mov x0, x23",
+    "bl {begins}",
     "mov x0, x19",
     "blr x20",
     "str x0, [x22]",
@@ -144,15 +157,27 @@ global_asm!(
     "mov x0, x21",
     "bl __pthread_unregister_cancel",
     "mov w0, w19",
+    "ldr x23, [sp, #48]",
     "ldp x21, x22, [sp, #32]",
     "ldp x19, x20, [sp, #16]",
-    "ldp x29, x30, [sp], #48",
+    "ldp x29, x30, [sp], #64",
     "ret",
     ".cfi_endproc",
     ".size roving_adopt_begin, . - roving_adopt_begin",
     ".popsection",
+    begins = sym begins,
     comes_to_end = sym news::comes_to_end,
 );
+
+/// The current thread begins.
+///
+/// # Safety
+///
+/// It is given a reference to its record.
+unsafe extern "C-unwind" fn begins(record: *const c_void) {
+    // SAFETY: the caller's promise.
+    super::begin(unsafe { Shared::from_raw(record.cast()) });
+}
 
 thread_local! {
     /// What the current thread leaves that exits. Who is unwound without having said so has been cancelled.
@@ -162,8 +187,8 @@ thread_local! {
 /// What a thread leaves that has been cancelled.
 pub(super) const CANCELED: *mut c_void = ptr::without_provenance_mut(usize::MAX);
 
-/// Calls what a thread begins with, and gives what it leaves.
-pub(super) fn call(start: Start, argument: Left) -> Left {
+/// Has a thread begin, calls what it begins with, and gives what it leaves.
+pub(super) fn call(record: Shared, start: Start, argument: Left) -> Left {
     let mut place = MaybeUninit::<Place>::uninit();
     let mut result = ptr::null_mut();
     // SAFETY: the C library's caller has promised that this may be called with that. The place stays while it runs, and is
@@ -174,6 +199,7 @@ pub(super) fn call(start: Start, argument: Left) -> Left {
             start.address(),
             place.as_mut_ptr(),
             &raw mut result,
+            record.into_raw().cast(),
         ) != 0
     };
     cancel::ends();

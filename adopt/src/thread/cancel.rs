@@ -5,7 +5,8 @@
 //! while. So it is for a green thread. That it may be cancelled anywhere, if it asks for it, has no effect for one that others
 //! cancel: it is cancelled at such a point.
 //!
-//! A [point](Point) looks when it is reached, and when it was interrupted for that. In between it may have done something, and then
+//! A [point](Point) looks when it is reached, and when it was interrupted for that: in a wait by a nudge, and in a call for which the thread has an
+//! OS thread to itself by a [signal](super::interrupt). In between it may have done something, and then
 //! the thread goes on to the next one. The C library's own functions know nothing of it, so that none of them unwinds through
 //! one of this crate: a request is in the record of the thread, and what the thread allows is its own.
 //!
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use roving_scheduler::adopt::{self, Inside};
 
 use super::call::{CANCELED, pthread_exit};
-use super::{Known, current};
+use super::{Known, current, interrupt};
 use crate::next::next;
 
 /// Whether any green thread has been cancelled.
@@ -76,6 +77,7 @@ pub(super) fn request(known: &Known) {
     known.is_cancelled.store(true, Ordering::SeqCst);
     let thread = known.lock().thread.clone();
     if let Some(thread) = thread {
+        interrupt::interrupt(&thread);
         adopt::nudge(&thread);
     }
 }
@@ -95,11 +97,16 @@ pub(super) fn is_due() -> bool {
     is_due
 }
 
+/// Whether the current thread allows that it is cancelled.
+pub(super) fn is_allowed() -> bool {
+    allows().state == PTHREAD_CANCEL_ENABLE
+}
+
 /// Whether the current thread has been cancelled and allows it.
 #[inline(never)]
-fn is_requested() -> bool {
+pub(super) fn is_requested() -> bool {
     let is_cancelled = |known: &Known| known.is_cancelled.load(Ordering::SeqCst);
-    allows().state == PTHREAD_CANCEL_ENABLE && current::with_known(is_cancelled).unwrap_or(false)
+    is_allowed() && current::with_known(is_cancelled).unwrap_or(false)
 }
 
 #[inline(never)]

@@ -26,7 +26,7 @@ use roving_scheduler::adopt::{self, Inside};
 
 use super::later::{self, Asked};
 use super::records::Shared;
-use super::{Whose, cancel, current, is_green, news, whose};
+use super::{Whose, cancel, current, interrupt, is_green, news, whose};
 use crate::errno;
 use crate::next::next;
 
@@ -145,7 +145,13 @@ unsafe extern "C-unwind" fn pthread_cancel(id: pthread_t) -> c_int {
         Which::Ended => 0,
         Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
-        Which::Real => unsafe { next!(pthread_cancel: Next)(id) },
+        Which::Real => unsafe {
+            let result = next!(pthread_cancel: Next)(id);
+            if crate::is_adopted() {
+                interrupt::library_has_cancelled();
+            }
+            result
+        },
     }
 }
 
@@ -413,7 +419,7 @@ fn as_call(error: c_int) -> c_int {
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sched_setaffinity(
+pub(crate) unsafe extern "C" fn sched_setaffinity(
     thread: pid_t,
     size: usize,
     cpus: *const cpu_set_t,
@@ -431,7 +437,7 @@ unsafe extern "C" fn sched_setaffinity(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sched_setscheduler(
+pub(crate) unsafe extern "C" fn sched_setscheduler(
     thread: pid_t,
     policy: c_int,
     parameters: *const sched_param,
@@ -449,7 +455,10 @@ unsafe extern "C" fn sched_setscheduler(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sched_setparam(thread: pid_t, parameters: *const sched_param) -> c_int {
+pub(crate) unsafe extern "C" fn sched_setparam(
+    thread: pid_t,
+    parameters: *const sched_param,
+) -> c_int {
     type Next = unsafe extern "C" fn(pid_t, *const sched_param) -> c_int;
     if is_caller(thread) {
         // SAFETY: the caller's promise.

@@ -15,6 +15,7 @@ mod c11;
 mod call;
 mod cancel;
 mod current;
+mod interrupt;
 mod join;
 mod kernel;
 mod later;
@@ -38,7 +39,12 @@ pub(crate) use self::attributes::{except, tell_attributes};
 use self::call::Start;
 pub(crate) use self::cancel::Point;
 pub(crate) use self::current::real_id as current_real_id;
-pub(crate) use self::kernel::{gettid, note_affinity, os_thread, sent_to};
+pub(crate) use self::interrupt::{Interruptible, begin as begin_to_interrupt};
+pub(crate) use self::kernel::{
+    gettid, note_affinity, os_thread, sched_setaffinity, sched_setparam, sched_setscheduler,
+    sent_to,
+};
+pub(crate) use self::name::prctl;
 use self::name::{Given, Name};
 use self::news::Sent;
 pub(crate) use self::news::{
@@ -231,11 +237,11 @@ unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument
     let spawned = panic::catch_unwind(AssertUnwindSafe(|| match start {
         // What either closure has are three words, for which a green thread has room.
         Start::Posix(start) => {
-            let live = move || live(own, Start::Posix(start), argument);
+            let live = move || call::call(own, Start::Posix(start), argument);
             adopt::spawn(builder, live, asked.blocked, keep)
         }
         Start::C11(start) => {
-            let live = move || live(own, Start::C11(start), argument);
+            let live = move || call::call(own, Start::C11(start), argument);
             adopt::spawn(builder, live, asked.blocked, keep)
         }
     }));
@@ -245,14 +251,7 @@ unsafe fn create(thread: *mut pthread_t, wanted: &Wanted, start: Start, argument
     }
 }
 
-/// What a thread does.
-fn live(record: Shared, start: Start, argument: Left) -> Left {
-    begin(record);
-    call::call(start, argument)
-}
-
-// Not inlined: its frame would be there for as long as the thread lives.
-#[inline(never)]
+/// The current thread begins. When it has its mask, the handler of a signal may exit: so there is nothing to drop here by then.
 fn begin(record: Shared) {
     let (id, blocked) = (record.id(), record.asked.blocked);
     let of_worker = adopt::blocked_by_worker();

@@ -155,7 +155,13 @@ unsafe extern "C" fn pthread_getname_np(
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int {
+pub(crate) unsafe extern "C" fn prctl(
+    option: c_int,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+) -> c_int {
     type Next = unsafe extern "C" fn(c_int, usize, usize, usize, usize) -> c_int;
     if matches!(option, libc::PR_SET_NAME | libc::PR_GET_NAME) && current::id().is_some() {
         let given = a as *mut c_char;

@@ -234,6 +234,11 @@ pub(super) fn give_current(signal: c_int, value: Option<*mut c_void>) -> c_int {
     give(kernel::os_thread(), &Sent::by_thread(signal, value))
 }
 
+/// Gives a signal to an OS thread in such a way that nobody takes it for one that the C library sends.
+pub(super) fn give_uncounted(os_thread: pid_t, signal: c_int) {
+    give(os_thread, &Sent::by_thread(signal, Some(ptr::null_mut())));
+}
+
 /// Sends a signal to a green thread that is not the current one, and gives an error or 0. What is sent to one at its end is lost, as the system
 /// loses it.
 pub(super) fn send(known: &Known, signal: c_int, value: Option<*mut c_void>) -> c_int {

@@ -2,16 +2,21 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <mqueue.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -152,6 +157,167 @@ static int joins(void)
 	return -1;
 }
 
+/* What waits on an OS thread. */
+
+static char folder[] = "/tmp/roving-interrupts-XXXXXX", fifo[64];
+static int locked, crowded;
+static int empty_queue, full_queue;
+static mqd_t empty_messages, full_messages;
+static struct sockaddr_un crowded_address;
+static sem_t shared_semaphore;
+static const struct timespec long_time = {1000, 0};
+
+static sigset_t of_usr2(void)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	return set;
+}
+
+static int waits_for_a_signal(void)
+{
+	int signal;
+	sigset_t set = of_usr2();
+	return sigwait(&set, &signal);
+}
+
+static int waits_for_news_of_a_signal(void)
+{
+	sigset_t set = of_usr2();
+	return sigwaitinfo(&set, 0);
+}
+
+static int waits_for_a_signal_for_a_while(void)
+{
+	sigset_t set = of_usr2();
+	return sigtimedwait(&set, 0, &long_time);
+}
+
+static int suspends(void)
+{
+	sigset_t set = of_usr2();
+	return sigsuspend(&set);
+}
+
+static int takes_a_message(void)
+{
+	char bytes[16];
+	return mq_receive(empty_messages, bytes, sizeof bytes, 0);
+}
+
+static int posts_a_message(void)
+{
+	return mq_send(full_messages, "", 1, 0);
+}
+
+struct message {
+	long kind;
+	char bytes[1024];
+};
+
+static int takes_from_a_queue(void)
+{
+	struct message message;
+	return msgrcv(empty_queue, &message, sizeof message.bytes, 0, 0);
+}
+
+static int adds_to_a_queue(void)
+{
+	struct message message = {.kind = 1};
+	return msgsnd(full_queue, &message, sizeof message.bytes, 0);
+}
+
+static int locks(void)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	return fcntl(locked, F_SETLKW, &lock);
+}
+
+static int locks_by_the_open_file(void)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	return fcntl(locked, F_OFD_SETLKW, &lock);
+}
+
+static int locks_a_part(void)
+{
+	return lockf(locked, F_LOCK, 0);
+}
+
+static int opens(void)
+{
+	return open(fifo, O_RDONLY);
+}
+
+static int waits_for_any_child(void)
+{
+	return wait(0);
+}
+
+static int waits_for_news_of_children(void)
+{
+	siginfo_t info;
+	return waitid(P_ALL, 0, &info, WEXITED | WSTOPPED);
+}
+
+static int polls_with_a_mask(void)
+{
+	sigset_t set = of_usr2();
+	struct pollfd polled = {pipes[0], POLLIN, 0};
+	return ppoll(&polled, 1, 0, &set);
+}
+
+static int selects_with_a_mask(void)
+{
+	sigset_t mask = of_usr2();
+	fd_set set;
+	FD_ZERO(&set);
+	FD_SET(pipes[0], &set);
+	return pselect(pipes[0] + 1, &set, 0, 0, 0, &mask);
+}
+
+static int waits_by_epoll_with_a_mask(void)
+{
+	sigset_t set = of_usr2();
+	struct epoll_event event;
+	return epoll_pwait(epoll, &event, 1, -1, &set);
+}
+
+static int waits_for_a_shared_semaphore(void)
+{
+	return sem_wait(&shared_semaphore);
+}
+
+static int sleeps_by_time_of_the_cpu(void)
+{
+	return clock_nanosleep(CLOCK_PROCESS_CPUTIME_ID, 0, &long_time, 0);
+}
+
+static int connects_to_who_is_crowded(void)
+{
+	int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return connect(client, (struct sockaddr *)&crowded_address, sizeof crowded_address);
+}
+
+static int receives_messages_for_a_while(void)
+{
+	char byte;
+	struct iovec buffer = {&byte, 1};
+	struct mmsghdr message = {.msg_hdr = {.msg_iov = &buffer, .msg_iovlen = 1}};
+	struct timespec time = long_time;
+	return recvmmsg(sockets[0], &message, 1, 0, &time);
+}
+
+static int (*const calls_on_os_threads[])(void) = {
+	pauses, waits_for_a_signal, waits_for_news_of_a_signal, waits_for_a_signal_for_a_while, suspends, takes_a_message,
+	posts_a_message, takes_from_a_queue, adds_to_a_queue, locks, locks_by_the_open_file, locks_a_part, opens, waits_for_any_child,
+	waits_for_news_of_children, polls_with_a_mask, selects_with_a_mask, waits_by_epoll_with_a_mask, waits_for_a_shared_semaphore,
+	sleeps_by_time_of_the_cpu, connects_to_who_is_crowded, receives_messages_for_a_while,
+};
+
+enum { CALLS_ON_OS_THREADS = sizeof calls_on_os_threads / sizeof *calls_on_os_threads };
+
 static int (*const calls[])(void) = {
 	reads, receives, receives_a_message, accepts, polls, polls_for_a_while, selects, waits_by_epoll, sleeps, sleeps_by_clock,
 	sleeps_seconds, waits_for_a_semaphore, waits_for_a_semaphore_for_a_while, waits_for_a_child, pauses, waits_for_a_condition, joins,
@@ -256,8 +422,8 @@ int who_gets_a_signal(int *told)
 	return 4 * (CALLS - 1);
 }
 
-/* Cancels threads in each wait, but for `pause`, which takes an OS thread to itself. They are given stacks, or are not. */
-int who_is_cancelled_in_a_wait(int *told, int delay, int has_stack)
+/* Cancels threads in each of so many calls. They are given stacks, or are not. */
+static int cancel_in(int (*const *all)(void), int size, int *told, int delay, int has_stack)
 {
 	enum { SIZE = 1 << 20 };
 	int count = 0;
@@ -266,13 +432,10 @@ int who_is_cancelled_in_a_wait(int *told, int delay, int has_stack)
 	pthread_attr_init(&attributes);
 	if (has_stack && pthread_attr_setstack(&attributes, stack, SIZE))
 		abort();
-	begin();
-	for (int n = 0; n < CALLS; n++) {
-		struct wait wait = {.call = calls[n]};
+	for (int n = 0; n < size; n++) {
+		struct wait wait = {.call = all[n]};
 		pthread_t id;
 		void *left = 0;
-		if (wait.call == pauses)
-			continue;
 		/* OS threads of a program that is adopted wait for these where the system does not see it. */
 		if (has_stack && (wait.call == waits_for_a_condition || wait.call == joins))
 			continue;
@@ -287,13 +450,146 @@ int who_is_cancelled_in_a_wait(int *told, int delay, int has_stack)
 		told[count++] = wait.is_back;
 		told[count++] = wait.has_cleaned_up;
 	}
+	pthread_attr_destroy(&attributes);
+	free(stack);
+	return count;
+}
+
+/* In each wait. */
+int who_is_cancelled_in_a_wait(int *told, int delay, int has_stack)
+{
+	begin();
+	int count = cancel_in(calls, CALLS, told, delay, has_stack);
 	/* Its mutex is free. */
 	told[count++] = pthread_mutex_trylock(&mutex);
 	pthread_mutex_unlock(&mutex);
 	end();
-	pthread_attr_destroy(&attributes);
-	free(stack);
 	return count;
+}
+
+/* What a lock is, and who has it: a child, which ends by itself in some minutes. */
+static pid_t begin_to_lock(const char *path)
+{
+	int told[2];
+	char byte;
+	locked = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (locked < 0 || pipe(told))
+		abort();
+	pid_t holder = fork();
+	if (!holder) {
+		struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+		alarm(200);
+		fcntl(locked, F_SETLK, &lock);
+		if (write(told[1], "x", 1) == 1)
+			for (;;)
+				sleep(1000);
+		_exit(1);
+	}
+	if (read(told[0], &byte, 1) != 1)
+		abort();
+	close(told[0]);
+	close(told[1]);
+	return holder;
+}
+
+static mqd_t open_messages(const char *what)
+{
+	char name[64];
+	struct mq_attr attributes = {.mq_maxmsg = 1, .mq_msgsize = 16};
+	snprintf(name, sizeof name, "/roving-%s-%d", what, (int)getpid());
+	mqd_t messages = mq_open(name, O_RDWR | O_CREAT, 0600, &attributes);
+	mq_unlink(name);
+	if (messages == (mqd_t)-1)
+		abort();
+	return messages;
+}
+
+/* In each call that waits on an OS thread. */
+int who_is_cancelled_in_a_call(int *told, int delay, int has_stack)
+{
+	char path[64];
+	struct message message = {.kind = 1};
+	begin();
+	strcpy(folder, "/tmp/roving-interrupts-XXXXXX");
+	if (!mkdtemp(folder))
+		abort();
+	snprintf(fifo, sizeof fifo, "%s/fifo", folder);
+	snprintf(path, sizeof path, "%s/file", folder);
+	pid_t holder = begin_to_lock(path);
+	empty_queue = msgget(IPC_PRIVATE, 0600);
+	full_queue = msgget(IPC_PRIVATE, 0600);
+	empty_messages = open_messages("empty");
+	full_messages = open_messages("full");
+	if (mkfifo(fifo, 0600) || empty_queue < 0 || full_queue < 0 || mq_send(full_messages, "", 1, 0))
+		abort();
+	while (!msgsnd(full_queue, &message, sizeof message.bytes, IPC_NOWAIT))
+		;
+	sem_init(&shared_semaphore, 1, 0);
+	crowded = socket(AF_UNIX, SOCK_STREAM, 0);
+	crowded_address.sun_family = AF_UNIX;
+	snprintf(crowded_address.sun_path, sizeof crowded_address.sun_path, "%s/socket", folder);
+	if (bind(crowded, (struct sockaddr *)&crowded_address, sizeof crowded_address) || listen(crowded, 0))
+		abort();
+	int first = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0), second = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	connect(first, (struct sockaddr *)&crowded_address, sizeof crowded_address);
+	if (!connect(second, (struct sockaddr *)&crowded_address, sizeof crowded_address) || errno != EAGAIN)
+		abort();
+
+	int count = cancel_in(calls_on_os_threads, CALLS_ON_OS_THREADS, told, delay, has_stack);
+
+	kill(holder, SIGKILL);
+	waitpid(holder, 0, 0);
+	close(first);
+	close(second);
+	close(crowded);
+	close(locked);
+	mq_close(empty_messages);
+	mq_close(full_messages);
+	msgctl(empty_queue, IPC_RMID, 0);
+	msgctl(full_queue, IPC_RMID, 0);
+	unlink(crowded_address.sun_path);
+	unlink(path);
+	unlink(fifo);
+	rmdir(folder);
+	end();
+	return count;
+}
+
+static atomic_int has_forbidden;
+
+static void *takes_though_it_is_cancelled(void *argument)
+{
+	struct message message;
+	int *told = argument;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, 0);
+	has_forbidden = 1;
+	told[0] = msgrcv(empty_queue, &message, sizeof message.bytes, 0, 0);
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, 0);
+	told[1] = 1;
+	pause();
+	told[1] = 2;
+	return 0;
+}
+
+/* Who forbids it is not interrupted in such a call. */
+int who_forbids_it_in_a_call(int *told)
+{
+	struct message message = {.kind = 1};
+	pthread_t id;
+	void *left = 0;
+	has_forbidden = 0;
+	empty_queue = msgget(IPC_PRIVATE, 0600);
+	pthread_create(&id, 0, takes_though_it_is_cancelled, told);
+	while (!has_forbidden)
+		usleep(500);
+	usleep(5000);
+	pthread_cancel(id);
+	usleep(50000);
+	msgsnd(empty_queue, &message, 7, 0);
+	pthread_join(id, &left);
+	msgctl(empty_queue, IPC_RMID, 0);
+	told[2] = left == PTHREAD_CANCELED;
+	return 3;
 }
 
 static void *reads_again(void *argument)

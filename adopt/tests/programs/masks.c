@@ -819,3 +819,34 @@ int who_is_told_of_signals(int *told)
 	handle(SIGUSR1, SIG_DFL, 0);
 	return 7;
 }
+
+static atomic_int has_begun;
+
+static void *begins(void *argument)
+{
+	has_begun = 1;
+	return argument;
+}
+
+/* A signal is pending for the process, and all have it blocked but for a thread that is about to begin. */
+int who_exits_before_it_begins(int *told)
+{
+	pthread_attr_t attributes;
+	pthread_t id;
+	void *left = 0;
+	sigset_t none;
+	sigemptyset(&none);
+	has_begun = 0;
+	handle(SIGUSR1, exits, 0);
+	kill(getpid(), SIGUSR1);
+	pthread_attr_init(&attributes);
+	pthread_attr_setsigmask_np(&attributes, &none);
+	if (pthread_create(&id, &attributes, begins, 0))
+		abort();
+	pthread_attr_destroy(&attributes);
+	pthread_join(id, &left);
+	handle(SIGUSR1, SIG_DFL, 0);
+	told[0] = left == (void *)(long)SIGUSR1;
+	told[1] = has_begun;
+	return 2;
+}

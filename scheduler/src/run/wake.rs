@@ -40,6 +40,10 @@ pub(crate) fn schedule(runnable: Runnable) {
     }
 }
 
+/// What is told of each thread that is cancelled.
+#[cfg(feature = "adopt")]
+pub(crate) static AT_CANCELLATION: std::sync::OnceLock<fn(usize)> = std::sync::OnceLock::new();
+
 impl Waiter {
     /// Makes the token of this thread available.
     pub(crate) fn unpark(self: &Arc<Self>) {
@@ -77,7 +81,9 @@ impl Waiter {
     /// Asks the thread to end, and ends the wait that it is in. It will be told by unwinding if it
     /// `must_unwind`, else by an error where there is one to give.
     pub(crate) fn cancel(self: &Arc<Self>, must_unwind: bool) {
-        if self.ambient.cancel_thread(&self.word, must_unwind) == Fire::Parked {
+        let fire = self.ambient.cancel_thread(&self.word, must_unwind);
+        self.tell_of_cancellation();
+        if fire == Fire::Parked {
             self.note_cancelled();
             self.run_again();
         }
@@ -86,10 +92,27 @@ impl Waiter {
     /// Cancels what runs in the frame `id`, which is there. The thread runs again when what this gives is dropped.
     pub(crate) fn cancel_frame(self: &Arc<Self>, id: FrameId) -> Fired {
         let fire = self.ambient.cancel_frame(&self.word, id);
+        self.tell_of_cancellation();
         if fire == Fire::Parked {
             self.note_cancelled();
         }
         Fired::new(self.clone(), fire)
+    }
+
+    /// Tells whoever wants to know, as far as there is anybody.
+    fn tell_of_cancellation(&self) {
+        #[cfg(feature = "adopt")]
+        if let Some(is_cancelled) = AT_CANCELLATION.get()
+            && self.word.cancel_requested()
+        {
+            is_cancelled(self.identity());
+        }
+    }
+
+    /// By which it is known while it is there.
+    #[cfg(feature = "adopt")]
+    pub(crate) fn identity(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     /// Makes the thread look up from a wait that may be [nudged](crate::protocol::nudge).
