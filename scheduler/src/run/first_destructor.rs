@@ -58,6 +58,11 @@ fn count_registration() {
     REGISTRATIONS.set(REGISTRATIONS.get().wrapping_add(1));
 }
 
+/// Finds out whether [`guard`] does anything, so that no child is forked while somebody does.
+pub(crate) fn prepare() {
+    is_there();
+}
+
 /// Whether [`guard`] does anything.
 pub(crate) fn is_there() -> bool {
     static IS_THERE: OnceLock<bool> = OnceLock::new();

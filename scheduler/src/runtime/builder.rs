@@ -14,6 +14,7 @@ use super::{Runtime, console, cpus, debugger, environment, stuck};
 use crate::protocol::passage::Passage;
 use crate::protocol::timer;
 use crate::run::context;
+use crate::run::first_destructor;
 use crate::run::os_thread;
 use crate::run::overflow;
 use crate::run::overlong::Patience;
@@ -428,6 +429,7 @@ impl Builder {
         ticks::begin();
         timer::begin();
         queue::prepare();
+        first_destructor::prepare();
         Ok((mode, class))
     }
 

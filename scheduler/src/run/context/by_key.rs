@@ -9,7 +9,8 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::os_waiter;
 use crate::run::green::Waiter;
@@ -37,18 +38,40 @@ pub(super) fn current() -> Arc<Waiter> {
 
 /// If the C library has no key left, it stays for ever.
 fn let_go_of_at_last(waiter: *const Waiter) {
-    static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
-    let make = || {
-        keep_loaded();
-        let mut key = 0;
-        // SAFETY: it writes a key, whose destructor takes what is set below.
-        let failed = unsafe { libc::pthread_key_create(&raw mut key, Some(let_go_of)) };
-        (failed == 0).then_some(key)
-    };
-    if let Some(key) = KEY.get_or_init(make) {
+    if let Some(key) = key() {
         // SAFETY: it is a key.
-        unsafe { libc::pthread_setspecific(*key, waiter.cast()) };
+        unsafe { libc::pthread_setspecific(key, waiter.cast()) };
     }
+}
+
+/// The key, made by whoever asks first. Nobody waits for another to make it: a child that was forked meanwhile would for ever.
+fn key() -> Option<libc::pthread_key_t> {
+    /// One more than the key.
+    static KEY: AtomicUsize = AtomicUsize::new(0);
+    let made = match KEY.load(Ordering::Relaxed) {
+        0 => {
+            let made = make_key()?;
+            match KEY.compare_exchange(0, made + 1, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => made,
+                Err(of_another) => {
+                    // SAFETY: it is a key, and nobody else knows it.
+                    unsafe { libc::pthread_key_delete(made as libc::pthread_key_t) };
+                    of_another - 1
+                }
+            }
+        }
+        known => known - 1,
+    };
+    Some(made as libc::pthread_key_t)
+}
+
+#[cold]
+fn make_key() -> Option<usize> {
+    keep_loaded();
+    let mut key = 0;
+    // SAFETY: it writes a key, whose destructor takes what is set above.
+    let failed = unsafe { libc::pthread_key_create(&raw mut key, Some(let_go_of)) };
+    (failed == 0).then_some(key as usize)
 }
 
 /// Keeps the library that this is in from being unloaded. Of a program itself, or where libraries are not unloaded, nothing comes.
