@@ -14,6 +14,7 @@ use crate::blocking;
 pub use crate::protocol::lock::Inside;
 use crate::run::context;
 use crate::run::green::Waiter;
+use crate::run::overflow;
 use crate::run::own_stack::OwnStack;
 use crate::run::wake::AT_CANCELLATION;
 use crate::stack::tls;
@@ -54,12 +55,14 @@ pub fn begin_call_again() {
     mem::forget(blocking::Call::begin());
 }
 
-/// Begins what [`wake`] and [`Chore`] need inside of the runtime, and what [`barrier`] needs.
+/// Begins what [`wake`] and [`Chore`] need inside of the runtime, and what [`barrier`] needs. Who handled faults before is asked
+/// of the overflow of a stack, too.
 ///
 /// # Errors
 ///
 /// The system refuses an OS thread for it.
 pub fn begin() -> io::Result<()> {
+    overflow::ask_others_first();
     announced::begin();
     noted::begin()
 }

@@ -4,7 +4,8 @@
 //! here runs on the worker's [alternate stack](super::signal_stack). If the
 //! address lies in the guard of the green thread that this OS thread runs, and the stack pointer on its
 //! stack, or on the one that it has been lent, it says whose stack it was and how to get a larger one, and aborts, as std does for its own
-//! threads, unless the handler that was there before knows how to go on. So it does for a coroutine, of which it knows by the [plate] of the
+//! threads. In an adopted program, the handler that was there before is asked first, which may know how to go on: not so elsewhere, since that of std
+//! leaves the signal to the system's default, and another thread that overflows at that moment ends the process before it is told of. So it does for a coroutine, of which it knows by the [plate] of the
 //! stack, also on an OS thread that runs no green thread. Every other fault goes to the handler that was there before, so a plain OS thread's
 //! overflow gets std's message, and that of another stack which a green thread runs on is whoever's
 //! who made it.
@@ -16,7 +17,7 @@ use std::fmt::{self, Write};
 use std::panic::Location;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use crate::run::context;
 use crate::run::green::Waiter;
@@ -31,6 +32,9 @@ struct Handlers {
 
 static PREVIOUS: OnceLock<Handlers> = OnceLock::new();
 
+/// Whether the handlers that were there before are asked of an overflow, too.
+static ASKS_FIRST: AtomicBool = AtomicBool::new(false);
+
 /// In a forked child, the green thread that has forked it and goes on there, on its stack, as a plain OS
 /// thread. The process ends with it.
 static FORKED: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
@@ -41,6 +45,12 @@ pub(crate) fn install_handler() {
         segv: signal_handler::install(libc::SIGSEGV, handle, 0),
         bus: signal_handler::install(libc::SIGBUS, handle, 0),
     });
+}
+
+/// From now on the handlers that were there before are asked of an overflow, too.
+#[cfg(feature = "adopt")]
+pub(crate) fn ask_others_first() {
+    ASKS_FIRST.store(true, Ordering::Relaxed);
 }
 
 /// In a forked child, within `fork`: watches over the stack of the green thread that has forked it, whose
@@ -65,8 +75,12 @@ extern "C-unwind" fn handle(
     if code <= 0 {
         return pass_on_sent(signal, info, context);
     }
-    let left = call_previous(signal, info, context);
-    if left == Left::Nothing && !Action::of(signal).is_default() {
+    let is_handled = || {
+        let left = call_previous(signal, info, context);
+        left == Left::Nothing && !Action::of(signal).is_default()
+    };
+    let asks_first = ASKS_FIRST.load(Ordering::Relaxed);
+    if asks_first && is_handled() {
         return;
     }
     let stack_pointer = stack_pointer.unwrap_or(address);
@@ -79,8 +93,10 @@ extern "C-unwind" fn handle(
         // SAFETY: abort may be called in a signal handler.
         unsafe { libc::abort() };
     }
-    // The instruction faults again after the return, and then the system does its default.
-    set_default(signal);
+    if asks_first || !is_handled() {
+        // The instruction faults again after the return, and then the system does its default.
+        set_default(signal);
+    }
 }
 
 /// Says so and aborts, if a fault is an overflow of the stack of a green thread that has started.
