@@ -60,17 +60,19 @@ pub(crate) fn overflown(
     address: usize,
     stack_pointer: usize,
 ) -> Option<(&'static Location<'static>, usize)> {
-    let mut plates = std::iter::successors(first(), |plate| plate.next);
-    let plate = plates.find(|plate| plate.stack.is_overflow(address, stack_pointer))?;
+    let plate = plates().find(|plate| plate.stack.is_overflow(address, stack_pointer))?;
     // SAFETY: null, or a location. Relaxed: it was set by the thread that runs on the stack, which is this.
     let site = unsafe { plate.site.load(Ordering::Relaxed).as_ref() }?;
     Some((site, plate.stack.size()))
 }
 
+fn plates() -> impl Iterator<Item = &'static Plate> {
+    std::iter::successors(first(), |plate| plate.next)
+}
+
 /// Whether `address` is on the stack of a coroutine.
 pub(crate) fn is_on_a_coroutines(address: usize) -> bool {
-    let mut plates = std::iter::successors(first(), |plate| plate.next);
-    plates.any(|plate| {
+    plates().any(|plate| {
         // Relaxed: it was set by the thread that runs on the stack, which is this, if there is one.
         plate.stack.holds(address) && !plate.site.load(Ordering::Relaxed).is_null()
     })

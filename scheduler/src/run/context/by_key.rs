@@ -48,30 +48,24 @@ fn let_go_of_at_last(waiter: *const Waiter) {
 fn key() -> Option<libc::pthread_key_t> {
     /// One more than the key.
     static KEY: AtomicUsize = AtomicUsize::new(0);
-    let made = match KEY.load(Ordering::Relaxed) {
-        0 => {
-            let made = make_key()?;
-            match KEY.compare_exchange(0, made + 1, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => made,
-                Err(of_another) => {
-                    // SAFETY: it is a key, and nobody else knows it.
-                    unsafe { libc::pthread_key_delete(made as libc::pthread_key_t) };
-                    of_another - 1
-                }
-            }
+    if KEY.load(Ordering::Relaxed) == 0 {
+        let made = make_key()?;
+        let put = KEY.compare_exchange(0, made as usize + 1, Ordering::Relaxed, Ordering::Relaxed);
+        if put.is_err() {
+            // SAFETY: it is a key, and nobody else knows it.
+            unsafe { libc::pthread_key_delete(made) };
         }
-        known => known - 1,
-    };
-    Some(made as libc::pthread_key_t)
+    }
+    Some((KEY.load(Ordering::Relaxed) - 1) as libc::pthread_key_t)
 }
 
 #[cold]
-fn make_key() -> Option<usize> {
+fn make_key() -> Option<libc::pthread_key_t> {
     keep_loaded();
     let mut key = 0;
     // SAFETY: it writes a key, whose destructor takes what is set above.
     let failed = unsafe { libc::pthread_key_create(&raw mut key, Some(let_go_of)) };
-    (failed == 0).then_some(key as usize)
+    (failed == 0).then_some(key)
 }
 
 /// Keeps the library that this is in from being unloaded. Of a program itself, or where libraries are not unloaded, nothing comes.
