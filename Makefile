@@ -87,7 +87,7 @@ compact:              ## the tests of stacks with compact ones
 
 shared:               ## the tests with green threads that share thread-locals and move
 	RUSTFLAGS="--cfg roving_shared" CARGO_TARGET_DIR=target/shared \
-		timeout 1200 $(CARGO) test --locked -p roving-scheduler -p roving --tests
+		timeout 1800 $(CARGO) test --locked -p roving-scheduler -p roving --tests
 
 soundness:            ## what safe code may rely on, with every suspension resumed on another OS thread
 	$(CARGO) clippy --locked --profile soundness -p roving-soundness --all-targets -- -D warnings
@@ -156,15 +156,16 @@ builds:               ## builds without unwinding, with LTO, for size, in a dyna
 	timeout 1800 $(CARGO) test --locked -p roving-builds --test builds -- --nocapture --test-threads=1
 
 stress:               ## the stress tests, in release
-	timeout 1200 $(CARGO) test --release --locked -p roving-scheduler -p roving --test 'stress*' --test 'many*'
+	timeout 1800 $(CARGO) test --release --locked -p roving-scheduler -p roving --test 'stress*' --test 'many*'
 
-debugger:             ## the gdb script, in release, with line numbers as the only debug information
+debugger:             ## the gdb script, in release, with line numbers as the only debug information; and in debug, with all of it
+	CARGO_PROFILE_DEV_DEBUG=full timeout 600 $(CARGO) test --locked -p roving --test gdb
 	timeout 600 $(CARGO) test --release --locked -p roving --test gdb
 	ROVING_COMPACT_STACKS=1 timeout 600 $(CARGO) test --release --locked -p roving --test gdb
 
 loom:                 ## the wait, idle and join protocols under the model checker
 	LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg roving_loom" CARGO_TARGET_DIR=target/loom \
-		timeout 1200 $(CARGO) test --profile loom --locked -p roving-scheduler --lib
+		timeout 1800 $(CARGO) test --profile loom --locked -p roving-scheduler --lib
 
 # Each program of tests is run, and only run, with what containers refuse, on any kernel. Whether guards are as they are
 # there on older kernels decides much, so that is tried too.
@@ -197,7 +198,7 @@ adopted: tools        ## programs of std's threads on green threads
 	$(CARGO) clippy --locked $(addprefix -p ,$(ADOPT)) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked $(addprefix -p ,$(ADOPT)) --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked $(addprefix -p ,$(ADOPT)) --no-deps
-	timeout 900 $(CARGO) test --locked -p roving-adopt --lib --tests
+	timeout 1800 $(CARGO) test --locked -p roving-adopt --lib --tests
 
 # Most of the tests begin programs with 1, 2 and 8 workers by themselves. What other programs it wants, it uses if they are there. The facade's part has the feature `adopt`, which nothing else is tested with.
 adopt: adopt-uses adopted ## programs of std's threads and finished ones on green threads, with 1, 2 and 8 workers
