@@ -366,11 +366,7 @@ fn assert_all_is_told(lines: &[String], parked: usize) {
     );
     let of_parked = format!("{parked} threads parked, spawned at tests/gdb.rs");
     assert_stack(&of_parked, &["park_until", "in_steps", "tests/gdb.rs"], 12);
-    assert_eq!(
-        stack_of(&of_parked).matches("in_steps").count(),
-        4,
-        "{all}"
-    );
+    assert_eq!(stack_of(&of_parked).matches("in_steps").count(), 4, "{all}");
     if option_env!("CARGO_PROFILE_DEV_DEBUG") == Some("full") {
         assert_stack(&of_parked, &["(steps=0)", "(steps=3)"], 12);
     }
