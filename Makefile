@@ -42,13 +42,14 @@ help:                 ## lists the commands
 FIRST := unit pinned guards compact confined-some
 SECOND := shared stress debugger soundness
 THIRD := loom adopted examples
-# Begins a lane of its own, whose process the variable $(2) of the shell then has.
-lane = nice $(MAKE) --no-print-directory $(1) >target/$(2).log 2>&1 & $(2)=$$!
+# Begins a lane of its own, whose process, and group of processes, the variable $(2) of the shell then has.
+lane = setsid nice $(MAKE) --no-print-directory $(1) >target/$(2).log 2>&1 & $(2)=$$!
 end_of_lane = tail --lines=+1 --follow --pid=$$$(1) target/$(1).log; wait $$$(1)
 
 # Tests mostly wait, so they run in three lanes. What the second and the third print is shown when the first has ended.
 test: check           ## all that continuous integration runs
-	@$(call lane,$(SECOND),second); $(call lane,$(THIRD),third); trap "kill $$second $$third 2>/dev/null" EXIT; \
+	@$(call lane,$(SECOND),second); $(call lane,$(THIRD),third); \
+		trap "kill -- -$$second -$$third 2>/dev/null" EXIT; trap "exit 1" HUP INT TERM; \
 		$(MAKE) --no-print-directory $(FIRST) || exit; \
 		$(call end_of_lane,second) || exit; $(call end_of_lane,third) || exit
 	@echo "make test: all passed"

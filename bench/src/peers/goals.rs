@@ -2,20 +2,68 @@
 
 use super::figures::{RowResults, short};
 use super::programs::Class;
-use serde::Serialize;
+use crate::connections::progress::grouped;
+use Limit::{AtLeast, AtMost, LessThan};
+use serde::{Serialize, Serializer};
+use std::fmt;
 
 /// A goal, and how far it is.
 #[derive(Debug, Serialize)]
 pub(super) struct Goal {
     pub(super) goal: String,
     /// What the goal is about, of Roving.
-    pub(super) measured: String,
+    pub(super) measured: f64,
     /// What it is compared with, and whose that is.
     pub(super) beside: String,
     /// The one by the other; none where the goal is a plain number.
     pub(super) ratio: Option<f64>,
-    pub(super) limit: String,
+    pub(super) limit: Limit,
     pub(super) met: bool,
+}
+
+impl Goal {
+    /// What the limit is of.
+    pub(super) fn held(&self) -> f64 {
+        self.ratio.unwrap_or(self.measured)
+    }
+}
+
+/// What a ratio or a plain number may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Limit {
+    AtMost(f64),
+    LessThan(f64),
+    AtLeast(f64),
+}
+
+impl Limit {
+    pub(super) fn is_met(self, held: f64) -> bool {
+        match self {
+            Self::AtMost(most) => held <= most,
+            Self::LessThan(limit) => held < limit,
+            Self::AtLeast(least) => held >= least,
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, limit) = match *self {
+            Self::AtMost(most) => ("<=", most),
+            Self::LessThan(limit) => ("<", limit),
+            Self::AtLeast(least) => (">=", least),
+        };
+        match limit {
+            large if large >= 1_000.0 => write!(f, "{sign} {}", grouped(large as u64)),
+            small => write!(f, "{sign} {small}"),
+        }
+    }
+}
+
+impl Serialize for Limit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// The figures of a run, by the names of rows and programs.
@@ -57,30 +105,25 @@ impl Figures<'_> {
             })
     }
 
-    /// `value` should be at most, or at least, `limit` times `other`.
+    /// How many times `other` `value` is should be within `limit`.
     fn ratio(
         &mut self,
         goal: String,
         value: Option<f64>,
         other: Option<(f64, String)>,
-        limit: f64,
-        at_most: bool,
+        limit: Limit,
     ) {
         let (Some(value), Some((other, whose))) = (value, other) else {
             return;
         };
         let ratio = value / other;
-        let (sign, met) = match at_most {
-            true => ("<=", ratio <= limit),
-            false => (">=", ratio >= limit),
-        };
         self.goals.push(Goal {
             goal,
-            measured: short(value),
+            measured: value,
             beside: format!("{} of {whose}", short(other)),
             ratio: Some(ratio),
-            limit: format!("{sign} {limit}"),
-            met,
+            limit,
+            met: limit.is_met(ratio),
         });
     }
 
@@ -103,25 +146,19 @@ impl Figures<'_> {
             ""
         };
         let goal = format!("{row}{mode}, {}, against {whose}", unit(key));
-        self.ratio(goal, value, least, limit, true);
+        self.ratio(goal, value, least, AtMost(limit));
     }
 
     /// A value of Roving's alone.
-    fn plain(
-        &mut self,
-        goal: String,
-        value: Option<f64>,
-        limit: &str,
-        is_met: impl Fn(f64) -> bool,
-    ) {
+    fn plain(&mut self, goal: String, value: Option<f64>, limit: Limit) {
         if let Some(value) = value {
             self.goals.push(Goal {
                 goal,
-                measured: short(value),
+                measured: value,
                 beside: String::new(),
                 ratio: None,
-                limit: limit.to_owned(),
-                met: is_met(value),
+                limit,
+                met: limit.is_met(value),
             });
         }
     }
@@ -194,8 +231,7 @@ fn scheduling(f: &mut Figures<'_>) {
             format!("{row} (shared), ns, against may"),
             ours,
             may,
-            1.0,
-            true,
+            AtMost(1.0),
         );
         f.at_most("roving", row, "ns", 1.5, "every peer", Class::is_peer);
     }
@@ -208,7 +244,12 @@ fn scheduling(f: &mut Figures<'_>) {
         let ours = f.of("roving", row, "ns");
         let tokio = f.of("tokio", row, "ns");
         let tokio = tokio.map(|tokio| (tokio, "tokio".to_owned()));
-        f.ratio(format!("{row}, ns, against tokio"), ours, tokio, 0.8, true);
+        f.ratio(
+            format!("{row}, ns, against tokio"),
+            ours,
+            tokio,
+            AtMost(0.8),
+        );
     }
     for row in [
         "skynet, 100,000 leaves, 1 worker",
@@ -233,8 +274,7 @@ fn waking(f: &mut Figures<'_>) {
                 format!("{row}, p50, against {peer}"),
                 value,
                 other,
-                1.0,
-                true,
+                AtMost(1.0),
             );
         }
     }
@@ -252,9 +292,7 @@ fn waking(f: &mut Figures<'_>) {
 fn memory(f: &mut Figures<'_>) {
     for row in ["100,000 sleep", "1,000,000 sleep"] {
         let bytes = f.of("roving", row, "bytes");
-        f.plain(format!("{row}, bytes each"), bytes, "<= 8,800", |bytes| {
-            bytes <= 8800.0
-        });
+        f.plain(format!("{row}, bytes each"), bytes, AtMost(8_800.0));
     }
     for row in [
         "echo, 10,000 connections, 1 % active",
@@ -263,12 +301,7 @@ fn memory(f: &mut Figures<'_>) {
         let is_stackful = |class| class == Class::Stackful;
         f.at_most("roving", row, "bytes", 1.0, "stackful peers", is_stackful);
         let idle = f.of("roving", row, "idle_cpu_percent");
-        f.plain(
-            format!("{row}: idle CPU, % of a core"),
-            idle,
-            "< 0.1",
-            |idle| idle < 0.1,
-        );
+        f.plain(format!("{row}: idle CPU, % of a core"), idle, LessThan(0.1));
     }
 }
 
@@ -284,15 +317,13 @@ fn connections(f: &mut Figures<'_>) {
             format!("{row}, requests/s, against the bare loop"),
             rate,
             floor,
-            0.93,
-            false,
+            AtLeast(0.93),
         );
         f.ratio(
             format!("{row}, requests/s, against every peer"),
             rate,
             best,
-            1.05,
-            false,
+            AtLeast(1.05),
         );
     }
     for row in &ECHOES[2..4] {
@@ -301,8 +332,7 @@ fn connections(f: &mut Figures<'_>) {
         f.plain(
             format!("{row}: slowest connection, relative to the mean"),
             share,
-            ">= 0.5",
-            |share| share >= 0.5,
+            AtLeast(0.5),
         );
     }
     for row in ECHOES {
@@ -319,8 +349,7 @@ fn connections(f: &mut Figures<'_>) {
         "short connections, per second, against every peer".into(),
         rate,
         best,
-        1.0,
-        false,
+        AtLeast(1.0),
     );
 }
 
@@ -329,7 +358,12 @@ fn shape(f: &mut Figures<'_>) {
     let one = f.of("roving", "tree of 16,384 leaves of 3 us, 1 worker", "ns");
     let two = f.of("roving", "tree of 16,384 leaves of 3 us, 2 workers", "ns");
     let two = two.map(|two| (two, "two workers".to_owned()));
-    f.ratio("tree: one worker against two".into(), one, two, 1.9, false);
+    f.ratio(
+        "tree: one worker against two".into(),
+        one,
+        two,
+        AtLeast(1.9),
+    );
     for work in ["spawn then join all", "sleep", "timers"] {
         let key = if work == "sleep" { "bytes" } else { "ns" };
         let costs: Vec<f64> = [1_000, 10_000, 100_000, 1_000_000]
@@ -343,8 +377,7 @@ fn shape(f: &mut Figures<'_>) {
             format!("growth of {work}, the most"),
             most,
             least,
-            1.3,
-            true,
+            AtMost(1.3),
         );
     }
     for work in ["tree", "skynet", "mpsc"] {
@@ -355,8 +388,7 @@ fn shape(f: &mut Figures<'_>) {
             format!("{work}: two workers against eight"),
             two,
             eight,
-            0.9,
-            false,
+            AtLeast(0.9),
         );
     }
 }

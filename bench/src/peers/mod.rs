@@ -4,11 +4,13 @@
 //! measured, [`cell`] measures a row of one program once. The rounds of all cells are interleaved,
 //! so that a noisy moment meets all alike, and a figure is the median of its rounds. What comes of
 //! it goes to a table, a file and a picture ([`report`], [`picture`]), with the goals that Roving is
-//! held to ([`goals`]); and a part of the table to the README ([`readme`]).
+//! held to ([`goals`]), in one run or in several ([`over_runs`]); and a part of the table to the
+//! README ([`readme`]).
 
 mod cell;
 mod figures;
 mod goals;
+mod over_runs;
 mod picture;
 mod programs;
 mod readme;
@@ -56,16 +58,25 @@ pub(crate) struct Options {
     /// Measure nothing, but take an earlier file of results
     #[arg(long, value_name = "FILE", conflicts_with_all = ["rounds", "quick", "only", "programs"])]
     from: Option<PathBuf>,
+    /// Measure nothing, but hold the goals to the medians of earlier runs, whose files of results these are
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["rounds", "quick", "only", "programs", "publish", "from"])]
+    over: Vec<PathBuf>,
 }
 
 pub(crate) fn run(options: Options) -> Result<()> {
-    let mut results = match &options.from {
+    if !options.over.is_empty() {
+        let runs: Vec<Results> = options
+            .over
+            .iter()
+            .map(|file| read(file))
+            .collect::<Result<_>>()?;
+        write!(std::io::stdout(), "{}", over_runs::markdown(&runs))?;
+        return Ok(());
+    }
+    let results = match &options.from {
         Some(file) => read(file)?,
         None => measure(&options)?,
     };
-    let programs: Vec<String> = results.names().map(str::to_owned).collect();
-    let programs: Vec<&str> = programs.iter().map(String::as_str).collect();
-    results.goals = goals::goals(&results.rows, &programs);
 
     fs::create_dir_all(&options.results)
         .with_context(|| format!("cannot make {}", options.results.display()))?;
@@ -100,6 +111,7 @@ fn read(file: &Path) -> Result<Results> {
         let row = rows.iter().find(|row| row.name == result.name);
         result.figures = row.map_or(&[], |row| row.figures);
     }
+    results.look_for_goals();
     Ok(results)
 }
 
@@ -169,8 +181,8 @@ fn measure(options: &Options) -> Result<Results> {
     }
     progress.finish_and_clear();
 
-    Ok(Results {
-        schema: 2,
+    let mut results = Results {
+        schema: 3,
         benchmark: "peers".into(),
         date: report::today()?,
         machine: Machine::look(descriptors),
@@ -182,5 +194,7 @@ fn measure(options: &Options) -> Result<Results> {
             .collect(),
         goals: Vec::new(),
         rows: results,
-    })
+    };
+    results.look_for_goals();
+    Ok(results)
 }

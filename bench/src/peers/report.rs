@@ -1,7 +1,7 @@
 //! What came of it: medians, the whole table, and the data of the file of results.
 
 use super::figures::{RowResults, short};
-use super::goals::Goal;
+use super::goals::{self, Goal};
 use crate::machine::Machine;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,12 @@ pub(super) struct Results {
 impl Results {
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.programs.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Finds the goals of which there are figures.
+    pub(super) fn look_for_goals(&mut self) {
+        let programs: Vec<&str> = self.names().collect();
+        self.goals = goals::goals(&self.rows, &programs);
     }
 }
 
@@ -120,6 +126,7 @@ fn write_markdown(results: &Results, out: &mut String) -> std::fmt::Result {
             limit,
             ..
         } = goal;
+        let measured = short(*measured);
         writeln!(
             out,
             "| {goal} | {measured} | {beside} | {ratio} | {limit} | {verdict} |"
