@@ -148,7 +148,7 @@ floor:                ## whether the minimum supported Rust version compiles the
 	cargo +$(FLOOR) check --locked --target-dir target/floor $(addprefix -p ,$(filter-out roving-adopt,$(LIBRARIES)))
 
 workflow:             ## whether the workflows of the forge are well-formed; needs yamllint
-	@command -v yamllint >/dev/null || apt-get install -y --no-install-recommends yamllint >/dev/null || \
+	@command -v yamllint >/dev/null || { apt-get update && apt-get install -y --no-install-recommends yamllint; } >/dev/null || \
 		{ echo "make workflow: it needs yamllint, which Debian's package of that name has"; exit 1; }
 	yamllint --strict -d '{extends: default, rules: {line-length: {max: 160}}}' .github/workflows
 
