@@ -5,8 +5,11 @@
 //! the C library's does; what wakes is done, or noted for another thread.
 //!
 //! The system is given one [handler](handle) for all, which calls that of the program, and whoever asks is told of the program's. Those that
-//! were there when the program was adopted are [taken over](take_over). A handler that is jumped out of is left by that, and so is one that
+//! were there when the program was adopted are [taken over](take_over). A program that handles no faults has the runtime [tell of overflows](fault)
+//! where the system would do its default, and sees that default. A handler that is jumped out of is left by that, and so is one that
 //! jumps within itself, since the place is not known: what it calls from then on may park whom it has interrupted.
+
+mod fault;
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_long, c_void};
@@ -15,7 +18,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use libc::{sigaction as Action, sighandler_t, siginfo_t};
-use roving_scheduler::adopt::{Inside, Signals};
+use roving_scheduler::adopt::{self, Inside, Signals};
 
 use crate::next::next;
 use crate::system_action::SystemAction;
@@ -188,9 +191,11 @@ fn of(signal: c_int) -> Option<&'static AtomicUsize> {
     HANDLERS.get(usize::try_from(signal).ok()?)
 }
 
+/// To hold a signal back, or that it was held back.
+const HOLD: sighandler_t = 2;
+
 /// Whether it is the address of a function, and none of the numbers that stand for something else.
 fn is_function(handler: sighandler_t) -> bool {
-    const HOLD: sighandler_t = 2;
     !matches!(
         handler,
         libc::SIG_DFL | libc::SIG_IGN | HOLD | libc::SIG_ERR
@@ -208,7 +213,13 @@ fn exchange(
         return set(handler);
     };
     let before = place.load(Ordering::Acquire);
-    let as_program = |had| if had == ours() { before } else { had };
+    let as_program = |had| {
+        if had == ours() {
+            fault::as_program(before)
+        } else {
+            had
+        }
+    };
     // Those of a child that has its parent's memory are called as they are.
     if !is_function(handler) || handler == ours() || !slot::is_ours() {
         return set(handler).map(as_program);
@@ -225,11 +236,18 @@ fn exchange(
 /// Has all handlers that there are run so.
 pub(crate) fn take_over() {
     for signal in 1..=LAST as c_int {
-        // SAFETY: zeroes are a valid action; the system tells of one, and gets it back.
+        // SAFETY: zeroes are a valid action; the system tells of one, and gets it back, or what was there before ours.
         unsafe {
-            let mut action: Action = mem::zeroed();
-            let known = next_action(signal, ptr::null(), &raw mut action) == 0;
-            if known && is_function(action.sa_sigaction) && action.sa_sigaction != ours() {
+            let mut now: Action = mem::zeroed();
+            if next_action(signal, ptr::null(), &raw mut now) != 0 || now.sa_sigaction == ours() {
+                continue;
+            }
+            let action = adopt::but_for_overflows(signal, &now).unwrap_or(now);
+            let changes = action.sa_sigaction != now.sa_sigaction;
+            if changes
+                || is_function(action.sa_sigaction)
+                || fault::is_default(signal, action.sa_sigaction)
+            {
                 sigaction(signal, &raw const action, ptr::null_mut());
             }
         }
@@ -261,17 +279,20 @@ unsafe extern "C" fn sigaction(signal: c_int, action: *const Action, before: *mu
         let mut had: Action = mem::zeroed();
         let Some(&action) = action.as_ref() else {
             let result = next_action(signal, ptr::null(), &raw mut had);
-            if result == 0
-                && had.sa_sigaction == ours()
-                && let Some(handler) = of(signal)
-            {
-                had.sa_sigaction = handler.load(Ordering::Acquire);
-            }
             if result == 0 && !before.is_null() {
-                before.write(had);
+                before.write(as_program(signal, had));
             }
             return result;
         };
+        if fault::is_default(signal, action.sa_sigaction) {
+            let Some(had) = fault::set_default(signal) else {
+                return -1;
+            };
+            if !before.is_null() {
+                before.write(had);
+            }
+            return 0;
+        }
         let program_had = exchange(signal, action.sa_sigaction, |handler| {
             let mut action = action;
             action.sa_sigaction = handler;
@@ -281,11 +302,32 @@ unsafe extern "C" fn sigaction(signal: c_int, action: *const Action, before: *mu
         let Some(program_had) = program_had else {
             return -1;
         };
-        had.sa_sigaction = program_had;
         if !before.is_null() {
-            before.write(had);
+            before.write(with_handler(had, program_had));
         }
         0
+    }
+}
+
+/// What the system has, as the program has set it.
+fn as_program(signal: c_int, had: Action) -> Action {
+    match of(signal) {
+        Some(place) if had.sa_sigaction == ours() => {
+            with_handler(had, fault::as_program(place.load(Ordering::Acquire)))
+        }
+        _ => had,
+    }
+}
+
+/// What the system has had, with the handler that the program had then.
+fn with_handler(had: Action, handler: sighandler_t) -> Action {
+    if had.sa_sigaction == ours() && handler == libc::SIG_DFL {
+        // SAFETY: zeroes are an action.
+        return unsafe { mem::zeroed() };
+    }
+    Action {
+        sa_sigaction: handler,
+        ..had
     }
 }
 
@@ -331,20 +373,27 @@ pub(crate) unsafe fn by_number(
     let system_had = || unsafe { (*told).handler };
     let program_had = if action == 0 {
         (call(0, place) == 0).then(|| match of(signal) {
-            Some(handler) if system_had() == ours() => handler.load(Ordering::Acquire),
+            Some(handler) if system_had() == ours() => {
+                fault::as_program(handler.load(Ordering::Acquire))
+            }
             _ => system_had(),
         })
     } else {
         // SAFETY: the caller's promise: it is an action, and it is there.
         let action =
             unsafe { ptr::with_exposed_provenance::<SystemAction>(action).read_unaligned() };
-        exchange(signal, action.handler, |handler| {
-            let mut action = action;
-            action.handler = handler;
-            let set = || call((&raw const action).expose_provenance(), place);
-            let is_set = with_flags(signal, action.flags as c_int, set) == 0;
-            is_set.then(system_had)
-        })
+        if fault::is_default(signal, action.handler) {
+            let had = (call(0, place) == 0).then(|| fault::set_default(signal));
+            had.flatten().map(|had| had.sa_sigaction)
+        } else {
+            exchange(signal, action.handler, |handler| {
+                let mut action = action;
+                action.handler = handler;
+                let set = || call((&raw const action).expose_provenance(), place);
+                let is_set = with_flags(signal, action.flags as c_int, set) == 0;
+                is_set.then(system_had)
+            })
+        }
     };
     let Some(program_had) = program_had else {
         return -1;
@@ -352,6 +401,9 @@ pub(crate) unsafe fn by_number(
     if before != 0 {
         // SAFETY: the caller's promise: there is room for an action. The one that was told is there.
         unsafe {
+            if system_had() == ours() && program_had == libc::SIG_DFL {
+                *told = SystemAction::default();
+            }
             (*told).handler = program_had;
             let before = ptr::with_exposed_provenance_mut::<SystemAction>(before);
             before.write_unaligned(*told);
@@ -362,7 +414,7 @@ pub(crate) unsafe fn by_number(
 
 /// Defines functions that set a handler, and nothing else of it, which may change the mask or do not.
 macro_rules! sets_handler {
-    ($change:path: $($name:ident)*) => {$(
+    ($change:path, $default:path: $($name:ident)*) => {$(
         /// # Safety
         ///
         /// That of the C library's.
@@ -374,6 +426,9 @@ macro_rules! sets_handler {
             let set = |handler| $change(|| next(handler));
             if !is_adopted() {
                 return set(handler);
+            }
+            if fault::is_default(signal, handler) {
+                return $default(signal, || set(handler));
             }
             let had = exchange(signal, handler, |handler| {
                 let had = with_flags(signal, 0, || set(handler));
@@ -388,8 +443,25 @@ fn as_it_is<T>(change: impl FnOnce() -> T) -> T {
     change()
 }
 
-sets_handler!(as_it_is: signal bsd_signal ssignal sysv_signal __sysv_signal);
-sets_handler!(mask::may_change: sigset);
+/// Has the default done with a fault.
+fn set_default(signal: c_int, _: impl FnOnce() -> sighandler_t) -> sighandler_t {
+    fault::set_default(signal).map_or(libc::SIG_ERR, |had| had.sa_sigaction)
+}
+
+/// The same by a function that lets the signal come, too, and tells if it was held back.
+fn set_default_after(signal: c_int, set: impl FnOnce() -> sighandler_t) -> sighandler_t {
+    let before = set_default(signal, || libc::SIG_ERR);
+    let told = set();
+    set_default(signal, || libc::SIG_ERR);
+    if [HOLD, libc::SIG_ERR].contains(&told) {
+        told
+    } else {
+        before
+    }
+}
+
+sets_handler!(as_it_is, set_default: signal bsd_signal ssignal sysv_signal __sysv_signal);
+sets_handler!(mask::may_change, set_default_after: sigset);
 
 /// Who jumps out of handlers, or ends in one, leaves them. Whether there were any.
 #[inline(never)]

@@ -14,6 +14,7 @@ use crate::blocking;
 pub use crate::protocol::lock::Inside;
 use crate::run::context;
 use crate::run::green::Waiter;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 use crate::run::overflow;
 use crate::run::own_stack::OwnStack;
 use crate::run::wake::AT_CANCELLATION;
@@ -55,16 +56,42 @@ pub fn begin_call_again() {
     mem::forget(blocking::Call::begin());
 }
 
-/// Begins what [`wake`] and [`Chore`] need inside of the runtime, and what [`barrier`] needs. Who handled faults before is asked
-/// of the overflow of a stack, too.
+/// Begins what [`wake`] and [`Chore`] need inside of the runtime, and what [`barrier`] needs.
 ///
 /// # Errors
 ///
 /// The system refuses an OS thread for it.
 pub fn begin() -> io::Result<()> {
-    overflow::ask_others_first();
     announced::begin();
     noted::begin()
+}
+
+/// What is done with a fault but for the handler by which the runtime tells of overflows, if that is what is done with it `now`.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub fn but_for_overflows(fault: libc::c_int, now: &libc::sigaction) -> Option<libc::sigaction> {
+    overflow::replaced(fault, now)
+}
+
+/// Whether somebody has sent the signal of a fault, and no thread has caused it.
+///
+/// # Safety
+///
+/// The system has given that to a handler with `SA_SIGINFO`.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub unsafe fn is_sent(info: *const libc::siginfo_t) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { overflow::is_sent(info) }
+}
+
+/// Tells of the overflow of a stack of the runtime's, and ends the process, if that is what a fault is. Safe in a signal handler.
+///
+/// # Safety
+///
+/// The system has given these to a handler of `SIGSEGV` or `SIGBUS` with `SA_SIGINFO`, which the current thread is in.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub unsafe fn end_if_overflow(info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the caller's promise.
+    unsafe { overflow::end_if_overflow(info, context) };
 }
 
 /// Begins a wait that nothing interrupts.

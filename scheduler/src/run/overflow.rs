@@ -4,11 +4,13 @@
 //! here runs on the worker's [alternate stack](super::signal_stack). If the
 //! address lies in the guard of the green thread that this OS thread runs, and the stack pointer on its
 //! stack, or on the one that it has been lent, it says whose stack it was and how to get a larger one, and aborts, as std does for its own
-//! threads. In an adopted program, the handler that was there before is asked first, which may know how to go on: not so elsewhere, since that of std
-//! leaves the signal to the system's default, and another thread that overflows at that moment ends the process before it is told of. So it does for a coroutine, of which it knows by the [plate] of the
+//! threads. So it does for a coroutine, of which it knows by the [plate] of the
 //! stack, also on an OS thread that runs no green thread. Every other fault goes to the handler that was there before, so a plain OS thread's
 //! overflow gets std's message, and that of another stack which a green thread runs on is whoever's
 //! who made it.
+//!
+//! In an adopted program, it is the other way round: whoever handles faults there may know how to go on after an overflow, and is asked first. So who
+//! adopts the program takes [what was there before](replaced) as the program's, and [asks here](end_if_overflow) where the system would do its default.
 //!
 //! The handler is async-signal-safe: it reads memory that nobody changes meanwhile, formats into a
 //! buffer on its stack, and calls `write` and `abort`.
@@ -17,7 +19,7 @@ use std::fmt::{self, Write};
 use std::panic::Location;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::run::context;
 use crate::run::green::Waiter;
@@ -30,10 +32,17 @@ struct Handlers {
     bus: Action,
 }
 
-static PREVIOUS: OnceLock<Handlers> = OnceLock::new();
+impl Handlers {
+    fn of(&self, signal: libc::c_int) -> Option<&Action> {
+        match signal {
+            libc::SIGSEGV => Some(&self.segv),
+            libc::SIGBUS => Some(&self.bus),
+            _ => None,
+        }
+    }
+}
 
-/// Whether the handlers that were there before are asked of an overflow, too.
-static ASKS_FIRST: AtomicBool = AtomicBool::new(false);
+static PREVIOUS: OnceLock<Handlers> = OnceLock::new();
 
 /// In a forked child, the green thread that has forked it and goes on there, on its stack, as a plain OS
 /// thread. The process ends with it.
@@ -47,10 +56,12 @@ pub(crate) fn install_handler() {
     });
 }
 
-/// From now on the handlers that were there before are asked of an overflow, too.
-#[cfg(feature = "adopt")]
-pub(crate) fn ask_others_first() {
-    ASKS_FIRST.store(true, Ordering::Relaxed);
+/// What was there before, if what is done with a signal `now` is to call the handler here.
+#[cfg(all(feature = "adopt", target_os = "linux", target_env = "gnu"))]
+pub(crate) fn replaced(signal: libc::c_int, now: &libc::sigaction) -> Option<libc::sigaction> {
+    let is_ours = now.sa_sigaction == handle as *const () as usize;
+    let previous = PREVIOUS.get().filter(|_| is_ours)?.of(signal)?;
+    Some(*previous.in_library())
 }
 
 /// In a forked child, within `fork`: watches over the stack of the green thread that has forked it, whose
@@ -67,22 +78,37 @@ extern "C-unwind" fn handle(
     info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) {
-    // SAFETY: the system gives a valid `siginfo_t`.
-    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
-    // SAFETY: with SA_SIGINFO the system gives the registers of whoever faulted.
-    let stack_pointer = unsafe { stack_pointer(context) };
-    // Signals that somebody has sent have other codes, and no address.
-    if code <= 0 {
+    // SAFETY: so the system calls it.
+    if unsafe { is_sent(info) } {
         return pass_on_sent(signal, info, context);
     }
-    let is_handled = || {
-        let left = call_previous(signal, info, context);
-        left == Left::Nothing && !Action::of(signal).is_default()
-    };
-    let asks_first = ASKS_FIRST.load(Ordering::Relaxed);
-    if asks_first && is_handled() {
-        return;
+    // SAFETY: the same.
+    unsafe { end_if_overflow(info, context) };
+    let left = call_previous(signal, info, context);
+    if left != Left::Nothing || Action::of(signal).is_default() {
+        // The instruction faults again after the return, and then the system does its default.
+        set_default(signal);
     }
+}
+
+/// Whether somebody has sent the signal: then it has another code than a fault, and no address.
+///
+/// # Safety
+///
+/// The system has given that to a handler.
+pub(crate) unsafe fn is_sent(info: *const libc::siginfo_t) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { (*info).si_code <= 0 }
+}
+
+/// Says so and aborts, if a fault is an overflow of the stack of a green thread or of a coroutine. Safe in a signal handler.
+///
+/// # Safety
+///
+/// The system has given these to a handler with SA_SIGINFO, which the current thread is in.
+pub(crate) unsafe fn end_if_overflow(info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the caller's promise.
+    let (address, stack_pointer) = unsafe { ((*info).si_addr().addr(), stack_pointer(context)) };
     let stack_pointer = stack_pointer.unwrap_or(address);
     let check = |waiter: &Waiter| abort_if_overflow(waiter, address, stack_pointer);
     context::with_running(check);
@@ -92,10 +118,6 @@ extern "C-unwind" fn handle(
         report_coroutine(site, size);
         // SAFETY: abort may be called in a signal handler.
         unsafe { libc::abort() };
-    }
-    if asks_first || !is_handled() {
-        // The instruction faults again after the return, and then the system does its default.
-        set_default(signal);
     }
 }
 
@@ -148,10 +170,7 @@ fn call_previous(
     info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) -> Left {
-    let previous = PREVIOUS.get().map(|previous| match signal {
-        libc::SIGSEGV => &previous.segv,
-        _ => &previous.bus,
-    });
+    let previous = PREVIOUS.get().and_then(|previous| previous.of(signal));
     previous.map_or(Left::Default, |previous| {
         previous.call(signal, info, context)
     })

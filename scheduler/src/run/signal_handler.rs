@@ -107,6 +107,12 @@ impl Action {
         }
     }
 
+    /// As the C library has it.
+    #[cfg(all(feature = "adopt", target_os = "linux", target_env = "gnu"))]
+    pub(crate) fn in_library(&self) -> &libc::sigaction {
+        &self.0
+    }
+
     /// Has it done from now on, and gives what was done before.
     pub(crate) fn set(&self, signal: c_int) -> Self {
         let mut previous = MaybeUninit::zeroed();
