@@ -13,7 +13,7 @@ use crate::hand_over::{hand_over, in_system};
 use crate::kept;
 use crate::next::next;
 use crate::slot::{self, Nature, Slot, replacing};
-use crate::thread::Point;
+use crate::thread::{Point, look_up};
 use crate::waiting::is_timeout;
 use crate::{command, errno, file};
 use crate::{is_adopted, parks};
@@ -292,6 +292,7 @@ unsafe extern "C-unwind" fn fcntl64(fd: c_int, command: c_int, argument: usize) 
 ///
 /// That of `fcntl`, which `next` is.
 unsafe fn control(next: Control, fd: c_int, command: c_int, argument: usize) -> c_int {
+    look_up();
     // SAFETY: the caller's promise.
     let call = || unsafe { next(fd, command, argument) };
     match command {
@@ -314,8 +315,9 @@ unsafe fn control(next: Control, fd: c_int, command: c_int, argument: usize) -> 
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int {
-    type Next = unsafe extern "C" fn(c_int, c_ulong, usize) -> c_int;
+unsafe extern "C-unwind" fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int {
+    look_up();
+    type Next = unsafe extern "C-unwind" fn(c_int, c_ulong, usize) -> c_int;
     // SAFETY: the caller's promise.
     let result = unsafe { next!(ioctl: Next)(fd, request, argument) };
     if request == libc::FIONBIO && is_adopted() {
@@ -328,14 +330,15 @@ unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_in
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn setsockopt(
+unsafe extern "C-unwind" fn setsockopt(
     fd: c_int,
     level: c_int,
     name: c_int,
     value: *const c_void,
     len: socklen_t,
 ) -> c_int {
-    type Next = unsafe extern "C" fn(c_int, c_int, c_int, *const c_void, socklen_t) -> c_int;
+    look_up();
+    type Next = unsafe extern "C-unwind" fn(c_int, c_int, c_int, *const c_void, socklen_t) -> c_int;
     // SAFETY: the caller's promise.
     let result = unsafe { next!(setsockopt: Next)(fd, level, name, value, len) };
     if is_timeout(level, name) && is_adopted() {

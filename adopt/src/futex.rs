@@ -19,7 +19,7 @@ use roving_scheduler::adopt::{self, Awaited, Inside};
 use crate::hand_over::in_system;
 use crate::next::next;
 use crate::numbered::Syscall;
-use crate::thread::{Heeded, heed};
+use crate::thread::{Heeded, heed, look_up};
 use crate::{clock, errno};
 
 const ANY: u32 = !0;
@@ -105,6 +105,7 @@ pub(crate) fn wake(
     at_most: usize,
     system: impl FnOnce(u32) -> c_long,
 ) -> c_long {
+    look_up();
     let woken = adopt::wake(address, bits, at_most);
     if woken == at_most {
         return woken as c_long;

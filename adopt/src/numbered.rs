@@ -63,6 +63,7 @@ unsafe fn other(
     e: usize,
     f: usize,
 ) -> c_long {
+    thread::look_up();
     // SAFETY: the caller's promise.
     let with = |a, b| unsafe { next!(syscall: Syscall)(number, a, b, c, d, e, f) };
     match number {

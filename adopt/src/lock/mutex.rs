@@ -17,6 +17,7 @@ use super::owner;
 use super::{ANY, LONG_AGO, Until, insist, is_of_waits, nap};
 use crate::hand_over::in_system;
 use crate::next::next;
+use crate::thread::look_up;
 use crate::{is_adopted, parks};
 
 type OfMutex = unsafe extern "C-unwind" fn(*mut pthread_mutex_t) -> c_int;
@@ -30,6 +31,7 @@ type ClockLock =
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C-unwind" fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int {
     if is_adopted() {
+        look_up();
         // SAFETY: the caller's promise.
         unsafe { lock(mutex) }
     } else {
@@ -168,6 +170,7 @@ unsafe fn lock_until(
     time: *const timespec,
     real: impl FnOnce() -> c_int,
 ) -> c_int {
+    look_up();
     // SAFETY: the caller's promise.
     match unsafe { attempt(mutex) } {
         Some(result) => result,

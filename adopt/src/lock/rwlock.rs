@@ -13,6 +13,7 @@ use super::owner;
 use super::{ALL, LONG_AGO, Until, insist, is_of_waits};
 use crate::hand_over::hand_over;
 use crate::next::next;
+use crate::thread::look_up;
 use crate::{is_adopted, parks};
 
 type OfLock = unsafe extern "C-unwind" fn(*mut pthread_rwlock_t) -> c_int;
@@ -62,6 +63,7 @@ impl Way {
         until: Option<Until>,
         real: impl FnOnce() -> c_int,
     ) -> c_int {
+        look_up();
         // SAFETY: the caller's promise.
         match unsafe { self.attempt(lock) } {
             Some(result) => result,

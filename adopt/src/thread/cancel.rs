@@ -10,20 +10,17 @@
 //! the thread goes on to the next one. The C library's own functions know nothing of it, so that none of them unwinds through
 //! one of this crate: a request is in the record of the thread, and what the thread allows is its own.
 //!
-//! Until a green thread is cancelled, all of that costs a look at a word.
+//! At its beginning a point is where signals are heeded, too. Until something [comes](super::coming) for a green thread, all of that costs a look at a word.
 
 use std::cell::Cell;
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use roving_scheduler::adopt::{self, Inside};
 
 use super::call::{CANCELED, pthread_exit};
-use super::{Known, current, interrupt};
+use super::{Known, coming, current, interrupt, news};
 use crate::next::next;
-
-/// Whether any green thread has been cancelled.
-static CANCELS: AtomicBool = AtomicBool::new(false);
 
 /// What a thread allows.
 #[derive(Clone, Copy)]
@@ -66,14 +63,9 @@ pub(super) fn ends() {
     });
 }
 
-#[inline]
-pub(super) fn has_any() -> bool {
-    CANCELS.load(Ordering::Relaxed)
-}
-
 /// Cancels a green thread that is not the current one.
 pub(super) fn request(known: &Known) {
-    CANCELS.store(true, Ordering::SeqCst);
+    coming::note_cancellation();
     known.is_cancelled.store(true, Ordering::SeqCst);
     let thread = known.lock().thread.clone();
     if let Some(thread) = thread {
@@ -84,7 +76,7 @@ pub(super) fn request(known: &Known) {
 
 /// Cancels the current thread, which is this one.
 pub(super) fn request_of_current(known: &Known) {
-    CANCELS.store(true, Ordering::SeqCst);
+    coming::note_cancellation();
     known.is_cancelled.store(true, Ordering::SeqCst);
 }
 
@@ -125,8 +117,8 @@ pub(crate) struct Point(());
 impl Point {
     #[inline]
     pub(crate) fn begin() -> Self {
-        if has_any() {
-            look();
+        if coming::is_anything() {
+            look_up();
         }
         Self(())
     }
@@ -135,9 +127,19 @@ impl Point {
 impl Drop for Point {
     #[inline]
     fn drop(&mut self) {
-        if has_any() && take_interrupted() {
+        if coming::is_cancellation() && take_interrupted() {
             look();
         }
+    }
+}
+
+/// Heeds signals, and ends the current thread if it is to.
+#[cold]
+#[inline(never)]
+fn look_up() {
+    news::look();
+    if coming::is_cancellation() {
+        look();
     }
 }
 

@@ -14,6 +14,7 @@ mod attributes;
 mod c11;
 mod call;
 mod cancel;
+mod coming;
 mod current;
 mod interrupt;
 mod join;
@@ -48,7 +49,7 @@ pub(crate) use self::name::prctl;
 use self::name::{Given, Name};
 use self::news::Sent;
 pub(crate) use self::news::{
-    Heeded, OnOsThread, heed, is_ending, note_mask, note_mask_as, take_in, take_in_all,
+    Heeded, OnOsThread, heed, is_ending, look_up, note_mask, note_mask_as, take_in, take_in_all,
 };
 use self::records::Shared;
 
@@ -281,6 +282,7 @@ fn end(known: &Shared) {
         let mut record = known.lock();
         record.is_at_end = true;
         (known.is_detached(), mem::take(&mut record.sent))
+        coming::less(record.sent.len());
     };
     adopt::end_signals();
     news::leave_all(sent);
@@ -315,6 +317,7 @@ pub(crate) fn watch_forks() {
     extern "C" fn in_child() {
         ALIVE.store(0, Ordering::SeqCst);
         later::in_child();
+        coming::in_child();
         open::in_child();
         current::in_child();
         lock::in_child();

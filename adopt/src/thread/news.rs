@@ -1,7 +1,7 @@
 //! What comes for a green thread while it does something else: signals that another thread sends it, and cancellation.
 //!
 //! The kernel knows nothing of these. So they are noted in the thread's record, and the thread is [nudged](adopt::nudge): the wait that it
-//! is in ends, or else its next one, and there it [heeds](heed) them, on its own stack. Each signal it sends to the OS thread that it
+//! is in ends, or else its next one, and there it [heeds](heed) them, on its own stack, or as it [begins](look_up) a call that might wait. Each signal it sends to the OS thread that it
 //! runs on, and so the system calls the handler as it does always, there and then: with the mask, the alternate
 //! stack and what else was asked for. What waits until then tells of it as the system would: by `EINTR`, or it goes on. What the thread has
 //! [blocked](crate::mask) the system has pending from then on, and the thread takes it along.
@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering;
 use libc::{pid_t, sigaction as Action, siginfo_t};
 use roving_scheduler::adopt::{self, Inside, Signals};
 
-use super::{Known, cancel, current, kernel, open};
+use super::{Known, cancel, coming, current, kernel, open};
 use crate::next::next;
 use crate::{errno, mask};
 
@@ -110,10 +110,27 @@ pub(crate) fn heed(is_point: bool) -> Heeded {
     }
 }
 
+/// Heeds signals as the current thread begins a call of the program's that is no [point](super::Point) of cancellation.
+#[inline]
+pub(crate) fn look_up() {
+    if coming::is_signal() {
+        look();
+    }
+}
+
+/// Heeds signals if the current thread has been nudged, as it begins a call of the program's.
+#[cold]
+#[inline(never)]
+pub(super) fn look() {
+    if !Inside::is_current() && adopt::take_nudge() {
+        errno::kept(take_in);
+    }
+}
+
 /// Whether the current thread is to end, in the call that it is in, which is a point of cancellation.
 #[inline]
 pub(crate) fn is_ending() -> bool {
-    cancel::has_any() && cancel::is_due()
+    coming::is_cancellation() && cancel::is_due()
 }
 
 /// Gives the system what was sent: it runs the handlers, but for what the thread has blocked.
@@ -122,7 +139,10 @@ fn run_handlers(known: &Known) -> Heeded {
     loop {
         let next = {
             let mut record = known.lock();
-            (!record.sent.is_empty()).then(|| record.sent.remove(0))
+            (!record.sent.is_empty()).then(|| {
+                coming::less(1);
+                record.sent.remove(0)
+            })
         };
         let Some(sent) = next else {
             return heeded;
@@ -290,6 +310,7 @@ fn send_as(known: &Known, sent: Sent) -> Option<c_int> {
             |other: &Sent| (other.signal, other.is_for_process) == (signal, sent.is_for_process);
         if signal >= libc::SIGRTMIN() || !record.sent.iter().any(is_same) {
             record.sent.push(sent);
+            coming::one_more();
         }
         record.thread.clone()
     };
