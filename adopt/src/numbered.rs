@@ -68,6 +68,7 @@ unsafe fn other(
     let with = |a, b| unsafe { next!(syscall: Syscall)(number, a, b, c, d, e, f) };
     match number {
         libc::SYS_gettid => thread::gettid().into(),
+        libc::SYS_exit => thread::exit_at_once(a as c_int, || with(a, b)),
         libc::SYS_tkill => with(thread::sent_to(a as pid_t) as usize, b),
         libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => {
             with(a, thread::sent_to(b as pid_t) as usize)

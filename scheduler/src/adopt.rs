@@ -249,6 +249,17 @@ pub fn call_at_end(at_end: fn()) {
     let _ = tls::AT_END.set(at_end);
 }
 
+/// Has the current thread, a green one with thread-locals of its own, destroy none of them at its end, nor values of keys.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub fn leave_values() {
+    tls::leave_values();
+}
+
+/// Whether the caller is green, or is on an OS thread that is a worker. Safe in a signal handler.
+pub fn is_on_worker() -> bool {
+    context::is_green() || context::with_worker(|worker| worker.is_some())
+}
+
 /// Names the current thread, if it is green and has no name, where the runtime shows threads.
 pub fn name_current(name: &str) {
     context::with_running(|waiter| waiter.give_name(name));

@@ -9,20 +9,24 @@
 //! The handler of a signal may exit, and one that was held back until the thread has its mask runs as it gets that. So a thread has such a place before
 //! [anything](super::begin) else of it is there.
 //!
+//! The system call by which a thread ends at once leaves all that it has as it is: the thread jumps to that place, and [nothing](exit_at_once) of it runs
+//! any more.
+//!
 //! What was [sent](super::news) to the thread until then it heeds before it leaves there: a handler may still exit.
 
 use std::arch::global_asm;
 use std::cell::Cell;
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_int, c_long, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
 
 use libc::{pthread_attr_t, pthread_t};
+use roving_scheduler::adopt::{self, Inside};
 
 use super::records::Shared;
-use super::{Left, cancel, current, is_any_alive, kernel, news, wait_for_all};
+use super::{Left, cancel, current, is_any_alive, kernel, news, one_less, wait_for_all};
 use crate::next::next;
-use crate::{handler, is_adopted};
+use crate::{hand_over, handler, is_adopted, slot};
 
 /// What a thread begins with.
 #[derive(Clone, Copy)]
@@ -182,6 +186,8 @@ unsafe extern "C-unwind" fn begins(record: *const c_void) {
 thread_local! {
     /// What the current thread leaves that exits. Who is unwound without having said so has been cancelled.
     static EXIT: Cell<*mut c_void> = const { Cell::new(CANCELED) };
+    /// Where the current thread comes to that exits, if `pthread_create` has made it.
+    static PLACE: Cell<*mut Place> = const { Cell::new(ptr::null_mut()) };
 }
 
 /// What a thread leaves that has been cancelled.
@@ -191,6 +197,7 @@ pub(super) const CANCELED: *mut c_void = ptr::without_provenance_mut(usize::MAX)
 pub(super) fn call(record: Shared, start: Start, argument: Left) -> Left {
     let mut place = MaybeUninit::<Place>::uninit();
     let mut result = ptr::null_mut();
+    set_place(place.as_mut_ptr());
     // SAFETY: the C library's caller has promised that this may be called with that. The place stays while it runs, and is
     // forgotten at its end. What is jumped over has been unwound.
     let exited = unsafe {
@@ -226,6 +233,16 @@ fn set_exit_value(value: *mut c_void) {
     EXIT.set(value);
 }
 
+#[inline(never)]
+fn place() -> *mut Place {
+    PLACE.get()
+}
+
+#[inline(never)]
+fn set_place(place: *mut Place) {
+    PLACE.set(place);
+}
+
 /// # Safety
 ///
 /// That of the C library's.
@@ -244,6 +261,83 @@ pub(super) unsafe extern "C-unwind" fn pthread_exit(result: *mut c_void) -> ! {
     unsafe { next!(pthread_exit: Next)(result) }
 }
 
+/// The system call by which a thread ends at once, with this status, and which `call` makes. Nothing of the thread is destroyed, no handler of
+/// its runs, and who joins it gets null.
+pub(crate) fn exit_at_once(status: c_int, call: impl FnOnce() -> c_long) -> c_long {
+    // A child that has its parent's memory, or of which nobody was told, is a process of its own.
+    let is_threads_own = !Inside::is_current() || handler::is_running();
+    if !is_adopted() || !is_threads_own || !slot::is_ours() {
+        return call();
+    }
+    if !adopt::is_on_worker() {
+        if kernel::is_main() {
+            exits_after_others(status);
+        }
+        return call();
+    }
+    let place = place();
+    if place.is_null() {
+        refuse_to_exit();
+    }
+    type Jump = unsafe extern "C-unwind" fn(*mut Place, c_int) -> !;
+    if handler::leave() {
+        hand_over::leave();
+    }
+    cancel::ends();
+    set_exit_value(ptr::null_mut());
+    adopt::leave_values();
+    // SAFETY: the place is that of this thread, which is in what `begin` has called. What is jumped over stays as it is, as the caller has asked for.
+    unsafe { next!(_longjmp: Jump)(place, 1) }
+}
+
+/// Ends the process: the OS thread is one of the runtime's own.
+#[cold]
+fn refuse_to_exit() -> ! {
+    const WHY: &str = "roving: the system call exit on a worker: only threads that pthread_create has made end by it, and not in the handler of a signal \
+                       to the process\n";
+    // SAFETY: these may be called in the handler of a signal.
+    unsafe {
+        libc::write(libc::STDERR_FILENO, WHY.as_ptr().cast(), WHY.len());
+        libc::abort()
+    }
+}
+
+type Create = unsafe extern "C" fn(
+    *mut pthread_t,
+    *const pthread_attr_t,
+    extern "C-unwind" fn(*mut c_void) -> *mut c_void,
+    *mut c_void,
+) -> c_int;
+
+/// Has an OS thread run this beside the others. Nobody joins it: it ends with the process.
+fn has_another_do(
+    what: extern "C-unwind" fn(*mut c_void) -> *mut c_void,
+    with: *mut c_void,
+) -> bool {
+    let mut id = 0;
+    // SAFETY: it is called with what it takes, and there is room for the id.
+    unsafe { next!(pthread_create: Create)(&raw mut id, ptr::null(), what, with) == 0 }
+}
+
+/// The main thread ends at once: the process ends when its last thread has, with the status of the main one, and calls nothing then.
+#[cold]
+#[inline(never)]
+fn exits_after_others(status: c_int) {
+    extern "C-unwind" fn wait_and_exit(status: *mut c_void) -> *mut c_void {
+        wait_for_all();
+        // SAFETY: no thread is left that anything would be done to.
+        unsafe { libc::_exit(status.addr() as c_int) }
+    }
+    if current::id().is_some() {
+        // In a forked child it may have been green.
+        one_less();
+    }
+    let status = ptr::without_provenance_mut(status as u32 as usize);
+    if !is_any_alive() || !has_another_do(wait_and_exit, status) {
+        wait_and_exit(status);
+    }
+}
+
 /// The process exits when its last thread has ended. Workers are threads that do not end: so if it is the main thread that
 /// exits, another OS thread has the process exit when the last green thread has ended. The main thread itself ends, for
 /// somebody may join it.
@@ -254,7 +348,7 @@ fn exits_with_the_last_thread() {
     unsafe extern "C" fn destroy(rounds_left: *mut c_void) {
         match rounds_left.addr() - 1 {
             0 => {
-                if !is_any_alive() || !has_another_wait() {
+                if !is_any_alive() || !has_another_do(wait_and_exit, ptr::null_mut()) {
                     wait_and_exit(ptr::null_mut());
                 }
             }
@@ -265,20 +359,6 @@ fn exits_with_the_last_thread() {
         wait_for_all();
         // SAFETY: no thread is left that anything would be done to.
         unsafe { libc::exit(0) }
-    }
-    fn has_another_wait() -> bool {
-        type Create = unsafe extern "C" fn(
-            *mut pthread_t,
-            *const pthread_attr_t,
-            extern "C-unwind" fn(*mut c_void) -> *mut c_void,
-            *mut c_void,
-        ) -> c_int;
-        let mut id = 0;
-        // SAFETY: it is called with what it takes, and there is room for the id. Nobody joins the thread: it ends with the process.
-        unsafe {
-            let create = next!(pthread_create: Create);
-            create(&raw mut id, ptr::null(), wait_and_exit, ptr::null_mut()) == 0
-        }
     }
     fn set(rounds_left: usize) {
         static KEY: std::sync::OnceLock<libc::pthread_key_t> = std::sync::OnceLock::new();
@@ -293,8 +373,7 @@ fn exits_with_the_last_thread() {
     }
     // As often as the C library looks for values.
     const ROUNDS: usize = 4;
-    // SAFETY: it has no preconditions.
-    if kernel::os_thread() == unsafe { libc::getpid() } {
+    if kernel::is_main() {
         set(ROUNDS);
     }
 }

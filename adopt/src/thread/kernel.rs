@@ -401,6 +401,12 @@ pub(crate) fn os_thread() -> pid_t {
     unsafe { next!(gettid: unsafe extern "C" fn() -> pid_t)() }
 }
 
+/// Whether the OS thread that runs the caller is the process's first.
+pub(super) fn is_main() -> bool {
+    // SAFETY: it has no preconditions.
+    os_thread() == unsafe { libc::getpid() }
+}
+
 /// A green thread has a number that no thread of the system has, by which nobody but itself is known.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn gettid() -> pid_t {

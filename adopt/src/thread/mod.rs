@@ -38,6 +38,7 @@ use roving_scheduler::thread::{Builder, JoinHandle, Thread};
 use self::attributes::Wanted;
 pub(crate) use self::attributes::{except, tell_attributes};
 use self::call::Start;
+pub(crate) use self::call::exit_at_once;
 pub(crate) use self::cancel::Point;
 pub(crate) use self::current::real_id as current_real_id;
 pub(crate) use self::interrupt::{Interruptible, begin as begin_to_interrupt};
@@ -281,8 +282,8 @@ fn end(known: &Shared) {
     let (is_detached, sent) = {
         let mut record = known.lock();
         record.is_at_end = true;
-        (known.is_detached(), mem::take(&mut record.sent))
         coming::less(record.sent.len());
+        (known.is_detached(), mem::take(&mut record.sent))
     };
     adopt::end_signals();
     news::leave_all(sent);
@@ -316,8 +317,8 @@ fn wait_for_all() {
 pub(crate) fn watch_forks() {
     extern "C" fn in_child() {
         ALIVE.store(0, Ordering::SeqCst);
-        later::in_child();
         coming::in_child();
+        later::in_child();
         open::in_child();
         current::in_child();
         lock::in_child();

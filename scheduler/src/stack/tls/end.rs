@@ -2,7 +2,7 @@
 //!
 //! The same as the C library does at the end of an OS thread, in the same order: the destructors of
 //! thread-locals, then those of pthread keys. What they leave behind, and what is set after them,
-//! no later thread finds: see [`Block::renew`](super::Block::renew).
+//! no later thread finds: see [`Block::renew`](super::Block::renew). A thread that the system ends at once [leaves](leave_values) all as it is.
 
 use super::{keys, pointer};
 use crate::stack::tls;
@@ -10,6 +10,27 @@ use crate::stack::tls;
 /// What else a thread does when no destructor is left to run.
 #[cfg(feature = "adopt")]
 pub(crate) static AT_END: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
+
+#[cfg(feature = "adopt")]
+thread_local! {
+    static LEAVES_VALUES: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// From now on the current thread destroys nothing at its end.
+// Not inlined, as the next: a compiler may keep the address of a thread-local for as long as a function runs.
+#[cfg(feature = "adopt")]
+#[inline(never)]
+pub(crate) fn leave_values() {
+    LEAVES_VALUES.set(true);
+}
+
+#[inline(never)]
+fn leaves_values() -> bool {
+    #[cfg(feature = "adopt")]
+    return LEAVES_VALUES.get();
+    #[cfg(not(feature = "adopt"))]
+    false
+}
 
 /// Ends the current thread as far as its thread-locals are concerned. Destructors run, which may
 /// block.
@@ -19,9 +40,11 @@ pub(crate) static AT_END: std::sync::OnceLock<fn()> = std::sync::OnceLock::new()
 /// The current thread has its own thread-locals, this is the last that it does, and it does it once.
 pub(crate) unsafe fn end_thread() {
     let own = tls::own().expect("the current thread has its own thread-locals");
-    // SAFETY: the caller's promise: its thread-locals are not used any more, but by what this calls.
-    unsafe { (own.layout.call_tls_dtors)() };
-    keys::destroy_values(own, pointer::current());
+    if !leaves_values() {
+        // SAFETY: the caller's promise: its thread-locals are not used any more, but by what this calls.
+        unsafe { (own.layout.call_tls_dtors)() };
+        keys::destroy_values(own, pointer::current());
+    }
     #[cfg(feature = "adopt")]
     if let Some(at_end) = AT_END.get() {
         at_end();
