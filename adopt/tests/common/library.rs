@@ -2,37 +2,60 @@
 
 use std::env;
 use std::ffi::{CStr, CString, c_int};
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
 
-/// Loads what is in `tests/programs`, built by `compiler`. `None`, and says so, if that is not there.
+/// Loads what is in `tests/programs`, built by `compiler`, each time anew. `None`, and says so, if that is not there.
 pub(crate) fn load(name: &str, compiler: &str) -> Option<Library> {
+    let built = built(name, compiler)?;
+    // The loader knows a file again, and would give what has been loaded.
+    let library = env::temp_dir().join(format!("roving-adopt-{name}-{}.so", process::id()));
+    fs::copy(built, &library).unwrap();
+    let path = CString::new(library.to_str().unwrap()).unwrap();
+    // SAFETY: a string, and a library whose constructors do nothing.
+    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
+    assert!(!handle.is_null());
+    fs::remove_file(library).unwrap();
+    Some(Library(handle as usize))
+}
+
+const OPTIONS: [&str; 6] = ["-shared", "-fPIC", "-O1", "-w", "-pthread", "-o"];
+
+/// Builds it where that is not done yet: each test loads it in many processes, and a compiler takes longer than most of them.
+fn built(name: &str, compiler: &str) -> Option<PathBuf> {
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/programs")
         .join(name);
-    let library = env::temp_dir().join(format!("roving-adopt-{name}-{}.so", std::process::id()));
     // Where the programs of tests are built elsewhere than they run.
     let of_target = match compiler {
         "cc" => "TARGET_CC",
         _ => "TARGET_CXX",
     };
     let compiler = env::var(of_target).unwrap_or_else(|_| compiler.to_owned());
-    let built = Command::new(&compiler)
-        .args(["-shared", "-fPIC", "-O1", "-w", "-pthread", "-o"])
-        .args([&library, &source])
+    let mut hasher = DefaultHasher::new();
+    (fs::read(&source).unwrap(), &compiler, OPTIONS).hash(&mut hasher);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let library = folder.join(format!("{name}-{:x}.so", hasher.finish()));
+    if library.exists() {
+        return Some(library);
+    }
+    fs::create_dir_all(folder).unwrap();
+    // Others may be about it, too.
+    let new = library.with_extension(format!("{}", process::id()));
+    let run = Command::new(&compiler)
+        .args(OPTIONS)
+        .args([&new, &source])
         .status();
-    let Ok(status) = built else {
+    let Ok(status) = run else {
         eprintln!("not tested: there is no {compiler}");
         return None;
     };
     assert!(status.success());
-    let path = CString::new(library.to_str().unwrap()).unwrap();
-    // SAFETY: a string, and a library whose constructors do nothing.
-    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
-    assert!(!handle.is_null());
-    std::fs::remove_file(library).unwrap();
-    Some(Library(handle as usize))
+    fs::rename(new, &library).unwrap();
+    Some(library)
 }
 
 /// One that stays.

@@ -357,13 +357,26 @@ static void *sleeps_long(void *argument)
 	return 0;
 }
 
+/* This process alone has its second end. */
+static int life[2];
+
+/* A child that lives as long as this process. */
+static void lives(void)
+{
+	char byte;
+	close(life[1]);
+	while (read(life[0], &byte, 1))
+		;
+	_exit(1);
+}
+
 static void begin(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct epoll_event event = {.events = EPOLLIN};
 	struct sigaction action = {.sa_handler = handle};
 	sigaction(SIGUSR1, &action, 0);
-	if (pipe(pipes) || socketpair(AF_UNIX, SOCK_STREAM, 0, sockets))
+	if (pipe(life) || pipe(pipes) || socketpair(AF_UNIX, SOCK_STREAM, 0, sockets))
 		abort();
 	listener = socket(AF_UNIX, SOCK_STREAM, 0);
 	/* Without a name it gets one. */
@@ -374,8 +387,7 @@ static void begin(void)
 	sem_init(&semaphore, 0, 0);
 	child = fork();
 	if (!child)
-		for (;;)
-			sleep(1000);
+		lives();
 	pthread_create(&sleeper, 0, sleeps_long, 0);
 }
 
@@ -385,6 +397,8 @@ static void end(void)
 	waitpid(child, 0, 0);
 	pthread_cancel(sleeper);
 	pthread_join(sleeper, 0);
+	close(life[0]);
+	close(life[1]);
 	close(pipes[0]);
 	close(pipes[1]);
 	close(sockets[0]);
@@ -467,7 +481,7 @@ int who_is_cancelled_in_a_wait(int *told, int delay, int has_stack)
 	return count;
 }
 
-/* What a lock is, and who has it: a child, which ends by itself in some minutes. */
+/* What a lock is, and who has it: a child. */
 static pid_t begin_to_lock(const char *path)
 {
 	int told[2];
@@ -478,11 +492,9 @@ static pid_t begin_to_lock(const char *path)
 	pid_t holder = fork();
 	if (!holder) {
 		struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-		alarm(200);
 		fcntl(locked, F_SETLK, &lock);
 		if (write(told[1], "x", 1) == 1)
-			for (;;)
-				sleep(1000);
+			lives();
 		_exit(1);
 	}
 	if (read(told[0], &byte, 1) != 1)
