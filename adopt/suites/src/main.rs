@@ -7,8 +7,9 @@
 //! Those of clients ask a real [`server`], or start one.
 //!
 //! A test that passes on OS threads and does not when it is adopted *differs*. The table of suites has those for which a reason is
-//! known. Where another one differs, or a suite cannot be run, it is named, and the exit status is 1.
+//! known. Where another one differs, or a suite cannot be run to its end, it is named, and the exit status is 1.
 
+mod interrupt;
 mod outcome;
 mod programs;
 mod run;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 
+use self::interrupt::Interrupt;
 use self::outcome::Outcome;
 use self::run::Mode;
 use self::table::{SUITES, Suite};
@@ -70,23 +72,28 @@ fn main() -> Result<ExitCode> {
         runner,
         logs: folder.join("suites/logs"),
         timeout: Duration::from_secs(options.timeout),
+        interrupt: Interrupt::listen()?,
     };
     let json = options
         .json
         .unwrap_or_else(|| folder.join("suites/results.json"));
     let mut outcomes = Vec::new();
     for suite in suites {
-        let outcome = match one(suite, &folder, &how, &modes, &options.program) {
-            Ok(outcome) => outcome,
-            Err(error) => Outcome::not_run(suite, &error),
-        };
+        if how.interrupt.is_asked() {
+            break;
+        }
+        let mut outcome = Outcome::new(suite);
+        let ran = run(suite, &folder, &how, &modes, &options.program, &mut outcome);
+        if let Err(error) = ran {
+            outcome.ends_early(&error);
+        }
         eprint!("{}{}", outcome.details(), outcome.row(&modes));
         outcomes.push(outcome);
         outcome::write(&json, &outcomes)?;
     }
     print!("{}", outcome::table(&outcomes, &modes));
     println!("\nwritten to {}", json.display());
-    let all_as_known = outcomes.iter().all(Outcome::is_as_known);
+    let all_as_known = !how.interrupt.is_asked() && outcomes.iter().all(Outcome::is_as_known);
     Ok(if all_as_known {
         ExitCode::SUCCESS
     } else {
@@ -115,13 +122,15 @@ fn target() -> Result<PathBuf> {
     Ok(project.join("target"))
 }
 
-fn one(
-    suite: &'static Suite,
+/// Adds what each program comes to, as it ends.
+fn run(
+    suite: &Suite,
     folder: &Path,
     how: &run::How,
     modes: &[Mode],
     only: &[String],
-) -> Result<Outcome> {
+    outcome: &mut Outcome,
+) -> Result<()> {
     eprintln!("== {}", suite.name);
     for (program, package) in suite.starts {
         ensure!(
@@ -135,18 +144,17 @@ fn one(
         None
     };
     let source = source::copy(suite, &folder.join("suites"))?;
-    let mut programs = programs::build(suite, &source, &folder.join("suites-build"))?;
-    programs.retain(|program| only.is_empty() || only.contains(&program.name));
+    let is_asked = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
+    let programs = programs::build(suite, &source, &folder.join("suites-build"), is_asked)?;
     if programs.is_empty() {
         bail!("there is no program of tests");
     }
-    let mut outcome = Outcome::new(suite);
     for program in &programs {
         for &mode in modes {
             outcome.add(program, mode, how.run(suite, program, &source, mode)?);
         }
     }
-    Ok(outcome)
+    Ok(())
 }
 
 fn is_in_path(program: &str) -> bool {

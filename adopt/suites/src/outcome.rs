@@ -17,12 +17,14 @@ use crate::table::{Source, Suite};
 pub(crate) struct Outcome {
     suite: &'static Suite,
     of_modes: BTreeMap<Mode, OfMode>,
-    /// Why it has not been run.
-    not_run: Option<String>,
+    /// Why it has not been run to its end.
+    unfinished: Option<String>,
 }
 
 #[derive(Default)]
 struct OfMode {
+    /// The programs that have run.
+    programs: BTreeSet<String>,
     passed: BTreeSet<String>,
     failed: BTreeSet<String>,
     /// Programs that hang, or are killed, or fail without a test that does, with how they end.
@@ -38,19 +40,18 @@ impl Outcome {
         Self {
             suite,
             of_modes: BTreeMap::new(),
-            not_run: None,
+            unfinished: None,
         }
     }
 
-    pub(crate) fn not_run(suite: &'static Suite, error: &anyhow::Error) -> Self {
-        Self {
-            not_run: Some(format!("{error:#}")),
-            ..Self::new(suite)
-        }
+    /// What has been added is all that there is of it.
+    pub(crate) fn ends_early(&mut self, error: &anyhow::Error) {
+        self.unfinished = Some(format!("{error:#}"));
     }
 
     pub(crate) fn add(&mut self, program: &Program, mode: Mode, ran: Ran) {
         let of_mode = self.of_modes.entry(mode).or_default();
+        of_mode.programs.insert(program.name.clone());
         of_mode.green += ran.green;
         of_mode.took += ran.took;
         let is_hung = matches!(ran.end, End::Hung);
@@ -80,9 +81,14 @@ impl Outcome {
         ) else {
             return Vec::new();
         };
+        let has_run = |test: &&str| {
+            let program = test.split_once("::").map(|(program, _)| program);
+            program.is_some_and(|program| here.programs.contains(program))
+        };
         os.passed
             .difference(&here.passed)
             .map(|test| &**test)
+            .filter(has_run)
             .collect()
     }
 
@@ -103,7 +109,7 @@ impl Outcome {
 
     /// Whether it has been run, with no difference but those for which there is a reason.
     pub(crate) fn is_as_known(&self) -> bool {
-        self.not_run.is_none()
+        self.unfinished.is_none()
             && self.adopted().all(|mode| {
                 let mut tests = self.differing(mode).into_iter();
                 !self.breaks_here(mode) && tests.all(|test| self.suite.why(test).is_some())
@@ -113,8 +119,12 @@ impl Outcome {
     /// Each test that differs or fails, and each program that does not come to its end.
     pub(crate) fn details(&self) -> String {
         let mut text = String::new();
-        if let Some(why) = &self.not_run {
-            let _ = writeln!(text, "  not run: {why}");
+        if let Some(why) = &self.unfinished {
+            let how = match self.of_modes.is_empty() {
+                true => "not run",
+                false => "not run to its end",
+            };
+            let _ = writeln!(text, "  {how}: {why}");
         }
         for (mode, of_mode) in &self.of_modes {
             for broken in &of_mode.broken {
@@ -142,6 +152,9 @@ impl Outcome {
             return "not run".to_owned();
         };
         let mut cell = of_mode.passed.len().to_string();
+        if self.unfinished.is_some() {
+            cell.insert_str(0, "at least ");
+        }
         if !of_mode.failed.is_empty() {
             let _ = write!(cell, ", {} fail", of_mode.failed.len());
         }
@@ -197,7 +210,7 @@ impl Outcome {
             "version": version(self.suite),
             "runs": modes,
             "left out": self.suite.left_out.iter().map(|(test, _)| test).collect::<Vec<_>>(),
-            "not run": self.not_run,
+            "unfinished": self.unfinished,
         })
     }
 }

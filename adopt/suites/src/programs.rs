@@ -35,13 +35,19 @@ pub(crate) fn build_runner() -> Result<PathBuf> {
     Ok(found.context("cargo has built no roving-run")?.into())
 }
 
-/// All programs of tests, without information for debuggers, which takes most of the time and the disk.
-pub(crate) fn build(suite: &Suite, source: &Path, into: &Path) -> Result<Vec<Program>> {
+/// All programs of tests that are asked for, without information for debuggers, which takes most of the time and the disk.
+pub(crate) fn build(
+    suite: &Suite,
+    source: &Path,
+    into: &Path,
+    is_asked: impl Fn(&str) -> bool,
+) -> Result<Vec<Program>> {
     if let Source::Python(modules) = suite.source {
-        return Ok(modules.iter().map(|module| of_python(module)).collect());
+        let asked = modules.iter().filter(|module| is_asked(module));
+        return Ok(asked.map(|module| of_python(module)).collect());
     }
     if let Source::Glibc(folders) = suite.source {
-        return of_glibc(folders, source, into);
+        return of_glibc(folders, source, into, is_asked);
     }
     let mut command = Command::new("nice");
     command
@@ -67,6 +73,7 @@ pub(crate) fn build(suite: &Suite, source: &Path, into: &Path) -> Result<Vec<Pro
             })
         })
         .collect();
+    programs.retain(|program| is_asked(&program.name));
     programs.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(programs)
 }
@@ -82,7 +89,12 @@ fn of_python(module: &str) -> Program {
 
 /// Each is a program of its own, and all share some functions. What wants more of the C library than it exports cannot be built, and
 /// is left out.
-fn of_glibc(folders: &[&str], source: &Path, into: &Path) -> Result<Vec<Program>> {
+fn of_glibc(
+    folders: &[&str],
+    source: &Path,
+    into: &Path,
+    is_asked: impl Fn(&str) -> bool,
+) -> Result<Vec<Program>> {
     let into = into.join("glibc");
     // Of all that is in the source, they are to find what they share, and the rest where it is installed.
     let include = into.join("include");
@@ -113,6 +125,10 @@ fn of_glibc(folders: &[&str], source: &Path, into: &Path) -> Result<Vec<Program>
     let mut programs = Vec::new();
     for folder in folders {
         for file in files(&source.join(folder), "tst-")? {
+            let name = file.file_stem().and_then(|name| name.to_str());
+            if !name.is_some_and(&is_asked) {
+                continue;
+            }
             if let Some(path) = compile(&file, &beside, &into, &[], &libraries) {
                 let name = path.file_name().and_then(|name| name.to_str());
                 programs.push(Program {

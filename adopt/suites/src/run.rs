@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::interrupt::Interrupt;
 use crate::programs::Program;
 use crate::table::{Source, Suite};
 
@@ -39,6 +40,7 @@ pub(crate) struct How {
     /// The folder for what they print.
     pub(crate) logs: PathBuf,
     pub(crate) timeout: Duration,
+    pub(crate) interrupt: Interrupt,
 }
 
 /// What a run has come to.
@@ -68,6 +70,7 @@ impl Display for End {
 }
 
 impl How {
+    /// Fails if it is interrupted.
     pub(crate) fn run(
         &self,
         suite: &Suite,
@@ -147,7 +150,7 @@ impl How {
             .stderr(File::create(log("err"))?)
             .spawn()
             .with_context(|| format!("cannot run {}", program.path.display()))?;
-        let end = match wait(child, self.timeout)? {
+        let end = match self.wait(child)? {
             None => End::Hung,
             Some(status) => match status.signal() {
                 Some(signal) => End::Killed(signal),
@@ -173,6 +176,27 @@ impl How {
             took,
         })
     }
+
+    /// Waits for a child, and ends it with all that it has begun. `None` if it has not ended in time.
+    fn wait(&self, mut child: Child) -> Result<Option<ExitStatus>> {
+        let group = Pid::from_child(&child);
+        let deadline = Instant::now() + self.timeout;
+        let status = loop {
+            match child.try_wait()? {
+                None if Instant::now() < deadline && !self.interrupt.is_asked() => {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                status => break status,
+            }
+        };
+        // If there is nobody left, that is as well.
+        let _ = kill_process_group(group, Signal::KILL);
+        if status.is_none() {
+            child.wait()?;
+        }
+        self.interrupt.check()?;
+        Ok(status)
+    }
 }
 
 /// The tests that a program has.
@@ -184,24 +208,6 @@ fn names(program: &Program, source: &Path) -> Result<Vec<String>> {
     let told = String::from_utf8(told.stdout)?;
     let tests = told.lines().filter_map(|line| line.strip_suffix(": test"));
     Ok(tests.map(str::to_owned).collect())
-}
-
-/// Waits for a child, and ends it with all that it has begun. `None` if it has not ended in time.
-fn wait(mut child: Child, timeout: Duration) -> Result<Option<ExitStatus>> {
-    let group = Pid::from_child(&child);
-    let deadline = Instant::now() + timeout;
-    let status = loop {
-        match child.try_wait()? {
-            None if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
-            status => break status,
-        }
-    };
-    // If there is nobody left, that is as well.
-    let _ = kill_process_group(group, Signal::KILL);
-    if status.is_none() {
-        child.wait()?;
-    }
-    Ok(status)
 }
 
 /// What the test harness has printed. A program without the harness is one test of its name.
