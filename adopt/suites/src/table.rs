@@ -101,8 +101,6 @@ const WITHIN_MILLISECONDS: &str =
 
 const CANCELLED_ANYWHERE: &str =
     "a green thread that may be cancelled anywhere is cancelled at its next point of cancellation";
-const CANCELLED_LATER: &str =
-    "a green thread in a call that blocks an OS thread is cancelled when the call has returned";
 const IN_A_STREAM: &str =
     "a green thread in a function of streams is cancelled at its next point of cancellation";
 const IN_A_HANDLER: &str = "a green thread is not cancelled in the handler of a signal";
@@ -121,14 +119,6 @@ const OF_GLIBC: &[(&str, &str)] = &[
     ("tst-cancel1::tst-cancel1", CANCELLED_ANYWHERE),
     ("tst-cancelx1::tst-cancelx1", CANCELLED_ANYWHERE),
     ("tst-cancel30::tst-cancel30", CANCELLED_ANYWHERE),
-    ("tst-cancel16::tst-cancel16", CANCELLED_LATER),
-    ("tst-cancelx16::tst-cancelx16", CANCELLED_LATER),
-    ("tst-cancel17::tst-cancel17", CANCELLED_LATER),
-    ("tst-cancelx17::tst-cancelx17", CANCELLED_LATER),
-    (
-        "tst-pthread-raise-blocked-self::tst-pthread-raise-blocked-self",
-        CANCELLED_LATER,
-    ),
     ("tst-cancel6::tst-cancel6", IN_A_STREAM),
     ("tst-cancelx6::tst-cancelx6", IN_A_STREAM),
     ("tst-cancel9::tst-cancel9", IN_A_STREAM),
