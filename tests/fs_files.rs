@@ -128,6 +128,49 @@ fn many_share_a_cursor() {
     });
 }
 
+/// Of each record the first page is in the cache, and the second is not.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_read_at_a_shared_cursor_is_of_one_piece() {
+    const PAGE: usize = 4096;
+    const RECORDS: usize = 500;
+    const READERS: usize = 3;
+
+    let page = |n: usize| [n as u8 ^ (n >> 8) as u8, (n >> 8) as u8].repeat(PAGE / 2);
+    let contents: Vec<u8> = (0..RECORDS).flat_map(|n| page(n).repeat(2)).collect();
+    let reads_records = |mut file: &File| {
+        let mut record = [0; 2 * PAGE];
+        let mut read = 0;
+        loop {
+            match file.read(&mut record).unwrap() {
+                0 => return read,
+                more => assert_eq!(more, record.len()),
+            }
+            let (first, second) = record.split_at(PAGE);
+            assert!(first == second);
+            read += 1;
+            // So that it is not always at the same part of a read that others run.
+            assert_eq!(file.read_at(&mut [0], 0).unwrap(), 1);
+        }
+    };
+    on_each_mode(|| {
+        let folder = Folder::new();
+        let file = &file_of(&folder, &contents);
+        // SAFETY: it is open.
+        unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
+        drop_from_cache(file);
+        for record in 0..RECORDS as u64 {
+            let offset = record * 2 * PAGE as u64;
+            assert_eq!(file.read_at(&mut [0; PAGE], offset).unwrap(), PAGE);
+        }
+        let read = thread::scope(|scope| {
+            let readers = [(); READERS].map(|()| scope.spawn(|| reads_records(file)));
+            readers.map(|reader| reader.join().unwrap())
+        });
+        assert_eq!(read.iter().sum::<usize>(), RECORDS);
+    });
+}
+
 #[test]
 fn many_append() {
     const WRITERS: usize = 20;

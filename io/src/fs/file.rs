@@ -5,8 +5,9 @@
 //! there, the worker's place is handed over, and the read waits in the system. If the cache has the beginning, what
 //! is missing is read after it: as from std, a read is short at the end of the file only.
 //!
-//! One operation at a time is at the cursor of an open file, the system sees to that; the others wait in it. So while one
-//! is there that may take long, the others hand their workers over too.
+//! One operation at a time is at the cursor of an open file: the system sees to that, and the others wait in it. But a read of which a part is in
+//! the cache is made of two. So whoever wants the cursor waits for its [turn](Cursor::take_turn), which it has until all of it is done: nobody reads
+//! what is between, nor has to wait in the system for one that takes long.
 //!
 //! A FIFO, a socket, a terminal or another device is an [end](crate::end) of something, and waited for with the driver.
 //!
@@ -17,10 +18,11 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::mem::{self, ManuallyDrop};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, TryLockError};
 
 use roving_scheduler::blocking::run as hand_over;
+use roving_scheduler::sync::{Mutex, MutexGuard};
+use roving_scheduler::{Process, shield};
 use rustix::io::Errno;
 
 use crate::by_reference::{read_by_reference, write_by_reference};
@@ -63,8 +65,41 @@ use crate::fs::nature::{Instead, Kind, Nature, is_refusal};
 pub struct File {
     end: End,
     nature: Nature,
-    /// How many operations at the cursor are in the system, or wait there for one that is. A clone has the same cursor.
-    at_cursor: Arc<AtomicUsize>,
+    /// A clone has the same.
+    cursor: Arc<Cursor>,
+}
+
+/// Where the system reads and writes next.
+struct Cursor {
+    process: Process,
+    turn: Mutex<Turn>,
+}
+
+/// Whose turn it is at a cursor.
+struct Turn;
+
+impl Cursor {
+    fn new() -> Self {
+        Self {
+            process: Process::current(),
+            turn: Mutex::new(Turn),
+        }
+    }
+
+    /// Waits until nobody else is at the cursor, whatever would interrupt that. In a forked child nobody waits, since who was there may be a thread of
+    /// its parent's.
+    fn take_turn(&self) -> Option<MutexGuard<'_, Turn>> {
+        if !self.process.is_current() {
+            return None;
+        }
+        Some(match self.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                shield(|| self.turn.lock()).unwrap_or_else(PoisonError::into_inner)
+            }
+        })
+    }
 }
 
 /// Where in a file something is read or written.
@@ -105,7 +140,7 @@ impl File {
     pub fn try_clone(&self) -> io::Result<Self> {
         let clone = self.with_std(|file| file.try_clone())?;
         Ok(Self {
-            at_cursor: self.at_cursor.clone(),
+            cursor: self.cursor.clone(),
             ..Self::from(clone)
         })
     }
@@ -131,7 +166,7 @@ impl File {
         Self {
             end: End::new(fd),
             nature: Nature::default(),
-            at_cursor: Arc::default(),
+            cursor: Arc::new(Cursor::new()),
         }
     }
 
@@ -143,28 +178,29 @@ impl File {
         self.nature.kind(self.as_fd())
     }
 
-    /// The same at a place of what is stored.
+    /// The turn of who does something at a place of what is stored.
+    fn turn_at(&self, place: Place) -> Option<MutexGuard<'_, Turn>> {
+        match place {
+            Place::AtCursor => self.cursor.take_turn(),
+            Place::At(_) => None,
+        }
+    }
+
+    /// Does with the file of std what may wait in the system at a place of what is stored.
     fn hand_over_at<T>(&self, place: Place, f: impl FnOnce(&std::fs::File) -> T) -> T {
-        let _queued = (place == Place::AtCursor).then(|| Queued::new(&self.at_cursor));
+        let _turn = self.turn_at(place);
         self.hand_over(f)
     }
 
-    /// Whether whoever wants to do something there may have to wait for another who does.
-    fn is_taken(&self, place: Place) -> bool {
-        place == Place::AtCursor && self.at_cursor.load(Ordering::Relaxed) > 0
-    }
-
-    /// Reads once what is stored: by `glance` what is there without a wait, else by `read`. Tells which it was.
+    /// Reads once what is stored: by `glance` what is there without a wait, else by `read`. Tells which it was. The caller has its turn.
     fn read_once<B: ?Sized>(
         &self,
-        place: Place,
         buf: &mut B,
         glance: impl FnOnce(BorrowedFd<'_>, &mut B) -> Result<usize, Errno>,
         read: impl FnOnce(&std::fs::File, &mut B) -> io::Result<usize>,
     ) -> io::Result<Part> {
-        self.end.source().operations().take_turn();
         let fd = self.as_fd();
-        if !self.is_taken(place) && self.nature.instead().is_none() {
+        if self.nature.instead().is_none() {
             match glance(fd, buf) {
                 Ok(read) => return Ok(Part::Glanced(read)),
                 Err(Errno::AGAIN) => {}
@@ -173,22 +209,26 @@ impl File {
             }
         }
         let read = |file: &_| read(file, buf);
-        let in_place = self.nature.instead() == Some(Instead::InPlace) && !self.is_taken(place);
-        let result = if in_place {
-            self.with_std(read)
-        } else {
-            self.hand_over_at(place, read)
+        let result = match self.nature.instead() {
+            Some(Instead::InPlace) => self.with_std(read),
+            _ => self.hand_over(read),
         };
         result.map(Part::Whole)
     }
 
     /// Reads what is stored until `buf` is full, or as much as one read of the system gives.
     fn read_into(&self, buf: &mut [u8], place: Place) -> io::Result<usize> {
+        self.end.source().operations().take_turn();
+        let _turn = self.turn_at(place);
+        self.read_parts(buf, place)
+    }
+
+    /// The same for who has its turn.
+    fn read_parts(&self, buf: &mut [u8], place: Place) -> io::Result<usize> {
         let mut done = 0;
         loop {
             let place = place.after(done);
             let part = self.read_once(
-                place,
                 &mut buf[done..],
                 |fd, buf| glance(fd, &mut [IoSliceMut::new(buf)], place),
                 |mut file, buf| match place {
@@ -228,22 +268,6 @@ enum Part {
     Whole(usize),
 }
 
-/// An operation at the cursor that is in the system.
-struct Queued<'a>(&'a AtomicUsize);
-
-impl<'a> Queued<'a> {
-    fn new(queue: &'a AtomicUsize) -> Self {
-        queue.fetch_add(1, Ordering::Relaxed);
-        Self(queue)
-    }
-}
-
-impl Drop for Queued<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Reads what can be had without a wait.
 #[cfg(target_os = "linux")]
 fn glance(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>], place: Place) -> Result<usize, Errno> {
@@ -275,8 +299,9 @@ impl Read for &File {
         if self.kind()? == Kind::Stream {
             return self.end.read(bufs);
         }
+        self.end.source().operations().take_turn();
+        let _turn = self.cursor.take_turn();
         let part = self.read_once(
-            Place::AtCursor,
             bufs,
             |fd, bufs| glance(fd, bufs, Place::AtCursor),
             |mut file, bufs| file.read_vectored(bufs),
@@ -292,7 +317,7 @@ impl Read for &File {
             let rest = &mut buf[filled..];
             if !rest.is_empty() {
                 let room = rest.len();
-                let read = self.read_into(rest, Place::AtCursor).unwrap_or(0);
+                let read = self.read_parts(rest, Place::AtCursor).unwrap_or(0);
                 done += read;
                 if read < room {
                     break;
@@ -380,12 +405,8 @@ impl Write for &File {
 
 impl Seek for &File {
     fn seek(&mut self, pos: SeekFrom) -> io::Result<u64> {
-        let seek = |mut file: &std::fs::File| file.seek(pos);
-        if self.is_taken(Place::AtCursor) {
-            self.hand_over_at(Place::AtCursor, seek)
-        } else {
-            self.with_std(seek)
-        }
+        let _turn = self.cursor.take_turn();
+        self.with_std(|mut file| file.seek(pos))
     }
 }
 

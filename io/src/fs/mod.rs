@@ -22,7 +22,7 @@
 //! - **Locks** of files wait in the system: see [`File::lock`].
 //!
 //! A read is short at the end of a file only, as in std. One file may be used by many threads at once, green and not.
-//! They share its cursor, at which the system lets one of them be at a time; the trait
+//! They share its cursor, at which one of them is at a time, until all that it reads or writes is done; the trait
 //! [`FileExt`](std::os::unix::fs::FileExt) reads and writes at places of its own.
 //!
 //! There is no `async` side: no system call reads a file without the chance that it blocks whoever polls. In a future,
