@@ -174,7 +174,8 @@ impl Command {
     /// Starts the child, waits for it, and collects what it writes to its standard output and its standard error,
     /// unless these have been set to something else. Its standard input is empty if it has not been set.
     ///
-    /// Of a command that comes from std it is not known what has been set; for that, an OS thread waits.
+    /// Of a command that comes from std it is not known what has been set; for that, an OS thread waits. The other way round, std's command takes what
+    /// was not set here for set to be inherited, if it is made of this one after `output`: its own `output` does not collect that.
     ///
     /// # Errors
     ///
@@ -256,6 +257,7 @@ impl From<process::Command> for Command {
     }
 }
 
+/// What was not set is inherited by all children of std's command if [`output`](Command::output) has started one before.
 impl From<Command> for process::Command {
     fn from(command: Command) -> Self {
         command.std
