@@ -58,12 +58,13 @@ tools:
 	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 	@$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
 
-check: tools          ## format, lints, documentation, all warnings denied; that no import runs up a floor, and that no lock file is behind
+check: tools          ## format, lints, documentation, all warnings denied; that no import runs up a floor, that no lock file is behind, and whether it compiles elsewhere
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(TESTED) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(TESTED) --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(TESTED) --no-deps
 	timeout 600 $(CARGO) test $(TESTED) --test floors
+	machines/portable --quick
 	$(CARGO) fmt --manifest-path bench/peers/Cargo.toml --all --check
 	$(CARGO) metadata --locked --format-version 1 --manifest-path bench/peers/Cargo.toml >/dev/null
 
