@@ -49,7 +49,7 @@ fn map(slots: Slots) -> Result<usize, Why> {
     let usable = slots.slot_bytes - slots.guard_bytes;
     let file = file_of(usable)?;
     protect::protect(slots.bottom, slots.guard_bytes)?;
-    let mut count = 0;
+    let (mut count, mut mapped_bytes) = (0, 0);
     for guard in slots.guards() {
         let is_last = count + 1 == slots.count;
         let bytes = if is_last { usable } else { slots.slot_bytes };
@@ -70,16 +70,16 @@ fn map(slots: Slots) -> Result<usize, Why> {
             break;
         }
         count += 1;
+        mapped_bytes += bytes;
     }
     if count == 0 {
         return Err(Why::last_os_error());
     }
-    let slots = slots.first(count);
-    let stacks = slots.bottom + slots.guard_bytes;
-    match page::give_access(stacks, slots.bytes() - slots.guard_bytes) {
+    // Of whole mappings, since to divide one takes another one, and perhaps there is none left.
+    match page::give_access(slots.bottom + slots.guard_bytes, mapped_bytes) {
         Ok(()) => Ok(count),
         Err(error) => {
-            slab::map_again(slots.bottom, slots.bytes());
+            slab::map_again(slots.bottom, slots.guard_bytes + mapped_bytes);
             Err(error.into())
         }
     }
