@@ -1,7 +1,7 @@
 //! `roving-adopt-suites`: the tests of others, unmodified, adopted and on OS threads.
 //!
 //! A [suite](table) is a package as cargo has it, or the standard library as the toolchain has it. Its [`source`] is copied,
-//! its [`programs`] of tests are built once, and each is [`run`] on OS threads, and by `roving-run` with one, two and
+//! its [`programs`] of tests are built once, and each is [run](mod@run) on OS threads, and by `roving-run` with one, two and
 //! eight workers. The test harness has a thread for each test, so each test is adopted with all that it spawns.
 //! Or it is CPython's, as Debian has it: its modules of tests are run by `python3`, which is adopted when it makes its first thread.
 //! Those of clients ask a real [`server`], or start one.

@@ -10,7 +10,7 @@
 //! who made it.
 //!
 //! In an adopted program, it is the other way round: whoever handles faults there may know how to go on after an overflow, and is asked first. So who
-//! adopts the program takes [what was there before](replaced) as the program's, and [asks here](end_if_overflow) where the system would do its default.
+//! adopts the program takes what was there before (`replaced`) as the program's, and asks here (`end_if_overflow`) where the system would do its default.
 //!
 //! The handler is async-signal-safe: it reads memory that nobody changes meanwhile, formats into a
 //! buffer on its stack, and calls `write` and `abort`.

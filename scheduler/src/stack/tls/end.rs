@@ -2,7 +2,7 @@
 //!
 //! The same as the C library does at the end of an OS thread, in the same order: the destructors of
 //! thread-locals, then those of pthread keys. What they leave behind, and what is set after them,
-//! no later thread finds: see [`Block::renew`](super::Block::renew). A thread that the system ends at once [leaves](leave_values) all as it is.
+//! no later thread finds: see [`Block::renew`](super::Block::renew). A thread that the system ends at once leaves all as it is (`leave_values`).
 
 use super::{keys, pointer};
 use crate::stack::tls;
