@@ -280,7 +280,7 @@ unsafe extern "C" fn sigaction(signal: c_int, action: *const Action, before: *mu
         let Some(&action) = action.as_ref() else {
             let result = next_action(signal, ptr::null(), &raw mut had);
             if result == 0 && !before.is_null() {
-                before.write(as_program(signal, had));
+                before.write(with_handler(had, as_program(signal, had.sa_sigaction)));
             }
             return result;
         };
@@ -309,13 +309,11 @@ unsafe extern "C" fn sigaction(signal: c_int, action: *const Action, before: *mu
     }
 }
 
-/// What the system has, as the program has set it.
-fn as_program(signal: c_int, had: Action) -> Action {
+/// What the program has set, if this is what the system has.
+fn as_program(signal: c_int, has: sighandler_t) -> sighandler_t {
     match of(signal) {
-        Some(place) if had.sa_sigaction == ours() => {
-            with_handler(had, fault::as_program(place.load(Ordering::Acquire)))
-        }
-        _ => had,
+        Some(place) if has == ours() => fault::as_program(place.load(Ordering::Acquire)),
+        _ => has,
     }
 }
 
@@ -372,12 +370,7 @@ pub(crate) unsafe fn by_number(
     // SAFETY: it is there, and the system writes to it within the call alone.
     let system_had = || unsafe { (*told).handler };
     let program_had = if action == 0 {
-        (call(0, place) == 0).then(|| match of(signal) {
-            Some(handler) if system_had() == ours() => {
-                fault::as_program(handler.load(Ordering::Acquire))
-            }
-            _ => system_had(),
-        })
+        (call(0, place) == 0).then(|| as_program(signal, system_had()))
     } else {
         // SAFETY: the caller's promise: it is an action, and it is there.
         let action =

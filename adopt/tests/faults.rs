@@ -114,15 +114,12 @@ fn is_told(output: &Output) {
     assert!(printed.contains("has overflowed its stack"), "{printed}");
 }
 
-#[test]
-fn who_sets_what_was_found_has_overflows_told_of() {
-    const NAME: &str = "who_sets_what_was_found_has_overflows_told_of";
-    in_programs(NAME, || {
-        let output = of_its_own(NAME, || {
-            on_a_green_thread(|| {
-                for signal in FAULTS {
-                    exchange(signal, Some(&of(signal)));
-                }
+/// For the test `name`: a green thread overflows its stack after it has had something done with each fault.
+fn an_overflow_is_told_of_after(name: &str, set: fn(c_int)) {
+    in_programs(name, || {
+        let output = of_its_own(name, || {
+            on_a_green_thread(move || {
+                FAULTS.into_iter().for_each(set);
                 println!("{}", deep(0));
             });
         });
@@ -131,19 +128,17 @@ fn who_sets_what_was_found_has_overflows_told_of() {
 }
 
 #[test]
+fn who_sets_what_was_found_has_overflows_told_of() {
+    an_overflow_is_told_of_after("who_sets_what_was_found_has_overflows_told_of", |signal| {
+        exchange(signal, Some(&of(signal)));
+    });
+}
+
+#[test]
 fn who_sets_the_default_has_overflows_told_of() {
-    const NAME: &str = "who_sets_the_default_has_overflows_told_of";
-    in_programs(NAME, || {
-        let output = of_its_own(NAME, || {
-            on_a_green_thread(|| {
-                for signal in FAULTS {
-                    // SAFETY: it is what the system does.
-                    unsafe { libc::signal(signal, libc::SIG_DFL) };
-                }
-                println!("{}", deep(0));
-            });
-        });
-        is_told(&output);
+    an_overflow_is_told_of_after("who_sets_the_default_has_overflows_told_of", |signal| {
+        // SAFETY: it is what the system does.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
     });
 }
 

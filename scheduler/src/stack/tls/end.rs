@@ -24,7 +24,7 @@ pub(crate) fn leave_values() {
     LEAVES_VALUES.set(true);
 }
 
-#[inline(never)]
+#[cfg_attr(feature = "adopt", inline(never))]
 fn leaves_values() -> bool {
     #[cfg(feature = "adopt")]
     return LEAVES_VALUES.get();
