@@ -4,6 +4,7 @@
 //!   is kept, with the reason
 //! - what a system only pretends to do is not believed
 //! - memory that is locked is guarded too, and not filled
+//! - memory that is refused, also as it was, is an error
 //! - guards that somebody has taken away are made anew
 //! - guards stay when the pages above them go back to the system
 
@@ -26,6 +27,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{
     child, is_child, printed, run, runtime, unwatched, watchdog, with_each_kind_of_guards,
 };
+use roving_scheduler::coroutine::{self, Generator, Yielder};
 use roving_scheduler::thread::{self, Builder, JoinHandle};
 use roving_scheduler::{Builder as RuntimeBuilder, Guards, stacks};
 
@@ -62,7 +64,11 @@ fn the_environment_names_the_kind() {
     }
     let asked = std::env::var("ROVING_STACK_GUARDS").unwrap();
     assert_eq!(stacks().guards, None);
+    // Coroutines have stacks of that kind too, also before there is a runtime.
+    drop(Generator::new(|_: &Yielder<(), ()>| ()));
+    let of_coroutine = stacks().guards;
     let guards = guards();
+    assert_eq!(of_coroutine, Some(guards));
     // On older systems a later one.
     let is_refused = |refused: &roving_scheduler::NoGuards| refused.guards().to_string() == asked;
     assert!(guards.to_string() == asked || stacks().refused.iter().any(is_refused));
@@ -143,6 +149,41 @@ fn no_descriptor_is_free() {
     assert_eq!(error_of(Guards::Memfd), Some(libc::EMFILE));
     drop(taken);
     assert_eq!(guards_of(128 << 10), Some(Guards::Memfd));
+}
+
+/// Of stacks whose memory is neither to be had anew nor as it was, nobody gets one.
+#[test]
+fn memory_that_is_lost_is_an_error() {
+    let name = "memory_that_is_lost_is_an_error";
+    let _watchdog = watchdog("");
+    if !is_child(name) {
+        let mut child = child(name);
+        child.env("ROVING_STACK_GUARDS", "memfd");
+        run(child);
+        return;
+    }
+    let runtime = unwatched(1);
+    let spawns = runtime.spawn(|| {
+        thread::park();
+        let of_new_slab = Builder::new().stack_size(32 << 10).spawn(|| ());
+        of_new_slab.unwrap().join().unwrap();
+    });
+    let coroutine = || coroutine::Builder::new().generator(|_: &Yielder<(), ()>| ());
+    let mut coroutines = vec![coroutine().unwrap()];
+    assert_eq!(stacks().guards, Some(Guards::Memfd));
+    // What this thread is refused is not refused to the worker.
+    old_kernel::refuse_access();
+    let lost = loop {
+        match coroutine() {
+            Ok(made) => coroutines.push(made),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(lost.contains("nor gave it back (limits: "), "{lost}");
+    assert!(coroutine().is_err(), "there is no access to a new slab");
+    drop(coroutines);
+    spawns.thread().unpark();
+    spawns.join().unwrap();
 }
 
 /// A file that is too large for this limit would end the process by a signal.

@@ -83,7 +83,7 @@ fn misuses() -> Vec<Misuse> {
         misuse!("limit of a group must not be 0", Group::new().limit(0)),
         misuse!("interior null bytes", nul().spawn(|| ())),
         misuse!("interior null bytes", thread::scope(|scope| drop(nul().spawn_scoped(scope, || ())))),
-        misuse!("failed to spawn a green thread: the runtime has been shut down", ended().spawn(|| ())),
+        misuse!("failed to spawn a green thread: the runtime has been shut down; spawn before that, or on another runtime", ended().spawn(|| ())),
         misuse!("a scoped thread panicked", thread::scope(|scope| drop(scope.spawn(|| panic::resume_unwind(Box::new(())))))),
         misuse!("cannot join itself", join_itself(|itself| itself.join().unwrap())),
         misuse!("no operations have been added", Select::new().select()),

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use common::{alone, child, compute_until, each_kind, is_child, run};
+use common::{alone, child, compute_until, each_kind, is_child, run, watchdog};
 use corosensei::stack::DefaultStack;
 use roving_scheduler::coroutine::Generator;
 use roving_scheduler::thread::{self, JoinHandle, State};
@@ -87,24 +87,20 @@ fn outermost(run: &mut dyn FnMut()) {
 
 const BOTH: [&str; 2] = ["inner_of_two", "outer_of_two"];
 
-/// One that computes in `run` until this is dropped.
-struct Computing {
+/// One that is busy in `run` until this is dropped, also by a test that fails.
+struct Busy {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-fn computing(
-    runtime: &Runtime,
-    name: &str,
-    run: impl FnOnce(Arc<AtomicBool>) + Send + 'static,
-) -> Computing {
+fn busy(runtime: &Runtime, name: &str, run: impl FnOnce(Arc<AtomicBool>) + Send + 'static) -> Busy {
     let stop = Arc::new(AtomicBool::new(false));
     let seen = stop.clone();
     let thread = Some(spawn(runtime, name, move || run(seen)));
-    Computing { stop, thread }
+    Busy { stop, thread }
 }
 
-impl Drop for Computing {
+impl Drop for Busy {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         let ended = self.thread.take().map(JoinHandle::join);
@@ -115,7 +111,7 @@ impl Drop for Computing {
 #[test]
 fn one_that_computes_is_shown_where_it_is() {
     each_size(|runtime| {
-        let _computing = computing(runtime, "computes", |stop| {
+        let _busy = busy(runtime, "computes", |stop| {
             outer_of_two(&mut || compute_until(&stop));
         });
         let told = told_of("computes", BOTH[0]);
@@ -126,6 +122,7 @@ fn one_that_computes_is_shown_where_it_is() {
 #[test]
 fn threads_that_do_the_same_are_told_to() {
     let _alone = alone();
+    let _watchdog = watchdog("");
     let runtime = Builder::new().workers(2).build().unwrap();
     let (senders, threads): (Vec<_>, Vec<_>) = (0..3)
         .map(|_| {
@@ -155,17 +152,15 @@ fn threads_that_do_the_same_are_told_to() {
 #[test]
 fn one_that_waits_in_the_system_is_shown_where_it_is() {
     each_size(|runtime| {
-        let is_told = Arc::new(AtomicBool::new(false));
-        let goes_on = is_told.clone();
-        let sleeps = spawn(runtime, "sleeps", move || {
+        let sleeps = busy(runtime, "sleeps", |stop| {
             outer_of_two(&mut || {
-                while !goes_on.load(Ordering::Acquire) {
+                while !stop.load(Ordering::Acquire) {
                     std::thread::sleep(Duration::from_millis(300));
                 }
             });
         });
         let told = told_of("sleeps", "nanosleep");
-        is_told.store(true, Ordering::Release);
+        drop(sleeps);
         assert_in_order(&told, &["it waits in the system", BOTH[0], BOTH[1]]);
 
         let (sender, receiver) = mpsc::channel::<()>();
@@ -192,7 +187,7 @@ fn one_that_waits_in_the_system_is_shown_where_it_is() {
         assert_in_order(&told, &["poll", BOTH[0], BOTH[1]]);
 
         drop((held, sender.send(()), writer));
-        for thread in [sleeps, receives, locks, polls] {
+        for thread in [receives, locks, polls] {
             thread.join().unwrap();
         }
     });
@@ -208,14 +203,14 @@ fn with_another_stack(run: &mut (dyn FnMut() + Send)) {
 #[test]
 fn one_on_another_stack_is_shown_on_both() {
     each_size(|runtime| {
-        let elsewhere = computing(runtime, "elsewhere", |stop| {
+        let elsewhere = busy(runtime, "elsewhere", |stop| {
             outermost(&mut || with_another_stack(&mut || compute_until(&stop)));
         });
         let told = told_of("elsewhere", BOTH[0]);
         assert_in_order(&told, &["compute_until", BOTH[0], BOTH[1], "outermost"]);
         drop(elsewhere);
 
-        let _generates = computing(runtime, "generates", |stop| {
+        let _generates = busy(runtime, "generates", |stop| {
             let generator = Generator::new(move |_: &_| outer_of_two(&mut || compute_until(&stop)));
             let nothing: Vec<()> = generator.into_iter().collect();
             black_box(nothing);
@@ -360,7 +355,7 @@ fn a_storm_goes_on_while_dumps_are_taken() {
 /// Runs one that computes, whose stack is not shown, and gives what is said.
 fn told_of_one_that_is_left_alone() -> String {
     let runtime = Builder::new().workers(1).build().unwrap();
-    let _computing = computing(&runtime, "computes", |stop| compute_until(&stop));
+    let _busy = busy(&runtime, "computes", |stop| compute_until(&stop));
     told_of("computes", "left alone")
 }
 
@@ -371,6 +366,7 @@ fn a_program_that_handles_the_signal_itself_keeps_it() {
     extern "C" fn count(_: libc::c_int) {
         COUNT.fetch_add(1, Ordering::Relaxed);
     }
+    let _watchdog = watchdog("");
     if !is_child(NAME) {
         return drop(run(child(NAME)));
     }
@@ -387,6 +383,7 @@ fn a_program_that_handles_the_signal_itself_keeps_it() {
 #[test]
 fn one_that_blocks_the_signal_is_left_alone() {
     const NAME: &str = "one_that_blocks_the_signal_is_left_alone";
+    let _watchdog = watchdog("");
     if !is_child(NAME) {
         return drop(run(child(NAME)));
     }

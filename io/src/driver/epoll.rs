@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use polling::Poller;
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 
 use super::alarm::Alarm;
@@ -28,6 +28,12 @@ use super::{Event, Key, Poll};
 
 /// The events of one wait, at most. What does not fit comes with the next one.
 const BATCH: usize = 1024;
+
+/// The longest timeout that the kernel can be told.
+const LONGEST: Timespec = Timespec {
+    tv_sec: i64::MAX,
+    tv_nsec: 0,
+};
 
 /// What the events of the wake-up and of the alarm carry. No slot has this key, so they find no
 /// registration.
@@ -155,10 +161,7 @@ impl Epoll {
         batch: &mut Vec<libc::epoll_event>,
         timeout: Duration,
     ) -> Result<(), Errno> {
-        let timeout = libc::timespec {
-            tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-            tv_nsec: timeout.subsec_nanos().into(),
-        };
+        let timeout = Timespec::try_from(timeout).unwrap_or(LONGEST);
         let (room, most) = room_of(batch);
         // SAFETY: the kernel reads one `timespec` and writes at most `most` events to `room`, which
         // is writable so far. There is no signal mask, so its size is not looked at.

@@ -22,7 +22,8 @@ use std::thread;
 use super::nesting::Nesting;
 use crate::protocol::process::Process;
 use crate::run::unended::{Entry, Unended};
-use crate::run::{context, overflow, panicking, stack_use, thread_end};
+use crate::run::{context, panicking, stack_use, thread_end};
+use crate::runtime::builder::prepare_stacks;
 use crate::stack::fiber::{Fiber, State, Way};
 use crate::stack::usage::StackUsage;
 use crate::stack::{Bounds, Class, DEFAULT_SIZE, Promise};
@@ -68,7 +69,7 @@ impl<I, Y, R> Core<I, Y, R> {
         may_borrow: bool,
         body: impl FnOnce(&Yielder<I, Y>, I) -> R,
     ) -> io::Result<Rc<Self>> {
-        overflow::install_handler();
+        prepare_stacks();
         context::watch_forks();
         // Thread-locals are those of whoever resumes it.
         let class = Class::of(stack_size.unwrap_or(DEFAULT_SIZE))?.for_calls();

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::asleep::{self, AllAsleep};
@@ -72,7 +73,8 @@ const LONGEST_STUCK: Duration = Duration::from_secs(3600);
 ///
 /// - `ROVING_STACK_GUARDS` is the first method of [guards](crate::Guards) to try: `madvise`,
 ///   `poison`, `write-protect`, `memfd` or `mprotect`. Those before it are not tried; if the system refuses
-///   it, those after it are. [`stacks`](crate::stacks) reports which one is in use.
+///   it, those after it are. It is read once, when the first runtime or [coroutine](crate::coroutine) is made.
+///   [`stacks`](crate::stacks) reports which one is in use.
 /// - `ROVING_STACK_REPORT=1` prints a table of how much green threads have used of their stacks, by
 ///   place of spawn, when the process exits.
 /// - `ROVING_RECLAIM_SECONDS` is how long a green thread must be parked before the unused pages of its
@@ -417,13 +419,10 @@ impl Builder {
             ThreadLocals::Own => class.with_thread_locals(),
             ThreadLocals::Pinned | ThreadLocals::Shared => class,
         };
-        if let Some(guards) = environment::STACK_GUARDS.one_of(Guards::LADDER, Guards::name) {
-            stack::begin_with_guards(guards);
-        }
         if let Some(period) = environment::RECLAIM_SECONDS.read(environment::seconds) {
             reclaim::set_period(period);
         }
-        overflow::install_handler();
+        prepare_stacks();
         panicking::prepare(&passage);
         // Nor do workers make what a child could find half made.
         ticks::begin();
@@ -508,6 +507,19 @@ fn start(plan: Plan, workers: usize) -> io::Result<Runtime> {
         spares::start(&shared);
     }
     Ok(runtime)
+}
+
+/// Prepares the process for stacks of green threads and of coroutines.
+pub(crate) fn prepare_stacks() {
+    static KNOWS_GUARDS: AtomicBool = AtomicBool::new(false);
+    // Those who come at once find the same.
+    if !KNOWS_GUARDS.load(Ordering::Acquire) {
+        if let Some(guards) = environment::STACK_GUARDS.one_of(Guards::LADDER, Guards::name) {
+            stack::begin_with_guards(guards);
+        }
+        KNOWS_GUARDS.store(true, Ordering::Release);
+    }
+    overflow::install_handler();
 }
 
 /// What `check` makes of a value that the setting `name` was given.

@@ -67,8 +67,19 @@ impl Slab {
             // No fewer are left over than make sense by themselves.
             count: if left < count + FEW { left } else { count },
         };
-        self.guarded += guard::install(slots)? * class.slot_bytes();
-        Ok(())
+        match guard::install(slots) {
+            Ok(count) => {
+                self.guarded += count * class.slot_bytes();
+                Ok(())
+            }
+            Err(unguarded) => {
+                if unguarded.are_lost {
+                    // With the rest of the slab, which stays mapped.
+                    *self = Self::empty();
+                }
+                Err(unguarded.error)
+            }
+        }
     }
 }
 
@@ -126,8 +137,7 @@ pub(crate) unsafe fn unmap(start: usize, bytes: usize) {
 
 /// Maps a part of a slab as it was at first.
 #[cfg(target_os = "linux")]
-pub(super) fn map_again(start: usize, bytes: usize) {
-    memory::map_again(start, bytes)
-        .and_then(|start| page::give_access(start, bytes))
-        .expect("it was mapped before");
+pub(super) fn map_again(start: usize, bytes: usize) -> io::Result<()> {
+    let start = memory::map_again(start, bytes)?;
+    page::give_access(start, bytes)
 }

@@ -360,7 +360,9 @@ fn make(
             }
         });
         wait::cancellation_point();
-        return Err(io::Error::other("the runtime has been shut down"));
+        return Err(io::Error::other(
+            "the runtime has been shut down; spawn before that, or on another runtime",
+        ));
     };
     // Nothing unwinds from here until the thread is queued: of user code, only what listens to us runs.
     counted.hand_over();

@@ -36,6 +36,12 @@ pub(crate) fn refuse_memfd() {
     answer(libc::SYS_memfd_create, None, libc::ENOSYS);
 }
 
+/// Makes the system refuse to let memory be written to that is there and could not be.
+pub(crate) fn refuse_access() {
+    const ACCESS: u32 = (libc::PROT_READ | libc::PROT_WRITE) as u32;
+    answer(libc::SYS_mprotect, Some((2, ACCESS)), libc::ENOMEM);
+}
+
 /// Makes the system answer a call with an error, or with success and 0 if that is 0, for this thread and all that
 /// it starts; with an argument and a value, only if that argument, the first being 0, has the value.
 fn answer(call: libc::c_long, argument: Option<(u32, u32)>, error: libc::c_int) {

@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
 
 use super::kind::Guards;
 use super::why::{NoGuards, Why};
-use super::{Slots, mappings};
-use crate::stack::memory;
+use super::{Slots, Unguarded, mappings};
 use crate::stack::page::page;
+use crate::stack::{memory, room};
 
 const RUNGS: usize = Guards::LADDER.len();
 
@@ -42,7 +42,7 @@ pub(crate) fn begin_with(guards: Guards) {
 /// # Errors
 ///
 /// The system refuses guards of every kind. The error says why each, and how to raise the limit.
-pub(in crate::stack) fn install(slots: Slots) -> io::Result<usize> {
+pub(in crate::stack) fn install(slots: Slots) -> Result<usize, Unguarded> {
     let begin = BEGIN.load(Ordering::Relaxed);
     for &guards in &Guards::LADDER[begin..] {
         let rung = guards.rung();
@@ -57,10 +57,15 @@ pub(in crate::stack) fn install(slots: Slots) -> io::Result<usize> {
                 GUARDS.fetch_add(count, Ordering::Relaxed);
                 return Ok(count);
             }
-            Err(why) => WHY[rung].store(why.code(), Ordering::Relaxed),
+            Err(why) => {
+                WHY[rung].store(why.code(), Ordering::Relaxed);
+                if why == Why::LOST {
+                    return Err(unguarded(true));
+                }
+            }
         }
     }
-    Err(no_guards())
+    Err(unguarded(false))
 }
 
 fn install_kind(guards: Guards, slots: Slots) -> Result<usize, Why> {
@@ -86,7 +91,7 @@ fn is_guard(address: usize, bytes: usize) -> bool {
     refuses(address) && refuses(address + bytes - page())
 }
 
-fn no_guards() -> io::Error {
+fn unguarded(are_lost: bool) -> Unguarded {
     let stacks = GUARDS.load(Ordering::Relaxed);
     let refused = refused();
     let mut message = format!(
@@ -100,7 +105,13 @@ fn no_guards() -> io::Error {
     if refused.iter().any(NoGuards::is_for_mappings) {
         message += "; raise it with sysctl vm.max_map_count";
     }
-    io::Error::new(io::ErrorKind::OutOfMemory, message)
+    if are_lost {
+        message += &format!(" {}", room::advice());
+    }
+    Unguarded {
+        error: io::Error::new(io::ErrorKind::OutOfMemory, message),
+        are_lost,
+    }
 }
 
 /// The kinds that were refused, and why, those that were tried first first.

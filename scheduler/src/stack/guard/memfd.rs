@@ -79,7 +79,9 @@ fn map(slots: Slots) -> Result<usize, Why> {
     match page::give_access(slots.bottom + slots.guard_bytes, mapped_bytes) {
         Ok(()) => Ok(count),
         Err(error) => {
-            slab::map_again(slots.bottom, slots.guard_bytes + mapped_bytes);
+            let bytes = slots.guard_bytes + mapped_bytes;
+            // Another kind is tried on the slots as they were.
+            slab::map_again(slots.bottom, bytes).map_err(|_| Why::LOST)?;
             Err(error.into())
         }
     }

@@ -47,6 +47,8 @@ mod why;
 #[cfg(target_os = "linux")]
 mod write_protect;
 
+use std::io;
+
 pub use self::kind::Guards;
 pub(crate) use self::ladder::{begin_with, look_after};
 pub(super) use self::ladder::{in_use, install, limit, refused};
@@ -65,6 +67,13 @@ pub(super) struct Slots {
     /// The bytes of each guard.
     pub(super) guard_bytes: usize,
     pub(super) count: usize,
+}
+
+/// Why slots have no guards.
+pub(super) struct Unguarded {
+    pub(super) error: io::Error,
+    /// Nor is their memory as it was: nobody may use them.
+    pub(super) are_lost: bool,
 }
 
 impl Slots {

@@ -23,6 +23,9 @@ impl Why {
     /// A file may not be that large.
     pub(super) const FILE_SIZE: Self = Self(-5);
 
+    /// What was done could not be undone: the slots have lost their memory.
+    pub(super) const LOST: Self = Self(-6);
+
     /// The error that the system has just given.
     #[cfg(target_os = "linux")]
     pub(super) fn last_os_error() -> Self {
@@ -107,6 +110,9 @@ impl fmt::Display for NoGuards {
             Why::FILE_SIZE => {
                 f.write_str("the limit of a file's size (ulimit -f) is less than a stack")
             }
+            Why::LOST => f.write_str(
+                "the system gave no access to the memory of the stack, nor gave it back",
+            ),
             Why(error) => fmt::Display::fmt(&io::Error::from_raw_os_error(error), f),
         }
     }
