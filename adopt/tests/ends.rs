@@ -47,15 +47,16 @@ extern "C" fn destroy(_: *mut c_void) {
     DESTROYED.fetch_add(1, Ordering::SeqCst);
 }
 
-extern "C" fn has_values_and_ends(_: *mut c_void) -> *mut c_void {
-    struct Value;
+struct Value;
 
-    impl Drop for Value {
-        fn drop(&mut self) {
-            DESTROYED.fetch_add(1, Ordering::SeqCst);
-        }
+impl Drop for Value {
+    fn drop(&mut self) {
+        DESTROYED.fetch_add(1, Ordering::SeqCst);
     }
+}
 
+/// The current thread has two values that are destroyed at its end.
+fn have_values() {
     thread_local! {
         static VALUE: Value = const { Value };
     }
@@ -72,6 +73,10 @@ extern "C" fn has_values_and_ends(_: *mut c_void) -> *mut c_void {
     // SAFETY: it is a key.
     let failed = unsafe { libc::pthread_setspecific(*key, ptr::without_provenance(1)) };
     assert_eq!(failed, 0);
+}
+
+extern "C" fn has_values_and_ends(_: *mut c_void) -> *mut c_void {
+    have_values();
     let _value = Value;
     end(7)
 }
@@ -204,6 +209,73 @@ fn a_forked_child_ends_with_the_status() {
         on_a_green_thread(|| {
             assert_eq!(exit_of(|| end(9)), Some(9));
         });
+    });
+}
+
+/// How the thread ends that has forked.
+const RETURNS: usize = 1;
+const EXITS: usize = 2;
+const ENDS_AT_ONCE: usize = 3;
+
+/// Forks, and gives the status of the child, which another thread ends that this one has made there, when this one has ended.
+extern "C-unwind" fn forks_and_ends(way: *mut c_void) -> *mut c_void {
+    unsafe extern "C-unwind" {
+        fn pthread_exit(left: *mut c_void) -> !;
+    }
+    // SAFETY: of this process's threads, nobody has anything that the child needs.
+    let child = unsafe { libc::fork() };
+    if child != 0 {
+        let mut status = 0;
+        // SAFETY: there is room for it.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        return ptr::without_provenance_mut(status as usize);
+    }
+    have_values();
+    // SAFETY: it has no preconditions.
+    let forked = unsafe { libc::pthread_self() };
+    let way = way.addr();
+    thread::spawn(move || {
+        let left = join(forked).addr();
+        let destroyed = DESTROYED.load(Ordering::SeqCst);
+        let expected = if way == ENDS_AT_ONCE {
+            (0, 0)
+        } else {
+            (way, 2)
+        };
+        // SAFETY: it ends the child.
+        unsafe { libc::_exit(if (left, destroyed) == expected { 42 } else { 1 }) }
+    });
+    match way {
+        // SAFETY: nobody has borrowed anything of this thread, and nothing is to be dropped.
+        EXITS => unsafe { pthread_exit(ptr::without_provenance_mut(way)) },
+        ENDS_AT_ONCE => end(5),
+        _ => ptr::without_provenance_mut(way),
+    }
+}
+
+#[test]
+fn a_forked_child_outlives_the_thread_that_forked() {
+    unsafe extern "C" {
+        fn pthread_create(
+            id: *mut libc::pthread_t,
+            attributes: *const libc::pthread_attr_t,
+            start: extern "C-unwind" fn(*mut c_void) -> *mut c_void,
+            argument: *mut c_void,
+        ) -> c_int;
+    }
+    in_programs("a_forked_child_outlives_the_thread_that_forked", || {
+        roving_adopt::adopt().unwrap();
+        for way in [RETURNS, EXITS, ENDS_AT_ONCE] {
+            let mut id = 0;
+            let argument = ptr::without_provenance_mut(way);
+            // SAFETY: there is room for the id, and it is called with what it takes.
+            let failed =
+                unsafe { pthread_create(&raw mut id, ptr::null(), forks_and_ends, argument) };
+            assert_eq!(failed, 0);
+            let status = join(id).addr() as c_int;
+            let exit = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+            assert_eq!(exit, Some(42), "way {way}: {status}");
+        }
     });
 }
 

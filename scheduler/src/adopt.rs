@@ -255,6 +255,18 @@ pub fn leave_values() {
     tls::leave_values();
 }
 
+/// Ends the thread-locals of the current thread, which was green in the process that this one was forked from: their destructors run, those of its
+/// keys, and what is [called at the end](call_at_end).
+///
+/// # Safety
+///
+/// They are its own, nothing of the program's uses them any more, and this is done once.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub unsafe fn end_thread_locals() {
+    // SAFETY: the caller's promise.
+    unsafe { tls::end_thread() };
+}
+
 /// Whether the caller is green, or is on an OS thread that is a worker. Safe in a signal handler.
 pub fn is_on_worker() -> bool {
     context::is_green() || context::with_worker(|worker| worker.is_some())

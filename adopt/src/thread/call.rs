@@ -24,7 +24,7 @@ use libc::{pthread_attr_t, pthread_t};
 use roving_scheduler::adopt::{self, Inside};
 
 use super::records::Shared;
-use super::{Left, cancel, current, is_any_alive, kernel, news, one_less, wait_for_all};
+use super::{Left, cancel, current, is_any_alive, kernel, news, one_less, survivor, wait_for_all};
 use crate::next::next;
 use crate::{hand_over, handler, is_adopted, slot};
 
@@ -210,12 +210,31 @@ pub(super) fn call(record: Shared, start: Start, argument: Left) -> Left {
         ) != 0
     };
     cancel::ends();
-    match start {
+    let left = match start {
         _ if exited => Left(exit_value()),
         Start::Posix(_) => Left(result),
         // Of a register, this is the part that an `int` is in.
         Start::C11(_) => of_int(result as usize as c_int),
+    };
+    if !adopt::is_on_worker() {
+        end_in_child(left);
     }
+    left
+}
+
+/// The current thread, which is the [`survivor`] of a fork, comes to its end. Who returns from here is the last, and with it the process ends.
+#[cold]
+#[inline(never)]
+fn end_in_child(left: Left) {
+    // SAFETY: it has thread-locals of its own, which are not used any more, and is here once.
+    unsafe { adopt::end_thread_locals() };
+    survivor::ends(left);
+    if is_any_alive() && has_another_do(exit_after_all, ptr::null_mut()) {
+        type Exit = unsafe extern "C" fn(c_long, c_int) -> c_long;
+        // SAFETY: it ends the OS thread, whose stack stays.
+        unsafe { next!(syscall: Exit)(libc::SYS_exit, 0) };
+    }
+    wait_for_all();
 }
 
 /// What a thread leaves that ends with a number.
@@ -319,6 +338,13 @@ fn has_another_do(
     unsafe { next!(pthread_create: Create)(&raw mut id, ptr::null(), what, with) == 0 }
 }
 
+/// Has the process exit when its last green thread has ended.
+extern "C-unwind" fn exit_after_all(_: *mut c_void) -> *mut c_void {
+    wait_for_all();
+    // SAFETY: no thread is left that anything would be done to.
+    unsafe { libc::exit(0) }
+}
+
 /// The main thread ends at once: the process ends when its last thread has, with the status of the main one, and calls nothing then.
 #[cold]
 #[inline(never)]
@@ -331,6 +357,7 @@ fn exits_after_others(status: c_int) {
     if current::id().is_some() {
         // In a forked child it may have been green.
         one_less();
+        survivor::ends(Left(ptr::null_mut()));
     }
     let status = ptr::without_provenance_mut(status as u32 as usize);
     if !is_any_alive() || !has_another_do(wait_and_exit, status) {
@@ -348,17 +375,12 @@ fn exits_with_the_last_thread() {
     unsafe extern "C" fn destroy(rounds_left: *mut c_void) {
         match rounds_left.addr() - 1 {
             0 => {
-                if !is_any_alive() || !has_another_do(wait_and_exit, ptr::null_mut()) {
-                    wait_and_exit(ptr::null_mut());
+                if !is_any_alive() || !has_another_do(exit_after_all, ptr::null_mut()) {
+                    exit_after_all(ptr::null_mut());
                 }
             }
             left => set(left),
         }
-    }
-    extern "C-unwind" fn wait_and_exit(_: *mut c_void) -> *mut c_void {
-        wait_for_all();
-        // SAFETY: no thread is left that anything would be done to.
-        unsafe { libc::exit(0) }
     }
     fn set(rounds_left: usize) {
         static KEY: std::sync::OnceLock<libc::pthread_key_t> = std::sync::OnceLock::new();

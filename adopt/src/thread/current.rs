@@ -3,14 +3,14 @@
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::ptr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::pthread_t;
 use roving_scheduler::adopt;
 
 use super::name::Name;
 use super::records::{Place, Shared, list_survivor};
-use super::{ALIVE, Known, Record};
+use super::{ALIVE, Known, Record, survivor};
 use crate::next::next;
 
 thread_local! {
@@ -86,12 +86,17 @@ pub(super) fn name() -> Option<Name> {
 
 /// Lists the only thread of a forked child under the id that it has had, if it was a green one.
 pub(super) fn in_child() {
+    survivor::in_child(id());
     let Some(id) = id() else { return };
-    let of_child = Known::new(
-        name(),
-        with_known(|known| known.asked).unwrap_or_default(),
-        Record::default(),
-    );
+    let is_detached = with_known(Known::is_detached).unwrap_or_default();
+    let of_child = Known {
+        is_detached: AtomicBool::new(is_detached),
+        ..Known::new(
+            name(),
+            with_known(|known| known.asked).unwrap_or_default(),
+            Record::default(),
+        )
+    };
     of_child.begin(with_known(Known::blocked).unwrap_or_else(adopt::blocked));
     ALIVE.store(1, Ordering::SeqCst);
     let of_child = list_survivor(id, of_child);

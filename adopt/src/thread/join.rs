@@ -1,7 +1,7 @@
 //! Joining: waiting for the end of a thread, once.
 //!
 //! Whoever joins a green thread takes its handle, so that everybody else is told that somebody does, and gives it back if he
-//! does not wait for the end.
+//! does not wait for the end. Of the [survivor] of a fork there is none, and who joins it is noted alone.
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use roving_scheduler::thread::JoinHandle;
 
 use super::news::{heed, is_ending};
 use super::records::Shared;
-use super::{Left, Point, Whose, call, current, whose};
+use super::{Left, Point, Whose, call, current, survivor, whose};
 use crate::clock;
 use crate::next::next;
 
@@ -42,31 +42,72 @@ unsafe fn join(
     if thread.is_detached() {
         return libc::EINVAL;
     }
-    let Some(mut handle) = record.handle.take() else {
-        // In a forked child nobody joins its only thread, and nobody ever will.
+    if thread.joiner().is_some() {
         return libc::EINVAL;
+    }
+    let mut joined = match record.handle.take() {
+        Some(handle) => Joined::Green(handle),
+        None if survivor::is(id) => Joined::Survivor,
+        None => return libc::EINVAL,
     };
     thread.joiner.store(me, Ordering::Relaxed);
     drop(record);
     let until = match *patience {
-        Patience::Until(clock, time) if !handle.is_finished() => deadline(clock, time),
+        Patience::Until(clock, time) if !joined.has_ended() => deadline(clock, time),
         _ => Ok(None),
     };
-    if let Err(error) = until.and_then(|until| await_end(&mut handle, until)) {
+    if let Err(error) = until.and_then(|until| await_end(&mut joined, until)) {
         let mut record = thread.lock();
-        record.handle = Some(handle);
+        record.handle = joined.into_handle();
         thread.joiner.store(0, Ordering::Relaxed);
         return error;
     }
-    let left = adopt::join(handle);
+    let left = joined.take_left();
     thread.unlist();
     if !result.is_null() {
-        // What has not ended by itself counts as cancelled.
-        let left = left.map_or(call::CANCELED, |left| left.0);
         // SAFETY: the caller's promise.
         unsafe { result.write(left) };
     }
     0
+}
+
+/// A thread that the current one joins.
+enum Joined {
+    Green(JoinHandle<Left>),
+    Survivor,
+}
+
+impl Joined {
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::Green(handle) => handle.is_finished(),
+            Self::Survivor => survivor::has_ended(),
+        }
+    }
+
+    /// Waits until it has ended, the time has come, or the current thread is nudged. Whether it has ended.
+    fn ends_by(&mut self, until: Option<Instant>) -> bool {
+        match self {
+            Self::Green(handle) => adopt::ends_by(handle, until),
+            Self::Survivor => survivor::ends_by(until),
+        }
+    }
+
+    fn into_handle(self) -> Option<JoinHandle<Left>> {
+        match self {
+            Self::Green(handle) => Some(handle),
+            Self::Survivor => None,
+        }
+    }
+
+    /// What it has left, when it has ended.
+    fn take_left(self) -> *mut c_void {
+        match self {
+            // What has not ended by itself counts as cancelled.
+            Self::Green(handle) => adopt::join(handle).map_or(call::CANCELED, |left| left.0),
+            Self::Survivor => survivor::left().0,
+        }
+    }
 }
 
 /// Waits until a thread has ended.
@@ -74,8 +115,8 @@ unsafe fn join(
 /// # Errors
 ///
 /// `ETIMEDOUT`; `EINTR` if the caller is to end instead.
-fn await_end(handle: &mut JoinHandle<Left>, until: Option<Instant>) -> Result<(), c_int> {
-    while !adopt::ends_by(handle, until) {
+fn await_end(joined: &mut Joined, until: Option<Instant>) -> Result<(), c_int> {
+    while !joined.ends_by(until) {
         heed(false);
         if is_ending() {
             return Err(libc::EINTR);
@@ -153,6 +194,7 @@ unsafe extern "C" fn pthread_tryjoin_np(id: pthread_t, result: *mut *mut c_void)
                 let record = thread.lock();
                 match &record.handle {
                     Some(handle) => adopt::has_ended(handle),
+                    None if survivor::is(id) => survivor::has_ended(),
                     None => record.is_at_end,
                 }
             };

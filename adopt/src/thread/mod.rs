@@ -24,6 +24,7 @@ mod name;
 mod news;
 mod open;
 mod records;
+mod survivor;
 
 use std::ffi::{c_int, c_void};
 use std::mem;
