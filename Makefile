@@ -209,6 +209,7 @@ adopt: adopt-uses adopted ## programs of std's threads and finished ones on gree
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked -p roving --features adopt --no-deps
 	timeout 600 $(CARGO) test --locked -p roving-run
 	timeout 600 $(CARGO) test --locked -p roving-adopt-bench
+	timeout 600 $(CARGO) test --locked -p roving-adopt-suites
 	@for workers in 1 8; do echo "== $$workers workers"; \
 		ROVING_WORKERS=$$workers timeout 600 $(CARGO) test --locked -p roving-adopt --test std_threads || exit 1; \
 	done

@@ -9,6 +9,7 @@
 //! A test that passes on OS threads and does not when it is adopted *differs*. The table of suites has those for which a reason is
 //! known. Where another one differs, or a suite cannot be run to its end, it is named, and the exit status is 1.
 
+mod descendants;
 mod interrupt;
 mod outcome;
 mod programs;
@@ -61,6 +62,7 @@ fn main() -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    descendants::adopt()?;
     let folder = target()?;
     let runner = programs::build_runner()?;
     let mut modes = vec![Mode::OsThreads];

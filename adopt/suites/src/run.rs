@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::descendants::Before;
 use crate::interrupt::Interrupt;
 use crate::programs::Program;
 use crate::table::{Source, Suite};
@@ -138,6 +139,7 @@ impl How {
         for (test, _) in suite.left_out {
             command.args([if is_python { "--ignore" } else { "--skip" }, test]);
         }
+        let before = Before::note()?;
         let began = Instant::now();
         let child = command
             .current_dir(source)
@@ -150,7 +152,7 @@ impl How {
             .stderr(File::create(log("err"))?)
             .spawn()
             .with_context(|| format!("cannot run {}", program.path.display()))?;
-        let end = match self.wait(child)? {
+        let end = match self.wait(child, &before)? {
             None => End::Hung,
             Some(status) => match status.signal() {
                 Some(signal) => End::Killed(signal),
@@ -178,7 +180,7 @@ impl How {
     }
 
     /// Waits for a child, and ends it with all that it has begun. `None` if it has not ended in time.
-    fn wait(&self, mut child: Child) -> Result<Option<ExitStatus>> {
+    fn wait(&self, mut child: Child, before: &Before) -> Result<Option<ExitStatus>> {
         let group = Pid::from_child(&child);
         let deadline = Instant::now() + self.timeout;
         let status = loop {
@@ -194,6 +196,7 @@ impl How {
         if status.is_none() {
             child.wait()?;
         }
+        before.end_others()?;
         self.interrupt.check()?;
         Ok(status)
     }
@@ -296,4 +299,46 @@ fn green(report: &str) -> u64 {
             .ok()
     });
     numbers.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+
+    use super::*;
+    use crate::descendants;
+
+    /// Processes in sessions of their own, one below the other.
+    const LEAVES: &str =
+        "setsid sh -c 'setsid sh -c \"echo \\$\\$; exec sleep 1000\" & echo $$; wait' & wait";
+
+    #[test]
+    fn a_program_that_is_ended_leaves_nothing() {
+        descendants::adopt().unwrap();
+        let mut stays = Command::new("sleep").arg("1000").spawn().unwrap();
+        let before = Before::note().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", LEAVES])
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let told = BufReader::new(child.stdout.take().unwrap()).lines();
+        let numbers: Vec<_> = told.take(2).map(Result::unwrap).collect();
+        let how = How {
+            runner: PathBuf::new(),
+            logs: PathBuf::new(),
+            timeout: Duration::ZERO,
+            interrupt: Interrupt::listen().unwrap(),
+        };
+        let ended = how.wait(child, &before);
+        let is_there = |number: &String| Path::new("/proc").join(number).exists();
+        let left: Vec<_> = numbers.iter().filter(|number| is_there(number)).collect();
+        let stayed = stays.try_wait().unwrap();
+        stays.kill().unwrap();
+        stays.wait().unwrap();
+        assert!(ended.unwrap().is_none());
+        assert!(left.is_empty(), "{left:?}");
+        assert!(stayed.is_none(), "{stayed:?}");
+    }
 }
