@@ -6,10 +6,11 @@
 //!
 //! The system is given one [handler](handle) for all, which calls that of the program, and whoever asks is told of the program's. Those that
 //! were there when the program was adopted are [taken over](take_over). A program that handles no faults has the runtime [tell of overflows](fault)
-//! where the system would do its default, and sees that default. A handler that is jumped out of is left by that, and so is one that
-//! jumps within itself, since the place is not known: what it calls from then on may park whom it has interrupted.
+//! where the system would do its default, and sees that default. A handler that is jumped out of is left by that, and with it those that have
+//! interrupted it; one that jumps within itself is not: its [`place`] tells.
 
 mod fault;
+mod place;
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_long, c_void};
@@ -19,6 +20,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use libc::{sigaction as Action, sighandler_t, siginfo_t};
 use roving_scheduler::adopt::{self, Inside, Signals};
+
+use self::place::{Place, Places};
 
 use crate::next::next;
 use crate::system_action::SystemAction;
@@ -56,8 +59,15 @@ pub(crate) fn is_running() -> bool {
 }
 
 #[inline(never)]
-pub(crate) fn set_running(running: u32) {
-    RUNNING.set(running);
+fn count(running: u32) -> u32 {
+    RUNNING.replace(running)
+}
+
+/// As many run as it was before. If they are others, nobody knows where.
+pub(crate) fn return_to(running: u32) {
+    if count(running) != running {
+        place::forget();
+    }
 }
 
 /// What it was before.
@@ -72,22 +82,26 @@ fn set_on_os_thread(on_os_thread: bool) -> bool {
 /// interrupted the program; the runtime may have what tells of it locked.
 struct Run {
     before: u32,
+    places_before: Places,
     inside: ManuallyDrop<Inside>,
     has_returned: bool,
 }
 
 impl Run {
-    fn begin() -> Self {
+    /// It is at this place.
+    fn begin(place: Place) -> Self {
         let is_of_program = !Inside::is_current();
         let inside = ManuallyDrop::new(Inside::enter());
         let before = running();
-        set_running(before + 1);
+        count(before + 1);
+        let places_before = place::enter(place);
         if is_of_program {
             set_on_os_thread(true);
             mem::forget(OnOsThread::begin());
         }
         Self {
             before,
+            places_before,
             inside,
             has_returned: false,
         }
@@ -104,7 +118,8 @@ impl Drop for Run {
         if !self.goes_on() {
             return;
         }
-        set_running(self.before);
+        count(self.before);
+        place::return_to(self.places_before);
         leave_os_thread();
         // SAFETY: it is dropped once.
         unsafe { ManuallyDrop::drop(&mut self.inside) };
@@ -128,12 +143,17 @@ fn leave_os_thread() {
 extern "C-unwind" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     type Handler = extern "C-unwind" fn(c_int, *mut siginfo_t, *mut c_void);
     let handler = of(signal).map_or(libc::SIG_DFL, |handler| handler.load(Ordering::Acquire));
-    let mut run = Run::begin();
+    let has_context = has_context(signal);
+    // SAFETY: then the system gives one.
+    let interrupted = has_context.then(|| unsafe { place::of_context(context) });
+    let mut run = Run::begin(Place {
+        handler: (&raw const context).addr(),
+        interrupted: interrupted.unwrap_or_default(),
+    });
     // SAFETY: it is what the program has given as a handler. One that takes the signal alone ignores the rest, which is in registers
     // that are its own.
     let handler: Handler = unsafe { mem::transmute(handler) };
-    let has_context = has_context(signal);
-    // SAFETY: then the system gives one.
+    // SAFETY: the same.
     let mask = || has_context.then(|| unsafe { mask::of_context(context) });
     let mask_before = mask();
     handler(signal, info, context);
@@ -461,7 +481,7 @@ sets_handler!(mask::may_change, set_default_after: sigset);
 pub(crate) fn leave() -> bool {
     let left = running();
     if left != 0 {
-        set_running(0);
+        count(0);
         leave_os_thread();
         Inside::leave_abandoned(left);
         mask::is_left();
@@ -469,6 +489,34 @@ pub(crate) fn leave() -> bool {
         slot::leave_turn();
     }
     left != 0
+}
+
+/// Who jumps to a place leaves the handlers that are below it.
+///
+/// # Safety
+///
+/// It is one that `sigsetjmp` has written.
+// Not inlined: its frame is below that of whoever jumps.
+#[inline(never)]
+unsafe fn leave_for(jump: *const c_void) {
+    let running = running();
+    if running == 0 {
+        return;
+    }
+    // SAFETY: the caller's promise.
+    match unsafe { place::handlers_below(jump, running) } {
+        0 => {}
+        left if left < running => {
+            let places = place::outer();
+            count(running - left);
+            place::return_to(places);
+            Inside::leave_abandoned(left);
+        }
+        _ => {
+            leave();
+            hand_over::leave();
+        }
+    }
 }
 
 /// Defines functions that jump.
@@ -480,9 +528,8 @@ macro_rules! jumps {
         #[unsafe(no_mangle)]
         unsafe extern "C-unwind" fn $name(place: *mut c_void, value: c_int) -> ! {
             type Next = unsafe extern "C-unwind" fn(*mut c_void, c_int) -> !;
-            if leave() {
-                hand_over::leave();
-            }
+            // SAFETY: the caller's promise.
+            unsafe { leave_for(place) };
             // SAFETY: the caller's promise.
             unsafe { mask::is_restored_by_jump(place) };
             // SAFETY: the caller's promise; there is nothing to drop here.

@@ -136,6 +136,6 @@ fn apart(call: impl FnOnce() -> c_int) -> c_int {
     mem::forget(Inside::enter());
     let result = call();
     Inside::return_to(depth);
-    handler::set_running(running);
+    handler::return_to(running);
     result
 }

@@ -34,7 +34,7 @@ extern "C" fn before() -> u64 {
 /// The parent is where it was `before`. Gives what the C library gives for `result`.
 extern "C" fn after(result: isize, before: u64) -> c_int {
     Inside::return_to((before >> 32) as u32);
-    handler::set_running(before as u32);
+    handler::return_to(before as u32);
     if result < 0 {
         errno::fail(-result as c_int)
     } else {

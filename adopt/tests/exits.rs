@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::env;
 use std::ffi::{CStr, c_char, c_int, c_long};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -196,14 +197,34 @@ fn who_jumps_within_a_handler_leaves_it_once() {
     );
 }
 
+#[test]
+fn who_jumps_within_a_handler_stays_there() {
+    const NAME: &str = "who_jumps_within_a_handler_stays_there";
+    in_programs(NAME, || {
+        on_a_green_thread(|| {
+            let Some(library) = load("exits.c", "cc") else {
+                return;
+            };
+            type Jumps = extern "C" fn(extern "C" fn() -> c_int, c_int) -> c_int;
+            // SAFETY: it has this type.
+            let jumps: Jumps =
+                unsafe { library.function(c"who_jumps_within_a_handler_stays_there") };
+            beside_others(move |others_have_run| {
+                for flags in [0, libc::SA_ONSTACK, libc::SA_SIGINFO] {
+                    let at_other_times = jumps(others_have_run, flags);
+                    // Other workers run others.
+                    if env::var("ROVING_WORKERS").unwrap() == "1" {
+                        assert_eq!(at_other_times, 3, "flags {flags:x}");
+                    }
+                }
+            });
+        });
+    });
+}
+
 /// Whether others run while a thread sleeps that has done what the function of that name does.
 fn parks_after(test: &str, name: &'static CStr) {
     in_programs(test, move || {
-        static RUN: AtomicI32 = AtomicI32::new(0);
-        static DONE: AtomicBool = AtomicBool::new(false);
-        extern "C" fn others_have_run() -> c_int {
-            RUN.load(Ordering::SeqCst)
-        }
         on_a_green_thread(move || {
             let Some(library) = load("exits.c", "cc") else {
                 return;
@@ -211,15 +232,25 @@ fn parks_after(test: &str, name: &'static CStr) {
             type Jumps = extern "C" fn(extern "C" fn() -> c_int) -> c_int;
             // SAFETY: it has this type.
             let jumps: Jumps = unsafe { library.function(name) };
-            let other = thread::spawn(|| {
-                while !DONE.load(Ordering::SeqCst) {
-                    RUN.fetch_add(1, Ordering::SeqCst);
-                    thread::yield_now();
-                }
-            });
-            assert!(jumps(others_have_run) > 0);
-            DONE.store(true, Ordering::SeqCst);
-            other.join().unwrap();
+            beside_others(|others_have_run| assert!(jumps(others_have_run) > 0));
         });
     });
+}
+
+/// Calls `body` while another thread runs whenever it may, with what tells how often it has.
+fn beside_others(body: impl FnOnce(extern "C" fn() -> c_int)) {
+    static RUN: AtomicI32 = AtomicI32::new(0);
+    static DONE: AtomicBool = AtomicBool::new(false);
+    extern "C" fn others_have_run() -> c_int {
+        RUN.load(Ordering::SeqCst)
+    }
+    let other = thread::spawn(|| {
+        while !DONE.load(Ordering::SeqCst) {
+            RUN.fetch_add(1, Ordering::SeqCst);
+            thread::yield_now();
+        }
+    });
+    body(others_have_run);
+    DONE.store(true, Ordering::SeqCst);
+    other.join().unwrap();
 }

@@ -356,6 +356,51 @@ int who_jumps_within_a_handler_parks(int (*others_have_run)(void))
 	return others_have_run() - before;
 }
 
+static int (*others)(void);
+static sigjmp_buf within;
+static atomic_int at_other_times;
+
+static void looks_whether_others_run(void)
+{
+	int before = others();
+	usleep(1000);
+	if (others() == before)
+		at_other_times++;
+}
+
+static void jumps_back(int signal)
+{
+	(void)signal;
+	siglongjmp(within, 1);
+}
+
+static void is_jumped_back_to(int signal)
+{
+	(void)signal;
+	if (!sigsetjmp(within, 1))
+		siglongjmp(within, 1);
+	looks_whether_others_run();
+	if (!sigsetjmp(within, 1))
+		raise(SIGUSR1);
+	looks_whether_others_run();
+	if (!sigsetjmp(within, 1))
+		raise(SIGUSR1);
+	looks_whether_others_run();
+}
+
+/* How often others do not run while a handler sleeps that has jumped within itself, or to which another one has jumped back. */
+int who_jumps_within_a_handler_stays_there(int (*others_have_run)(void), int flags)
+{
+	struct sigaction action = {.sa_handler = is_jumped_back_to, .sa_flags = flags};
+	others = others_have_run;
+	at_other_times = 0;
+	sigaction(SIGUSR2, &action, 0);
+	action.sa_handler = jumps_back;
+	sigaction(SIGUSR1, &action, 0);
+	raise(SIGUSR2);
+	return at_other_times;
+}
+
 static atomic_int told[4];
 
 static void tells(void *value)
