@@ -27,7 +27,7 @@ use crate::next::next;
 use crate::slot::{Generation, Slot};
 use crate::thread::{Heeded, Point, heed};
 use crate::waiting::{blocks, is_ready};
-use crate::{errno, parks};
+use crate::{errno, memory, parks};
 
 /// After how long it is asked first whether a child has stopped. It doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -305,7 +305,10 @@ unsafe extern "C-unwind" fn waitid(
             result != 0 || unsafe { found.si_pid() } != 0
         };
         let only_ends = options & !libc::WNOWAIT == libc::WEXITED;
-        let until_told = if is_told() {
+        let has_room = info.is_null() || memory::is_there(info.cast(), size_of::<siginfo_t>());
+        let until_told = if !has_room {
+            Err(NotTold::Call)
+        } else if is_told() {
             Ok(())
         } else if let Some(child) = one(kind, id).filter(|_| only_ends) {
             until_told(child, &mut is_told)

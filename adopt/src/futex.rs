@@ -160,6 +160,10 @@ fn wait(address: usize, value: u32, bits: u32, deadline: Option<Instant>) -> c_l
     let word = address as *const AtomicU32;
     // SAFETY: the word is the caller's, who has given it to be looked at.
     let is_as_seen = || unsafe { &*word }.load(Ordering::SeqCst) == value;
+    // Who has it where there is no memory is told of a fault here, with nothing locked.
+    if !is_as_seen() {
+        return errno::fail(libc::EAGAIN);
+    }
     loop {
         match adopt::wait(address, bits, deadline, &"a futex", is_as_seen, || ()) {
             Awaited::Woken => return 0,

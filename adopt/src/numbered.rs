@@ -86,26 +86,22 @@ unsafe fn other(
         // SAFETY: the caller's promise.
         libc::SYS_rt_sigprocmask => unsafe { mask::by_number(b, || with(a, b)) },
         libc::SYS_rt_sigpending => mask::telling_pending(|| with(a, b)),
-        // SAFETY: the caller's promise, if they are there.
-        libc::SYS_sigaltstack if is_adopted() && is_there::<libc::stack_t>([a, b]) => unsafe {
+        // SAFETY: the caller's promise.
+        libc::SYS_sigaltstack if is_adopted() => unsafe {
             signal_stack::sigaltstack(place(a), ptr::with_exposed_provenance_mut(b)).into()
         },
-        // SAFETY: the caller's promise, if what it takes is there.
-        libc::SYS_prctl if is_adopted() && is_there::<u8>([name_of_thread(a, b), 0]) => unsafe {
-            thread::prctl(a as c_int, b, c, d, e).into()
-        },
-        // SAFETY: the caller's promise, if they are there.
-        libc::SYS_sched_setaffinity if is_there::<u64>([c, 0]) => unsafe {
+        // SAFETY: the caller's promise.
+        libc::SYS_prctl if is_adopted() => unsafe { thread::prctl(a as c_int, b, c, d, e).into() },
+        // SAFETY: the caller's promise.
+        libc::SYS_sched_setaffinity => unsafe {
             thread::sched_setaffinity(a as pid_t, b, place(c)).into()
         },
-        // SAFETY: the caller's promise, if they are there.
-        libc::SYS_sched_setscheduler if is_there::<libc::sched_param>([c, 0]) => unsafe {
+        // SAFETY: the caller's promise.
+        libc::SYS_sched_setscheduler => unsafe {
             thread::sched_setscheduler(a as pid_t, b as c_int, place(c)).into()
         },
-        // SAFETY: the caller's promise, if they are there.
-        libc::SYS_sched_setparam if is_there::<libc::sched_param>([b, 0]) => unsafe {
-            thread::sched_setparam(a as pid_t, place(b)).into()
-        },
+        // SAFETY: the caller's promise.
+        libc::SYS_sched_setparam => unsafe { thread::sched_setparam(a as pid_t, place(b)).into() },
         // SAFETY: it has no preconditions.
         libc::SYS_unshare => unsafe { descriptor::unshare(a as c_int).into() },
         libc::SYS_sched_yield => time::sched_yield().into(),
@@ -128,22 +124,6 @@ unsafe fn other(
 /// What is there, of whichever type.
 fn place<T>(address: usize) -> *const T {
     ptr::with_exposed_provenance(address)
-}
-
-/// Where `prctl` is told the name of the calling thread, or tells it; null if it does neither.
-fn name_of_thread(option: usize, place: usize) -> usize {
-    match option as c_int {
-        libc::PR_SET_NAME | libc::PR_GET_NAME => place,
-        _ => 0,
-    }
-}
-
-/// Whether each of these places is null, or such a value is there.
-fn is_there<T>(places: [usize; 2]) -> bool {
-    let is_there = |&place: &usize| {
-        place == 0 || memory::is_there(ptr::with_exposed_provenance(place), size_of::<T>())
-    };
-    places.iter().all(is_there)
 }
 
 /// Whether a call may wait in the system for others.

@@ -12,7 +12,7 @@ use libc::stack_t;
 use roving_scheduler::adopt;
 
 use crate::next::next;
-use crate::{errno, handler, is_adopted};
+use crate::{errno, handler, is_adopted, memory};
 
 type Next = unsafe extern "C" fn(*const stack_t, *mut stack_t) -> c_int;
 
@@ -26,7 +26,11 @@ static OF_WORKERS: OnceLock<(usize, usize)> = OnceLock::new();
 pub(crate) unsafe extern "C" fn sigaltstack(new: *const stack_t, old: *mut stack_t) -> c_int {
     let is_of_green = is_adopted() && adopt::thread_number().is_some();
     // A handler runs on the worker's, and is told so.
-    if !is_of_green || handler::is_running() {
+    let is_there = |place: *const stack_t| {
+        place.is_null() || memory::is_there(place.cast(), size_of::<stack_t>())
+    };
+    // Of what is not there the system tells.
+    if !is_of_green || handler::is_running() || !is_there(new) || !is_there(old) {
         // SAFETY: the caller's promise.
         return unsafe { next!(sigaltstack: Next)(new, old) };
     }

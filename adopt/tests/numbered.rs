@@ -298,3 +298,56 @@ fn a_mode_that_is_set_by_number_is_known() {
         drop(other);
     });
 }
+
+/// The system tells of places where nothing is, by name and by number.
+#[test]
+fn what_is_not_there_is_told_of() {
+    type Parameters = libc::sched_param;
+    const NULL: usize = 0;
+    const NOWHERE: usize = 8;
+
+    fn by_number(number: c_long, a: usize, b: usize, c: usize) -> Result<i64, i32> {
+        // SAFETY: the system is told of nothing that is there.
+        or_error(unsafe { libc::syscall(number, a, b, c) })
+    }
+
+    is_the_same("what_is_not_there_is_told_of", || {
+        let mut told = Vec::new();
+        for place in [NULL, NOWHERE] {
+            // SAFETY: the system is told of nothing that is there.
+            unsafe {
+                let parameters = ptr::without_provenance::<Parameters>(place);
+                told.push(or_error(libc::sched_setparam(0, parameters)));
+                let (ordinary, none) = (libc::SCHED_OTHER, 99);
+                told.push(or_error(libc::sched_setscheduler(0, ordinary, parameters)));
+                told.push(or_error(libc::sched_setscheduler(0, none, parameters)));
+                let cpus = ptr::without_provenance(place);
+                told.push(or_error(libc::sched_setaffinity(0, 8, cpus)));
+                told.push(or_error(libc::prctl(libc::PR_SET_NAME, place)));
+                told.push(or_error(libc::prctl(libc::PR_GET_NAME, place)));
+            }
+            told.push(by_number(libc::SYS_sched_setparam, 0, place, 0));
+            told.push(by_number(libc::SYS_sched_setscheduler, 0, 0, place));
+            told.push(by_number(libc::SYS_sched_setaffinity, 0, 8, place));
+            for option in [libc::PR_SET_NAME, libc::PR_GET_NAME] {
+                told.push(by_number(libc::SYS_prctl, option as usize, place, 0));
+            }
+        }
+        for [new, old] in [[NOWHERE, NULL], [NULL, NOWHERE]] {
+            let (set, had) = (
+                ptr::without_provenance(new),
+                ptr::without_provenance_mut(old),
+            );
+            // SAFETY: the system is told of nothing that is there.
+            told.push(or_error(unsafe { libc::sigaltstack(set, had) }));
+            told.push(by_number(libc::SYS_sigaltstack, new, old, 0));
+        }
+        let child = Command::new("true").spawn().unwrap();
+        let info = ptr::without_provenance_mut(NOWHERE);
+        // SAFETY: the same.
+        told.push(or_error(unsafe {
+            libc::waitid(libc::P_PID, child.id(), info, libc::WEXITED)
+        }));
+        told
+    });
+}

@@ -27,8 +27,8 @@ use roving_scheduler::adopt::{self, Inside};
 use super::later::{self, Asked};
 use super::records::Shared;
 use super::{Whose, cancel, current, interrupt, is_green, news, whose};
-use crate::errno;
 use crate::next::next;
+use crate::{errno, memory};
 
 /// Whether a thread is the current one, if it is green.
 enum Which {
@@ -431,12 +431,17 @@ pub(crate) unsafe extern "C" fn sched_setaffinity(
     cpus: *const cpu_set_t,
 ) -> c_int {
     type Next = unsafe extern "C" fn(pid_t, usize, *const cpu_set_t) -> c_int;
-    if is_caller(thread) {
+    if is_caller(thread) && memory::is_there(cpus.cast(), size) {
         // SAFETY: the caller's promise.
         return as_call(unsafe { set_affinity(size, cpus) });
     }
     // SAFETY: the caller's promise.
     noted(unsafe { next!(sched_setaffinity: Next)(thread, size, cpus) })
+}
+
+/// Whether they are there. What the system tells if not, it tells before it changes anything.
+fn is_there(parameters: *const sched_param) -> bool {
+    memory::is_there(parameters.cast(), size_of::<sched_param>())
 }
 
 /// # Safety
@@ -449,7 +454,7 @@ pub(crate) unsafe extern "C" fn sched_setscheduler(
     parameters: *const sched_param,
 ) -> c_int {
     type Next = unsafe extern "C" fn(pid_t, c_int, *const sched_param) -> c_int;
-    if is_caller(thread) {
+    if is_caller(thread) && is_there(parameters) {
         // SAFETY: the caller's promise.
         return as_call(set_policy(policy, unsafe { (*parameters).sched_priority }));
     }
@@ -466,7 +471,7 @@ pub(crate) unsafe extern "C" fn sched_setparam(
     parameters: *const sched_param,
 ) -> c_int {
     type Next = unsafe extern "C" fn(pid_t, *const sched_param) -> c_int;
-    if is_caller(thread) {
+    if is_caller(thread) && is_there(parameters) {
         // SAFETY: the caller's promise.
         let priority = unsafe { (*parameters).sched_priority };
         return as_call(set_policy(libc::SCHED_OTHER, priority));

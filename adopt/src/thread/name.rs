@@ -4,14 +4,15 @@
 //! else that of the process. The worker that runs it keeps its own.
 
 use std::ffi::{CStr, c_char, c_int};
+use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use libc::pthread_t;
 use roving_scheduler::adopt::{self, Inside};
 
 use super::{Whose, current, whose};
-use crate::errno;
 use crate::next::next;
+use crate::{errno, memory};
 
 /// A name, and zeroes to the end.
 pub(super) type Name = [u8; LENGTH];
@@ -163,8 +164,11 @@ pub(crate) unsafe extern "C" fn prctl(
     d: usize,
 ) -> c_int {
     type Next = unsafe extern "C" fn(c_int, usize, usize, usize, usize) -> c_int;
-    if matches!(option, libc::PR_SET_NAME | libc::PR_GET_NAME) && current::id().is_some() {
-        let given = a as *mut c_char;
+    let given = ptr::with_exposed_provenance_mut::<c_char>(a);
+    if matches!(option, libc::PR_SET_NAME | libc::PR_GET_NAME)
+        && current::id().is_some()
+        && memory::is_there(given.cast(), 1)
+    {
         if option == libc::PR_SET_NAME {
             // SAFETY: the caller's promise: a string, of which the kernel looks at so many bytes.
             let name = unsafe {
