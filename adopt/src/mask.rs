@@ -113,6 +113,7 @@ macro_rules! changes_mask {
             if true $(&& $changes)? {
                 changing(next)
             } else {
+                thread::look_up();
                 next()
             }
         }
@@ -167,6 +168,7 @@ pub(crate) fn telling_pending<T>(tell: impl FnOnce() -> T) -> T {
 /// That of the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C-unwind" fn raise(signal: c_int) -> c_int {
+    thread::look_up();
     if is_adopted() {
         // It may have blocked it.
         adopt::keep_signals();

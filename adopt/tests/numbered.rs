@@ -342,12 +342,18 @@ fn what_is_not_there_is_told_of() {
             told.push(or_error(unsafe { libc::sigaltstack(set, had) }));
             told.push(by_number(libc::SYS_sigaltstack, new, old, 0));
         }
-        let child = Command::new("true").spawn().unwrap();
+        let mut child = Command::new("true").spawn().unwrap();
         let info = ptr::without_provenance_mut(NOWHERE);
         // SAFETY: the same.
         told.push(or_error(unsafe {
             libc::waitid(libc::P_PID, child.id(), info, libc::WEXITED)
         }));
+        // The system has taken its state.
+        told.push(
+            child
+                .wait()
+                .map_or_else(|error| Err(error.raw_os_error().unwrap()), |_| Ok(0)),
+        );
         told
     });
 }

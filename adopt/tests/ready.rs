@@ -124,6 +124,29 @@ fn who_never_waits_heeds_signals() {
             // SAFETY: it has no preconditions.
             assert!(unsafe { libc::syscall(libc::SYS_getppid) } > 0);
         });
+        heeds("a mask that is asked for", || {
+            // SAFETY: zeroes are a set, and there is room for the answer.
+            unsafe {
+                let mut set: libc::sigset_t = mem::zeroed();
+                let told = libc::pthread_sigmask(0, ptr::null(), &raw mut set);
+                assert_eq!(told, 0);
+            }
+        });
+        heeds("pthread_kill that sends nothing", || {
+            // SAFETY: it is the current thread.
+            assert_eq!(unsafe { libc::pthread_kill(libc::pthread_self(), 0) }, 0);
+        });
+        heeds("raise that sends nothing", || {
+            // SAFETY: the same.
+            assert_eq!(unsafe { libc::raise(0) }, 0);
+        });
+        heeds("a point of cancellation that does nothing else", || {
+            unsafe extern "C" {
+                fn pthread_testcancel();
+            }
+            // SAFETY: nobody cancels the thread.
+            unsafe { pthread_testcancel() };
+        });
         heeds("a mutex of the C library", || {
             let mut mutex = libc::PTHREAD_MUTEX_INITIALIZER;
             let mutex = &raw mut mutex;

@@ -207,6 +207,7 @@ unsafe extern "C-unwind" fn pthread_setcanceltype(kind: c_int, before: *mut c_in
 #[unsafe(no_mangle)]
 extern "C-unwind" fn pthread_testcancel() {
     if current::id().is_some() {
+        news::look_up();
         look();
     } else {
         // SAFETY: it has no preconditions.

@@ -78,6 +78,7 @@ fn send_to_other(signal: c_int, send: impl FnOnce() -> c_int) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C-unwind" fn pthread_kill(id: pthread_t, signal: c_int) -> c_int {
     type Next = unsafe extern "C-unwind" fn(pthread_t, c_int) -> c_int;
+    news::look_up();
     if is_other_from_inside(id) {
         return send_to_other(signal, || later::ask(id, Asked::Signal(signal, None)));
     }
@@ -105,6 +106,7 @@ unsafe extern "C-unwind" fn pthread_sigqueue(
     value: *mut c_void,
 ) -> c_int {
     type Next = unsafe extern "C-unwind" fn(pthread_t, c_int, *mut c_void) -> c_int;
+    news::look_up();
     if is_other_from_inside(id) {
         return send_to_other(signal, || {
             later::ask(id, Asked::Signal(signal, Some(value)))
