@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::ptr;
@@ -126,6 +127,20 @@ fn many_fork_at_once() {
     });
 }
 
+/// What a thread is told of its stack.
+fn stack_of(id: libc::pthread_t) -> Range<usize> {
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    let attributes = attributes.as_mut_ptr();
+    let (mut start, mut size) = (ptr::null_mut(), 0);
+    // SAFETY: there is room for the answers, and the attributes are there when they are asked for the stack.
+    unsafe {
+        assert_eq!(libc::pthread_getattr_np(id, attributes), 0);
+        libc::pthread_attr_getstack(attributes, &raw mut start, &raw mut size);
+        libc::pthread_attr_destroy(attributes);
+    }
+    start.addr()..start.addr() + size
+}
+
 #[test]
 fn a_child_is_the_thread_that_it_was() {
     in_programs("a_child_is_the_thread_that_it_was", || {
@@ -138,8 +153,12 @@ fn a_child_is_the_thread_that_it_was() {
             unsafe {
                 libc::pthread_create(&raw mut other, ptr::null(), nothing, ptr::null_mut());
                 let me = libc::pthread_self();
+                let stack = stack_of(me);
                 let status = fork(|| {
                     assert_eq!(libc::pthread_self(), me);
+                    let now = stack_of(me);
+                    assert_eq!(now.end, stack.end);
+                    assert!(now.contains(&(&raw const now).addr()));
                     assert_eq!(libc::pthread_join(me, ptr::null_mut()), libc::EDEADLK);
                     assert_eq!(libc::pthread_kill(me, 0), 0);
                     assert_eq!(libc::pthread_setname_np(me, c"child".as_ptr()), 0);

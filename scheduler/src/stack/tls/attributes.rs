@@ -62,7 +62,11 @@ unsafe extern "C" fn pthread_getattr_np(
             // SAFETY: it is a green one that has begun, and the caller's promise.
             let told =
                 tls::own().and_then(|own| unsafe { of_green_thread(own, real, attributes, tell) });
-            return told.unwrap_or(libc::ESRCH);
+            if let Some(told) = told {
+                return told;
+            }
+            // It was green in the process that this one was forked from, and the kernel knows it now.
+            real
         }
         Some(real) => real,
     };
