@@ -105,7 +105,7 @@ glibc:                ## own thread-locals, stacks and overflows under the C lib
 aarch64:              ## own thread-locals, the driver and adoption on aarch64, under emulation; needs qemu-user and a cross compiler
 	machines/aarch64
 
-musl:                 ## the scheduler and the driver with musl, linked statically
+musl:                 ## the scheduler and the driver with musl, linked statically and dynamically; needs musl-tools
 	machines/musl
 
 wine:                 ## the scheduler, the driver and the facade on Windows, under Wine; needs mingw-w64
