@@ -105,7 +105,7 @@ glibc:                ## own thread-locals, stacks and overflows under the C lib
 aarch64:              ## own thread-locals, the driver and adoption on aarch64, under emulation; needs qemu-user and a cross compiler
 	machines/aarch64
 
-musl:                 ## the scheduler and the driver with musl, linked statically and dynamically; needs musl-tools
+musl:                 ## the scheduler and the driver with musl, linked statically and, in part, dynamically; needs musl-tools
 	machines/musl
 
 wine:                 ## the scheduler, the driver and the facade on Windows, under Wine; needs mingw-w64
@@ -136,10 +136,10 @@ semver:               ## whether the published crates break programs that use th
 	@$(CARGO) semver-checks --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-semver-checks
 	$(CARGO) semver-checks --all-features $(addprefix -p ,$(LIBRARIES)) $(BASELINE)
 
-# It fetches the advisory database. If that is there already: `make advisories ARGS=--disable-fetch`.
+# It fetches the advisory database. If that is there already: `make advisories ARGS=--offline`.
 advisories:           ## known vulnerabilities, licences and sources of all dependencies; with cargo-deny and the network
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
-	$(CARGO) deny --locked check $(ARGS)
+	$(CARGO) deny --locked $(ARGS) check
 
 FLOOR := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' scheduler/Cargo.toml)
 floor:                ## whether the minimum supported Rust version compiles the published crates

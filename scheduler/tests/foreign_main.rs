@@ -7,6 +7,9 @@
 #![cfg(not(any(feature = "address-sanitizer", feature = "thread-sanitizer")))]
 #![no_main]
 
+#[path = "common/not_tested.rs"]
+mod not_tested;
+
 use std::env;
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
@@ -69,9 +72,14 @@ extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int
         Builder::new().build().unwrap().run(overflows);
         return 0;
     }
+    let mut modes = vec!["own", "pinned"];
+    if let Some(why) = Builder::new().build().unwrap().no_own_thread_locals() {
+        not_tested::without_own_thread_locals(why);
+        modes.remove(0);
+    }
     for (name, _, told) in OVERFLOWS {
         for workers in ["1", "2", "8"] {
-            for thread_locals in ["own", "pinned"] {
+            for &thread_locals in &modes {
                 let mut child = Command::new(env::current_exe().unwrap());
                 child.env(VARIABLE, name).env("ROVING_WORKERS", workers);
                 child.env("ROVING_THREAD_LOCALS", thread_locals);
