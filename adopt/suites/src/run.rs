@@ -305,6 +305,8 @@ fn green(report: &str) -> u64 {
 mod tests {
     use std::io::{BufRead, BufReader};
 
+    use rustix::process::kill_process;
+
     use super::*;
     use crate::descendants;
 
@@ -337,6 +339,10 @@ mod tests {
         let stayed = stays.try_wait().unwrap();
         stays.kill().unwrap();
         stays.wait().unwrap();
+        for number in &left {
+            let pid = number.parse().ok().and_then(Pid::from_raw).unwrap();
+            let _ = kill_process(pid, Signal::KILL);
+        }
         assert!(ended.unwrap().is_none());
         assert!(left.is_empty(), "{left:?}");
         assert!(stayed.is_none(), "{stayed:?}");
