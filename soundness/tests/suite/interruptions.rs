@@ -318,13 +318,20 @@ fn calls_that_block_in_the_system_give_the_thread_back_as_it_was() {
     many_holding(
         || (),
         |number, held, ()| {
-            for _ in 0..SOME {
-                let given = roving::blocking(move || {
+            for round in 0..SOME {
+                let given = roving::blocking(|| {
                     std::thread::sleep(MOMENT);
                     number
                 });
                 held.is_mine();
                 assert_eq!(given, number);
+                roving::blocking(|| {
+                    std::thread::sleep(MOMENT);
+                    migrate(round);
+                    held.is_mine();
+                    std::thread::sleep(MOMENT);
+                });
+                held.is_mine();
             }
         },
     );
