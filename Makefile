@@ -34,14 +34,14 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned guards compact confined confined-some confine shared stress debugger soundness glibc kernels aarch64 musl portable wine package api semver advisories floor builds workflow loom examples adopted adopt adopt-uses adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-resp bench-check bench-scale peers clean
+.PHONY: help test tools check unit pinned pinned-some guards compact confined confined-some confine shared shared-some stress debugger soundness soundness-some glibc kernels aarch64 musl portable wine package api semver advisories floor builds workflow loom loom-some examples adopted adopt adopt-uses adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-resp bench-check bench-scale peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z0-9-]*\): *[a-z -]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
-FIRST := unit pinned guards compact confined-some
-SECOND := shared stress debugger soundness
-THIRD := loom adopted examples
+FIRST := unit pinned-some guards compact confined-some
+SECOND := shared-some stress debugger soundness-some
+THIRD := loom-some adopted examples
 # Begins a lane of its own, whose process, and group of processes, the variable $(2) of the shell then has.
 lane = setsid nice $(MAKE) --no-print-directory $(1) >target/$(2).log 2>&1 & $(2)=$$!
 end_of_lane = tail --lines=+1 --follow --pid=$$$(1) target/$(1).log; wait $$$(1)
@@ -69,11 +69,30 @@ check: tools          ## format, lints, documentation, all warnings denied; that
 	$(CARGO) metadata --locked --format-version 1 --manifest-path bench/peers/Cargo.toml >/dev/null
 
 unit:                 ## all tests, in debug
-	timeout 1800 $(CARGO) test $(TESTED)
+	timeout 1800 $(CARGO) test $(TESTED) -- $(BUILD_MORE)
+
+# They build programs in release; `make adopt` runs them.
+BUILD_MORE := --skip the_adopted_server_is_measured --skip it_measures_every_row_in_both_layouts
 
 # The tests again with the other two modes. The benchmark and the io crate's own tests do not depend on the mode.
+in_pinned_mode = ROVING_THREAD_LOCALS=pinned $(RUNNER)=$(OF_SCHEDULER_AND_FACADE) timeout 1200 $(CARGO) test $(TESTED)
+in_shared_mode = RUSTFLAGS="--cfg roving_shared" CARGO_TARGET_DIR=target/shared timeout 1800 $(CARGO) test --locked -p roving-scheduler
+
 pinned:               ## the tests with green threads that stay on their worker
-	ROVING_THREAD_LOCALS=pinned $(RUNNER)=$(OF_SCHEDULER_AND_FACADE) timeout 1200 $(CARGO) test $(TESTED) --tests
+	$(in_pinned_mode) --tests
+
+shared:               ## the tests with green threads that share thread-locals and move
+	$(in_shared_mode) -p roving --tests
+
+# Those in which it matters most where a thread goes on, and whose thread-locals it has.
+WHERE := --lib $(addprefix --test ,blocking cancel destructors fairness greenly in_destructors panicking park pinned runtime \
+	shutdown_timeout spawn_join starvation stealing stress thread_end)
+
+pinned-some:
+	$(in_pinned_mode) $(WHERE) --test tcp_echo
+
+shared-some:
+	$(in_shared_mode) $(WHERE)
 
 # The tests that begin with each kind by themselves are in `unit`.
 guards:               ## the tests of stacks, with each method of guards
@@ -87,14 +106,19 @@ compact:              ## the tests of stacks with compact ones
 	ROVING_COMPACT_STACKS=1 $(RUNNER)=$(OF_SCHEDULER_AND_FACADE) timeout 600 $(CARGO) test $(TESTED) \
 		--lib --test stack_use --test own --test overflow --test destructors --test many_parked --test dump --test fork
 
-shared:               ## the tests with green threads that share thread-locals and move
-	RUSTFLAGS="--cfg roving_shared" CARGO_TARGET_DIR=target/shared \
-		timeout 1800 $(CARGO) test --locked -p roving-scheduler -p roving --tests
-
 soundness:            ## what safe code may rely on, with every suspension resumed on another OS thread
-	$(CARGO) clippy --locked --profile soundness -p roving-soundness --all-targets -- -D warnings
-	timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --tests
-	ROVING_COMPACT_STACKS=1 timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --tests
+	$(call soundness_lints,--features jemalloc)
+	$(call soundness_test,--features jemalloc)
+	ROVING_COMPACT_STACKS=1 $(call soundness_test,--features jemalloc)
+
+# Without the allocator that takes longer to build than all else.
+soundness-some:
+	$(soundness_lints)
+	$(soundness_test)
+	ROVING_COMPACT_STACKS=1 $(soundness_test)
+
+soundness_lints = $(CARGO) clippy --locked --profile soundness -p roving-soundness $(1) --all-targets -- -D warnings
+soundness_test = timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness $(1) --tests
 
 kernels:              ## stacks, limits and 100,000 connections on Debian's kernels 6.1 and 6.12, in virtual machines; needs qemu
 	machines/kernels
@@ -166,8 +190,13 @@ debugger:             ## the gdb script, in release, with line numbers as the on
 	ROVING_COMPACT_STACKS=1 timeout 600 $(CARGO) test --release --locked -p roving --test gdb
 
 loom:                 ## the wait, idle and join protocols under the model checker
-	LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg roving_loom" CARGO_TARGET_DIR=target/loom \
-		timeout 1800 $(CARGO) test --profile loom --locked -p roving-scheduler --lib
+	$(call models,3)
+
+loom-some:
+	$(call models,2)
+
+models = LOOM_MAX_PREEMPTIONS=$(1) RUSTFLAGS="--cfg roving_loom" CARGO_TARGET_DIR=target/loom \
+	timeout 1800 $(CARGO) test --profile loom --locked -p roving-scheduler --lib
 
 # Each program of tests is run, and only run, with what containers refuse, on any kernel. Whether guards are as they are
 # there on older kernels decides much, so that is tried too.
@@ -210,6 +239,7 @@ adopt: adopt-uses adopted ## programs of std's threads and finished ones on gree
 	timeout 600 $(CARGO) test --locked -p roving-run
 	timeout 600 $(CARGO) test --locked -p roving-adopt-bench
 	timeout 600 $(CARGO) test --locked -p roving-adopt-suites
+	timeout 900 $(CARGO) test --locked -p roving-bench --tests
 	@for workers in 1 8; do echo "== $$workers workers"; \
 		ROVING_WORKERS=$$workers timeout 600 $(CARGO) test --locked -p roving-adopt --test std_threads || exit 1; \
 	done
