@@ -4,7 +4,7 @@
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::each_worker_count;
@@ -100,12 +100,20 @@ fn promises() {
 fn those_who_waited() {
     gives_back("notify, token", || {
         let (notify, token) = (Arc::new(Notify::new()), CancelToken::new());
+        let begun = Arc::new(AtomicUsize::new(0));
         let waiting: Vec<_> = (0..MANY / 10)
             .map(|_| {
-                let (notify, token) = (notify.clone(), token.clone());
-                thread::spawn(move || token.run(|| notify.wait()).unwrap())
+                let (notify, token, begun) = (notify.clone(), token.clone(), begun.clone());
+                thread::spawn(move || {
+                    begun.fetch_add(1, Ordering::Relaxed);
+                    token.run(|| notify.wait()).unwrap();
+                })
             })
             .collect();
+        // In each burst as many stacks are in use at a time, which a runtime keeps.
+        while begun.load(Ordering::Relaxed) < waiting.len() {
+            thread::yield_now();
+        }
         for thread in waiting {
             while !thread.is_finished() {
                 notify.notify_one();
