@@ -15,10 +15,10 @@ BUILDS := roving-builds roving-builds-dylib roving-builds-plugin
 # What others can depend on or install, from the ground up.
 LIBRARIES := roving-scheduler roving-io roving-adopt roving
 PUBLISHED := $(LIBRARIES) roving-top
-# What is checked, and tested in debug: without the crate that has an allocator in C among its dependencies, and a profile of
-# its own. To build less of it would choose other features, and so build all once more; therefore a part of it is built with the
-# rest, and chosen by what runs the programs.
-TESTED := --workspace $(addprefix --exclude ,$(LARGE) $(ADOPT) $(ADOPT_LARGE) $(BUILDS) roving-soundness) --locked
+# What is tested in debug. To build less of it would choose other features, and so build all once more; therefore a part of it is
+# built with the rest, and chosen by what runs the programs. What is tested in release is checked with it.
+CHECKED := --workspace $(addprefix --exclude ,$(LARGE) $(ADOPT) $(ADOPT_LARGE) $(BUILDS)) --locked
+TESTED := $(CHECKED) --exclude roving-soundness
 RUNNER := CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER
 OF_SCHEDULER_AND_FACADE := $(CURDIR)/.ci/of-scheduler-and-facade
 # What the README's main figure is made of; for example `make bench ARGS="--connections 20000"`.
@@ -60,7 +60,7 @@ tools:
 
 check: tools          ## format, lints, documentation, all warnings denied; that no import runs up a floor, that no lock file is behind, and whether it compiles elsewhere
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy $(TESTED) --all-targets -- -D warnings
+	$(CARGO) clippy $(CHECKED) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(TESTED) --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(TESTED) --no-deps
 	timeout 600 $(CARGO) test $(TESTED) --test floors
@@ -106,19 +106,14 @@ compact:              ## the tests of stacks with compact ones
 	ROVING_COMPACT_STACKS=1 $(RUNNER)=$(OF_SCHEDULER_AND_FACADE) timeout 600 $(CARGO) test $(TESTED) \
 		--lib --test stack_use --test own --test overflow --test destructors --test many_parked --test dump --test fork
 
-soundness:            ## what safe code may rely on, with every suspension resumed on another OS thread
-	$(call soundness_lints,--features jemalloc)
-	$(call soundness_test,--features jemalloc)
-	ROVING_COMPACT_STACKS=1 $(call soundness_test,--features jemalloc)
+soundness:            ## what safe code may rely on, with every suspension resumed on another OS thread; optimised as a whole
+	timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --all-features --tests
+	ROVING_COMPACT_STACKS=1 timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --all-features --tests
 
-# Without the allocator that takes longer to build than all else.
+# Without what takes longer to build than all else: programs that are optimised as a whole, and an allocator.
 soundness-some:
-	$(soundness_lints)
-	$(soundness_test)
-	ROVING_COMPACT_STACKS=1 $(soundness_test)
-
-soundness_lints = $(CARGO) clippy --locked --profile soundness -p roving-soundness $(1) --all-targets -- -D warnings
-soundness_test = timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness $(1) --tests
+	timeout 1200 $(CARGO) test --locked --release -p roving-soundness --tests
+	ROVING_COMPACT_STACKS=1 timeout 1200 $(CARGO) test --locked --release -p roving-soundness --tests
 
 kernels:              ## stacks, limits and 100,000 connections on Debian's kernels 6.1 and 6.12, in virtual machines; needs qemu
 	machines/kernels
