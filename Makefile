@@ -34,14 +34,14 @@ ROVING_EXPECT_GDB ?= $(if $(filter x86_64-%-linux-gnu,$(HOST)),$(if $(shell comm
 export ROVING_EXPECT_GDB
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools check unit pinned pinned-some guards compact confined confined-some confine shared shared-some stress debugger soundness soundness-some glibc kernels aarch64 musl portable wine package api semver advisories floor builds workflow loom loom-some examples adopted adopt adopt-uses adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-resp bench-check bench-scale peers clean
+.PHONY: help test tools check unit pinned pinned-some guards compact confined confined-some confine shared shared-some stress debugger soundness soundness-some glibc kernels aarch64 musl portable wine package api semver advisories floor builds workflow loom examples adopted adopt adopt-uses adopt-suites ecosystem fuzz sanitize address-sanitizer thread-sanitizer rust-src bench bench-quick bench-http bench-finished bench-switch bench-sync bench-files bench-adopt bench-resp bench-check bench-scale peers clean
 
 help:                 ## lists the commands
 	@sed -n 's/^\([a-z0-9-]*\): *[a-z -]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 FIRST := unit pinned-some guards compact confined-some
 SECOND := shared-some stress debugger soundness-some
-THIRD := loom-some adopted examples
+THIRD := loom adopted examples
 # Begins a lane of its own, whose process, and group of processes, the variable $(2) of the shell then has.
 lane = setsid nice $(MAKE) --no-print-directory $(1) >target/$(2).log 2>&1 & $(2)=$$!
 end_of_lane = tail --lines=+1 --follow --pid=$$$(1) target/$(1).log; wait $$$(1)
@@ -184,14 +184,10 @@ debugger:             ## the gdb script, in release, with line numbers as the on
 	timeout 600 $(CARGO) test --release --locked -p roving --test gdb
 	ROVING_COMPACT_STACKS=1 timeout 600 $(CARGO) test --release --locked -p roving --test gdb
 
+# One model at a time: they map and unmap stacks all the time, for which threads of one process wait for each other.
 loom:                 ## the wait, idle and join protocols under the model checker
-	$(call models,3)
-
-loom-some:
-	$(call models,2)
-
-models = LOOM_MAX_PREEMPTIONS=$(1) RUSTFLAGS="--cfg roving_loom" CARGO_TARGET_DIR=target/loom \
-	timeout 1800 $(CARGO) test --profile loom --locked -p roving-scheduler --lib
+	LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg roving_loom" CARGO_TARGET_DIR=target/loom \
+		timeout 1800 $(CARGO) test --profile loom --locked -p roving-scheduler --lib -- --test-threads=1
 
 # Each program of tests is run, and only run, with what containers refuse, on any kernel. Whether guards are as they are
 # there on older kernels decides much, so that is tried too.
