@@ -263,6 +263,30 @@ fn a_spare_that_is_not_needed_any_more_keeps_no_stacks() {
     run(child);
 }
 
+/// Whoever falls asleep while others look through the threads is not left with what it keeps.
+#[test]
+fn one_that_falls_asleep_during_a_scan_keeps_no_stacks() {
+    const NAME: &str = "one_that_falls_asleep_during_a_scan_keeps_no_stacks";
+    if is_child(NAME) {
+        for workers in common::WORKER_COUNTS {
+            let runtime = unwatched(workers);
+            for _ in 0..300 {
+                let threads = [(); 20].map(|()| runtime.spawn(thread::yield_now));
+                threads.into_iter().for_each(|t| t.join().unwrap());
+                while stacks().in_use > 0 {
+                    std::thread::yield_now();
+                }
+            }
+        }
+        return;
+    }
+    let _watchdog = watchdog("");
+    let mut child = child(NAME);
+    // A scan is due as soon as it is scheduled.
+    child.env("ROVING_RECLAIM_SECONDS", "0.000001");
+    run(child);
+}
+
 #[test]
 fn wake_ups_meet_those_who_reclaim() {
     const NAME: &str = "wake_ups_meet_those_who_reclaim";

@@ -9,7 +9,7 @@
 //! again. If the wait has ended meanwhile, it is queued. One that parks often is never held, and so
 //! pays nothing. One that has parked on a stack that is not its own keeps all of its own.
 //!
-//! A scan is scheduled when a worker goes to sleep after it has run something, and again as long as
+//! A scan is scheduled when a worker goes to sleep after it has run something or while it keeps stacks, and again as long as
 //! it has seen waits that were new, or many free stacks. An idle runtime is scanned two or three
 //! times and then left in peace. A scan is done in slices, between which the worker looks for work.
 
@@ -63,20 +63,17 @@ struct Scan {
 }
 
 impl Reclaim {
-    /// A worker goes to sleep after it has run green threads. `true` if it has scheduled a scan, of which nobody else
-    /// who sleeps knows.
-    pub(crate) fn threads_have_run(&self) -> bool {
-        if self.is_scheduled.load(Ordering::Relaxed) {
-            return false;
-        }
-        let Some(period) = period() else {
-            return false;
-        };
+    /// There is something to look at, or to give back: schedules a scan, unless one is. `None` if there are none; else when a worker must
+    /// be awake for it, and whether nobody else who sleeps knows of it.
+    ///
+    /// Whoever does that while one is done waits for its end, since that may have looked before.
+    pub(crate) fn schedule(&self) -> Option<(Instant, bool)> {
+        let period = period()?;
         let mut scan = self.scan.lock();
         let is_new = scan.next.is_none();
-        scan.next.get_or_insert_with(|| Instant::now() + period);
+        let next = *scan.next.get_or_insert_with(|| Instant::now() + period);
         self.is_scheduled.store(true, Ordering::Relaxed);
-        is_new
+        Some((next, is_new))
     }
 
     /// When a worker must be awake to scan.

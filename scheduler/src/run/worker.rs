@@ -79,6 +79,8 @@ pub(crate) struct Worker {
     tickets: RefCell<Vec<Ticket>>,
     /// Whether it has been in the driver since it was last asked.
     has_led: Cell<bool>,
+    /// Whether it has run something that no [scan](crate::run::reclaim) is scheduled for.
+    has_run: Cell<bool>,
     /// When the next scan for what can be given back was due, as it fell asleep.
     scan: Cell<Option<Instant>>,
     /// When it looks whether anybody could wake it, and what its pace was when that was set.
@@ -138,6 +140,7 @@ impl Worker {
             to_timed_run: Countdown::new(),
             to_timed_delay: Countdown::new(),
             tickets: RefCell::new(Vec::new()),
+            has_run: Cell::new(false),
             scan: Cell::new(None),
             vigil: Cell::new(None),
             has_looked: Cell::new(false),

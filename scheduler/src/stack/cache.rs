@@ -94,6 +94,11 @@ impl Cache {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        let mut shelves = [&self.main].into_iter().chain(&self.other);
+        shelves.all(|shelf| shelf.promises == 0)
+    }
+
     /// Gives everything back to the pools. `false` if there was nothing.
     pub(crate) fn empty(&mut self) -> bool {
         let had_some = self.main.empty();

@@ -224,7 +224,7 @@ impl Worker {
 
     /// Finds work elsewhere, or sleeps until there is some. `None` when the runtime stops.
     pub(super) fn find_or_sleep(&self) -> Option<Runnable> {
-        self.schedule_scan();
+        self.has_run.set(true);
         let shift = &self.counts().shift;
         shift.rest(self.runs_since());
         self.has_looked.set(false);
@@ -354,19 +354,25 @@ impl Worker {
     }
 
     fn give_stacks_back(&self) {
-        let stacks = [&self.stacks, &self.to_lend];
-        if stacks
-            .map(|stacks| stacks.borrow_mut().empty())
-            .contains(&true)
-        {
-            self.schedule_scan();
+        let gave = [&self.stacks, &self.to_lend].map(|stacks| stacks.borrow_mut().empty());
+        if gave.contains(&true) {
+            self.has_run.set(true);
         }
     }
 
-    fn schedule_scan(&self) {
-        if self.shared.reclaim.threads_have_run() {
+    fn keeps_stacks(&self) -> bool {
+        let stacks = [&self.stacks, &self.to_lend];
+        stacks.iter().any(|stacks| !stacks.borrow().is_empty())
+    }
+
+    /// When a worker must be awake for it.
+    fn schedule_scan(&self) -> Option<Instant> {
+        self.has_run.set(false);
+        let (next, is_new) = self.shared.reclaim.schedule()?;
+        if is_new {
             self.spare.has_scheduled_scan.set(true);
         }
+        Some(next)
     }
 
     fn next_random(&self) -> u64 {
@@ -435,13 +441,13 @@ impl Idler for Worker {
         while let Some(runnable) = self.local.pop_unbound() {
             self.shared.inject_again(runnable);
         }
-        if !self.spare.has_taken_part.take() {
-            return;
-        }
         self.give_stacks_back();
+        if self.has_run.get() {
+            self.schedule_scan();
+        }
         // They are a worker's that may sleep, and not know of them.
         let leaves_scan = self.spare.has_scheduled_scan.take();
-        let leaves_timers = self.timers().next().is_some();
+        let leaves_timers = self.spare.has_taken_part.take() && self.timers().next().is_some();
         if (leaves_scan || leaves_timers) && self.shared.idle.claim(self.shard) {
             self.shared.unpark(self.shard);
         }
@@ -512,10 +518,19 @@ impl Idler for Worker {
     ) -> Option<Instant> {
         let shared = &self.shared;
         let mut until = shared.lookout.next();
+        // In reserve too, if it is dismissed just now.
+        let scan = if self.keeps_stacks() || takes_part && self.has_run.get() {
+            self.schedule_scan()
+        } else if takes_part {
+            shared.reclaim.next()
+        } else {
+            None
+        };
+        self.scan.set(scan);
+        until = until.into_iter().chain(scan).min();
         if takes_part {
             let end_of_nap = nap.map(|nap| Instant::now() + nap);
-            self.scan.set(shared.reclaim.next());
-            let own = [self.timers().next(), self.scan.get(), end_of_nap];
+            let own = [self.timers().next(), end_of_nap];
             until = until.into_iter().chain(own.into_iter().flatten()).min();
         }
         if shared.roster.stuck() > 0 {
