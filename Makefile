@@ -69,10 +69,10 @@ check: tools          ## format, lints, documentation, all warnings denied; that
 	$(CARGO) metadata --locked --format-version 1 --manifest-path bench/peers/Cargo.toml >/dev/null
 
 unit:                 ## all tests, in debug
-	timeout 1800 $(CARGO) test $(TESTED) -- $(BUILD_MORE)
+	timeout 1800 $(CARGO) test $(TESTED) -- $(addprefix --skip ,$(BUILD_MORE))
 
-# They build programs in release; `make adopt` runs them.
-BUILD_MORE := --skip the_adopted_server_is_measured --skip it_measures_every_row_in_both_layouts
+# Benchmarks that build programs in release; `make adopt` tries them.
+BUILD_MORE := the_adopted_server_is_measured it_measures_every_row_in_both_layouts
 
 # The tests again with the other two modes. The benchmark and the io crate's own tests do not depend on the mode.
 in_pinned_mode = ROVING_THREAD_LOCALS=pinned $(RUNNER)=$(OF_SCHEDULER_AND_FACADE) timeout 1200 $(CARGO) test $(TESTED)
@@ -107,6 +107,7 @@ compact:              ## the tests of stacks with compact ones
 		--lib --test stack_use --test own --test overflow --test destructors --test many_parked --test dump --test fork
 
 soundness:            ## what safe code may rely on, with every suspension resumed on another OS thread; optimised as a whole
+	$(CARGO) clippy --locked --profile soundness -p roving-soundness --all-features --all-targets -- -D warnings
 	timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --all-features --tests
 	ROVING_COMPACT_STACKS=1 timeout 1800 $(CARGO) test --locked --profile soundness -p roving-soundness --all-features --tests
 
@@ -230,7 +231,7 @@ adopt: adopt-uses adopted ## programs of std's threads and finished ones on gree
 	timeout 600 $(CARGO) test --locked -p roving-run
 	timeout 600 $(CARGO) test --locked -p roving-adopt-bench
 	timeout 600 $(CARGO) test --locked -p roving-adopt-suites
-	timeout 900 $(CARGO) test --locked -p roving-bench --tests
+	timeout 1200 $(CARGO) test --locked -p roving-bench --test connections --test memory -- $(BUILD_MORE)
 	@for workers in 1 8; do echo "== $$workers workers"; \
 		ROVING_WORKERS=$$workers timeout 600 $(CARGO) test --locked -p roving-adopt --test std_threads || exit 1; \
 	done

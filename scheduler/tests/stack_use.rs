@@ -223,6 +223,13 @@ fn a_burst_of_large_stacks_gives_its_memory_back() {
     run(child);
 }
 
+/// Waits until nobody keeps any.
+fn until_no_stacks_are_in_use() {
+    while stacks().in_use > 0 {
+        std::thread::yield_now();
+    }
+}
+
 /// It sleeps as long as nobody needs it, which may be for ever.
 #[test]
 fn a_spare_that_is_not_needed_any_more_keeps_no_stacks() {
@@ -251,9 +258,7 @@ fn a_spare_that_is_not_needed_any_more_keeps_no_stacks() {
                     is_over.store(1, Ordering::SeqCst);
                 });
             });
-            while stacks().in_use > 0 {
-                std::thread::yield_now();
-            }
+            until_no_stacks_are_in_use();
         }
         return;
     }
@@ -273,9 +278,7 @@ fn one_that_falls_asleep_during_a_scan_keeps_no_stacks() {
             for _ in 0..300 {
                 let threads = [(); 20].map(|()| runtime.spawn(thread::yield_now));
                 threads.into_iter().for_each(|t| t.join().unwrap());
-                while stacks().in_use > 0 {
-                    std::thread::yield_now();
-                }
+                until_no_stacks_are_in_use();
             }
         }
         return;
