@@ -34,8 +34,6 @@ pub(crate) struct Refusal {
     pub(crate) errno: Option<i32>,
     /// The error in words.
     pub(crate) error: String,
-    /// How many connections it was serving.
-    pub(crate) open: u64,
     /// What the system said of the limits at that moment.
     pub(crate) readings: Readings,
 }

@@ -75,7 +75,7 @@ pub(crate) fn serve(database: &Path) -> Result<Open, AnyError> {
     thread::spawn(move || {
         let handler: Arc<Handler> = Arc::new(move |request| application.answer(request));
         let error = accept(&listener, &counting, &handler);
-        refuse(&error, counting.load(Ordering::Relaxed));
+        refuse(&error);
     });
     say(&ServerReport::Listening(address));
     Ok(Box::new(move || open.load(Ordering::Relaxed)))
@@ -89,12 +89,11 @@ fn echo() -> Arc<Handler> {
 fn accept(listener: &TcpListener, open: &Arc<AtomicU64>, handler: &Arc<Handler>) -> io::Error {
     loop {
         let served = listener.accept().and_then(|(stream, _)| {
-            let (open, handler) = (open.clone(), handler.clone());
-            open.fetch_add(1, Ordering::Relaxed);
+            let (counted, handler) = (Counted::new(open), handler.clone());
             let thread = thread::Builder::new().stack_size(STACK_SIZE);
             let serves = move || {
+                let _counted = counted;
                 let _ = converse(&stream, &*handler);
-                open.fetch_sub(1, Ordering::Relaxed);
             };
             thread.spawn(serves).map(drop)
         });
@@ -103,6 +102,22 @@ fn accept(listener: &TcpListener, open: &Arc<AtomicU64>, handler: &Arc<Handler>)
             Err(error) => return error,
             Ok(()) => {}
         }
+    }
+}
+
+/// One connection more, until it is dropped.
+struct Counted(Arc<AtomicU64>);
+
+impl Counted {
+    fn new(open: &Arc<AtomicU64>) -> Counted {
+        open.fetch_add(1, Ordering::Relaxed);
+        Counted(open.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -90,18 +90,17 @@ fn serve(database: &Path) -> Result<Open, AnyError> {
     let serving = server.clone();
     thread::Builder::new().spawn(move || {
         let error = serving.serve(&listener);
-        refuse(&error, serving.open());
+        refuse(&error);
     })?;
     say(&ServerReport::Listening(address));
     Ok(Box::new(move || server.open()))
 }
 
-fn refuse(error: &io::Error, open: u64) {
+fn refuse(error: &io::Error) {
     say(&ServerReport::Refused(Box::new(Refusal {
         action: "serve a connection".into(),
         errno: error.raw_os_error(),
         error: error.to_string(),
-        open,
         readings: Readings::take(),
     })));
 }

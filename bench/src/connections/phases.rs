@@ -22,7 +22,7 @@ const WARM_UP: Duration = Duration::from_millis(250);
 /// How long clients may take to report after the end of the window: what they await answers for,
 /// and some.
 const REPORT_LIMIT: Duration = Duration::from_secs(60);
-/// How long a server may take to end the next of its connections.
+/// How long a server may take to end the next of its connections, or to say that it can take no more.
 const TEARDOWN_LIMIT: Duration = Duration::from_secs(30);
 /// How long a process may take to end.
 const END_LIMIT: Duration = Duration::from_secs(10);
@@ -104,6 +104,9 @@ impl Run<'_> {
             total.wrong_bytes += ramped.wrong_bytes;
             add_errors(&mut total.errors, &ramped.errors);
         }
+        if total.failed > 0 {
+            self.hear_of_a_limit(total.established)?;
+        }
         let rate = per_second(total.established, took);
         let stopped = self
             .stopped_by
@@ -116,6 +119,22 @@ impl Run<'_> {
             grouped(rate as u64)
         ));
         Ok(RampOutcome { total, took })
+    }
+
+    /// Waits until the servers have noticed that no more than `established` connections are left, or have said what stopped
+    /// them.
+    ///
+    /// A server at its limit breaks connections before it says so, and what it says comes by another way than what the clients
+    /// say: without this, a ramp that a limit has ended may seem to have ended by itself.
+    fn hear_of_a_limit(&mut self, established: u64) -> Result<()> {
+        let deadline = Instant::now() + TEARDOWN_LIMIT;
+        while self.stopped_by.is_none() && Instant::now() < deadline {
+            match self.count_open(deadline)? {
+                Some(open) if open > established => self.turn(Instant::now() + TURN / 5)?,
+                _ => break,
+            }
+        }
+        Ok(())
     }
 
     /// Watches the servers while nothing is asked of them.

@@ -155,7 +155,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
     for line in io::stdin().lock().lines() {
         match serde_json::from_str(&line?)? {
             ServerCommand::Count => say(&ServerReport::Count {
-                open: OPEN.load(Ordering::Relaxed),
+                open: OPEN.load(Ordering::Acquire),
                 failed_accepts: FAILED_ACCEPTS.load(Ordering::Relaxed),
             }),
         }
@@ -201,8 +201,10 @@ fn accept_loop<K: Kind>(kind: K, listener: &K::Listener, message: usize) {
             OPEN.fetch_sub(1, Ordering::Relaxed);
         });
         if let Err(error) = served {
-            OPEN.fetch_sub(1, Ordering::Relaxed);
-            return refuse("start a thread", &error);
+            // The connection is closed by now. Who finds it counted no more has been told why.
+            refuse("start a thread", &error);
+            OPEN.fetch_sub(1, Ordering::Release);
+            return;
         }
     }
 }
@@ -222,7 +224,6 @@ fn refuse(action: &str, error: &io::Error) {
         action: action.into(),
         errno: error.raw_os_error(),
         error: error.to_string(),
-        open: OPEN.load(Ordering::Relaxed),
         readings: Readings::take(),
     })));
 }
