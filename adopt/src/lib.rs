@@ -182,6 +182,7 @@ pub fn adopt() -> io::Result<()> {
     ONCE.call_once(|| {
         roving_scheduler::adopt::ask_for_ids(thread::real_id);
         roving_scheduler::adopt::call_at_end(thread::end_current);
+        roving_scheduler::adopt::destroy_by(thread::destroy_by);
         thread::watch_forks();
         thread::begin_to_interrupt();
         thread::note_affinity();

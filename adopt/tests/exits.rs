@@ -112,6 +112,44 @@ fn a_thread_is_there_until_its_keys_are_destroyed() {
     });
 }
 
+/// What a thread has left that ends again in a destructor by `by`, and what it has done.
+fn ended_in_a_destructor(by: u8) -> Option<(c_long, String)> {
+    let library = load("exits.c", "cc")?;
+    // SAFETY: it has this type.
+    let run: extern "C" fn(*mut c_char, c_int) -> c_long =
+        unsafe { library.function(c"who_ends_in_a_destructor") };
+    Some(notes_of(|letters| run(letters, by.into())))
+}
+
+#[test]
+fn who_exits_in_a_destructor_goes_on_with_the_next_one() {
+    in_programs(
+        "who_exits_in_a_destructor_goes_on_with_the_next_one",
+        || {
+            on_a_green_thread(|| {
+                for (by, done) in [(b'e', "dv"), (b'h', "dv"), (b's', "d")] {
+                    let Some(told) = ended_in_a_destructor(by) else {
+                        return;
+                    };
+                    assert_eq!(told, (7, done.to_owned()), "{}", char::from(by));
+                }
+            });
+        },
+    );
+}
+
+#[test]
+fn who_has_been_cancelled_is_not_cancelled_in_a_destructor() {
+    is_the_same(
+        "who_has_been_cancelled_is_not_cancelled_in_a_destructor",
+        || {
+            let told = ended_in_a_destructor(b'c')?;
+            assert_eq!(told, (-1, "d0gv".to_owned()));
+            Some(told)
+        },
+    );
+}
+
 #[test]
 fn who_jumps_in_a_call_is_handed_over_no_more() {
     is_the_same("who_jumps_in_a_call_is_handed_over_no_more", || {

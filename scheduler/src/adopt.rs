@@ -249,6 +249,16 @@ pub fn call_at_end(at_end: fn()) {
     let _ = tls::AT_END.set(at_end);
 }
 
+/// Has `destroys` run the destructors of each green thread with thread-locals of its own: it is given what runs all that are left, which it calls again
+/// if the thread exits in one of them. The first does it.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub fn destroy_by(destroys: fn(Destroy)) {
+    let _ = tls::DESTROYS.set(destroys);
+}
+
+/// Runs all destructors of the current thread that are left. It is given null, and gives it.
+pub type Destroy = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+
 /// Has the current thread, a green one with thread-locals of its own, destroy none of them at its end, nor values of keys.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn leave_values() {

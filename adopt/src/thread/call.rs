@@ -7,7 +7,7 @@
 //! library. An exception that nobody catches ends the program, in the way of its language.
 //!
 //! The handler of a signal may exit, and one that was held back until the thread has its mask runs as it gets that. So a thread has such a place before
-//! [anything](super::begin) else of it is there.
+//! [anything](super::begin) else of it is there. And so it has one while its [destructors](destroy_by) run.
 //!
 //! The system call by which a thread ends at once leaves all that it has as it is: the thread jumps to that place, and [nothing](exit_at_once) of it runs
 //! any more.
@@ -21,7 +21,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 use libc::{pthread_attr_t, pthread_t};
-use roving_scheduler::adopt::{self, Inside};
+use roving_scheduler::adopt::{self, Destroy, Inside};
 
 use super::records::Shared;
 use super::{Left, cancel, current, is_any_alive, kernel, news, one_less, survivor, wait_for_all};
@@ -56,7 +56,7 @@ struct Place(
 );
 
 unsafe extern "C" {
-    /// Has the thread of a record begin, and calls `start` with `argument`. 0 if it has returned, with its result; 1 if it has exited.
+    /// Has the thread of a record begin, if there is one, and calls `start` with `argument`. 0 if it has returned, with its result; 1 if it has exited.
     #[link_name = "roving_adopt_begin"]
     fn begin(
         argument: *mut c_void,
@@ -177,10 +177,12 @@ global_asm!(
 ///
 /// # Safety
 ///
-/// It is given a reference to its record.
+/// It is given a reference to its record, or null if it has begun.
 unsafe extern "C-unwind" fn begins(record: *const c_void) {
-    // SAFETY: the caller's promise.
-    super::begin(unsafe { Shared::from_raw(record.cast()) });
+    if !record.is_null() {
+        // SAFETY: the caller's promise.
+        super::begin(unsafe { Shared::from_raw(record.cast()) });
+    }
 }
 
 thread_local! {
@@ -209,6 +211,7 @@ pub(super) fn call(record: Shared, start: Start, argument: Left) -> Left {
             record.into_raw().cast(),
         ) != 0
     };
+    set_place(ptr::null_mut());
     cancel::ends();
     let left = match start {
         _ if exited => Left(exit_value()),
@@ -220,6 +223,33 @@ pub(super) fn call(record: Shared, start: Start, argument: Left) -> Left {
         end_in_child(left);
     }
     left
+}
+
+/// Has the current thread, which has left what it leaves, run its destructors by `all`. One that `pthread_create` has made may exit in them, too, or in a handler that
+/// comes there: then it goes on with those that are left.
+pub(crate) fn destroy_by(all: Destroy) {
+    if current::id().is_none() {
+        all(ptr::null_mut());
+        return;
+    }
+    let mut exits = true;
+    while exits {
+        let mut place = MaybeUninit::<Place>::uninit();
+        let mut nothing = ptr::null_mut();
+        set_place(place.as_mut_ptr());
+        // SAFETY: it is a function that is called so. The place stays while it runs, and is forgotten at its end. What is jumped over has been unwound, or
+        // stays as it is, as the thread has asked for.
+        exits = unsafe {
+            begin(
+                ptr::null_mut(),
+                all as *const c_void,
+                place.as_mut_ptr(),
+                &raw mut nothing,
+                ptr::null(),
+            ) != 0
+        };
+        set_place(ptr::null_mut());
+    }
 }
 
 /// The current thread, which is the [`survivor`] of a fork, comes to its end. Who returns from here is the last, and with it the process ends.

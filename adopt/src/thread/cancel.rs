@@ -41,6 +41,8 @@ thread_local! {
             kind: PTHREAD_CANCEL_DEFERRED,
         })
     };
+    /// Whether it ends, and is not cancelled any more, whatever it allows.
+    static ENDS: Cell<bool> = const { Cell::new(false) };
     /// Whether the call that the thread is in was interrupted so that it ends.
     static IS_INTERRUPTED: Cell<bool> = const { Cell::new(false) };
 }
@@ -56,11 +58,14 @@ fn set_allows(allows: Allows) {
 }
 
 /// From now on the current thread is not cancelled: it ends.
+#[inline(never)]
 pub(super) fn ends() {
-    set_allows(Allows {
-        state: PTHREAD_CANCEL_DISABLE,
-        kind: PTHREAD_CANCEL_DEFERRED,
-    });
+    ENDS.set(true);
+}
+
+#[inline(never)]
+fn is_at_end() -> bool {
+    ENDS.get()
 }
 
 /// Cancels a green thread that is not the current one.
@@ -91,7 +96,7 @@ pub(super) fn is_due() -> bool {
 
 /// Whether the current thread allows that it is cancelled.
 pub(super) fn is_allowed() -> bool {
-    allows().state == PTHREAD_CANCEL_ENABLE
+    allows().state == PTHREAD_CANCEL_ENABLE && !is_at_end()
 }
 
 /// Whether the current thread has been cancelled and allows it.

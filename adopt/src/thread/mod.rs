@@ -39,7 +39,7 @@ use roving_scheduler::thread::{Builder, JoinHandle, Thread};
 use self::attributes::Wanted;
 pub(crate) use self::attributes::{except, tell_attributes};
 use self::call::Start;
-pub(crate) use self::call::exit_at_once;
+pub(crate) use self::call::{destroy_by, exit_at_once};
 pub(crate) use self::cancel::Point;
 pub(crate) use self::current::real_id as current_real_id;
 pub(crate) use self::interrupt::{Interruptible, begin as begin_to_interrupt};

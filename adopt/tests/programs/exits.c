@@ -440,6 +440,64 @@ long who_ends_detached(char *letters)
 	return told[0] + told[1] + told[2];
 }
 
+static char ends_by;
+
+static void exit_again(int signal)
+{
+	(void)signal;
+	pthread_exit((void *)9);
+}
+
+static void ends_again(void *notes)
+{
+	int before = 7;
+	note(notes, 'd');
+	switch (ends_by) {
+	case 'e':
+		pthread_exit((void *)8);
+	case 's':
+		syscall(SYS_exit, 0);
+		break;
+	case 'h':
+		raise(SIGUSR1);
+		break;
+	case 'c':
+		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &before);
+		pthread_testcancel();
+		note(notes, '0' + before);
+	}
+	note(notes, 'g');
+}
+
+static pthread_key_t first_key, second_key;
+
+static void *leaves_values(void *notes)
+{
+	pthread_setspecific(first_key, notes);
+	pthread_setspecific(second_key, notes);
+	if (ends_by == 'c') {
+		pthread_cancel(pthread_self());
+		pthread_testcancel();
+	}
+	return (void *)7;
+}
+
+/* A thread at its end ends again, in the destructor of a key. */
+long who_ends_in_a_destructor(char *letters, int by)
+{
+	struct sigaction action = {0};
+	long left;
+	ends_by = by;
+	action.sa_handler = exit_again;
+	sigaction(SIGUSR1, &action, 0);
+	pthread_key_create(&first_key, ends_again);
+	pthread_key_create(&second_key, note_value);
+	left = run(leaves_values, letters);
+	pthread_key_delete(first_key);
+	pthread_key_delete(second_key);
+	return left;
+}
+
 static atomic_int is_there, is_back;
 
 static void *leaves_nothing(void *argument)

@@ -3,6 +3,12 @@
 //! The same as the C library does at the end of an OS thread, in the same order: the destructors of
 //! thread-locals, then those of pthread keys. What they leave behind, and what is set after them,
 //! no later thread finds: see [`Block::renew`](super::Block::renew). A thread that the system ends at once leaves all as it is (`leave_values`).
+//! A thread may exit in a destructor, if there is [somebody](DESTROYS) who knows how: then it goes on with those that are left.
+
+#[cfg(feature = "adopt")]
+use std::ffi::c_void;
+#[cfg(feature = "adopt")]
+use std::ptr;
 
 use super::{keys, pointer};
 use crate::stack::tls;
@@ -14,6 +20,30 @@ pub(crate) static AT_END: std::sync::OnceLock<fn()> = std::sync::OnceLock::new()
 #[cfg(feature = "adopt")]
 thread_local! {
     static LEAVES_VALUES: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+#[cfg(feature = "adopt")]
+type Destroy = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+
+/// What has the destructors of a thread run, again where the thread has exited in one of them.
+#[cfg(feature = "adopt")]
+pub(crate) static DESTROYS: std::sync::OnceLock<fn(Destroy)> = std::sync::OnceLock::new();
+
+#[cfg(feature = "adopt")]
+extern "C-unwind" fn destroy_left(_: *mut c_void) -> *mut c_void {
+    destroy();
+    ptr::null_mut()
+}
+
+/// Runs the destructors of the current thread, which is at its end.
+fn destroy() {
+    if leaves_values() {
+        return;
+    }
+    let own = tls::own().expect("the current thread has its own thread-locals");
+    // SAFETY: the promise of the caller of `end_thread`: its thread-locals are not used any more, but by what this calls.
+    unsafe { (own.layout.call_tls_dtors)() };
+    keys::destroy_values(own, pointer::current());
 }
 
 /// From now on the current thread destroys nothing at its end.
@@ -39,12 +69,13 @@ fn leaves_values() -> bool {
 ///
 /// The current thread has its own thread-locals, this is the last that it does, and it does it once.
 pub(crate) unsafe fn end_thread() {
-    let own = tls::own().expect("the current thread has its own thread-locals");
-    if !leaves_values() {
-        // SAFETY: the caller's promise: its thread-locals are not used any more, but by what this calls.
-        unsafe { (own.layout.call_tls_dtors)() };
-        keys::destroy_values(own, pointer::current());
+    #[cfg(feature = "adopt")]
+    match DESTROYS.get() {
+        Some(destroys) => destroys(destroy_left),
+        None => destroy(),
     }
+    #[cfg(not(feature = "adopt"))]
+    destroy();
     #[cfg(feature = "adopt")]
     if let Some(at_end) = AT_END.get() {
         at_end();

@@ -25,7 +25,7 @@ pub(crate) use attributes::{REAL_ID, TELL};
 pub(crate) use block::{Block, forget};
 pub(crate) use end::end_thread;
 #[cfg(feature = "adopt")]
-pub(crate) use end::{AT_END, leave_values};
+pub(crate) use end::{AT_END, DESTROYS, leave_values};
 pub(crate) use pattern::Own;
 pub(crate) use pointer::{current as thread_pointer, load as load_thread_pointer};
 

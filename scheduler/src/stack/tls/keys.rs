@@ -120,10 +120,10 @@ fn destroy_each(own: &Own, thread_pointer: usize) -> bool {
             // A value of a key that was deleted since has another sequence number.
             if destructor != 0 && of_value.load(Ordering::Relaxed) == sequence {
                 any = true;
-                // SAFETY: what was given to pthread_key_create, called with the value of its key.
+                // SAFETY: what was given to pthread_key_create, called with the value of its key. A thread may exit in it.
                 unsafe {
                     let destructor =
-                        mem::transmute::<*const c_void, unsafe extern "C" fn(*mut c_void)>(
+                        mem::transmute::<*const c_void, unsafe extern "C-unwind" fn(*mut c_void)>(
                             ptr::with_exposed_provenance(destructor),
                         );
                     destructor(ptr::with_exposed_provenance_mut(taken));
