@@ -490,7 +490,7 @@ fn a_thread_has_a_number_of_its_own() {
         // SAFETY: they have no preconditions; the signal is none.
         let look = || unsafe {
             let number = libc::gettid();
-            assert_eq!(libc::syscall(libc::SYS_gettid), number.into());
+            assert_eq!(libc::syscall(libc::SYS_gettid), i64::from(number));
             let kill =
                 |number: libc::pid_t| libc::syscall(libc::SYS_tgkill, libc::getpid(), number, 0);
             assert_eq!(kill(number), 0);
