@@ -1,8 +1,13 @@
 //! The locks of the runtime itself.
 //!
-//! They are `parking_lot`'s. In a program that is adopted the functions of the C library that block are defined anew, to park
-//! green threads, and what the runtime calls itself on a green thread must not come out there. So with the feature `adopt`
-//! a lock waits by the system call itself, and while a thread waits for one or has one, or is otherwise [`Inside`] of the
+//! Who waits for one is known to the system alone, by the address of a word: on Linux by a futex, elsewhere by what std's locks
+//! wait with. Those of `parking_lot` have lists of the waiters in the memory of the process. A child that is forked while a thread waits
+//! for any of them would inherit such a list without the thread, whose memory other threads get there, or nobody has, and would
+//! go through it when it waits for another lock.
+//!
+//! In a program that is adopted the functions of the C library that block are defined anew, to park
+//! green threads, and what the runtime calls itself on a green thread must not come out there. A futex is waited for by the system
+//! call itself; and with the feature `adopt`, while a thread waits for a lock or has one, or is otherwise [`Inside`] of the
 //! runtime, nothing that it calls parks it.
 
 #[cfg(feature = "adopt")]
@@ -12,7 +17,10 @@ pub use self::plain::{Inside, Mutex, MutexGuard};
 
 #[cfg(not(feature = "adopt"))]
 mod plain {
-    pub use parking_lot::{Mutex, MutexGuard};
+    #[cfg(not(target_os = "linux"))]
+    pub use super::of_std::{Mutex, MutexGuard};
+    #[cfg(target_os = "linux")]
+    pub use rustix_futex_sync::{Mutex, MutexGuard};
 
     /// Nobody asks whether there is one.
     #[derive(Debug)]
@@ -27,6 +35,52 @@ mod plain {
     }
 }
 
+/// std's, which know of panics what nobody asks here.
+#[cfg(not(target_os = "linux"))]
+mod of_std {
+    use std::sync;
+    use std::sync::{PoisonError, TryLockError};
+
+    /// A lock of the runtime.
+    #[derive(Debug, Default)]
+    pub struct Mutex<T>(sync::Mutex<T>);
+    /// Holds a lock of the runtime.
+    pub type MutexGuard<'a, T> = sync::MutexGuard<'a, T>;
+
+    impl<T> Mutex<T> {
+        /// One that nobody holds.
+        pub const fn new(value: T) -> Self {
+            Self(sync::Mutex::new(value))
+        }
+
+        /// Waits until nobody else holds it.
+        #[inline]
+        pub fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// `None` if somebody holds it.
+        #[inline]
+        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            match self.0.try_lock() {
+                Ok(guard) => Some(guard),
+                Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            }
+        }
+
+        /// What it protects, which nobody else has.
+        pub fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// What it has protected.
+        pub fn into_inner(self) -> T {
+            self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+}
+
 #[cfg(feature = "adopt")]
 mod counted {
     use std::cell::Cell;
@@ -34,8 +88,8 @@ mod counted {
     use std::marker::PhantomData;
     use std::mem;
 
-    use parking_lot::lock_api;
     use rustix_futex_sync::RawMutex as Futex;
+    use rustix_futex_sync::lock_api;
 
     /// A lock of the runtime.
     pub type Mutex<T> = lock_api::Mutex<Counted, T>;

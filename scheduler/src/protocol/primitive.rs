@@ -39,7 +39,7 @@ mod real {
     };
     pub(crate) use loom::thread_local;
 
-    /// loom's mutex behind the interface of `parking_lot`.
+    /// loom's mutex behind the interface of [`lock`](super::lock).
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 

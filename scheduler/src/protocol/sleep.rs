@@ -1,8 +1,7 @@
 //! How an OS thread of ours sleeps: a lock and a condition variable that it waits for.
 //!
-//! They are std's. Unlike those of `parking_lot` they have no list of the sleepers in the memory of the process, which a
-//! forked child inherits without the sleepers. In a program that is adopted they wait by the system call itself, as the
-//! [locks](super::lock) do.
+//! They are std's. As with the [locks](super::lock), the sleepers are in no list in the memory of the process, which a
+//! forked child would inherit without them. In a program that is adopted they wait by the system call itself.
 
 use std::time::Instant;
 

@@ -27,6 +27,7 @@
 //! | `whereabouts` | where in memory they are, for the cache                                 |
 //! | `registry`  | how many green threads are alive, and which of them have suspended       |
 //! | `driver`    | the seam to IO                                                           |
+//! | `lead`      | the right to call the driver                                             |
 //! | `shared`    | what all threads of one runtime reach                                    |
 //! | `wake`      | how a thread gets to run again whose wait has ended                      |
 //! | `worker`    | the loop: find work, switch to it, do what it asked for                  |
@@ -85,6 +86,7 @@ pub(crate) mod guest;
 #[cfg(unix)]
 pub mod hearing;
 pub(crate) mod hold;
+pub(crate) mod lead;
 pub(crate) mod lent_stack;
 #[cfg(feature = "tracing")]
 mod listeners;

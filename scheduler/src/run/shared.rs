@@ -26,6 +26,7 @@ use crate::run::counts::{Counts, Outside};
 use crate::run::driver::Driver;
 use crate::run::event::Event;
 use crate::run::green::{self, Runnable, Waiter};
+use crate::run::lead::Lead;
 use crate::run::lookout::{self, Lookout};
 use crate::run::overlong::Patience;
 use crate::run::processor;
@@ -185,8 +186,7 @@ pub(crate) struct Shared {
     pub(crate) reclaim: Reclaim,
     pub(crate) lookout: Lookout,
     driver: OnceLock<Arc<dyn Driver>>,
-    /// The right to call the driver's `wait`.
-    pub(crate) leader: Mutex<()>,
+    pub(crate) lead: Lead,
     installing: Mutex<()>,
     stopping: AtomicBool,
     /// Whoever waits for the last green thread of a closed runtime to end.
@@ -232,7 +232,7 @@ impl Shared {
             reclaim: Reclaim::default(),
             lookout: Lookout::new(plan.look),
             driver: OnceLock::new(),
-            leader: Mutex::new(()),
+            lead: Lead::new(),
             installing: Mutex::new(()),
             stopping: AtomicBool::new(false),
             awaiting_end: Mutex::new(Vec::new()),
@@ -459,7 +459,7 @@ impl Shared {
         let next_timer = self.timers[worker % self.timers.len()].next();
         self.has_work_for_any(true)
             || self.lookout.is_scheduled()
-            || self.driver().is_some() && !self.leader.is_locked()
+            || self.driver().is_some() && !self.lead.is_taken()
             || next_timer.is_some_and(|next| soon.is_none_or(|soon| next < soon))
     }
 

@@ -22,8 +22,6 @@ use std::hint;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::protocol::lock::MutexGuard;
-
 use super::Worker;
 use crate::protocol::idle::Idle;
 use crate::protocol::idle::sleep::{self, Idler};
@@ -35,6 +33,7 @@ use crate::protocol::word::By;
 use crate::run::driver::Driver;
 use crate::run::event::Event;
 use crate::run::green::Runnable;
+use crate::run::lead::Leading;
 use crate::run::panicking;
 use crate::run::processor;
 use crate::run::queue::Inbox;
@@ -195,7 +194,7 @@ impl Worker {
     /// Fires what is ready, if there is a driver and no other worker is in it.
     fn look_into_driver(&self) {
         if let Some(driver) = self.shared.driver()
-            && let Some(leading) = self.shared.leader.try_lock()
+            && let Some(leading) = self.shared.lead.take()
         {
             self.take_events(driver, leading, Some(Duration::ZERO));
             self.attend();
@@ -203,12 +202,7 @@ impl Worker {
     }
 
     /// Waits in the driver, and keeps what became ready, to [attend](Idler::attend) to it.
-    fn take_events(
-        &self,
-        driver: &dyn Driver,
-        leading: MutexGuard<'_, ()>,
-        timeout: Option<Duration>,
-    ) {
+    fn take_events(&self, driver: &dyn Driver, leading: Leading<'_>, timeout: Option<Duration>) {
         self.has_led.set(true);
         let mut ready = self.tickets.take();
         self.remote.set_attends(true);
@@ -589,7 +583,7 @@ impl Idler for Worker {
     }
 
     fn may_lead(&self) -> bool {
-        self.shared.driver().is_some() && !self.shared.leader.is_locked()
+        self.shared.driver().is_some() && !self.shared.lead.is_taken()
     }
 
     fn has_led(&self) -> bool {
@@ -598,7 +592,7 @@ impl Idler for Worker {
 
     fn wait_in_driver(&self, until: Option<Instant>) -> Option<bool> {
         let driver = self.shared.driver()?;
-        let leading = self.shared.leader.try_lock()?;
+        let leading = self.shared.lead.take()?;
         let parker = self.parker();
         if !parker.enter_driver() {
             self.has_led.set(true);
