@@ -1,9 +1,9 @@
 //! The locks of the runtime itself.
 //!
-//! Who waits for one is known to the system alone, by the address of a word: on Linux by a futex, elsewhere by what std's locks
-//! wait with. Those of `parking_lot` have lists of the waiters in the memory of the process. A child that is forked while a thread waits
-//! for any of them would inherit such a list without the thread, whose memory other threads get there, or nobody has, and would
-//! go through it when it waits for another lock.
+//! Where processes fork, who waits for one is known to the system alone, by the address of a word: on Linux by a futex, elsewhere by
+//! what std's locks wait with. Those of `parking_lot` have lists of the waiters in the memory of the process. A child that is forked
+//! while a thread waits for any of them would inherit such a list without the thread, whose memory other threads get there, or nobody
+//! has, and would go through it when it waits for another lock. On Windows, where nothing forks, they are the cheapest.
 //!
 //! In a program that is adopted the functions of the C library that block are defined anew, to park
 //! green threads, and what the runtime calls itself on a green thread must not come out there. A futex is waited for by the system
@@ -17,8 +17,10 @@ pub use self::plain::{Inside, Mutex, MutexGuard};
 
 #[cfg(not(feature = "adopt"))]
 mod plain {
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(all(unix, not(target_os = "linux")))]
     pub use super::of_std::{Mutex, MutexGuard};
+    #[cfg(not(unix))]
+    pub use parking_lot::{Mutex, MutexGuard};
     #[cfg(target_os = "linux")]
     pub use rustix_futex_sync::{Mutex, MutexGuard};
 
@@ -36,7 +38,7 @@ mod plain {
 }
 
 /// std's, which know of panics what nobody asks here.
-#[cfg(not(target_os = "linux"))]
+#[cfg(all(unix, not(target_os = "linux")))]
 mod of_std {
     use std::sync;
     use std::sync::{PoisonError, TryLockError};
