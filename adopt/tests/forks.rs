@@ -2,10 +2,10 @@
 
 mod common;
 
-use std::cell::UnsafeCell;
+use std::cell::{RefCell, UnsafeCell};
 use std::ffi::{CString, c_int, c_void};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{PipeWriter, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
 use std::ops::Range;
@@ -340,9 +340,20 @@ fn a_handler_wakes_in_the_child_too() {
 
 #[test]
 fn the_child_ends_with_its_thread() {
+    struct TellsItsEnd(PipeWriter);
+    impl Drop for TellsItsEnd {
+        fn drop(&mut self) {
+            self.0.write_all(b".").unwrap();
+        }
+    }
+    thread_local! {
+        static OF_THREAD: RefCell<Option<TellsItsEnd>> = const { RefCell::new(None) };
+    }
     in_programs("the_child_ends_with_its_thread", || {
         on_a_green_thread(|| {
+            let (mut ends, tells) = std::io::pipe().unwrap();
             let forks = thread::spawn(|| {
+                OF_THREAD.set(Some(TellsItsEnd(tells)));
                 // SAFETY: the child returns from here, and uses nothing that others hold.
                 unsafe { libc::fork() }
             });
@@ -354,6 +365,10 @@ fn the_child_ends_with_its_thread() {
                 libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0,
                 "{status}"
             );
+            // In both processes the thread-locals were destroyed.
+            let mut told = String::new();
+            ends.read_to_string(&mut told).unwrap();
+            assert_eq!(told, "..");
         });
     });
 }

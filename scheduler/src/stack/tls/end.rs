@@ -40,7 +40,7 @@ fn destroy() {
     if leaves_values() {
         return;
     }
-    let own = tls::own().expect("the current thread has its own thread-locals");
+    let own = tls::own_of_current().expect("the current thread has its own thread-locals");
     // SAFETY: the promise of the caller of `end_thread`: its thread-locals are not used any more, but by what this calls.
     unsafe { (own.layout.call_tls_dtors)() };
     keys::destroy_values(own, pointer::current());
