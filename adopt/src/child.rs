@@ -317,11 +317,14 @@ unsafe extern "C-unwind" fn waitid(
         };
         match until_told {
             Ok(()) => {
-                if result == 0 && !info.is_null() {
-                    // SAFETY: the caller's promise.
-                    unsafe { info.write(found) };
+                if result != 0 || info.is_null() {
+                    return result;
                 }
-                result
+                // SAFETY: the caller's promise.
+                match unsafe { memory::tell(info, found) } {
+                    Ok(()) => 0,
+                    Err(error) => errno::fail(error),
+                }
             }
             Err(NotTold::Call) => hand_over_at_point(|| next(info, options)),
             Err(NotTold::Failed(error)) => errno::fail(error),

@@ -26,7 +26,7 @@ use self::place::{Place, Places};
 use crate::next::next;
 use crate::system_action::SystemAction;
 use crate::thread::OnOsThread;
-use crate::{hand_over, is_adopted, lock, mask, memory, slot};
+use crate::{errno, hand_over, is_adopted, lock, mask, memory, slot};
 
 /// Signals have numbers up to this.
 const LAST: usize = 64;
@@ -381,7 +381,7 @@ pub(crate) unsafe fn by_number(
                 size_of::<SystemAction>(),
             )
     };
-    if !is_adopted() || size != size_of::<Signals>() || !is_there(action) || !is_there(before) {
+    if !is_adopted() || size != size_of::<Signals>() || !is_there(action) {
         return call(action, before);
     }
     let mut had = SystemAction::default();
@@ -411,18 +411,21 @@ pub(crate) unsafe fn by_number(
     let Some(program_had) = program_had else {
         return -1;
     };
-    if before != 0 {
-        // SAFETY: the caller's promise: there is room for an action. The one that was told is there.
-        unsafe {
-            if system_had() == ours() && program_had == libc::SIG_DFL {
-                *told = SystemAction::default();
-            }
-            (*told).handler = program_had;
-            let before = ptr::with_exposed_provenance_mut::<SystemAction>(before);
-            before.write_unaligned(*told);
-        }
+    if before == 0 {
+        return 0;
     }
-    0
+    // SAFETY: the caller's promise: there is room for an action. The one that was told is there.
+    let is_told = unsafe {
+        if system_had() == ours() && program_had == libc::SIG_DFL {
+            *told = SystemAction::default();
+        }
+        (*told).handler = program_had;
+        memory::tell(ptr::with_exposed_provenance_mut(before), *told)
+    };
+    match is_told {
+        Ok(()) => 0,
+        Err(error) => errno::fail(error),
+    }
 }
 
 /// Defines functions that set a handler, and nothing else of it, which may change the mask or do not.

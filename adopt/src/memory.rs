@@ -1,9 +1,10 @@
 //! What the program says where its memory is.
 //!
 //! Of what is not there the system tells a caller by `EFAULT`. Who looks there himself is ended by a signal. So where that cannot be
-//! left to the system, it is asked before.
+//! left to the system, it is asked before. What is to be written there the system writes: there may be memory that can only be read.
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
+use std::ptr;
 
 use libc::iovec;
 
@@ -12,10 +13,8 @@ use crate::errno;
 /// Whether the system can read so many bytes there, at most as many as a page has.
 pub(crate) fn is_there(at: *const c_void, len: usize) -> bool {
     let mut copy = [0_u8; 2];
-    let ends = [at, at.wrapping_byte_add(len.saturating_sub(1))];
-    // What is on the page of this frame is there, as most is that a caller has on its stack. No page is smaller.
-    let page = |at: *const c_void| at.addr() >> 12;
-    if ends.map(page) == [page(copy.as_ptr().cast()); 2] {
+    let ends = ends(at, len);
+    if are_near(ends, copy.as_ptr().cast()) {
         return true;
     }
     let there = ends.map(|at| iovec {
@@ -34,4 +33,53 @@ pub(crate) fn is_there(at: *const c_void, len: usize) -> bool {
         // Where that may not be asked, it is taken to be there.
         copied == 2 || copied < 0 && errno::get() != libc::EFAULT
     })
+}
+
+/// Writes a value there, as the system does what it tells.
+///
+/// # Errors
+///
+/// `EFAULT`: it cannot be written there.
+///
+/// # Safety
+///
+/// What can be written there is room for it.
+pub(crate) unsafe fn tell<T: Copy>(at: *mut T, value: T) -> Result<(), c_int> {
+    let bytes = size_of::<T>();
+    let iovec = |at: *const T| iovec {
+        iov_base: at.cast_mut().cast(),
+        iov_len: bytes,
+    };
+    let (here, there) = (iovec(&raw const value), iovec(at));
+    if !are_near(ends(at.cast(), bytes), (&raw const value).cast()) {
+        let told = errno::kept(|| {
+            // SAFETY: it copies what is there to where there is room, or cannot be written.
+            let copied = unsafe {
+                libc::process_vm_writev(libc::getpid(), &raw const here, 1, &raw const there, 1, 0)
+            };
+            match usize::try_from(copied) {
+                Ok(copied) if copied == bytes => Some(Ok(())),
+                Err(_) if errno::get() != libc::EFAULT => None,
+                _ => Some(Err(libc::EFAULT)),
+            }
+        });
+        // Where that may not be asked, it is taken to be there.
+        if let Some(told) = told {
+            return told;
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { ptr::write_unaligned(at, value) };
+    Ok(())
+}
+
+/// The first and the last of so many bytes.
+fn ends(at: *const c_void, len: usize) -> [*const c_void; 2] {
+    [at, at.wrapping_byte_add(len.saturating_sub(1))]
+}
+
+/// Whether they are on the page of this frame: so they are there, as most is that a caller has on its stack. No page is smaller.
+fn are_near(ends: [*const c_void; 2], frame: *const c_void) -> bool {
+    let page = |at: *const c_void| at.addr() >> 12;
+    ends.map(page) == [page(frame); 2]
 }

@@ -30,7 +30,7 @@ pub(crate) unsafe extern "C" fn sigaltstack(new: *const stack_t, old: *mut stack
         place.is_null() || memory::is_there(place.cast(), size_of::<stack_t>())
     };
     // Of what is not there the system tells.
-    if !is_of_green || handler::is_running() || !is_there(new) || !is_there(old) {
+    if !is_of_green || handler::is_running() || !is_there(new) {
         // SAFETY: the caller's promise.
         return unsafe { next!(sigaltstack: Next)(new, old) };
     }
@@ -44,11 +44,14 @@ pub(crate) unsafe extern "C" fn sigaltstack(new: *const stack_t, old: *mut stack
         ss_flags: 0,
         ss_size: bytes,
     };
-    if !old.is_null() {
-        // SAFETY: the caller's promise.
-        unsafe { old.write(told) };
+    if old.is_null() {
+        return 0;
     }
-    0
+    // SAFETY: the caller's promise.
+    match unsafe { memory::tell(old, told) } {
+        Ok(()) => 0,
+        Err(error) => errno::fail(error),
+    }
 }
 
 #[cold]

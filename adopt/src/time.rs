@@ -50,16 +50,16 @@ pub(crate) unsafe fn tell_left(
     left: *mut timespec,
 ) -> Result<(), c_int> {
     slept.map_err(|rest| {
-        if !left.is_null() {
-            // SAFETY: the caller's promise.
-            unsafe {
-                left.write(timespec {
-                    tv_sec: rest.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-                    tv_nsec: rest.subsec_nanos().into(),
-                });
-            }
+        if left.is_null() {
+            return libc::EINTR;
         }
-        libc::EINTR
+        let rest = timespec {
+            tv_sec: rest.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+            tv_nsec: rest.subsec_nanos().into(),
+        };
+        // SAFETY: the caller's promise.
+        let is_told = unsafe { memory::tell(left, rest) };
+        is_told.err().unwrap_or(libc::EINTR)
     })
 }
 

@@ -357,3 +357,53 @@ fn what_is_not_there_is_told_of() {
         told
     });
 }
+
+/// The system tells of a place that can only be read where it is to write there, and what is there stays.
+#[test]
+fn what_can_only_be_read_is_told_of() {
+    is_the_same("what_can_only_be_read_is_told_of", || {
+        let size = 4096;
+        let mut told = Vec::new();
+        // SAFETY: new memory, which is given back.
+        unsafe {
+            let (access, kind) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            let page = libc::mmap(ptr::null_mut(), size, access, kind, -1, 0);
+            assert_ne!(page, libc::MAP_FAILED);
+            told.push(or_error(libc::sigaltstack(ptr::null(), page.cast())));
+            told.push(or_error(libc::syscall(libc::SYS_sigaltstack, 0, page)));
+            let signal = libc::SIGUSR1;
+            told.push(or_error(libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                0,
+                page,
+                size_of::<u64>(),
+            )));
+            told.push(or_error(libc::prctl(libc::PR_GET_NAME, page)));
+            let mut at_once = libc::timeval {
+                tv_sec: 0,
+                tv_usec: 0,
+            };
+            let (reader, writer) = std::io::pipe().unwrap();
+            let count = writer.as_raw_fd() + 1;
+            let none = ptr::null_mut();
+            let selected = libc::select(count, page.cast(), none, none, &raw mut at_once);
+            told.push(or_error(selected));
+            drop((reader, writer));
+            let mut child = Command::new("true").spawn().unwrap();
+            told.push(or_error(libc::waitid(
+                libc::P_PID,
+                child.id(),
+                page.cast(),
+                libc::WEXITED,
+            )));
+            // The system has taken its state.
+            let again = child.wait();
+            told.push(again.map_or_else(|error| Err(error.raw_os_error().unwrap()), |_| Ok(0)));
+            let bytes = std::slice::from_raw_parts(page.cast::<u8>(), size);
+            assert!(bytes.iter().all(|&byte| byte == 0));
+            libc::munmap(page, size);
+        }
+        told
+    });
+}

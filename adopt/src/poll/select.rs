@@ -44,7 +44,7 @@ impl Sets {
         }
     }
 
-    /// Puts back what was asked for.
+    /// Puts back what was asked for. Where nothing else is, nothing is written: it may be that it can only be read.
     ///
     /// # Safety
     ///
@@ -53,7 +53,12 @@ impl Sets {
         for (place, asked) in self.places.iter().zip(self.asked.chunks(self.size.max(1))) {
             if !place.is_null() {
                 // SAFETY: the caller's promise.
-                unsafe { ptr::copy_nonoverlapping(asked.as_ptr(), place.cast(), self.size) };
+                unsafe {
+                    let now = slice::from_raw_parts(place.cast::<u8>().cast_const(), self.size);
+                    if now != &asked[..self.size] {
+                        ptr::copy_nonoverlapping(asked.as_ptr(), place.cast(), self.size);
+                    }
+                }
             }
         }
     }

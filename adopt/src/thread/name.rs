@@ -182,7 +182,9 @@ pub(crate) unsafe extern "C" fn prctl(
         } else {
             let name = current::name().unwrap_or_else(of_process);
             // SAFETY: the caller's promise: there is room for so many bytes.
-            unsafe { name.as_ptr().copy_to(given.cast(), LENGTH) };
+            if let Err(error) = unsafe { memory::tell(given.cast(), name) } {
+                return errno::fail(error);
+            }
         }
         return 0;
     }
