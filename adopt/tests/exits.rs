@@ -151,6 +151,22 @@ fn who_has_been_cancelled_is_not_cancelled_in_a_destructor() {
 }
 
 #[test]
+fn who_has_forked_is_sent_signals_and_cancelled_in_the_child() {
+    is_the_same(
+        "who_has_forked_is_sent_signals_and_cancelled_in_the_child",
+        || {
+            let library = load("exits.c", "cc")?;
+            // SAFETY: it has this type.
+            let run: extern "C" fn(c_int) -> c_long =
+                unsafe { library.function(c"what_is_sent_after_a_fork") };
+            let told = [0, 1].map(|is_to_cancel| run(is_to_cancel));
+            assert_eq!(told, [42 << 8; 2]);
+            Some(told)
+        },
+    );
+}
+
+#[test]
 fn who_jumps_in_a_call_is_handed_over_no_more() {
     is_the_same("who_jumps_in_a_call_is_handed_over_no_more", || {
         let library = load("exits.c", "cc")?;

@@ -14,12 +14,13 @@
 
 use std::cell::Cell;
 use std::ffi::c_int;
+use std::ptr;
 use std::sync::atomic::Ordering;
 
 use roving_scheduler::adopt::{self, Inside};
 
 use super::call::{CANCELED, pthread_exit};
-use super::{Known, coming, current, interrupt, news};
+use super::{Known, coming, current, interrupt, kernel, news, survivor};
 use crate::next::next;
 
 /// What a thread allows.
@@ -68,14 +69,33 @@ fn is_at_end() -> bool {
     ENDS.get()
 }
 
-/// Cancels a green thread that is not the current one.
-pub(super) fn request(known: &Known) {
+/// Cancels a green thread that is not the current one, or the [`survivor`] of a fork. Gives an error or 0.
+pub(super) fn request(known: &Known) -> c_int {
+    let thread = known.lock().thread.clone();
+    let Some(thread) = thread else {
+        let id = known.real_id().expect("it has begun");
+        // SAFETY: an OS thread runs it, and what the C library has of it is on its stack, which stays.
+        return unsafe { kernel::cancel_real(id) };
+    };
     coming::note_cancellation();
     known.is_cancelled.store(true, Ordering::SeqCst);
-    let thread = known.lock().thread.clone();
-    if let Some(thread) = thread {
-        interrupt::interrupt(&thread);
-        adopt::nudge(&thread);
+    interrupt::interrupt(&thread);
+    adopt::nudge(&thread);
+    0
+}
+
+/// The current thread is the only one of a forked child, and was green. From now on the C library cancels it, which is to know what it allows.
+pub(super) fn in_child() {
+    let Allows { state, kind } = allows();
+    tell_library(state, kind);
+}
+
+fn tell_library(state: c_int, kind: c_int) {
+    type Next = unsafe extern "C-unwind" fn(c_int, *mut c_int) -> c_int;
+    // SAFETY: these are what they take.
+    unsafe {
+        next!(pthread_setcancelstate: Next)(state, ptr::null_mut());
+        next!(pthread_setcanceltype: Next)(kind, ptr::null_mut());
     }
 }
 
@@ -178,6 +198,9 @@ unsafe extern "C-unwind" fn pthread_setcancelstate(state: c_int, before: *mut c_
         // SAFETY: the caller's promise.
         unsafe { before.write(had.state) };
     }
+    if survivor::is_current() {
+        tell_library(state, had.kind);
+    }
     if is_asynchronous() {
         look();
     }
@@ -203,6 +226,9 @@ unsafe extern "C-unwind" fn pthread_setcanceltype(kind: c_int, before: *mut c_in
         // SAFETY: the caller's promise.
         unsafe { before.write(had.kind) };
     }
+    if survivor::is_current() {
+        tell_library(had.state, kind);
+    }
     if kind == PTHREAD_CANCEL_ASYNCHRONOUS {
         look();
     }
@@ -211,10 +237,12 @@ unsafe extern "C-unwind" fn pthread_setcanceltype(kind: c_int, before: *mut c_in
 
 #[unsafe(no_mangle)]
 extern "C-unwind" fn pthread_testcancel() {
-    if current::id().is_some() {
+    let is_green = current::id().is_some();
+    if is_green {
         news::look_up();
         look();
-    } else {
+    }
+    if !is_green || survivor::is_current() {
         // SAFETY: it has no preconditions.
         unsafe { next!(pthread_testcancel: unsafe extern "C-unwind" fn())() }
     }

@@ -10,7 +10,7 @@ use roving_scheduler::adopt;
 
 use super::name::Name;
 use super::records::{Place, Shared, list_survivor};
-use super::{ALIVE, Known, Record, survivor};
+use super::{ALIVE, Known, Record, kernel, survivor};
 use crate::next::next;
 
 thread_local! {
@@ -89,8 +89,11 @@ pub(super) fn in_child() {
     survivor::in_child(id());
     let Some(id) = id() else { return };
     let is_detached = with_known(Known::is_detached).unwrap_or_default();
+    let is_cancelled =
+        with_known(|known| known.is_cancelled.load(Ordering::SeqCst)).unwrap_or_default();
     let of_child = Known {
         is_detached: AtomicBool::new(is_detached),
+        is_cancelled: AtomicBool::new(is_cancelled),
         ..Known::new(
             name(),
             with_known(|known| known.asked).unwrap_or_default(),
@@ -98,6 +101,9 @@ pub(super) fn in_child() {
         )
     };
     of_child.begin(with_known(Known::blocked).unwrap_or_else(adopt::blocked));
+    of_child
+        .os_thread
+        .store(kernel::os_thread(), Ordering::Relaxed);
     ALIVE.store(1, Ordering::SeqCst);
     let of_child = list_survivor(id, of_child);
     // That of the parent is left as it is.

@@ -123,12 +123,26 @@ unsafe extern "C-unwind" fn pthread_sigqueue(
     }
 }
 
+/// Cancels a thread that the C library knows by this id, and an OS thread runs.
+///
+/// # Safety
+///
+/// That of the C library's.
+pub(super) unsafe fn cancel_real(id: pthread_t) -> c_int {
+    type Next = unsafe extern "C-unwind" fn(pthread_t) -> c_int;
+    // SAFETY: the caller's promise.
+    let result = unsafe { next!(pthread_cancel: Next)(id) };
+    if crate::is_adopted() {
+        interrupt::library_has_cancelled();
+    }
+    result
+}
+
 /// # Safety
 ///
 /// That of the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C-unwind" fn pthread_cancel(id: pthread_t) -> c_int {
-    type Next = unsafe extern "C-unwind" fn(pthread_t) -> c_int;
     if is_other_from_inside(id) {
         return later::ask(id, Asked::Cancel);
     }
@@ -140,20 +154,11 @@ unsafe extern "C-unwind" fn pthread_cancel(id: pthread_t) -> c_int {
             }
             0
         }
-        Which::Other(known) => {
-            cancel::request(&known);
-            0
-        }
+        Which::Other(known) => cancel::request(&known),
         Which::Ended => 0,
         Which::Nobody => libc::ESRCH,
         // SAFETY: the caller's promise.
-        Which::Real => unsafe {
-            let result = next!(pthread_cancel: Next)(id);
-            if crate::is_adopted() {
-                interrupt::library_has_cancelled();
-            }
-            result
-        },
+        Which::Real => unsafe { cancel_real(id) },
     }
 }
 
@@ -446,6 +451,16 @@ fn is_there(parameters: *const sched_param) -> bool {
     memory::is_there(parameters.cast(), size_of::<sched_param>())
 }
 
+/// The priority, wherever the parameters are: the system takes them at any address.
+///
+/// # Safety
+///
+/// They are there.
+unsafe fn priority(parameters: *const sched_param) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { parameters.read_unaligned().sched_priority }
+}
+
 /// # Safety
 ///
 /// That of the C library's.
@@ -458,7 +473,7 @@ pub(crate) unsafe extern "C" fn sched_setscheduler(
     type Next = unsafe extern "C" fn(pid_t, c_int, *const sched_param) -> c_int;
     if is_caller(thread) && is_there(parameters) {
         // SAFETY: the caller's promise.
-        return as_call(set_policy(policy, unsafe { (*parameters).sched_priority }));
+        return as_call(set_policy(policy, unsafe { priority(parameters) }));
     }
     // SAFETY: the caller's promise.
     noted(unsafe { next!(sched_setscheduler: Next)(thread, policy, parameters) })
@@ -475,8 +490,9 @@ pub(crate) unsafe extern "C" fn sched_setparam(
     type Next = unsafe extern "C" fn(pid_t, *const sched_param) -> c_int;
     if is_caller(thread) && is_there(parameters) {
         // SAFETY: the caller's promise.
-        let priority = unsafe { (*parameters).sched_priority };
-        return as_call(set_policy(libc::SCHED_OTHER, priority));
+        return as_call(set_policy(libc::SCHED_OTHER, unsafe {
+            priority(parameters)
+        }));
     }
     // SAFETY: the caller's promise.
     unsafe { next!(sched_setparam: Next)(thread, parameters) }

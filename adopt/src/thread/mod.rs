@@ -148,6 +148,13 @@ struct Record {
     was_given: bool,
 }
 
+impl Record {
+    /// Whether it is that of the [`survivor`] of a fork, which is no thread of the runtime's.
+    fn is_survivors(&self) -> bool {
+        self.thread.is_none()
+    }
+}
+
 /// How many threads there are that have not come to their end.
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 
@@ -322,6 +329,9 @@ pub(crate) fn watch_forks() {
         later::in_child();
         open::in_child();
         current::in_child();
+        if current::id().is_some() {
+            cancel::in_child();
+        }
         lock::in_child();
     }
     // SAFETY: the function stays, and does not unwind.

@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering;
 use libc::{pid_t, sigaction as Action, siginfo_t};
 use roving_scheduler::adopt::{self, Inside, Signals};
 
-use super::{Known, cancel, coming, current, kernel, open};
+use super::{Known, cancel, coming, current, kernel, open, survivor};
 use crate::next::next;
 use crate::{errno, mask};
 
@@ -286,6 +286,11 @@ fn send_as(known: &Known, sent: Sent) -> Option<c_int> {
         if record.is_at_end || is_blocked && sent.is_for_process {
             return None;
         }
+        let os_thread = known.os_thread.load(Ordering::Relaxed);
+        if record.is_survivors() {
+            // The system knows its mask.
+            return Some(give(os_thread, &sent));
+        }
         match handler {
             _ if is_blocked => {}
             libc::SIG_IGN => return Some(0),
@@ -297,7 +302,6 @@ fn send_as(known: &Known, sent: Sent) -> Option<c_int> {
             }
             _ => {}
         }
-        let os_thread = known.os_thread.load(Ordering::Relaxed);
         if os_thread != 0 {
             record.was_given = true;
             return Some(give(os_thread, &sent));
@@ -352,6 +356,9 @@ impl OnOsThread {
 
 impl Drop for OnOsThread {
     fn drop(&mut self) {
+        if survivor::is_current() {
+            return;
+        }
         current::with_known(|known| {
             let was_given = {
                 let mut record = known.lock();

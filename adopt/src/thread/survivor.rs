@@ -2,7 +2,7 @@
 //!
 //! It is an OS thread from then on, with no worker to go back to. The C library promises that it ends as any thread does: its thread-locals are
 //! destroyed, whoever joins it gets what it leaves, and the others that the child has made go on until the last of them has ended. There is one such
-//! thread in a process, and nobody has a handle of it: what it leaves is here.
+//! thread in a process, and nobody has a handle of it: what it leaves is here. Its OS thread is its own until it ends, and what it is sent goes there.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -12,7 +12,7 @@ use std::time::Instant;
 use libc::pthread_t;
 use roving_scheduler::adopt::{self, Awaited};
 
-use super::Left;
+use super::{Left, current};
 
 /// Its id; 0 if there is none.
 static ID: AtomicU64 = AtomicU64::new(0);
@@ -27,6 +27,11 @@ pub(super) fn in_child(id: Option<pthread_t>) {
 
 pub(super) fn is(id: pthread_t) -> bool {
     ID.load(Ordering::Relaxed) == id
+}
+
+/// Whether it is the current thread.
+pub(super) fn is_current() -> bool {
+    current::id().is_some_and(is)
 }
 
 pub(super) fn has_ended() -> bool {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <threads.h>
 #include <time.h>
 #include <unistd.h>
@@ -496,6 +498,60 @@ long who_ends_in_a_destructor(char *letters, int by)
 	pthread_key_delete(first_key);
 	pthread_key_delete(second_key);
 	return left;
+}
+
+static pthread_t survivor;
+static sem_t was_sent;
+
+static void posts_if_survivor(int signal)
+{
+	(void)signal;
+	if (pthread_equal(pthread_self(), survivor))
+		sem_post(&was_sent);
+}
+
+static void *sends_to_survivor(void *cancels)
+{
+	void *left = 0;
+	int failed = cancels ? pthread_cancel(survivor) : pthread_kill(survivor, SIGUSR1);
+	if (failed || pthread_join(survivor, &left))
+		_exit(2);
+	_exit(cancels ? (left == PTHREAD_CANCELED ? 42 : 3) : (left == &was_sent ? 42 : 3));
+}
+
+static void *forks_and_waits(void *cancels)
+{
+	int status = -1;
+	pid_t child = fork();
+	if (child == 0) {
+		pthread_t other;
+		alarm(300);
+		survivor = pthread_self();
+		sem_init(&was_sent, 0, 0);
+		if (pthread_create(&other, 0, sends_to_survivor, cancels))
+			_exit(4);
+		if (cancels)
+			for (;;)
+				pause();
+		while (sem_wait(&was_sent))
+			;
+		return &was_sent;
+	}
+	waitpid(child, &status, 0);
+	return (void *)(long)status;
+}
+
+/* The status of a child in which the thread that has forked is sent something by another one as it waits. */
+long what_is_sent_after_a_fork(int is_to_cancel)
+{
+	struct sigaction action = {0};
+	pthread_t id;
+	void *left = 0;
+	action.sa_handler = posts_if_survivor;
+	sigaction(SIGUSR1, &action, 0);
+	if (pthread_create(&id, 0, forks_and_waits, is_to_cancel ? &id : 0) || pthread_join(id, &left))
+		return -2;
+	return (long)left;
 }
 
 static atomic_int is_there, is_back;
