@@ -2,8 +2,6 @@
 //!
 //! - those that wait for one in the parent, which the child does not have, are in nothing that it looks at
 
-#![cfg(unix)]
-
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
