@@ -829,6 +829,24 @@ fn what_is_called_within_a_fork_may_stop_and_start_a_runtime() {
     );
 }
 
+/// Where that is the first use, and the child is as good as forked.
+#[test]
+fn what_is_called_within_a_fork_may_start_the_first_runtime() {
+    extern "C" fn start() {
+        go!(|| ()).join().unwrap();
+    }
+    let name = "what_is_called_within_a_fork_may_start_the_first_runtime";
+    in_each_process(name, || {
+        // SAFETY: the function stays.
+        let registered = unsafe { libc::pthread_atfork(Some(start), None, None) };
+        assert_eq!(registered, 0);
+        for _ in 0..3 {
+            in_fork(use_the_runtime).must_end_well();
+        }
+        use_the_runtime();
+    });
+}
+
 /// Calls `test` in many processes of its own.
 fn again_and_again(name: &str, test: impl FnOnce()) {
     let _watchdog = watchdog("");

@@ -87,7 +87,7 @@ pub(super) fn before_fork() {
     }
 }
 
-/// It has. Who is told so has been told before that it would, unless forks are watched since between.
+/// It has. Who is told so has been told before that it would, unless this was loaded between.
 pub(super) fn in_parent() {
     let _ = FORKS.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |forks| {
         forks.checked_sub(1)

@@ -47,12 +47,12 @@ impl Process {
     }
 
     /// Whether other processes may have what this one has, its descriptors for example: one has been forked, or is
-    /// being forked, since forks are watched.
+    /// being forked.
     pub fn has_forked() -> bool {
         HAS_FORKED.load(Ordering::Relaxed)
     }
 
-    /// Whether it was forked from none that has watched its forks.
+    /// Whether it was forked from none that has used the runtime.
     pub(crate) fn is_first(self) -> bool {
         self.0 == 0
     }
