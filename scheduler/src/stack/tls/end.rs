@@ -10,6 +10,7 @@ use std::ffi::c_void;
 #[cfg(feature = "adopt")]
 use std::ptr;
 
+use super::pattern::Own;
 use super::{keys, pointer};
 use crate::stack::tls;
 
@@ -35,12 +36,17 @@ extern "C-unwind" fn destroy_left(_: *mut c_void) -> *mut c_void {
     ptr::null_mut()
 }
 
+/// What the current thread has its own thread-locals by: in a forked child it may be the one that has forked, and what the parent has found.
+fn of_current() -> Option<&'static Own> {
+    tls::OWN.get_or_inherited()?.as_ref().ok()
+}
+
 /// Runs the destructors of the current thread, which is at its end.
 fn destroy() {
     if leaves_values() {
         return;
     }
-    let own = tls::own_of_current().expect("the current thread has its own thread-locals");
+    let own = of_current().expect("the current thread has its own thread-locals");
     // SAFETY: the promise of the caller of `end_thread`: its thread-locals are not used any more, but by what this calls.
     unsafe { (own.layout.call_tls_dtors)() };
     keys::destroy_values(own, pointer::current());

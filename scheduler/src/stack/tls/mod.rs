@@ -110,11 +110,6 @@ pub(crate) fn leave_os_thread(thread_pointer: usize) {
     }
 }
 
-/// The same for a thread that has its own: in a forked child it may be the one that has forked, and what the parent has found.
-pub(crate) fn own_of_current() -> Option<&'static Own> {
-    OWN.get_or_inherited()?.as_ref().ok()
-}
-
 /// What has been [found](find), if green threads can have their own thread-locals.
 pub(crate) fn own() -> Option<&'static Own> {
     OWN.get()?.as_ref().ok()
