@@ -66,8 +66,8 @@ impl Drop for Call {
 pub(crate) fn leave() {
     match go(Where::LeftCall) {
         Where::Call => {
-            Interruptible::leave();
             OnOsThread::leave();
+            Interruptible::leave();
             Inside::leave_abandoned(1);
         }
         other => {
@@ -101,8 +101,8 @@ pub(crate) fn hand_over<T>(call: impl FnOnce() -> T) -> T {
 #[inline(never)]
 pub(crate) fn hand_over_at_point<T: PartialOrd + From<i8>>(call: impl FnOnce() -> T) -> T {
     let result = run(|| {
-        let on_os_thread = OnOsThread::begin();
-        let interruptible = Interruptible::begin(&on_os_thread);
+        let interruptible = Interruptible::begin();
+        let _on_os_thread = OnOsThread::begin();
         if interruptible.is_interrupted() {
             (T::from(-1), libc::EINTR)
         } else {

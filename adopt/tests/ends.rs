@@ -4,18 +4,22 @@ mod common;
 
 use std::env;
 use std::ffi::{c_int, c_void};
+use std::hint;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use common::{in_programs, is_the_same, on_a_green_thread, until};
 
 type Start = extern "C" fn(*mut c_void) -> *mut c_void;
+
+/// Each is signalled a moment later than the one before.
+const ON_THEIR_WAY: u32 = 1_000;
 
 static DESTROYED: AtomicUsize = AtomicUsize::new(0);
 static ENDED: AtomicUsize = AtomicUsize::new(0);
@@ -140,6 +144,42 @@ fn a_thread_ends_in_a_handler() {
         }
         thread::spawn(|| 5).join().unwrap()
     });
+}
+
+/// The signal comes at any moment of its way into the system.
+#[test]
+fn a_thread_ends_in_a_handler_on_its_way_into_the_system() {
+    static IS_ON_ITS_WAY: AtomicBool = AtomicBool::new(false);
+    extern "C" fn ends(_: c_int) {
+        end(7)
+    }
+    extern "C" fn waits(_: *mut c_void) -> *mut c_void {
+        IS_ON_ITS_WAY.store(true, Ordering::SeqCst);
+        // SAFETY: it has no preconditions.
+        unsafe { libc::pause() };
+        unreachable!("it does not return");
+    }
+    in_programs(
+        "a_thread_ends_in_a_handler_on_its_way_into_the_system",
+        || {
+            roving_adopt::adopt().unwrap();
+            // SAFETY: the handler ends the thread, of which nobody has borrowed anything.
+            unsafe { libc::signal(libc::SIGUSR1, ends as *const () as usize) };
+            for n in 0..ON_THEIR_WAY {
+                IS_ON_ITS_WAY.store(false, Ordering::SeqCst);
+                let id = make(ptr::null(), waits);
+                while !IS_ON_ITS_WAY.load(Ordering::SeqCst) {
+                    hint::spin_loop();
+                }
+                for _ in 0..n {
+                    hint::spin_loop();
+                }
+                // SAFETY: it has not been joined.
+                assert_eq!(unsafe { libc::pthread_kill(id, libc::SIGUSR1) }, 0);
+                join(id);
+            }
+        },
+    );
 }
 
 /// In a process of its own does `ends`, all that the test `name` does there, and gives what has become of it.

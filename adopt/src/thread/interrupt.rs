@@ -25,7 +25,7 @@ use roving_scheduler::lock::Mutex;
 use roving_scheduler::thread::Thread;
 use roving_scheduler::wait::may_be_interrupted;
 
-use super::{OnOsThread, cancel, kernel, news};
+use super::{cancel, kernel, news};
 use crate::next::next;
 use crate::system_action::SystemAction;
 
@@ -52,11 +52,12 @@ fn calls() -> &'static Mutex<List> {
 }
 
 impl Interruptible {
-    /// On an OS thread that the current thread has to itself.
-    pub(crate) fn begin(on: &OnOsThread) -> Self {
+    /// The current thread stays on its OS thread for as long, and is not yet sent signals [there](super::OnOsThread): a handler that
+    /// comes while the list is locked, and jumps, would leave it locked.
+    pub(crate) fn begin() -> Self {
         if let Some(thread) = adopt::current_identity() {
             let call = Call {
-                os_thread: on.number.unwrap_or_else(kernel::os_thread),
+                os_thread: kernel::os_thread(),
                 allows: cancel::is_allowed(),
                 is_open: may_be_interrupted(),
                 interruption: None,

@@ -325,14 +325,11 @@ fn send_as(known: &Known, sent: Sent) -> Option<c_int> {
 }
 
 /// While there is one, the current thread is on an OS thread of its own.
-pub(crate) struct OnOsThread {
-    /// The number of that, if the current thread is one of which something is known.
-    pub(super) number: Option<pid_t>,
-}
+pub(crate) struct OnOsThread(());
 
 impl OnOsThread {
     pub(crate) fn begin() -> Self {
-        let number = current::with_known(|known| {
+        current::with_known(|known| {
             let os_thread = kernel::os_thread();
             let has_news = {
                 let record = known.lock();
@@ -343,14 +340,13 @@ impl OnOsThread {
             if has_news {
                 run_handlers(known);
             }
-            os_thread
         });
-        Self { number }
+        Self(())
     }
 
     /// The current thread is no more, though there may be one, whose frame has been jumped over or does the same again.
     pub(crate) fn leave() {
-        drop(Self { number: None });
+        drop(Self(()));
     }
 }
 
