@@ -5,8 +5,11 @@
 //! ours, and a thread of ours that ends, is in a [`Passage`], as is who makes what the process has one of with the help of
 //! such a thread; a fork waits until nobody is in one, and who comes to one meanwhile waits until the process has forked.
 //!
-//! Each side first says that it comes and then looks at the other, so that at least one sees the other; who is in a
-//! passage goes first. But neither waits [for ever](PATIENCE), since the one may wait for the other: handlers of the
+//! Each side first says that it comes and then looks at the other, so that at least one sees the other. Who is in a
+//! passage goes first. Who comes to one when a fork has been announced lets it go before, but one alone: after that it says that it comes, and the
+//! forks that follow wait for it. So neither forks without a pause nor threads that start and end without one keep the other side waiting.
+//!
+//! But neither waits [for ever](PATIENCE), since the one may wait for the other: handlers of the
 //! program's that run within `fork` may start and join threads, a destructor in a passage may fork, and so may the handler of a
 //! signal, on the thread that it has interrupted.
 
@@ -17,10 +20,17 @@ use std::time::{Duration, Instant};
 use crate::protocol::lock::Inside;
 use crate::protocol::process::Process;
 
+/// Those that somebody is in, or comes to first.
 static PASSAGES: AtomicU32 = AtomicU32::new(0);
+/// Forks that have been announced.
 static FORKS: AtomicU32 = AtomicU32::new(0);
+/// Those of them that wait for nobody any more, or are about to look whether they must.
+static UNDER_WAY: AtomicU32 = AtomicU32::new(0);
+/// How many there have been; it wraps.
+static DONE: AtomicU32 = AtomicU32::new(0);
 
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Longer where it is tested that nobody needs it.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 20 } else { 1 });
 
 /// What a thread takes to start takes microseconds, and forks are few.
 const LOOKS_AGAIN: Duration = Duration::from_micros(50);
@@ -31,23 +41,16 @@ pub(crate) struct Passage(Process);
 impl Passage {
     pub(crate) fn enter() -> Self {
         let _inside = Inside::enter();
+        let done = DONE.load(Ordering::SeqCst);
         let passage = Self::count();
         if FORKS.load(Ordering::SeqCst) == 0 {
             return passage;
         }
-        let begin = Instant::now();
-        let mut outside = passage;
-        loop {
-            drop(outside);
-            while FORKS.load(Ordering::SeqCst) != 0 && begin.elapsed() < PATIENCE {
-                thread::sleep(LOOKS_AGAIN);
-            }
-            let passage = Self::count();
-            if FORKS.load(Ordering::SeqCst) == 0 || begin.elapsed() >= PATIENCE {
-                return passage;
-            }
-            outside = passage;
-        }
+        drop(passage);
+        patiently(|| FORKS.load(Ordering::SeqCst) == 0 || DONE.load(Ordering::SeqCst) != done);
+        let passage = Self::count();
+        patiently(|| UNDER_WAY.load(Ordering::SeqCst) == 0);
+        passage
     }
 
     fn count() -> Self {
@@ -77,25 +80,92 @@ impl Drop for Passage {
     }
 }
 
-/// This thread is about to fork.
-pub(super) fn before_fork() {
-    let _inside = Inside::enter();
-    FORKS.fetch_add(1, Ordering::SeqCst);
+/// Looks until it is so, or [`PATIENCE`] has an end.
+fn patiently(mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();
-    while PASSAGES.load(Ordering::SeqCst) != 0 && begin.elapsed() < PATIENCE {
+    while !is_so() && begin.elapsed() < PATIENCE {
         thread::sleep(LOOKS_AGAIN);
     }
 }
 
+/// This thread is about to fork.
+pub(super) fn before_fork() {
+    let _inside = Inside::enter();
+    FORKS.fetch_add(1, Ordering::SeqCst);
+    UNDER_WAY.fetch_add(1, Ordering::SeqCst);
+    patiently(|| {
+        if PASSAGES.load(Ordering::SeqCst) == 0 {
+            return true;
+        }
+        // Who comes first waits for those under way.
+        UNDER_WAY.fetch_sub(1, Ordering::SeqCst);
+        thread::sleep(LOOKS_AGAIN);
+        UNDER_WAY.fetch_add(1, Ordering::SeqCst);
+        false
+    });
+}
+
 /// It has. Who is told so has been told before that it would, unless this was loaded between.
 pub(super) fn in_parent() {
-    let _ = FORKS.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |forks| {
-        forks.checked_sub(1)
-    });
+    let one_less = |count: &AtomicU32| {
+        let _ = count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| {
+            count.checked_sub(1)
+        });
+    };
+    one_less(&UNDER_WAY);
+    DONE.fetch_add(1, Ordering::SeqCst);
+    one_less(&FORKS);
 }
 
 /// What this thread, the only one, was in the middle of belongs to the parent.
 pub(super) fn in_child() {
     PASSAGES.store(0, Ordering::SeqCst);
     FORKS.store(0, Ordering::SeqCst);
+    UNDER_WAY.store(0, Ordering::SeqCst);
+}
+
+#[cfg(all(test, not(roving_loom)))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn forks_without_a_pause_do_not_fall_into_a_passage() {
+        let forks = AtomicU32::new(0);
+        let forking = AtomicU32::new(0);
+        let ends = AtomicBool::new(false);
+        let forks_again_and_again = || {
+            // Together they take longer than anybody's patience, and each of them does not.
+            let begin = Instant::now();
+            while !ends.load(Ordering::SeqCst) && begin.elapsed() < 3 * PATIENCE {
+                before_fork();
+                forking.fetch_add(1, Ordering::SeqCst);
+                thread::sleep(PATIENCE / 100);
+                forking.fetch_sub(1, Ordering::SeqCst);
+                forks.fetch_add(1, Ordering::SeqCst);
+                in_parent();
+            }
+        };
+        thread::scope(|scope| {
+            // While the one does not, the other one does.
+            scope.spawn(forks_again_and_again);
+            scope.spawn(|| {
+                thread::sleep(PATIENCE / 200);
+                forks_again_and_again();
+            });
+            for _ in 0..3 {
+                let before = forks.load(Ordering::SeqCst);
+                while forks.load(Ordering::SeqCst) == before {
+                    thread::yield_now();
+                }
+                let passage = Passage::enter();
+                for _ in 0..100 {
+                    assert_eq!(forking.load(Ordering::SeqCst), 0);
+                    thread::yield_now();
+                }
+                drop(passage);
+            }
+            ends.store(true, Ordering::SeqCst);
+        });
+    }
 }
