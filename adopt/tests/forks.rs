@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::cell::{RefCell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::ffi::{CString, c_int, c_void};
 use std::fs;
 use std::io::{PipeWriter, Read, Write};
@@ -340,22 +340,23 @@ fn a_handler_wakes_in_the_child_too() {
 
 #[test]
 fn the_child_ends_with_its_thread() {
-    struct TellsItsEnd(PipeWriter);
-    impl Drop for TellsItsEnd {
-        fn drop(&mut self) {
-            self.0.write_all(b".").unwrap();
-        }
-    }
-    thread_local! {
-        static OF_THREAD: RefCell<Option<TellsItsEnd>> = const { RefCell::new(None) };
+    extern "C" fn tells_its_end(writer: *mut c_void) {
+        // SAFETY: it is what the thread has set, and each process has its own copy.
+        let mut writer = unsafe { Box::from_raw(writer.cast::<PipeWriter>()) };
+        writer.write_all(b".").unwrap();
     }
     in_programs("the_child_ends_with_its_thread", || {
         on_a_green_thread(|| {
             let (mut ends, tells) = std::io::pipe().unwrap();
             let forks = thread::spawn(|| {
-                OF_THREAD.set(Some(TellsItsEnd(tells)));
-                // SAFETY: the child returns from here, and uses nothing that others hold.
-                unsafe { libc::fork() }
+                let mut key = 0;
+                let tells = Box::into_raw(Box::new(tells));
+                // SAFETY: there is room for the key; the child returns from here, and uses nothing that others hold.
+                unsafe {
+                    libc::pthread_key_create(&raw mut key, Some(tells_its_end));
+                    libc::pthread_setspecific(key, tells.cast());
+                    libc::fork()
+                }
             });
             let child = forks.join().unwrap();
             let mut status = 0;
@@ -365,7 +366,7 @@ fn the_child_ends_with_its_thread() {
                 libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0,
                 "{status}"
             );
-            // In both processes the thread-locals were destroyed.
+            // In both processes the values of its keys were destroyed.
             let mut told = String::new();
             ends.read_to_string(&mut told).unwrap();
             assert_eq!(told, "..");
