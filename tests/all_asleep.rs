@@ -4,8 +4,9 @@
 //! elsewhere, which might wake anybody.
 
 use std::env;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Output, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ const CASE: &str = "ROVING_TEST_CASE";
 
 /// Far longer than it takes until it is told.
 const LONG: Duration = Duration::from_secs(4);
+
+/// What ends a process that would wait for ever.
+const ENDS: libc::c_int = libc::SIGTERM;
 
 /// So many cases, most of which do nothing, run at the same time.
 const AT_ONCE: usize = 16;
@@ -442,15 +446,32 @@ fn check((case, end, _): Case, workers: &str) {
     }
 }
 
+/// How a child has ended that is ended by [`ENDS`] if it does not end by itself, some time after it has told, or some time if it is not to tell.
+fn outlived(mut child: Command, is_to_tell: bool) -> (ExitStatus, String) {
+    let mut child = child.stderr(Stdio::piped()).spawn().unwrap();
+    let mut tells = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while is_to_tell && !said.contains(TOLD) && tells.read_line(&mut said).unwrap() != 0 {}
+    std::thread::sleep(LONG);
+    // SAFETY: nobody has waited for it.
+    unsafe { libc::kill(child.id().try_into().unwrap(), ENDS) };
+    tells.read_to_string(&mut said).unwrap();
+    (child.wait().unwrap(), said)
+}
+
 /// What the variable asks for happens.
 fn check_variable(variable: Option<&str>, told: usize, ended_by: libc::c_int) {
     let mut child = child("variable");
     variable.map(|variable| child.env("ROVING_ALL_ASLEEP", variable));
-    let output = child.output().unwrap();
-    let said = said(&output);
-    let context = format!("{variable:?}: {}\n{said}", output.status);
+    let (status, said) = if ended_by == ENDS {
+        outlived(child, told != 0)
+    } else {
+        let output = child.output().unwrap();
+        (output.status, said(&output))
+    };
+    let context = format!("{variable:?}: {status}\n{said}");
     assert_eq!(said.matches(TOLD).count(), told, "{context}");
-    assert_eq!(output.status.signal(), Some(ended_by), "{context}");
+    assert_eq!(status.signal(), Some(ended_by), "{context}");
     let complains = "roving: ROVING_ALL_ASLEEP=nonsense: expected one of off, report, abort; ";
     assert_eq!(
         said.contains(complains),
@@ -461,17 +482,16 @@ fn check_variable(variable: Option<&str>, told: usize, ended_by: libc::c_int) {
 
 /// What the builder asks for goes before that.
 fn check_builder() {
-    let output = child("builder")
-        .env("ROVING_ALL_ASLEEP", "off")
-        .output()
-        .unwrap();
-    assert!(said(&output).contains(TOLD), "{}", said(&output));
+    let mut child = child("builder");
+    child.env("ROVING_ALL_ASLEEP", "off");
+    let (_, said) = outlived(child, true);
+    assert!(said.contains(TOLD), "{said}");
 }
 
 /// Waits until a signal ends the process.
 fn wait_in(builder: Builder) {
     // SAFETY: it has no handler.
-    unsafe { libc::alarm(3 * u32::try_from(LONG.as_secs()).unwrap()) };
+    unsafe { libc::alarm(300) };
     builder.build().unwrap().run(thread::park);
 }
 
@@ -499,10 +519,10 @@ fn main() -> ExitCode {
     let left = std::sync::Mutex::new(cases);
     std::thread::scope(|scope| {
         for (variable, told, ended_by) in [
-            (None, 1, libc::SIGALRM),
-            (Some("report"), 1, libc::SIGALRM),
-            (Some("nonsense"), 1, libc::SIGALRM),
-            (Some("off"), 0, libc::SIGALRM),
+            (None, 1, ENDS),
+            (Some("report"), 1, ENDS),
+            (Some("nonsense"), 1, ENDS),
+            (Some("off"), 0, ENDS),
             (Some("abort"), 1, libc::SIGABRT),
         ] {
             scope.spawn(move || check_variable(variable, told, ended_by));
