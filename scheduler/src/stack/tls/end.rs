@@ -3,7 +3,7 @@
 //! The same as the C library does at the end of an OS thread, in the same order: the destructors of
 //! thread-locals, then those of pthread keys. What they leave behind, and what is set after them,
 //! no later thread finds: see [`Block::renew`](super::Block::renew). A thread that the system ends at once leaves all as it is (`leave_values`).
-//! A thread may exit in a destructor, if there is [somebody](DESTROYS) who knows how: then it goes on with those that are left.
+//! A thread may exit in a destructor, if there is somebody who knows how: then it goes on with those that are left.
 
 #[cfg(feature = "adopt")]
 use std::ffi::c_void;
