@@ -80,29 +80,34 @@ impl Drop for Passage {
     }
 }
 
-/// Looks until it is so, or [`PATIENCE`] has an end.
-fn patiently(mut is_so: impl FnMut() -> bool) {
+/// Looks until it is so, or [`PATIENCE`] has an end: then `false`.
+fn patiently(is_so: impl Fn() -> bool) -> bool {
     let begin = Instant::now();
-    while !is_so() && begin.elapsed() < PATIENCE {
+    while !is_so() {
+        if begin.elapsed() >= PATIENCE {
+            return false;
+        }
         thread::sleep(LOOKS_AGAIN);
     }
+    true
 }
 
 /// This thread is about to fork.
 pub(super) fn before_fork() {
     let _inside = Inside::enter();
     FORKS.fetch_add(1, Ordering::SeqCst);
-    UNDER_WAY.fetch_add(1, Ordering::SeqCst);
-    patiently(|| {
-        if PASSAGES.load(Ordering::SeqCst) == 0 {
-            return true;
-        }
-        // Who comes first waits for those under way.
-        UNDER_WAY.fetch_sub(1, Ordering::SeqCst);
-        thread::sleep(LOOKS_AGAIN);
+    let goes = patiently(|| {
         UNDER_WAY.fetch_add(1, Ordering::SeqCst);
-        false
+        let nobody_is_in_one = PASSAGES.load(Ordering::SeqCst) == 0;
+        if !nobody_is_in_one {
+            // Who comes first waits for those under way.
+            UNDER_WAY.fetch_sub(1, Ordering::SeqCst);
+        }
+        nobody_is_in_one
     });
+    if !goes {
+        UNDER_WAY.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// It has. Who is told so has been told before that it would, unless this was loaded between.
