@@ -9,13 +9,13 @@
 //! passage goes first. Who comes to one when a fork has been announced lets it go before, but one alone: after that it says that it comes, and the
 //! forks that follow wait for it. So neither forks without a pause nor threads that start and end without one keep the other side waiting.
 //!
-//! But neither waits [for ever](PATIENCE), since the one may wait for the other: handlers of the
+//! But neither [looks for ever](PATIENCE), since the one may wait for the other: handlers of the
 //! program's that run within `fork` may start and join threads, a destructor in a passage may fork, and so may the handler of a
 //! signal, on the thread that it has interrupted.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, Builder};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::protocol::lock::Inside;
 use crate::protocol::process::Process;
@@ -29,8 +29,9 @@ static UNDER_WAY: AtomicU32 = AtomicU32::new(0);
 /// How many there have been; it wraps.
 static DONE: AtomicU32 = AtomicU32::new(0);
 
-/// Longer where it is tested that nobody needs it.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 20 } else { 1 });
+/// How often one side looks for the other: for a second or two, and for longer where others want the processors, since who is looked
+/// for gets as little of them. Longer where it is tested that nobody needs it.
+const PATIENCE: u32 = if cfg!(test) { 200_000 } else { 10_000 };
 
 /// What a thread takes to start takes microseconds, and forks are few.
 const LOOKS_AGAIN: Duration = Duration::from_micros(50);
@@ -82,14 +83,13 @@ impl Drop for Passage {
 
 /// Looks until it is so, or [`PATIENCE`] has an end: then `false`.
 fn patiently(is_so: impl Fn() -> bool) -> bool {
-    let begin = Instant::now();
-    while !is_so() {
-        if begin.elapsed() >= PATIENCE {
-            return false;
+    (0..PATIENCE).any(|_| {
+        let is_so = is_so();
+        if !is_so {
+            thread::sleep(LOOKS_AGAIN);
         }
-        thread::sleep(LOOKS_AGAIN);
-    }
-    true
+        is_so
+    })
 }
 
 /// This thread is about to fork.
@@ -141,11 +141,13 @@ mod tests {
         let ends = AtomicBool::new(false);
         let forks_again_and_again = || {
             // Together they take longer than anybody's patience, and each of them does not.
-            let begin = Instant::now();
-            while !ends.load(Ordering::SeqCst) && begin.elapsed() < 3 * PATIENCE {
+            for _ in 0..300 {
+                if ends.load(Ordering::SeqCst) {
+                    break;
+                }
                 before_fork();
                 forking.fetch_add(1, Ordering::SeqCst);
-                thread::sleep(PATIENCE / 100);
+                thread::sleep(LOOKS_AGAIN * (PATIENCE / 50));
                 forking.fetch_sub(1, Ordering::SeqCst);
                 forks.fetch_add(1, Ordering::SeqCst);
                 in_parent();
@@ -155,7 +157,7 @@ mod tests {
             // While the one does not, the other one does.
             scope.spawn(forks_again_and_again);
             scope.spawn(|| {
-                thread::sleep(PATIENCE / 200);
+                thread::sleep(LOOKS_AGAIN * (PATIENCE / 100));
                 forks_again_and_again();
             });
             for _ in 0..3 {
