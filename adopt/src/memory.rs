@@ -3,7 +3,7 @@
 //! Of what is not there the system tells a caller by `EFAULT`. Who looks there himself is ended by a signal. So where that cannot be
 //! left to the system, it is asked before. What is to be written there the system writes: there may be memory that can only be read.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
 use libc::iovec;
@@ -33,6 +33,26 @@ pub(crate) fn is_there(at: *const c_void, len: usize) -> bool {
         // Where that may not be asked, it is taken to be there.
         copied == 2 || copied < 0 && errno::get() != libc::EFAULT
     })
+}
+
+/// The length of a string of which the system looks at so many bytes, at most as many as a page has. `None` if nothing is where it has to look.
+///
+/// # Safety
+///
+/// Nobody writes there meanwhile.
+pub(crate) unsafe fn length_of_string(at: *const c_char, most: usize) -> Option<usize> {
+    let length_from = |start: usize, most: usize| {
+        let at = at.wrapping_add(start);
+        // SAFETY: there are so many bytes, since they are on one page, of which one is there; the caller's promise.
+        is_there(at.cast(), 1).then(|| start + unsafe { libc::strnlen(at, most) })
+    };
+    let on_page = (PAGE - at.addr() % PAGE).min(most);
+    let length = length_from(0, on_page)?;
+    if length < on_page || length == most {
+        Some(length)
+    } else {
+        length_from(length, most - length)
+    }
 }
 
 /// Writes a value there, as the system does what it tells.
@@ -78,8 +98,11 @@ fn ends(at: *const c_void, len: usize) -> [*const c_void; 2] {
     [at, at.wrapping_byte_add(len.saturating_sub(1))]
 }
 
-/// Whether they are on the page of this frame: so they are there, as most is that a caller has on its stack. No page is smaller.
+/// No page is smaller.
+const PAGE: usize = 4096;
+
+/// Whether they are on the page of this frame: so they are there, as most is that a caller has on its stack.
 fn are_near(ends: [*const c_void; 2], frame: *const c_void) -> bool {
-    let page = |at: *const c_void| at.addr() >> 12;
+    let page = |at: *const c_void| at.addr() / PAGE;
     ends.map(page) == [page(frame); 2]
 }

@@ -358,6 +358,40 @@ fn what_is_not_there_is_told_of() {
     });
 }
 
+/// The system looks at a name as far as it goes, and not behind that.
+#[test]
+fn a_name_at_the_end_of_memory_is_looked_at_as_far_as_it_goes() {
+    let name = "a_name_at_the_end_of_memory_is_looked_at_as_far_as_it_goes";
+    is_the_same(name, || {
+        let size = 4096;
+        let mut told = Vec::new();
+        // SAFETY: new memory of two pages, each of which is given back once; what is written fits into the first.
+        unsafe {
+            let (access, kind) = (
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            );
+            let pages = libc::mmap(ptr::null_mut(), 2 * size, access, kind, -1, 0).cast::<u8>();
+            assert_ne!(pages.cast(), libc::MAP_FAILED);
+            for is_alone in [false, true] {
+                if is_alone {
+                    assert_eq!(libc::munmap(pages.add(size).cast(), size), 0);
+                }
+                for written in ["first\0", "without its end", "no end", ""] {
+                    let start = pages.add(size - written.len());
+                    start.copy_from(written.as_ptr(), written.len());
+                    told.push(or_error(libc::prctl(libc::PR_SET_NAME, start)));
+                    let mut now = [0_u8; 16];
+                    told.push(or_error(libc::prctl(libc::PR_GET_NAME, now.as_mut_ptr())));
+                    told.extend(now.map(|byte| Ok(byte.into())));
+                }
+            }
+            libc::munmap(pages.cast(), size);
+        }
+        told
+    });
+}
+
 /// The system tells of a place that can only be read where it is to write there, and what is there stays.
 #[test]
 fn what_can_only_be_read_is_told_of() {

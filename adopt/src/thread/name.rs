@@ -165,28 +165,26 @@ pub(crate) unsafe extern "C" fn prctl(
 ) -> c_int {
     type Next = unsafe extern "C" fn(c_int, usize, usize, usize, usize) -> c_int;
     let given = ptr::with_exposed_provenance_mut::<c_char>(a);
-    if matches!(option, libc::PR_SET_NAME | libc::PR_GET_NAME)
-        && current::id().is_some()
-        && memory::is_there(given.cast(), 1)
-    {
-        if option == libc::PR_SET_NAME {
-            // SAFETY: the caller's promise: a string, of which the kernel looks at so many bytes.
-            let name = unsafe {
-                let mut name = [0; LENGTH];
-                let length = libc::strnlen(given, LENGTH - 1);
-                given.cast::<u8>().copy_to(name.as_mut_ptr(), length);
-                name
-            };
+    if current::id().is_some() {
+        if option == libc::PR_SET_NAME
+            // SAFETY: the caller's promise.
+            && let Some(length) = unsafe { memory::length_of_string(given, LENGTH - 1) }
+        {
+            let mut name = [0; LENGTH];
+            // SAFETY: so many bytes are there.
+            unsafe { given.cast::<u8>().copy_to(name.as_mut_ptr(), length) };
             current::with_known(|known| known.name.set(name));
             show(&name);
-        } else {
+            return 0;
+        }
+        if option == libc::PR_GET_NAME {
             let name = current::name().unwrap_or_else(of_process);
             // SAFETY: the caller's promise: there is room for so many bytes.
-            if let Err(error) = unsafe { memory::tell(given.cast(), name) } {
-                return errno::fail(error);
-            }
+            return match unsafe { memory::tell(given.cast(), name) } {
+                Ok(()) => 0,
+                Err(error) => errno::fail(error),
+            };
         }
-        return 0;
     }
     // SAFETY: the caller's promise; all arguments are in registers, so those that the caller has not given are there too.
     unsafe { next!(prctl: Next)(option, a, b, c, d) }
