@@ -135,9 +135,11 @@ fn sockets() {
 }
 
 fn files() {
+    // Copies of this in one process, as plugins have them, count their threads each from the first.
     let path = std::env::temp_dir().join(format!(
-        "roving-builds-{}-{:?}",
+        "roving-builds-{}-{:p}-{:?}",
         std::process::id(),
+        files as fn(),
         std::thread::current().id()
     ));
     fs::write(&path, "kept").unwrap();
