@@ -108,15 +108,18 @@ mod waiting;
 
 use std::fmt::Display;
 use std::io;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use roving_scheduler::{Handle, ThreadLocals};
+use roving_scheduler::{Handle, PerProcess, ThreadLocals};
 
 pub use first::adopt_at_first_thread;
 pub use report::{Report, aside, count};
 
 static ADOPTED: AtomicBool = AtomicBool::new(false);
+
+/// Locked by who adopts the program.
+static ADOPTING: PerProcess<Mutex<()>> = PerProcess::new();
 
 /// Whether the program is adopted.
 pub(crate) fn is_adopted() -> bool {
@@ -176,19 +179,22 @@ pub fn adopt() -> io::Result<()> {
             ),
         });
     }
+    // Who asked while another one adopts would ask what has changed by then.
+    let adopting = ADOPTING.get_or_make(Mutex::default);
+    let _one_at_a_time = adopting.lock().unwrap_or_else(PoisonError::into_inner);
+    if is_adopted() {
+        return Ok(());
+    }
     lock::begin().map_err(failed)?;
     roving_scheduler::adopt::begin().map_err(failed)?;
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        roving_scheduler::adopt::ask_for_ids(thread::real_id);
-        roving_scheduler::adopt::call_at_end(thread::end_current);
-        roving_scheduler::adopt::destroy_by(thread::destroy_by);
-        thread::watch_forks();
-        thread::begin_to_interrupt();
-        thread::note_affinity();
-        roving_scheduler::adopt::tell_attributes(thread::tell_attributes);
-        thread::except();
-    });
+    roving_scheduler::adopt::ask_for_ids(thread::real_id);
+    roving_scheduler::adopt::call_at_end(thread::end_current);
+    roving_scheduler::adopt::destroy_by(thread::destroy_by);
+    thread::watch_forks();
+    thread::begin_to_interrupt();
+    thread::note_affinity();
+    roving_scheduler::adopt::tell_attributes(thread::tell_attributes);
+    thread::except();
     slot::wait_with(runtime);
     ADOPTED.store(true, Ordering::Release);
     lock::have_begun();

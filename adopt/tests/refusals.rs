@@ -4,15 +4,19 @@ mod common;
 
 use std::ffi::c_void;
 use std::fs::File;
+use std::hint;
 use std::io::{self, Read, Write};
 use std::mem;
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use common::{MANY, in_programs, is_the_same, on_a_green_thread, os_threads, until};
+use common::{
+    MANY, in_programs, in_programs_each, is_the_same, on_a_green_thread, os_threads, until,
+};
 
 /// What `adopt` tells in a process with this variable, and whether its threads are green then.
 fn told_with(test: &str, name: &str, value: &str) -> String {
@@ -47,6 +51,28 @@ fn pinned_threads_are_not_adopted() {
             "Unsupported, cannot adopt the program: the global runtime was asked for green threads without thread-locals of \
              their own (Builder::thread_locals, ROVING_THREAD_LOCALS); green: false"
         );
+    });
+}
+
+/// Each asks the C library what it is like, of which all see the same.
+#[test]
+fn many_ask_for_it_at_once() {
+    in_programs_each(20, "many_ask_for_it_at_once", || {
+        const THREADS: usize = 4;
+        roving_scheduler::Handle::current().unwrap();
+        let come = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    come.fetch_add(1, Ordering::Relaxed);
+                    while come.load(Ordering::Relaxed) < THREADS {
+                        hint::spin_loop();
+                    }
+                    roving_adopt::adopt().unwrap();
+                });
+            }
+        });
+        assert!(thread::spawn(roving_scheduler::is_green).join().unwrap());
     });
 }
 

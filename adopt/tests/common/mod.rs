@@ -26,11 +26,16 @@ const ROLE: &str = "TEST_ROLE";
 /// Runs `body`, all that the test `name` does, in processes of their own, with each number of workers. It adopts its process when
 /// it wants to. No worker that blocks is replaced unless it is handed over: so what waits for it waits until the limit.
 pub(crate) fn in_programs(name: &str, body: impl FnOnce()) {
+    in_programs_each(1, name, body);
+}
+
+/// The same in so many processes with each number of workers.
+pub(crate) fn in_programs_each(times: usize, name: &str, body: impl FnOnce()) {
     if env::var_os(ROLE).is_some() {
         end_after(LIMIT);
         return body();
     }
-    for workers in WORKERS {
+    for workers in WORKERS.repeat(times) {
         let output = Command::new(env::current_exe().unwrap())
             .args([name, "--exact", "--nocapture", "--test-threads=1"])
             .env(ROLE, "1")
