@@ -257,7 +257,11 @@ pub fn destroy_by(destroys: fn(Destroy)) {
 }
 
 /// Runs all destructors of the current thread that are left. It is given null, and gives it.
-pub type Destroy = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+///
+/// # Safety
+///
+/// It is called by what [`destroy_by`] was given, as that is called, on the same thread.
+pub type Destroy = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
 /// Has the current thread, a green one with thread-locals of its own, destroy none of them at its end, nor values of keys.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

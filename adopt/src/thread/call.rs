@@ -229,7 +229,8 @@ pub(super) fn call(record: Shared, start: Start, argument: Left) -> Left {
 /// comes there: then it goes on with those that are left.
 pub(crate) fn destroy_by(all: Destroy) {
     if current::id().is_none() {
-        all(ptr::null_mut());
+        // SAFETY: this is what the scheduler calls to have them run, on this thread.
+        unsafe { all(ptr::null_mut()) };
         return;
     }
     let mut exits = true;
@@ -237,7 +238,7 @@ pub(crate) fn destroy_by(all: Destroy) {
         let mut place = MaybeUninit::<Place>::uninit();
         let mut nothing = ptr::null_mut();
         set_place(place.as_mut_ptr());
-        // SAFETY: it is a function that is called so. The place stays while it runs, and is forgotten at its end. What is jumped over has been unwound, or
+        // SAFETY: it is a function that is called so, here. The place stays while it runs, and is forgotten at its end. What is jumped over has been unwound, or
         // stays as it is, as the thread has asked for.
         exits = unsafe {
             begin(

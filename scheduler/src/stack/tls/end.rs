@@ -23,16 +23,21 @@ thread_local! {
     static LEAVES_VALUES: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
+/// See [`Destroy`](crate::adopt::Destroy).
 #[cfg(feature = "adopt")]
-type Destroy = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+type Destroy = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
 /// What has the destructors of a thread run, again where the thread has exited in one of them.
 #[cfg(feature = "adopt")]
 pub(crate) static DESTROYS: std::sync::OnceLock<fn(Destroy)> = std::sync::OnceLock::new();
 
+/// # Safety
+///
+/// That of `destroy`.
 #[cfg(feature = "adopt")]
-extern "C-unwind" fn destroy_left(_: *mut c_void) -> *mut c_void {
-    destroy();
+unsafe extern "C-unwind" fn destroy_left(_: *mut c_void) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    unsafe { destroy() };
     ptr::null_mut()
 }
 
@@ -41,13 +46,17 @@ fn of_current() -> Option<&'static Own> {
     tls::OWN.get_or_inherited()?.as_ref().ok()
 }
 
-/// Runs the destructors of the current thread, which is at its end.
-fn destroy() {
+/// Runs the destructors of the current thread that are left.
+///
+/// # Safety
+///
+/// It has its own thread-locals, which are not used any more, but by what this calls.
+unsafe fn destroy() {
     if leaves_values() {
         return;
     }
     let own = of_current().expect("the current thread has its own thread-locals");
-    // SAFETY: the promise of the caller of `end_thread`: its thread-locals are not used any more, but by what this calls.
+    // SAFETY: the caller's promise.
     unsafe { (own.layout.call_tls_dtors)() };
     keys::destroy_values(own, pointer::current());
 }
@@ -78,10 +87,14 @@ pub(crate) unsafe fn end_thread() {
     #[cfg(feature = "adopt")]
     match DESTROYS.get() {
         Some(destroys) => destroys(destroy_left),
-        None => destroy(),
+        // SAFETY: the caller's promise.
+        None => unsafe { destroy() },
     }
+    // SAFETY: the caller's promise.
     #[cfg(not(feature = "adopt"))]
-    destroy();
+    unsafe {
+        destroy();
+    }
     #[cfg(feature = "adopt")]
     if let Some(at_end) = AT_END.get() {
         at_end();
