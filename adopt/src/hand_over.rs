@@ -68,7 +68,8 @@ pub(crate) fn leave() {
         Where::Call => {
             OnOsThread::leave();
             Interruptible::leave();
-            Inside::leave_abandoned(1);
+            // As deep as whoever begins one. The handler may have come as something else was just entered or left.
+            Inside::return_to(0);
         }
         other => {
             go(other);

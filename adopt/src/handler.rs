@@ -132,11 +132,13 @@ impl Drop for Run {
     }
 }
 
-/// The current thread has an OS thread to itself no more, if a handler has said so.
-fn leave_os_thread() {
-    if set_on_os_thread(false) {
+/// The current thread has an OS thread to itself no more, if a handler has said so, as those do that interrupt the program. Whether one has.
+fn leave_os_thread() -> bool {
+    let said_so = set_on_os_thread(false);
+    if said_so {
         OnOsThread::leave();
     }
+    said_so
 }
 
 /// What the system calls.
@@ -485,8 +487,12 @@ pub(crate) fn leave() -> bool {
     let left = running();
     if left != 0 {
         count(0);
-        leave_os_thread();
-        Inside::leave_abandoned(left);
+        if leave_os_thread() {
+            // As deep as the program is. Another one may have come as something else was just entered or left.
+            Inside::return_to(0);
+        } else {
+            Inside::leave_abandoned(left);
+        }
         mask::is_left();
         lock::return_to_made_up();
         slot::leave_turn();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 
 use common::library::{Library, load};
-use common::{in_programs, is_the_same, on_a_green_thread};
+use common::{in_adopted_programs, in_programs, is_the_same, on_a_green_thread};
 
 /// What a thread has left, and what it has done, in letters.
 fn notes(library: Library, name: &CStr) -> (c_long, String) {
@@ -134,6 +134,22 @@ fn who_exits_in_a_destructor_goes_on_with_the_next_one() {
                     assert_eq!(told, (7, done.to_owned()), "{}", char::from(by));
                 }
             });
+        },
+    );
+}
+
+#[test]
+fn who_exits_in_a_thread_local_goes_on_with_the_next_one() {
+    in_adopted_programs(
+        "who_exits_in_a_thread_local_goes_on_with_the_next_one",
+        || {
+            let Some(library) = load("exits.c", "cc") else {
+                return;
+            };
+            // SAFETY: it has this type.
+            let run: extern "C" fn(*mut c_char) -> c_long =
+                unsafe { library.function(c"who_ends_in_a_thread_local") };
+            assert_eq!(notes_of(|letters| run(letters)), (7, "xf".to_owned()));
         },
     );
 }

@@ -33,6 +33,22 @@ fn who_gets_a_signal_handles_it_in_any_wait() {
 }
 
 #[test]
+fn who_jumps_out_of_a_call_parks_as_before() {
+    extern "C" fn may_park() -> c_int {
+        roving_scheduler::adopt::may_park().into()
+    }
+    in_adopted_programs("who_jumps_out_of_a_call_parks_as_before", || {
+        let Some(library) = load("interrupts.c", "cc") else {
+            return;
+        };
+        // SAFETY: it has this type.
+        let run: extern "C" fn(c_int, extern "C" fn() -> c_int) -> c_int =
+            unsafe { library.function(c"who_jumps_out_of_calls") };
+        assert_eq!(run(300, may_park), 300);
+    });
+}
+
+#[test]
 fn who_is_cancelled_ends_in_any_wait() {
     is_the_same("who_is_cancelled_ends_in_any_wait", || {
         let library = load("interrupts.c", "cc")?;

@@ -14,13 +14,14 @@
 //! What names the calling thread by a zero or by its number, `sched_setaffinity` and its like, does the same: it would change the
 //! worker.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_int, c_long, c_void};
 use std::iter;
 use std::mem::MaybeUninit;
+use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use libc::{clockid_t, cpu_set_t, pid_t, pthread_t, sched_param};
+use libc::{clockid_t, cpu_set_t, pid_t, pthread_t, sched_param, timespec};
 
 use roving_scheduler::adopt::{self, Inside};
 
@@ -400,6 +401,19 @@ unsafe extern "C-unwind" fn tgkill(process: pid_t, thread: pid_t, signal: c_int)
     type Next = unsafe extern "C-unwind" fn(pid_t, pid_t, c_int) -> c_int;
     // SAFETY: the caller's promise.
     unsafe { next!(tgkill: Next)(process, sent_to(thread), signal) }
+}
+
+/// A moment in the system, for whoever waits for another thread that is about to do something.
+pub(super) fn nap() {
+    type Syscall = unsafe extern "C-unwind" fn(c_long, *const timespec, *mut timespec) -> c_long;
+    let moment = timespec {
+        tv_sec: 0,
+        tv_nsec: 20_000,
+    };
+    errno::kept(|| {
+        // SAFETY: a time, and nothing is told of the rest.
+        unsafe { next!(syscall: Syscall)(libc::SYS_nanosleep, &raw const moment, ptr::null_mut()) }
+    });
 }
 
 /// The number by which the kernel knows the OS thread that runs the caller.

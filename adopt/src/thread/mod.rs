@@ -31,7 +31,7 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
-use libc::{pthread_attr_t, pthread_t};
+use libc::{pid_t, pthread_attr_t, pthread_t};
 use roving_scheduler::adopt::{self, Awaited, Inside, Signals};
 use roving_scheduler::lock::{Mutex, MutexGuard};
 use roving_scheduler::thread::{Builder, JoinHandle, Thread};
@@ -76,8 +76,11 @@ unsafe impl Send for Left {}
 struct Known {
     /// By which id the C library knows it; 0 before it has begun.
     real_id: AtomicU64,
-    /// The OS thread that it has to itself; 0 if it has none. It changes while the record is locked.
+    /// The OS thread that it has to itself; 0 if it has none. It gets one while the record is locked.
     os_thread: AtomicI32,
+    /// Whether somebody is about to [give](Self::give_by) something to that.
+    is_giving: AtomicBool,
+    was_given: AtomicBool,
     is_cancelled: AtomicBool,
     /// Who joins it; 0 if nobody does. This and the next change while the record is locked.
     joiner: AtomicU64,
@@ -128,6 +131,30 @@ impl Known {
         self.let_through.store(!blocked, Ordering::SeqCst);
     }
 
+    /// Calls `give` with the OS thread that it has to itself, where it stays meanwhile. `None` if it has none.
+    fn give_by<T>(&self, _: &MutexGuard<'_, Record>, give: impl FnOnce(pid_t) -> T) -> Option<T> {
+        self.is_giving.store(true, Ordering::SeqCst);
+        let os_thread = self.os_thread.load(Ordering::SeqCst);
+        let given = (os_thread != 0).then(|| {
+            self.was_given.store(true, Ordering::Relaxed);
+            give(os_thread)
+        });
+        self.is_giving.store(false, Ordering::SeqCst);
+        given
+    }
+
+    /// The thread itself has none to itself any more. Whether that was given anything.
+    ///
+    /// A signal may come all the while, whose handler jumps: so nothing is locked here. Each side writes before it reads what the other one
+    /// writes, and so at least one sees the other.
+    fn leave_os_thread(&self) -> bool {
+        self.os_thread.store(0, Ordering::SeqCst);
+        while self.is_giving.load(Ordering::SeqCst) {
+            kernel::nap();
+        }
+        self.was_given.swap(false, Ordering::Relaxed)
+    }
+
     fn real_id(&self) -> Option<pthread_t> {
         Some(self.real_id.load(Ordering::Acquire)).filter(|&id| id != 0)
     }
@@ -144,8 +171,6 @@ struct Record {
     thread: Option<Thread>,
     /// What it was sent and has not heeded.
     sent: Vec<Sent>,
-    /// Whether its OS thread was given a signal for it.
-    was_given: bool,
 }
 
 impl Record {

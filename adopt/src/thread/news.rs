@@ -286,10 +286,10 @@ fn send_as(known: &Known, sent: Sent) -> Option<c_int> {
         if record.is_at_end || is_blocked && sent.is_for_process {
             return None;
         }
-        let os_thread = known.os_thread.load(Ordering::Relaxed);
+        let give = |os_thread| give(os_thread, &sent);
         if record.is_survivors() {
             // The system knows its mask.
-            return Some(give(os_thread, &sent));
+            return known.give_by(&record, give);
         }
         match handler {
             _ if is_blocked => {}
@@ -302,9 +302,9 @@ fn send_as(known: &Known, sent: Sent) -> Option<c_int> {
             }
             _ => {}
         }
-        if os_thread != 0 {
-            record.was_given = true;
-            return Some(give(os_thread, &sent));
+        let given = known.give_by(&record, give);
+        if given.is_some() {
+            return given;
         }
         if record.sent.len() >= MOST {
             return Some(libc::EAGAIN);
@@ -356,12 +356,7 @@ impl Drop for OnOsThread {
             return;
         }
         current::with_known(|known| {
-            let was_given = {
-                let mut record = known.lock();
-                known.os_thread.store(0, Ordering::Relaxed);
-                mem::take(&mut record.was_given)
-            };
-            if was_given {
+            if known.leave_os_thread() {
                 // It may be blocked.
                 adopt::keep_signals();
                 // Any system call: it is delivered by the time that this returns.

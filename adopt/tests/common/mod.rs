@@ -58,12 +58,16 @@ pub(crate) fn in_programs_each(times: usize, name: &str, body: impl FnOnce()) {
 /// Ends this process if it has not ended by then.
 fn end_after(limit: Duration) {
     let (sender, receiver) = mpsc::channel::<()>();
+    let (starts, started) = mpsc::channel::<()>();
     thread::spawn(move || {
+        drop(starts);
         if receiver.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
             eprintln!("it hangs");
             std::process::abort();
         }
     });
+    // As an OS thread starts it maps memory and gives some back, of which a test may count what there is.
+    let _ = started.recv();
     // It lives as long as the process.
     std::mem::forget(sender);
 }

@@ -500,6 +500,33 @@ long who_ends_in_a_destructor(char *letters, int by)
 	return left;
 }
 
+int __cxa_thread_atexit_impl(void (*)(void *), void *, void *);
+extern char __dso_handle __attribute__((visibility("hidden")));
+
+static void notes_first(void *notes)
+{
+	note(notes, 'f');
+}
+
+static void exits_first(void *notes)
+{
+	note(notes, 'x');
+	pthread_exit((void *)9);
+}
+
+static void *leaves_thread_locals(void *notes)
+{
+	__cxa_thread_atexit_impl(notes_first, notes, &__dso_handle);
+	__cxa_thread_atexit_impl(exits_first, notes, &__dso_handle);
+	return (void *)7;
+}
+
+/* The same in the destructor of a thread-local, as C++ has them. */
+long who_ends_in_a_thread_local(char *letters)
+{
+	return run(leaves_thread_locals, letters);
+}
+
 static pthread_t survivor;
 static sem_t was_sent;
 

@@ -5,7 +5,9 @@
 #include <mqueue.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -733,4 +735,55 @@ int who_forbids_to_be_cancelled(char *letters)
 	stage = 2;
 	pthread_join(id, &left);
 	return left == PTHREAD_CANCELED;
+}
+
+static sigjmp_buf back;
+static volatile sig_atomic_t may_jump;
+
+static void jumps(int signal)
+{
+	if (may_jump) {
+		may_jump = 0;
+		siglongjmp(back, 1);
+	}
+}
+
+struct jumper {
+	pthread_t id;
+	atomic_int is_done;
+};
+
+static void *sends(void *argument)
+{
+	struct jumper *jumper = argument;
+	while (!jumper->is_done) {
+		pthread_kill(jumper->id, SIGUSR1);
+		sched_yield();
+	}
+	return NULL;
+}
+
+/* Handlers jump out of a call again and again, while signals come without a pause. Gives how often it was as before then. */
+int who_jumps_out_of_calls(int times, int (*is_as_before)(void))
+{
+	struct jumper jumper = {pthread_self()};
+	struct sigaction action = {.sa_handler = jumps};
+	pthread_t sender;
+	volatile int count = 0;
+	sigaction(SIGUSR1, &action, NULL);
+	if (pthread_create(&sender, NULL, sends, &jumper))
+		return -1;
+	while (count < times) {
+		if (!sigsetjmp(back, 1)) {
+			may_jump = 1;
+			for (;;)
+				pause();
+		}
+		if (!is_as_before())
+			break;
+		count++;
+	}
+	jumper.is_done = 1;
+	pthread_join(sender, NULL);
+	return count;
 }

@@ -48,8 +48,8 @@ pub(super) struct Layout {
     pub(super) schedpolicy: isize,
     pub(super) rseq: Rseq,
     pub(super) keys: KeyLayout,
-    /// Runs what was registered with `__cxa_thread_atexit_impl`.
-    pub(super) call_tls_dtors: unsafe extern "C" fn(),
+    /// Runs what was registered with `__cxa_thread_atexit_impl`. A thread may exit in it.
+    pub(super) call_tls_dtors: unsafe extern "C-unwind" fn(),
 }
 
 /// How values of `pthread_key_create`d keys are stored.
@@ -128,7 +128,7 @@ impl Layout {
             keys: KeyLayout::find(&pthread)?,
             // SAFETY: this is the function's type.
             call_tls_dtors: unsafe {
-                std::mem::transmute::<*const c_void, unsafe extern "C" fn()>(symbol(
+                std::mem::transmute::<*const c_void, unsafe extern "C-unwind" fn()>(symbol(
                     c"__call_tls_dtors",
                 )?)
             },
