@@ -7,7 +7,7 @@
 //! [blocked](crate::mask) the system has pending from then on, and the thread takes it along.
 //!
 //! A thread in a call that has its worker [handed over](crate::hand_over) is on an OS thread of its own, to which the signal goes at once. That
-//! is so until it says that it leaves. Who sends has the record locked meanwhile; so whoever leaves has had it before it goes on, since
+//! is so until it says that it leaves. Who sends says so meanwhile, and whoever leaves waits for that; so it has had the signal before it goes on, since
 //! the system delivers what was sent before it returns from any call.
 //!
 //! Whoever comes to its end, by returning or by exiting, heeds first what has come until then: it may never have waited.
