@@ -13,7 +13,7 @@ use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -119,7 +119,19 @@ fn a_child_forks_too() {
 fn many_fork_at_once() {
     in_programs("many_fork_at_once", || {
         on_a_green_thread(|| {
-            let threads: Vec<_> = (0..8).map(|_| thread::spawn(|| fork(goes_on))).collect();
+            const THREADS: usize = 8;
+            // As a thread starts and ends, std has a lock that a child would inherit.
+            let all = Arc::new(Barrier::new(THREADS));
+            let forks = || {
+                let all = all.clone();
+                thread::spawn(move || {
+                    all.wait();
+                    let status = fork(goes_on);
+                    all.wait();
+                    status
+                })
+            };
+            let threads: Vec<_> = (0..THREADS).map(|_| forks()).collect();
             for thread in threads {
                 assert_eq!(thread.join().unwrap(), 42);
             }
