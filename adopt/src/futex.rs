@@ -24,6 +24,9 @@ use crate::{clock, errno};
 
 const ANY: u32 = !0;
 
+/// What one kind of operation does, with what was asked for: the word, the operation, a value, a time or a count, a second word, bits.
+type Operation = unsafe fn(usize, c_int, u32, usize, usize, u32) -> c_long;
+
 /// # Safety
 ///
 /// That of the system call.
@@ -36,8 +39,36 @@ pub(crate) unsafe fn futex(
     second: usize,
     bits: u32,
 ) -> c_long {
+    // Each is a function of its own: what who waits has on the stack is the frame of waiting alone.
+    let does: Operation = match operation & libc::FUTEX_CMD_MASK {
+        libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => wait,
+        libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET => wake_some,
+        libc::FUTEX_REQUEUE | libc::FUTEX_CMP_REQUEUE | libc::FUTEX_WAKE_OP => wake_all,
+        // The system knows no green thread as an owner.
+        command if OF_OWNERS.contains(&command) && adopt::thread_number().is_some() => {
+            return errno::fail(libc::ENOSYS);
+        }
+        _ => system,
+    };
     // SAFETY: the caller's promise.
-    let system = |value: u32| unsafe {
+    unsafe { does(address, operation, value, time_or_count, second, bits) }
+}
+
+/// What the system does.
+///
+/// # Safety
+///
+/// That of the system call.
+unsafe fn system(
+    address: usize,
+    operation: c_int,
+    value: u32,
+    time_or_count: usize,
+    second: usize,
+    bits: u32,
+) -> c_long {
+    // SAFETY: the caller's promise.
+    unsafe {
         next!(syscall: Syscall)(
             libc::SYS_futex,
             address,
@@ -47,55 +78,52 @@ pub(crate) unsafe fn futex(
             second,
             bits as usize,
         )
-    };
-    let is_private = operation & libc::FUTEX_PRIVATE_FLAG != 0;
-    let command = operation & libc::FUTEX_CMD_MASK;
-    match command {
-        libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => {
-            let bits = if command == libc::FUTEX_WAIT {
-                ANY
-            } else {
-                bits
-            };
-            let in_table = address.is_multiple_of(4)
-                && address >= FIRST
-                && (command != libc::FUTEX_WAIT || operation & libc::FUTEX_CLOCK_REALTIME == 0)
-                && bits != 0
-                && !Inside::is_current()
-                && (is_private || !is_shared(address));
-            let at = time_or_count as *const timespec;
-            // SAFETY: the caller's promise: null, or a time.
-            let at = unsafe { at.as_ref() }.copied();
-            match deadline(command, operation, at) {
-                Ok(deadline) if in_table => wait(address, value, bits, deadline),
-                // Not in its frame, which others have for as long as they wait.
-                _ => in_system_alone(&|| system(value)),
-            }
-        }
-        libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET => {
-            let bits = if command == libc::FUTEX_WAKE {
-                ANY
-            } else {
-                bits
-            };
-            // The system wakes one where none was asked for.
-            wake(address, bits, (value as c_int).max(1) as usize, system)
-        }
-        // Nobody is moved in the table: who might have been is woken, as anybody may be for nothing.
-        libc::FUTEX_REQUEUE | libc::FUTEX_CMP_REQUEUE | libc::FUTEX_WAKE_OP => {
-            let result = system(value);
-            if result < 0 {
-                return result;
-            }
-            let woken = [address, second].map(|address| adopt::wake(address, ANY, usize::MAX));
-            result + woken.iter().sum::<usize>() as c_long
-        }
-        // The system knows no green thread as an owner.
-        _ if OF_OWNERS.contains(&command) && adopt::thread_number().is_some() => {
-            errno::fail(libc::ENOSYS)
-        }
-        _ => system(value),
     }
+}
+
+/// # Safety
+///
+/// That of the system call.
+unsafe fn wake_some(
+    address: usize,
+    operation: c_int,
+    count: u32,
+    time: usize,
+    second: usize,
+    bits: u32,
+) -> c_long {
+    let of = match operation & libc::FUTEX_CMD_MASK {
+        libc::FUTEX_WAKE => ANY,
+        _ => bits,
+    };
+    // The system wakes one where none was asked for.
+    let at_most = (count as c_int).max(1) as usize;
+    // SAFETY: the caller's promise.
+    wake(address, of, at_most, |left| unsafe {
+        system(address, operation, left, time, second, bits)
+    })
+}
+
+/// Nobody is moved in the table: who might have been is woken, as anybody may be for nothing.
+///
+/// # Safety
+///
+/// That of the system call.
+unsafe fn wake_all(
+    address: usize,
+    operation: c_int,
+    value: u32,
+    count: usize,
+    second: usize,
+    bits: u32,
+) -> c_long {
+    // SAFETY: the caller's promise.
+    let result = unsafe { system(address, operation, value, count, second, bits) };
+    if result < 0 {
+        return result;
+    }
+    let woken = [address, second].map(|address| adopt::wake(address, ANY, usize::MAX));
+    result + woken.iter().sum::<usize>() as c_long
 }
 
 /// Wakes so many who wait in the table, and has the system wake the rest.
@@ -118,13 +146,6 @@ pub(crate) fn wake(
     }
 }
 
-/// Waits in the system.
-#[cold]
-#[inline(never)]
-fn in_system_alone(wait: &dyn Fn() -> c_long) -> c_long {
-    in_system(wait)
-}
-
 /// Below it there is no memory, as the system tells.
 const FIRST: usize = 4096;
 
@@ -143,9 +164,9 @@ const OF_OWNERS: [c_int; 6] = [
 fn deadline(
     command: c_int,
     operation: c_int,
-    time: Option<timespec>,
+    time: Option<&timespec>,
 ) -> Result<Option<Instant>, c_int> {
-    let Some(time) = time else { return Ok(None) };
+    let Some(&time) = time else { return Ok(None) };
     let left = if command == libc::FUTEX_WAIT {
         clock::duration(time).ok_or(libc::EINVAL)?
     } else if operation & libc::FUTEX_CLOCK_REALTIME != 0 {
@@ -156,7 +177,58 @@ fn deadline(
     Ok(clock::after(left))
 }
 
-fn wait(address: usize, value: u32, bits: u32, deadline: Option<Instant>) -> c_long {
+/// # Safety
+///
+/// That of the system call.
+unsafe fn wait(
+    address: usize,
+    operation: c_int,
+    value: u32,
+    time: usize,
+    second: usize,
+    bits: u32,
+) -> c_long {
+    let command = operation & libc::FUTEX_CMD_MASK;
+    let is_private = operation & libc::FUTEX_PRIVATE_FLAG != 0;
+    let of = if command == libc::FUTEX_WAIT {
+        ANY
+    } else {
+        bits
+    };
+    let in_table = address.is_multiple_of(4)
+        && address >= FIRST
+        && (command != libc::FUTEX_WAIT || operation & libc::FUTEX_CLOCK_REALTIME == 0)
+        && of != 0
+        && !Inside::is_current()
+        && (is_private || !is_shared(address));
+    // SAFETY: the caller's promise: null, or a time.
+    let at = unsafe { (time as *const timespec).as_ref() };
+    match deadline(command, operation, at) {
+        Ok(deadline) if in_table => wait_in_table(address, value, of, deadline),
+        // SAFETY: the caller's promise.
+        _ => unsafe { wait_in_system(address, operation, value, time, second, bits) },
+    }
+}
+
+/// # Safety
+///
+/// That of the system call.
+#[cold]
+#[inline(never)]
+unsafe fn wait_in_system(
+    address: usize,
+    operation: c_int,
+    value: u32,
+    time: usize,
+    second: usize,
+    bits: u32,
+) -> c_long {
+    // SAFETY: the caller's promise.
+    in_system(|| unsafe { system(address, operation, value, time, second, bits) })
+}
+
+#[inline(never)]
+fn wait_in_table(address: usize, value: u32, bits: u32, deadline: Option<Instant>) -> c_long {
     let word = address as *const AtomicU32;
     // SAFETY: the word is the caller's, who has given it to be looked at.
     let is_as_seen = || unsafe { &*word }.load(Ordering::SeqCst) == value;

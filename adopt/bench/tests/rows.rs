@@ -39,6 +39,23 @@ fn every_row_is_done_by_green_threads() {
     }
 }
 
+/// Without optimisation frames are several times as large.
+#[cfg(not(debug_assertions))]
+#[test]
+fn a_thread_that_waits_has_touched_two_pages() {
+    let page = rustix::param::page_size() as f64;
+    for row in [
+        "asleep",
+        "parked",
+        "at a channel",
+        "at a condvar",
+        "at a socket",
+    ] {
+        let bytes = figure(row, 2_000, "green");
+        assert!(bytes < 3.0 * page, "{row}: {bytes}");
+    }
+}
+
 #[test]
 fn calls_are_made_by_an_os_thread() {
     for row in [

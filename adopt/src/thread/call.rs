@@ -196,6 +196,7 @@ thread_local! {
 pub(super) const CANCELED: *mut c_void = ptr::without_provenance_mut(usize::MAX);
 
 /// Has a thread begin, calls what it begins with, and gives what it leaves.
+#[inline(always)]
 pub(super) fn call(record: Shared, start: Start, argument: Left) -> Left {
     let mut place = MaybeUninit::<Place>::uninit();
     let mut result = ptr::null_mut();

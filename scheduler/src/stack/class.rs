@@ -12,9 +12,10 @@
 //! ```
 //!
 //! - What a switch touches, which is the frames of a thread that does little and the thread-locals
-//!   that lie next to them, is in one page, so that thousands of threads need few entries in the
-//!   processor's buffers for translations. What lies above them and is hardly used (most of the C
-//!   library's `struct pthread`) is in the page above.
+//!   that lie next to them, is in one page if that has room for them, so that thousands of threads need
+//!   few entries in the processor's buffers for translations. What lies above them and is hardly used
+//!   (most of the C library's `struct pthread`) is then in the page above. If it has no room, nothing is
+//!   between two slots.
 //! - Tops are staggered by cache lines. If all stacks began at one offset within their pages, the
 //!   hot top lines of thousands of them would compete for the same few sets of the first-level
 //!   cache.
@@ -49,8 +50,8 @@ const STAGGER_BYTES: usize = 128;
 /// What a green thread that does little uses of its stack beside its buffers. No stagger makes it need
 /// another page.
 const SHALLOW: usize = if cfg!(feature = "adopt") {
-    // With the frames of std's threads, and of the functions that are adopted.
-    1728
+    // With the frames of std's threads and channels, and of the functions that are adopted.
+    3072
 } else {
     1344
 };
@@ -172,15 +173,23 @@ impl Class {
         own.is_some_and(|own| own.block_bytes() + PARKED <= page())
     }
 
+    /// What a switch touches, at most.
+    fn hot_bytes(self) -> usize {
+        self.block_bytes() - self.cold_bytes() + SHALLOW
+    }
+
     /// How far below the end of a slot the highest top is, so that what a switch touches ends with a
-    /// page.
+    /// page, and is in that.
     fn lift(self) -> usize {
+        if self.hot_bytes() > page() {
+            return 0;
+        }
         self.cold_bytes().next_multiple_of(page()) - self.cold_bytes()
     }
 
     /// Over how many places tops are staggered.
     fn stagger_places(self) -> usize {
-        let used = self.block_bytes() - self.cold_bytes() + SHALLOW;
+        let used = self.lift() + self.block_bytes() + SHALLOW;
         let slack = if self.is_compact() {
             page().saturating_sub(used)
         } else {
