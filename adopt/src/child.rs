@@ -321,10 +321,7 @@ unsafe extern "C-unwind" fn waitid(
                     return result;
                 }
                 // SAFETY: the caller's promise.
-                match unsafe { memory::tell(info, found) } {
-                    Ok(()) => 0,
-                    Err(error) => errno::fail(error),
-                }
+                errno::or_fail(unsafe { memory::tell(info, found) })
             }
             Err(NotTold::Call) => hand_over_at_point(|| next(info, options)),
             Err(NotTold::Failed(error)) => errno::fail(error),

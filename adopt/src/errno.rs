@@ -57,6 +57,14 @@ pub(crate) fn fail<T: From<i8>>(error: c_int) -> T {
     T::from(-1)
 }
 
+/// What a function gives that gives nothing else than whether it has failed: 0, or -1 with the error.
+pub(crate) fn or_fail<T: From<i8>>(result: Result<(), c_int>) -> T {
+    match result {
+        Ok(()) => T::from(0),
+        Err(error) => fail(error),
+    }
+}
+
 /// What the functions of C11 give for an error of POSIX.
 pub(crate) fn in_c(error: c_int) -> c_int {
     const SUCCESS: c_int = 0;

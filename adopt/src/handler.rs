@@ -424,10 +424,7 @@ pub(crate) unsafe fn by_number(
         (*told).handler = program_had;
         memory::tell(ptr::with_exposed_provenance_mut(before), *told)
     };
-    match is_told {
-        Ok(()) => 0,
-        Err(error) => errno::fail(error),
-    }
+    errno::or_fail(is_told)
 }
 
 /// Defines functions that set a handler, and nothing else of it, which may change the mask or do not.

@@ -48,10 +48,7 @@ pub(crate) unsafe extern "C" fn sigaltstack(new: *const stack_t, old: *mut stack
         return 0;
     }
     // SAFETY: the caller's promise.
-    match unsafe { memory::tell(old, told) } {
-        Ok(()) => 0,
-        Err(error) => errno::fail(error),
-    }
+    errno::or_fail(unsafe { memory::tell(old, told) })
 }
 
 #[cold]

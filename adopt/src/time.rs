@@ -101,10 +101,7 @@ unsafe extern "C-unwind" fn nanosleep(time: *const timespec, left: *mut timespec
         // SAFETY: the caller's promise.
         return match clock::duration(unsafe { *time }) {
             // SAFETY: the caller's promise.
-            Some(time) => match unsafe { tell_left(sleep_for(time), left) } {
-                Ok(()) => 0,
-                Err(error) => errno::fail(error),
-            },
+            Some(time) => errno::or_fail(unsafe { tell_left(sleep_for(time), left) }),
             None => errno::fail(libc::EINVAL),
         };
     }

@@ -45,8 +45,7 @@ use libc::{clockid_t, timespec};
 use roving_scheduler::adopt::{self, Awaited, Inside};
 
 use crate::clock;
-use crate::next::next;
-use crate::thread::{Heeded, heed};
+use crate::thread::{Heeded, heed, nap};
 
 /// Asks the C library for what is to be known of it before the program is adopted.
 ///
@@ -167,6 +166,9 @@ fn insist(
     }
 }
 
+/// How long it is until who cannot wait in the table looks again.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// Waits at an address as [`adopt::wait`] does, where `still_waits` may release what one thread waits for at the address
 /// `released`. Inside of the runtime it waits for a moment only, and then its time has come; so it has for who has heeded a signal.
 fn wait(
@@ -193,19 +195,8 @@ fn wait(
     if let Some(released) = released {
         wake(released, ANY, 1);
     }
-    nap();
+    nap(MOMENT);
     Awaited::TimedOut
-}
-
-/// Waits for a moment, whoever the caller is.
-fn nap() {
-    type Next = unsafe extern "C-unwind" fn(*const timespec, *mut timespec) -> c_int;
-    let moment = timespec {
-        tv_sec: 0,
-        tv_nsec: 1_000_000,
-    };
-    // SAFETY: it is a time, and what is left of it is not asked for.
-    unsafe { next!(nanosleep: Next)(&raw const moment, std::ptr::null_mut()) };
 }
 
 /// Wakes as many as that of those who [wait] or [insist] at `address` for one of `bits`, the first first. What they wait for has been

@@ -14,10 +14,10 @@ use roving_scheduler::adopt::{self, Inside};
 
 use super::layout::layout;
 use super::owner;
-use super::{ANY, LONG_AGO, Until, insist, is_of_waits, nap};
+use super::{ANY, LONG_AGO, MOMENT, Until, insist, is_of_waits};
 use crate::hand_over::in_system;
 use crate::next::next;
-use crate::thread::look_up;
+use crate::thread::{look_up, nap};
 use crate::{is_adopted, parks};
 
 type OfMutex = unsafe extern "C-unwind" fn(*mut pthread_mutex_t) -> c_int;
@@ -272,6 +272,6 @@ fn look_again(until: Option<Until>, mut attempt: impl FnMut() -> Option<c_int>) 
         if until.is_some_and(Until::has_come) {
             return libc::ETIMEDOUT;
         }
-        nap();
+        nap(MOMENT);
     }
 }

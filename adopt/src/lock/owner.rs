@@ -29,8 +29,8 @@ use roving_scheduler::lock::Mutex;
 use roving_scheduler::{PerProcess, start_os_thread};
 
 use super::layout::layout;
-use super::{nap, robust};
-use crate::thread::os_thread;
+use super::{MOMENT, robust};
+use crate::thread::{nap, os_thread};
 
 const MARK: u32 = 1 << 29;
 const BITS: u32 = 22;
@@ -186,7 +186,7 @@ fn idle_os_thread() -> Option<u32> {
     })
     .ok()?;
     while number.load(Ordering::Acquire) == 0 {
-        nap();
+        nap(MOMENT);
     }
     Some(number.load(Ordering::Acquire))
 }

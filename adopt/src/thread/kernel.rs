@@ -20,6 +20,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use libc::{clockid_t, cpu_set_t, pid_t, pthread_t, sched_param, timespec};
 
@@ -403,12 +404,12 @@ unsafe extern "C-unwind" fn tgkill(process: pid_t, thread: pid_t, signal: c_int)
     unsafe { next!(tgkill: Next)(process, sent_to(thread), signal) }
 }
 
-/// A moment in the system, for whoever waits for another thread that is about to do something.
-pub(super) fn nap() {
+/// A moment in the system, a second at most, for whoever waits for another thread that is about to do something. It is no point of cancellation.
+pub(crate) fn nap(moment: Duration) {
     type Syscall = unsafe extern "C-unwind" fn(c_long, *const timespec, *mut timespec) -> c_long;
     let moment = timespec {
         tv_sec: 0,
-        tv_nsec: 20_000,
+        tv_nsec: moment.subsec_nanos().into(),
     };
     errno::kept(|| {
         // SAFETY: a time, and nothing is told of the rest.

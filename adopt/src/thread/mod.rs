@@ -30,6 +30,7 @@ use std::ffi::{c_int, c_void};
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use libc::{pid_t, pthread_attr_t, pthread_t};
 use roving_scheduler::adopt::{self, Awaited, Inside, Signals};
@@ -44,7 +45,7 @@ pub(crate) use self::cancel::Point;
 pub(crate) use self::current::real_id as current_real_id;
 pub(crate) use self::interrupt::{Interruptible, begin as begin_to_interrupt};
 pub(crate) use self::kernel::{
-    gettid, note_affinity, os_thread, sched_setaffinity, sched_setparam, sched_setscheduler,
+    gettid, nap, note_affinity, os_thread, sched_setaffinity, sched_setparam, sched_setscheduler,
     sent_to,
 };
 pub(crate) use self::name::prctl;
@@ -150,7 +151,7 @@ impl Known {
     fn leave_os_thread(&self) -> bool {
         self.os_thread.store(0, Ordering::SeqCst);
         while self.is_giving.load(Ordering::SeqCst) {
-            kernel::nap();
+            nap(Duration::from_micros(20));
         }
         self.was_given.swap(false, Ordering::Relaxed)
     }

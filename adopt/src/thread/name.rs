@@ -180,10 +180,7 @@ pub(crate) unsafe extern "C" fn prctl(
         if option == libc::PR_GET_NAME {
             let name = current::name().unwrap_or_else(of_process);
             // SAFETY: the caller's promise: there is room for so many bytes.
-            return match unsafe { memory::tell(given.cast(), name) } {
-                Ok(()) => 0,
-                Err(error) => errno::fail(error),
-            };
+            return errno::or_fail(unsafe { memory::tell(given.cast(), name) });
         }
     }
     // SAFETY: the caller's promise; all arguments are in registers, so those that the caller has not given are there too.
