@@ -221,51 +221,68 @@ fn a_forked_child_may_adopt() {
 fn who_finds_no_descriptor_is_told_so_and_others_go_on() {
     in_programs(
         "who_finds_no_descriptor_is_told_so_and_others_go_on",
-        || {
-            on_a_green_thread(|| {
-                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-                let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-                let (mut server, _) = listener.accept().unwrap();
-                let echoes = thread::spawn(move || {
-                    let mut byte = [0];
-                    while server.read(&mut byte).unwrap() == 1 {
-                        server.write_all(&byte).unwrap();
-                    }
-                });
-                let limit = libc::rlimit {
-                    rlim_cur: 64,
-                    rlim_max: 64,
-                };
-                // SAFETY: it is a limit.
-                let refused = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-                assert_eq!(refused, 0);
-                let mut all = Vec::new();
-                let error = loop {
-                    match File::open("/dev/null") {
-                        Ok(file) => all.push(file),
-                        Err(error) => break error,
-                    }
-                };
-                assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
-                let is_full = |error: io::Error| error.raw_os_error() == Some(libc::EMFILE);
-                assert!(is_full(io::pipe().unwrap_err()));
-                assert!(is_full(TcpStream::connect("127.0.0.1:1").unwrap_err()));
-                // Those that are there are waited for as ever, and threads are made.
-                let sleeps: Vec<_> = (0..MANY)
-                    .map(|_| thread::spawn(|| thread::sleep(std::time::Duration::from_millis(1))))
-                    .collect();
-                let mut byte = [0];
-                for n in 0..10 {
-                    client.write_all(&[n]).unwrap();
-                    client.read_exact(&mut byte).unwrap();
-                    assert_eq!(byte, [n]);
-                }
-                sleeps.into_iter().for_each(|thread| thread.join().unwrap());
-                drop(all);
-                until(|| os_threads() < MANY);
-                drop(client);
-                echoes.join().unwrap();
-            });
-        },
+        || on_a_green_thread(|| finds_no_descriptor(true)),
     );
+}
+
+#[test]
+fn where_there_never_was_one_to_wait_with_others_go_on() {
+    in_programs(
+        "where_there_never_was_one_to_wait_with_others_go_on",
+        || on_a_green_thread(|| finds_no_descriptor(false)),
+    );
+}
+
+/// What waits with descriptors of its own takes them as a thread first waits: before there are none left, or in vain.
+fn finds_no_descriptor(waits_before: bool) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    let serve = move || {
+        let mut byte = [0];
+        while server.read(&mut byte).unwrap() == 1 {
+            server.write_all(&byte).unwrap();
+        }
+    };
+    let mut echo = |n: u8| {
+        let mut byte = [0];
+        client.write_all(&[n]).unwrap();
+        client.read_exact(&mut byte).unwrap();
+        assert_eq!(byte, [n]);
+    };
+    let mut serve = Some(serve);
+    let mut echoes = None;
+    if waits_before {
+        echoes = serve.take().map(thread::spawn);
+        echo(0);
+    }
+    let limit = libc::rlimit {
+        rlim_cur: 64,
+        rlim_max: 64,
+    };
+    // SAFETY: it is a limit.
+    let refused = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(refused, 0);
+    let mut all = Vec::new();
+    let error = loop {
+        match File::open("/dev/null") {
+            Ok(file) => all.push(file),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+    let is_full = |error: io::Error| error.raw_os_error() == Some(libc::EMFILE);
+    assert!(is_full(io::pipe().unwrap_err()));
+    assert!(is_full(TcpStream::connect("127.0.0.1:1").unwrap_err()));
+    // Those that are there are waited for as ever, and threads are made.
+    let sleeps: Vec<_> = (0..MANY)
+        .map(|_| thread::spawn(|| thread::sleep(std::time::Duration::from_millis(1))))
+        .collect();
+    let echoes = echoes.or_else(|| serve.take().map(thread::spawn));
+    (0..10).for_each(&mut echo);
+    sleeps.into_iter().for_each(|thread| thread.join().unwrap());
+    drop(all);
+    until(|| os_threads() < MANY);
+    drop(client);
+    echoes.unwrap().join().unwrap();
 }
