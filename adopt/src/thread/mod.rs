@@ -134,6 +134,10 @@ impl Known {
 
     /// Calls `give` with the OS thread that it has to itself, where it stays meanwhile. `None` if it has none.
     fn give_by<T>(&self, _: &MutexGuard<'_, Record>, give: impl FnOnce(pid_t) -> T) -> Option<T> {
+        // So whoever leaves waits for one at most: who comes later finds none.
+        if self.os_thread.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
         self.is_giving.store(true, Ordering::SeqCst);
         let os_thread = self.os_thread.load(Ordering::SeqCst);
         let given = (os_thread != 0).then(|| {

@@ -331,14 +331,18 @@ impl OnOsThread {
     pub(crate) fn begin() -> Self {
         current::with_known(|known| {
             let os_thread = kernel::os_thread();
+            open::change_place(true);
             let has_news = {
                 let record = known.lock();
-                known.os_thread.store(os_thread, Ordering::Relaxed);
+                known.os_thread.store(os_thread, Ordering::SeqCst);
                 !record.sent.is_empty()
             };
-            open::change_place(true);
+            // From now on a signal may come, whose handler jumps: nothing is locked where it can.
             if has_news {
+                let blocked = adopt::blocked();
+                adopt::block_all();
                 run_handlers(known);
+                adopt::let_come(!blocked);
             }
         });
         Self(())
