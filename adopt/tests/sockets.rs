@@ -439,18 +439,20 @@ fn datagrams_end_in_time() {
             let socket = socket.try_clone().unwrap();
             let again = socket.try_clone().unwrap();
             let start = Instant::now();
-            let waits =
-                thread::spawn(
-                    move || or_error(RECEIVES[0](socket.as_raw_fd(), &mut [0; 9]) as i64),
-                );
+            let waits = thread::spawn(move || {
+                let told = or_error(RECEIVES[0](socket.as_raw_fd(), &mut [0; 9]) as i64);
+                // The system tells one that it runs too late that its time is up.
+                let may_be_late = told.is_err() && !roving_scheduler::is_green();
+                (told, may_be_late)
+            });
             thread::sleep(Duration::from_millis(2));
             shut_down(&again);
             let is_in_time = start.elapsed() < TIME;
             while start.elapsed() < 2 * TIME {
                 std::hint::spin_loop();
             }
-            let told = waits.join().unwrap();
-            if is_in_time {
+            let (told, may_be_late) = waits.join().unwrap();
+            if is_in_time && !may_be_late {
                 return told;
             }
         }
