@@ -229,6 +229,7 @@ adopt: adopt-uses adopted ## programs of std's threads and finished ones on gree
 	$(CARGO) clippy --locked $(addprefix -p ,$(ADOPT_LARGE)) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked -p roving --features adopt --no-deps
 	timeout 600 $(CARGO) test --locked -p roving-run
+	timeout 600 $(CARGO) test --locked -p roving-adopt-bench
 	timeout 600 $(CARGO) test --locked --release -p roving-adopt-bench
 	timeout 600 $(CARGO) test --locked -p roving-adopt-suites
 	timeout 1200 $(CARGO) test --locked -p roving-bench --test connections --test memory -- $(BUILD_MORE)
